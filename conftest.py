@@ -1,0 +1,72 @@
+"""What every test shares: a directory of its own, and no silent skip where all parts must be there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+REQUIRE_ALL = 'KARTNB_REQUIRE_ALL'
+ALLOWED_SKIP = 'platform:'
+# pytester runs pytest inside a test: the tests of these hooks need it.
+pytest_plugins = ['pytester']
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test, doctests too, in a new directory: the default workspace is below the working directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp('cwd'))
+    for name in ('LUIGI_CONFIG_PATH', 'LUIGI_CONFIG_PARSER', 'TASK_WORKSPACE_DIRECTORY'):
+        monkeypatch.delenv(name, raising=False)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the `lowest` tests out unless they were asked for, or everything must run."""
+    if os.environ.get(REQUIRE_ALL) or 'lowest' in config.getoption('-m'):
+        return
+    chosen = [item for item in items if item.get_closest_marker('lowest') is None]
+    if len(chosen) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not hasattr(report, 'wasxfail'):
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure where all parts must be there, unless its reason names the platform."""
+    if not (os.environ.get(REQUIRE_ALL) and report.skipped):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix('Skipped: ').startswith(ALLOWED_SKIP):
+        report.outcome = 'failed'
+        report.longrepr = f'{REQUIRE_ALL} is set, so nothing may be skipped, but this was: {reason}'
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured: `record_property('measured', text)`, seen from parallel workers too."""
+    reports = (report for kind in ('passed', 'failed') for report in terminalreporter.getreports(kind))
+    for report in reports:
+        for name, text in report.user_properties:
+            if name == 'measured':
+                terminalreporter.write_line(f'measured: {text}')
+
+
+@pytest.fixture(scope='session')
+def repository() -> Path:
+    """Give the root of the checkout."""
+    return Path(__file__).parent
