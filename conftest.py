@@ -10,6 +10,8 @@ import pytest
 
 REQUIRE_ALL = 'KARTNB_REQUIRE_ALL'
 ALLOWED_SKIP = 'platform:'
+# Markers of tests that take minutes: they run where everything must, or when asked for with -m.
+OPT_IN = ('lowest', 'fresh')
 # pytester runs pytest inside a test: the tests of these hooks need it.
 pytest_plugins = ['pytester']
 
@@ -23,13 +25,14 @@ def _own_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the `lowest` tests out unless they were asked for, or everything must run."""
-    if os.environ.get(REQUIRE_ALL) or 'lowest' in config.getoption('-m'):
+    """Leave the tests that take minutes out unless they were asked for, or everything must run."""
+    if os.environ.get(REQUIRE_ALL):
         return
-    chosen = [item for item in items if item.get_closest_marker('lowest') is None]
-    if len(chosen) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+    left_out = {name for name in OPT_IN if name not in config.getoption('-m')}
+    deselected = [item for item in items if left_out & {mark.name for mark in item.iter_markers()}]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -30,7 +30,7 @@ SKIPPED_MODULE = "import pytest\npytest.importorskip('no_such_module_at_all')\n"
 @pytest.fixture
 def session(pytester: pytest.Pytester, repository: Path) -> pytest.Pytester:
     pytester.makeconftest((repository / 'conftest.py').read_text())
-    pytester.makeini('[pytest]\nmarkers =\n    lowest: long')
+    pytester.makeini('[pytest]\nmarkers =\n    lowest: long\n    fresh: longer')
     return pytester
 
 

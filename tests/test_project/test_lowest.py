@@ -1,0 +1,57 @@
+"""The package works with the oldest dependencies that pyproject.toml admits."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXTRAS = 'lab,parquet,polars,redis,slack'
+TOOLS = {'pytest', 'hypothesis', 'nbclient', 'nbformat'}
+QUICK = ('tests/task', 'tests/storage', 'tests/records', 'tests/execution', 'tests/view', 'tests/notebook')
+PASSED_AT_LEAST = 20
+
+
+@pytest.mark.lowest
+def test_lowest_supported_versions(
+    repository: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    python = _environment(repository, tmp_path / 'lowest')
+    chosen = [part for part in QUICK if list((repository / part).glob('test_*.py'))]
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ('KARTNB_REQUIRE_ALL', 'PYTEST_ADDOPTS')
+    }
+    command = [str(python), '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *chosen]
+    done = _run(command, cwd=repository, env=environment)
+    passed = re.search(r'(\d+) passed', done)
+    assert passed is not None, done
+    assert int(passed[1]) >= PASSED_AT_LEAST, done
+    record_property('measured', f'lowest supported versions: {done.splitlines()[-1].strip("= ")}')
+
+
+def _environment(repository: Path, place: Path) -> Path:
+    """Make a virtual environment with the lowest versions and give its Python."""
+    uv = shutil.which('uv', path=str(Path(sys.executable).parent)) or 'uv'
+    python = place / 'bin' / 'python'
+    _run([uv, 'venv', '--quiet', '--python', sys.executable, str(place)])
+    install = [uv, 'pip', 'install', '--quiet', '--python', str(python), '--resolution', 'lowest-direct']
+    _run([*install, '--editable', f'{repository}[{EXTRAS}]', *_tools(repository)])
+    return python
+
+
+def _tools(repository: Path) -> list[str]:
+    project = tomllib.loads((repository / 'pyproject.toml').read_text())['project']
+    return [line for line in project['optional-dependencies']['test'] if re.split(r'[<>=\[]', line)[0] in TOOLS]
+
+
+def _run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=420)
+    assert done.returncode == 0, f'{" ".join(command)}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}'
+    return done.stdout
