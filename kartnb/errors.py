@@ -1,0 +1,105 @@
+"""The exceptions of kartnb. Every message is one clear sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class KartError(Exception):
+    """The base of every error that kartnb raises on purpose."""
+
+    # KeyError, from which some of these derive too, would show the message in quotes.
+    __str__ = Exception.__str__
+
+
+class RequirementError(KartError, ValueError):
+    """A `requires()` gives something that is no task."""
+
+
+class CyclicRequirementsError(KartError, RecursionError):
+    """A task requires itself, directly or through others."""
+
+
+class SharedOutputError(KartError):
+    """Two different tasks of one plan would write the same file."""
+
+
+class InputError(KartError, AssertionError, KeyError):
+    """`load` was asked for an input that the task does not have."""
+
+
+class OutputError(KartError, AssertionError, KeyError):
+    """`dump` was asked for an output that the task does not have."""
+
+
+class EmptyDumpError(KartError, AssertionError):
+    """A task with `fail_on_empty_dump` dumps an empty data frame."""
+
+
+class PandasTypeError(KartError):
+    """A column of a dumped data frame does not have the type that its `PandasTypeConfig` asks for."""
+
+
+class TaskNotDumpedError(KartError):
+    """A task ended without having dumped an output that it declares."""
+
+
+class ExternalTaskMissingError(KartError):
+    """An external task's output is not there, so what needs it cannot run."""
+
+
+class TaskArgumentError(KartError, TypeError):
+    """Something that is no task was given where a task is needed."""
+
+
+class StorageError(KartError, OSError):
+    """A place for results cannot be read or written: no permission, a full disk, a directory in the place of a file, ...
+
+    Attributes
+    ----------
+    path
+        The place, as given.
+    """
+
+    def __init__(self, message: str, path: str = '', errno: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[type[StorageError], tuple[str, str, int | None]]:
+        return type(self), (str(self), self.path, self.errno)
+
+
+class MissingResultError(StorageError, FileNotFoundError):
+    """A result was asked for that has not been made."""
+
+
+class UnreadableResultError(KartError):
+    """A file is there, but holds no value that can be read: truncated, foreign, or made with packages that are missing.
+
+    Attributes
+    ----------
+    path
+        The file, as given.
+    """
+
+    def __init__(self, message: str, path: str = '') -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[UnreadableResultError], tuple[str, str]]:
+        return type(self), (str(self), self.path)
+
+
+class UnknownFormatError(KartError, AssertionError):
+    """No format is known for a file's extension."""
+
+
+class WrongValueError(KartError, TypeError, AssertionError):
+    """A value cannot be kept in the format of its target."""
+
+
+class MissingPackageError(KartError, ImportError):
+    """An optional package is needed; the message says which one and how to install it."""
+
+
+class TaskLockException(KartError):  # noqa: N818 - gokart's name
+    """Another process holds the lock of a task or a result."""

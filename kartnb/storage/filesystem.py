@@ -1,0 +1,242 @@
+"""Where files live: the local disk, or anything that fsspec reaches.
+
+Every file is written beside its place under a temporary name and renamed, so that it appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import IO, Any
+
+import luigi
+
+from kartnb.errors import KartError
+from kartnb.storage.litter import temporary_name
+from kartnb.storage.trouble import storage_error, windows_problem
+
+_luigis_own_local_target = luigi.LocalTarget
+
+
+class FileSystem(ABC):
+    """What kartnb needs of a place that keeps files. Paths are used as given; errors are `kartnb.errors.StorageError`."""
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Whether something is there."""
+
+    @abstractmethod
+    def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
+        """Open a file for reading bytes; ``buffering=0`` gives an unbuffered one where there is one."""
+
+    @abstractmethod
+    def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> AbstractContextManager[IO[bytes]]:
+        """Open a file for writing bytes: it takes its place when the block ends well, and is discarded when it does not.
+
+        Parameters
+        ----------
+        path
+            The place.
+        buffering
+            0 gives an unbuffered file.
+        scratch
+            The directory of the temporary name, on the same disk; beside the place by default.
+        """
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+
+    @abstractmethod
+    def modified(self, path: str) -> datetime:
+        """When a file was last changed, in local time without a zone (as gokart has it)."""
+
+    @abstractmethod
+    def size(self, path: str) -> int:
+        """How many bytes a file has."""
+
+    @abstractmethod
+    def names(self, directory: str) -> set[str]:
+        """The names in a directory; none when it does not exist."""
+
+    def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
+        """Write a whole file."""
+        with self.writing(path, 0, scratch) as file:
+            file.write(data)
+
+    def read_bytes(self, path: str) -> bytes:
+        """Read a whole file."""
+        with self.open_read(path, 0) as file:
+            return file.read()
+
+
+class LocalFileSystem(FileSystem):
+    """The disks of this computer."""
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
+        try:
+            return open(path, 'rb', buffering)
+        except OSError as error:
+            raise storage_error(error, path, 'read') from error
+
+    @contextlib.contextmanager
+    def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
+        temporary = _temporary_path(path, scratch)
+        try:
+            with _create(temporary, path, buffering) as file:
+                yield file
+            os.replace(temporary, path)
+        except BaseException as error:
+            _discard(temporary)
+            if isinstance(error, OSError) and _is_about(error, path, temporary):
+                raise storage_error(error, path, 'written') from error
+            raise
+
+    def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
+        temporary = _temporary_path(path, scratch)
+        try:
+            _write(temporary, path, data)
+            os.replace(temporary, path)
+        except BaseException as error:
+            _discard(temporary)
+            if isinstance(error, OSError):
+                raise storage_error(error, path, 'written') from error
+            raise
+
+    def remove(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except OSError as error:
+            raise storage_error(error, path, 'removed') from error
+
+    def modified(self, path: str) -> datetime:
+        try:
+            return datetime.fromtimestamp(os.stat(path).st_mtime)
+        except OSError as error:
+            raise storage_error(error, path, 'read') from error
+
+    def size(self, path: str) -> int:
+        try:
+            return os.stat(path).st_size
+        except OSError as error:
+            raise storage_error(error, path, 'read') from error
+
+    def names(self, directory: str) -> set[str]:
+        try:
+            with os.scandir(directory or '.') as entries:
+                return {e.name for e in entries if not e.is_symlink() or os.path.exists(e.path)}
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise storage_error(error, directory, 'listed') from error
+
+
+def _temporary_path(path: str, scratch: str | None) -> str:
+    if os.name == 'nt':
+        problem = windows_problem(path)
+        if problem:
+            raise storage_error(OSError(problem), path, 'written')
+    directory, name = os.path.split(path)
+    return os.path.join(directory if scratch is None else scratch, temporary_name(name))
+
+
+def _make_directories(temporary: str, path: str) -> None:
+    for file in (temporary, path):
+        directory = os.path.dirname(file)
+        if directory:
+            os.makedirs(directory, exist_ok=True)
+
+
+def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
+    try:
+        return open(temporary, 'xb', buffering)
+    except FileNotFoundError:
+        _make_directories(temporary, path)
+        return open(temporary, 'xb', buffering)
+
+
+def _write(temporary: str, path: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except FileNotFoundError:
+        _make_directories(temporary, path)
+        descriptor = os.open(temporary, flags, 0o666)
+    try:
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, memoryview(data)[written:])
+    finally:
+        os.close(descriptor)
+
+
+def _discard(temporary: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)
+
+
+def _is_about(error: OSError, path: str, temporary: str) -> bool:
+    """Whether the system spoke of this file, and not of another one that the code in the block used."""
+    return error.errno is not None and not isinstance(error, KartError) and error.filename in (None, path, temporary)
+
+
+class LuigiFileSystem(FileSystem):
+    """Files behind luigi targets, for tests that put a `luigi.mock.MockTarget` in the place of `luigi.LocalTarget`."""
+
+    def __init__(self, make_target: Any) -> None:
+        self._make_target = make_target
+
+    def _target(self, path: str) -> Any:
+        return self._make_target(path, format=luigi.format.Nop)
+
+    def exists(self, path: str) -> bool:
+        return bool(self._target(path).exists())
+
+    def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
+        file: IO[bytes] = self._target(path).open('r')
+        return file
+
+    @contextlib.contextmanager
+    def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
+        with self._target(path).open('w') as file:
+            yield file
+
+    def remove(self, path: str) -> None:
+        self._target(path).remove()
+
+    def modified(self, path: str) -> datetime:
+        return _local.modified(path)
+
+    def size(self, path: str) -> int:
+        return len(self.read_bytes(path))
+
+    def names(self, directory: str) -> set[str]:
+        found = self._target(directory).fs.listdir(directory)
+        return {os.path.basename(path) for path in found if os.path.dirname(path) == directory}
+
+
+_local = LocalFileSystem()
+
+
+def file_system(path: str) -> FileSystem:
+    """Give the file system of a path: fsspec's for ``scheme://...``, else the local one.
+
+    Raises
+    ------
+    kartnb.errors.MissingPackageError
+        When the packages for the scheme are not installed; the message says how to install them.
+    """
+    if '://' in path:
+        from kartnb.storage.remote import remote_file_system
+
+        return remote_file_system(path)
+    if luigi.LocalTarget is not _luigis_own_local_target:
+        return LuigiFileSystem(luigi.LocalTarget)
+    return _local

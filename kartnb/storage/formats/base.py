@@ -1,0 +1,129 @@
+"""The table of file formats, and what a format is."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import IO, Any, Literal, TypeAlias
+
+import luigi.format
+
+from kartnb.errors import UnknownFormatError
+
+DataFrameType: TypeAlias = Literal['pandas', 'polars', 'polars-lazy']
+ProcessorFactory: TypeAlias = Callable[[bool, DataFrameType], 'FileProcessor']
+
+
+class FileProcessor:
+    """How values of one format become bytes and come back. Derive from it and define `load` and `dump` for one of your own.
+
+    Attributes
+    ----------
+    buffering
+        0 for a processor that reads and writes in large pieces and wants an unbuffered file.
+
+    Examples
+    --------
+    >>> class Rot13(FileProcessor):
+    ...     def load(self, file):
+    ...         return codecs.decode(file.read().decode(), 'rot13')
+    ...
+    ...     def dump(self, obj, file):
+    ...         file.write(codecs.encode(obj, 'rot13').encode())
+    """
+
+    buffering: int = -1
+
+    def format(self) -> Any:
+        """Give the luigi format of the file that `load` and `dump` get: bytes, unless a subclass says otherwise."""
+        return luigi.format.Nop
+
+    def check(self, obj: Any) -> None:
+        """Raise `kartnb.errors.WrongValueError` for a value that the format cannot keep; called before any byte is written."""
+
+    def load(self, file: IO[Any]) -> Any:
+        """Read a value from an open file."""
+        raise NotImplementedError(f'{type(self).__name__} has no load')
+
+    def dump(self, obj: Any, file: IO[Any]) -> None:
+        """Write a value to an open file."""
+        raise NotImplementedError(f'{type(self).__name__} has no dump')
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
+
+
+# extension -> module that knows it, in gokart's order; the module is imported when a file of its kind is first met
+_MODULES: dict[str, str] = {
+    '.txt': 'text',
+    '.ini': 'text',
+    '.csv': 'tables',
+    '.tsv': 'tables',
+    '.pkl': 'pickles',
+    '.gz': 'text',
+    '.json': 'tables',
+    '.ndjson': 'tables',
+    '.xml': 'xml',
+    '.npz': 'arrays',
+    '.parquet': 'columns',
+    '.feather': 'columns',
+    '.png': 'binary',
+    '.jpg': 'binary',
+}
+_factories: dict[str, ProcessorFactory] = {}
+_made: dict[tuple[str, bool, DataFrameType], FileProcessor] = {}
+
+
+def make_file_processor(
+    file_path: str, store_index_in_feather: bool = True, *, dataframe_type: DataFrameType = 'pandas'
+) -> FileProcessor:
+    """Give the processor for a file, by its extension.
+
+    Parameters
+    ----------
+    file_path
+        Any path; only the extension counts.
+    store_index_in_feather
+        Whether feather files keep the index of a pandas frame.
+    dataframe_type
+        What tables are loaded as: 'pandas', 'polars' or 'polars-lazy'.
+
+    Raises
+    ------
+    kartnb.errors.UnknownFormatError
+        When no format has the extension.
+
+    Examples
+    --------
+    >>> make_file_processor('resources/words.txt')
+    TextFileProcessor()
+    """
+    extension = os.path.splitext(file_path)[1]
+    key = (extension, store_index_in_feather, dataframe_type)
+    processor = _made.get(key)
+    if processor is None:
+        processor = _made[key] = _factory(extension, file_path)(store_index_in_feather, dataframe_type)
+    return processor
+
+
+def _factory(extension: str, file_path: str) -> ProcessorFactory:
+    if extension not in _factories:
+        if extension not in _MODULES:
+            raise UnknownFormatError(_unknown(extension, file_path))
+        module = importlib.import_module(f'kartnb.storage.formats.{_MODULES[extension]}')
+        for known, factory in module.FORMATS.items():
+            _factories.setdefault(known, factory)
+    return _factories[extension]
+
+
+def known_extensions() -> list[str]:
+    """Give the extensions that have a format, gokart's first."""
+    return list(dict.fromkeys([*_MODULES, *_factories]))
+
+
+def _unknown(extension: str, file_path: str) -> str:
+    return (
+        f'{extension or repr(file_path)} is not supported. The supported extensions are {known_extensions()}. '
+        f'Add one with kartnb.register_format({extension or ".ext"!r}, load=..., dump=...), or give the target a processor.'
+    )

@@ -1,0 +1,25 @@
+"""Any Python value, pickled."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from kartnb.storage import pickling
+from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
+
+
+class PickleFileProcessor(FileProcessor):
+    """Keeps any value that can be pickled, in files that `pickle.load` reads."""
+
+    buffering = 0
+
+    def load(self, file: IO[bytes]) -> Any:
+        """Read a value."""
+        return pickling.load(file)
+
+    def dump(self, obj: Any, file: IO[bytes]) -> None:
+        """Write a value."""
+        pickling.dump(obj, file)
+
+
+FORMATS: dict[str, ProcessorFactory] = {'.pkl': lambda store_index, frames: PickleFileProcessor()}

@@ -1,0 +1,107 @@
+"""Tables as text: csv, tsv, json and ndjson."""
+
+from __future__ import annotations
+
+import io
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+
+from kartnb.errors import WrongValueError
+from kartnb.storage.formats.base import DataFrameType, FileProcessor, ProcessorFactory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JsonOrient: TypeAlias = Literal['split', 'records', 'index', 'table', 'columns', 'values']
+
+
+class CsvFileProcessor(FileProcessor):
+    """Keeps frames and series as delimited text, without the index.
+
+    Parameters
+    ----------
+    sep
+        What stands between two values.
+    encoding
+        The encoding of the file.
+    dataframe_type
+        What to load: 'pandas', 'polars' or 'polars-lazy'.
+    """
+
+    def __init__(self, sep: str = ',', encoding: str = 'utf-8', dataframe_type: DataFrameType = 'pandas') -> None:
+        self._sep = sep
+        self._encoding = encoding
+        self._dataframe_type = dataframe_type
+
+    def check(self, obj: Any) -> None:
+        """Take frames and series."""
+        import pandas as pd
+
+        if not isinstance(obj, pd.DataFrame | pd.Series):
+            raise WrongValueError(f'a csv file takes a pandas DataFrame or Series, not {type(obj).__name__}')
+
+    def load(self, file: IO[Any]) -> pd.DataFrame:
+        """Read a frame; an empty file gives an empty one."""
+        import pandas as pd
+
+        try:
+            return pd.read_csv(file, sep=self._sep, encoding=self._encoding)
+        except pd.errors.EmptyDataError:
+            return pd.DataFrame()
+
+    def dump(self, obj: Any, file: IO[Any]) -> None:
+        """Write a frame or a series."""
+        self.check(obj)
+        if isinstance(file, io.TextIOBase):
+            obj.to_csv(file, index=False, sep=self._sep, header=True, lineterminator='\n')
+            return
+        text = io.TextIOWrapper(file, encoding=self._encoding, newline='', write_through=True)
+        obj.to_csv(text, index=False, sep=self._sep, header=True, lineterminator='\n')
+        text.flush()
+        text.detach()
+
+
+class JsonFileProcessor(FileProcessor):
+    """Keeps frames, series, and dicts that are columns as JSON.
+
+    Parameters
+    ----------
+    orient
+        As in `pandas.DataFrame.to_json`; 'records' writes one line for each row.
+    dataframe_type
+        What to load: 'pandas', 'polars' or 'polars-lazy'.
+    """
+
+    def __init__(self, orient: JsonOrient | None = None, dataframe_type: DataFrameType = 'pandas') -> None:
+        self._orient = orient
+        self._dataframe_type = dataframe_type
+
+    def check(self, obj: Any) -> None:
+        """Take frames, series and dicts."""
+        import pandas as pd
+
+        if not isinstance(obj, pd.DataFrame | pd.Series | dict):
+            raise WrongValueError(
+                f'a json file takes a pandas DataFrame, a Series or a dict of columns, not {type(obj).__name__}'
+            )
+
+    def load(self, file: IO[Any]) -> pd.DataFrame:
+        """Read a frame."""
+        import pandas as pd
+
+        return pd.read_json(file, orient=self._orient, lines=self._orient == 'records')
+
+    def dump(self, obj: Any, file: IO[Any]) -> None:
+        """Write a frame, a series or a dict of columns."""
+        import pandas as pd
+
+        self.check(obj)
+        table = pd.DataFrame.from_dict(obj) if isinstance(obj, dict) else obj
+        table.to_json(file, orient=self._orient, lines=self._orient == 'records')
+
+
+FORMATS: dict[str, ProcessorFactory] = {
+    '.csv': lambda store_index, frames: CsvFileProcessor(sep=',', dataframe_type=frames),
+    '.tsv': lambda store_index, frames: CsvFileProcessor(sep='\t', dataframe_type=frames),
+    '.json': lambda store_index, frames: JsonFileProcessor(dataframe_type=frames),
+    '.ndjson': lambda store_index, frames: JsonFileProcessor(orient='records', dataframe_type=frames),
+}

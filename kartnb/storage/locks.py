@@ -1,0 +1,186 @@
+"""Locks on results and tasks that hold across computers, kept by a Redis server.
+
+Without ``redis_host`` there is no lock and no cost. Keys and timing are gokart's, so kartnb and gokart respect each other's locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from kartnb.errors import MissingPackageError, TaskLockException
+
+__all__ = [
+    'TaskLockException',
+    'TaskLockParams',
+    'hold',
+    'make_task_lock_params',
+    'make_task_lock_params_for_run',
+    'wait',
+]
+
+
+class TaskLockParams(NamedTuple):
+    """Where a lock is kept and how it behaves.
+
+    Attributes
+    ----------
+    redis_host, redis_port
+        The server; without both there is no lock.
+    redis_timeout
+        Seconds after which the server drops a lock that nobody extends.
+    redis_key
+        The lock's name.
+    should_task_lock
+        Whether there is a lock at all.
+    raise_task_lock_exception_on_collision
+        Whether to raise `TaskLockException` at once, instead of waiting, when another process has it.
+    lock_extend_seconds
+        How often a held lock is extended.
+    """
+
+    redis_host: str | None
+    redis_port: int | None
+    redis_timeout: int | None
+    redis_key: str
+    should_task_lock: bool
+    raise_task_lock_exception_on_collision: bool
+    lock_extend_seconds: int
+
+
+def make_task_lock_key(file_path: str, unique_id: str | None) -> str:
+    """Give the name of a result's lock.
+
+    Examples
+    --------
+    >>> make_task_lock_key('resources/module/Task.pkl', 'abc')
+    'Task_abc'
+    """
+    return f'{os.path.splitext(os.path.basename(file_path))[0]}_{unique_id}'
+
+
+def make_task_lock_params(
+    file_path: str,
+    unique_id: str | None,
+    redis_host: str | None = None,
+    redis_port: int | None = None,
+    redis_timeout: int | None = None,
+    raise_task_lock_exception_on_collision: bool = False,
+    lock_extend_seconds: int = 10,
+) -> TaskLockParams:
+    """Describe the lock of a result.
+
+    Parameters
+    ----------
+    file_path, unique_id
+        As for `kartnb.storage.targets.make_target`.
+    redis_host, redis_port, redis_timeout, raise_task_lock_exception_on_collision, lock_extend_seconds
+        See `TaskLockParams`.
+    """
+    _check_timeout(redis_timeout, lock_extend_seconds)
+    return TaskLockParams(
+        redis_host,
+        redis_port,
+        redis_timeout,
+        make_task_lock_key(file_path, unique_id),
+        redis_host is not None and redis_port is not None,
+        raise_task_lock_exception_on_collision,
+        lock_extend_seconds,
+    )
+
+
+def _check_timeout(redis_timeout: int | None, lock_extend_seconds: int) -> None:
+    if redis_timeout is not None and redis_timeout <= lock_extend_seconds:
+        raise AssertionError(
+            f'`redis_timeout` must be set greater than lock_extend_seconds:{lock_extend_seconds}, not {redis_timeout}.'
+        )
+
+
+def make_task_lock_params_for_run(task_self: Any, lock_extend_seconds: int = 10) -> TaskLockParams:
+    """Describe the lock that a running task holds.
+
+    Parameters
+    ----------
+    task_self
+        A task with ``make_unique_id()``, ``redis_host``, ``redis_port`` and ``redis_timeout``.
+    lock_extend_seconds
+        How often the lock is extended.
+    """
+    return TaskLockParams(
+        task_self.redis_host,
+        task_self.redis_port,
+        task_self.redis_timeout,
+        f'{type(task_self).__name__}_{task_self.make_unique_id()}-run',
+        task_self.redis_host is not None and task_self.redis_port is not None,
+        True,
+        lock_extend_seconds,
+    )
+
+
+@functools.cache
+def _client(host: str, port: int) -> Any:
+    try:
+        import redis
+    except ImportError as error:
+        raise MissingPackageError(
+            "redis_host is set, which needs the redis package: pip install 'kartnb[redis]'"
+        ) from error
+    return redis.Redis(host=host, port=port)
+
+
+def _acquired(params: TaskLockParams) -> Any:
+    client = _client(params.redis_host or 'localhost', params.redis_port or 6379)
+    lock = client.lock(params.redis_key, timeout=params.redis_timeout, thread_local=False)
+    if not lock.acquire(blocking=not params.raise_task_lock_exception_on_collision):
+        raise TaskLockException(
+            f'Lock already taken by other task: {params.redis_key} at {params.redis_host}:{params.redis_port}.'
+        )
+    return lock
+
+
+def _extend_until(done: threading.Event, lock: Any, params: TaskLockParams) -> None:
+    while not done.wait(params.lock_extend_seconds):
+        with contextlib.suppress(Exception):  # the server may be away for a moment; the next round tries again
+            lock.extend(additional_time=params.redis_timeout or 0, replace_ttl=True)
+
+
+@contextlib.contextmanager
+def hold(params: TaskLockParams) -> Iterator[None]:
+    """Hold a lock during a block; without a Redis server do nothing.
+
+    Raises
+    ------
+    TaskLockException
+        When another process has the lock, and the parameters say not to wait.
+    kartnb.errors.MissingPackageError
+        When the redis package is not installed.
+    """
+    if not params.should_task_lock:
+        yield
+        return
+    lock = _acquired(params)
+    done = threading.Event()
+    if params.redis_timeout is not None:
+        threading.Thread(target=_extend_until, args=(done, lock, params), daemon=True, name='kartnb-lock').start()
+    try:
+        yield
+    finally:
+        done.set()
+        _release(lock)
+
+
+def _release(lock: Any) -> None:
+    from redis.exceptions import LockError
+
+    with contextlib.suppress(LockError):  # it expired: somebody else may hold it now, and the work is done
+        lock.release()
+
+
+def wait(params: TaskLockParams) -> None:
+    """Wait until nobody holds a lock; without a Redis server do nothing."""
+    if params.should_task_lock:
+        _release(_acquired(params))

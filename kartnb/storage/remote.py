@@ -1,0 +1,136 @@
+"""Files on object stores and other computers, through fsspec."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from typing import IO, Any
+
+from kartnb.errors import KartError, MissingPackageError, StorageError
+from kartnb.storage.filesystem import FileSystem
+from kartnb.storage.litter import temporary_name
+from kartnb.storage.trouble import storage_error
+
+_PACKAGES = {
+    's3': "'kartnb[s3]'",
+    's3a': "'kartnb[s3]'",
+    'gs': "'kartnb[gcs]'",
+    'gcs': "'kartnb[gcs]'",
+    'az': 'adlfs',
+    'abfs': 'adlfs',
+    'abfss': 'adlfs',
+}
+# An upload to these shows the whole object or nothing, and renaming is a copy.
+_OBJECT_STORES = frozenset(_PACKAGES)
+
+
+def remote_file_system(path: str) -> FileSystem:
+    """Give the file system for a path with a scheme, such as ``s3://bucket/results``."""
+    scheme = path.partition('://')[0]
+    packages = _PACKAGES.get(scheme, 'fsspec')
+    try:
+        import fsspec
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise MissingPackageError(f'{path} needs fsspec: pip install {packages}') from error
+    try:
+        backend, _ = url_to_fs(path)
+    except ImportError as error:
+        raise MissingPackageError(
+            f'{path} needs a package for {scheme}:// ({error}): pip install {packages}'
+        ) from error
+    except ValueError as error:
+        if scheme not in fsspec.available_protocols():
+            raise StorageError(f'{path} has a scheme that fsspec does not know: {scheme}://', path) from error
+        raise
+    return FsspecFileSystem(backend, scheme)
+
+
+class FsspecFileSystem(FileSystem):
+    """A file system of fsspec."""
+
+    def __init__(self, backend: Any, scheme: str) -> None:
+        self._backend = backend
+        self._uploads_whole = scheme in _OBJECT_STORES
+
+    def exists(self, path: str) -> bool:
+        return bool(self._backend.exists(path))
+
+    def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
+        with _named(path, 'read'):
+            file: IO[bytes] = self._backend.open(path, 'rb')
+            return file
+
+    @contextlib.contextmanager
+    def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
+        spool_name = temporary_name(os.path.basename(path))
+        spool = os.path.join(tempfile.gettempdir(), spool_name)
+        try:
+            with open(spool, 'xb', buffering) as file:
+                yield file
+            with _named(path, 'written'):
+                self._upload(spool, path, scratch)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(spool)
+
+    def _upload(self, spool: str, path: str, scratch: str | None) -> None:
+        directory, _, name = path.rpartition('/')
+        if self._uploads_whole:
+            self._backend.put_file(spool, path)
+            return
+        self._backend.makedirs(directory, exist_ok=True)
+        beside = f'{directory if scratch is None else scratch}/{temporary_name(name)}'
+        try:
+            self._backend.put_file(spool, beside)
+            self._backend.mv(beside, path)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._backend.rm_file(beside)
+            raise
+
+    def remove(self, path: str) -> None:
+        with _named(path, 'removed'):
+            self._backend.rm_file(path)
+
+    def modified(self, path: str) -> datetime:
+        with _named(path, 'read'):
+            moment: datetime = self._backend.modified(path)
+        return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
+
+    def size(self, path: str) -> int:
+        with _named(path, 'read'):
+            return int(self._backend.size(path))
+
+    def names(self, directory: str) -> set[str]:
+        try:
+            entries = self._backend.ls(directory, detail=False, refresh=True)
+        except FileNotFoundError:
+            return set()
+        except TypeError:  # a backend without a listing cache takes no `refresh`
+            entries = self._backend.ls(directory, detail=False)
+        return {str(entry).rstrip('/').rpartition('/')[2] for entry in entries}
+
+    def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
+        if not self._uploads_whole:
+            super().write_bytes(path, data, scratch)
+            return
+        with _named(path, 'written'):
+            self._backend.pipe_file(path, data)
+
+    def read_bytes(self, path: str) -> bytes:
+        with _named(path, 'read'):
+            return bytes(self._backend.cat_file(path))
+
+
+@contextlib.contextmanager
+def _named(path: str, doing: Any) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, KartError):
+            raise
+        raise storage_error(error, path, doing) from error

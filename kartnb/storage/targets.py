@@ -1,0 +1,304 @@
+"""Targets: results that know their place and their format."""
+
+from __future__ import annotations
+
+import io
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from datetime import datetime
+from typing import IO, Any
+
+import luigi
+import luigi.format
+
+from kartnb.errors import KartError, MissingPackageError, StorageError, UnreadableResultError
+from kartnb.storage import locks
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.formats.base import FileProcessor, make_file_processor
+from kartnb.storage.locks import TaskLockParams, make_task_lock_params
+from kartnb.storage.trouble import storage_error
+
+_BYTES = luigi.format.Nop
+
+
+class TargetOnKart(luigi.Target):  # type: ignore[misc]
+    """A result that can be loaded and dumped. Derive from it and define the methods that start with an underscore."""
+
+    def exists(self) -> bool:
+        """Whether the result has been made."""
+        return self._exists()
+
+    def load(self) -> Any:
+        """Give the result.
+
+        Raises
+        ------
+        kartnb.errors.MissingResultError
+            When it has not been made (also a FileNotFoundError).
+        kartnb.errors.UnreadableResultError
+            When its file cannot be read.
+        """
+        params = self._get_task_lock_params()
+        if params.should_task_lock:
+            locks.wait(params)
+        return self._load()
+
+    def dump(
+        self,
+        obj: Any,
+        lock_at_dump: bool = True,
+        task_params: dict[str, str] | None = None,
+        custom_labels: dict[str, str] | None = None,
+        required_task_outputs: Any = None,
+    ) -> None:
+        """Keep a result.
+
+        Parameters
+        ----------
+        obj
+            The result.
+        lock_at_dump
+            Whether to take the lock, if there is one. With a lock, a result that another process made meanwhile is kept.
+        task_params, custom_labels, required_task_outputs
+            Written as metadata to Google Cloud Storage, and nowhere else.
+        """
+        params = self._get_task_lock_params()
+        if not (lock_at_dump and params.should_task_lock):
+            self._dump(obj, task_params, custom_labels, required_task_outputs)
+            return
+        with locks.hold(params):
+            if not self.exists():
+                self._dump(obj, task_params, custom_labels, required_task_outputs)
+
+    def remove(self) -> None:
+        """Remove the result, if it has been made."""
+        if self.exists():
+            with locks.hold(self._get_task_lock_params()):
+                self._remove()
+
+    def last_modification_time(self) -> datetime:
+        """When the result was made."""
+        return self._last_modification_time()
+
+    def path(self) -> str:
+        """The place of the result, as it was given."""
+        return self._path()
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.path()!r})'
+
+    @abstractmethod
+    def _exists(self) -> bool: ...
+
+    @abstractmethod
+    def _get_task_lock_params(self) -> TaskLockParams: ...
+
+    @abstractmethod
+    def _load(self) -> Any: ...
+
+    @abstractmethod
+    def _dump(
+        self,
+        obj: Any,
+        task_params: dict[str, str] | None = None,
+        custom_labels: dict[str, str] | None = None,
+        required_task_outputs: Any = None,
+    ) -> None: ...
+
+    @abstractmethod
+    def _remove(self) -> None: ...
+
+    @abstractmethod
+    def _last_modification_time(self) -> datetime: ...
+
+    @abstractmethod
+    def _path(self) -> str: ...
+
+
+class SingleFileTarget(TargetOnKart):
+    """A result in one file.
+
+    Parameters
+    ----------
+    target
+        The place: a path, or a luigi target.
+    processor
+        The format.
+    task_lock_params
+        The lock; none by default.
+    """
+
+    def __init__(self, target: Any, processor: FileProcessor, task_lock_params: TaskLockParams | None = None) -> None:
+        self._place: str = target if isinstance(target, str) else target.path
+        # a target of another kind, such as luigi's for S3 or for tests, knows best how to reach its place
+        self._luigi_target = None if isinstance(target, str) or type(target) is luigi.LocalTarget else target
+        self._processor = processor
+        self._task_lock_params = task_lock_params
+
+    def _exists(self) -> bool:
+        if self._luigi_target is not None:
+            return bool(self._luigi_target.exists())
+        return file_system(self._place).exists(self._place)
+
+    def _get_task_lock_params(self) -> TaskLockParams:
+        if self._task_lock_params is None:
+            self._task_lock_params = make_task_lock_params(self._place, None)
+        return self._task_lock_params
+
+    def _load(self) -> Any:
+        try:
+            with self._open_read() as file:
+                return self._processor.load(file)
+        except (KartError, OSError) as error:
+            raise _named(error, self._place) from error
+        except Exception as error:
+            raise _unreadable(error, self._place) from error
+
+    def _dump(
+        self,
+        obj: Any,
+        task_params: dict[str, str] | None = None,
+        custom_labels: dict[str, str] | None = None,
+        required_task_outputs: Any = None,
+    ) -> None:
+        check = getattr(self._processor, 'check', None)  # processors that were written for gokart have none
+        if check is not None:
+            check(obj)
+        if self._luigi_target is not None:
+            with self._luigi_target.open('w') as file:
+                self._processor.dump(obj, file)
+            return
+        with file_system(self._place).writing(self._place, getattr(self._processor, 'buffering', -1)) as file:
+            _dump_through(self._processor, obj, file)
+
+    def _remove(self) -> None:
+        if self._luigi_target is not None:
+            self._luigi_target.remove()
+        else:
+            file_system(self._place).remove(self._place)
+
+    def _last_modification_time(self) -> datetime:
+        return file_system(self._place).modified(self._place)
+
+    def _path(self) -> str:
+        return self._place
+
+    def _open_read(self) -> Any:
+        if self._luigi_target is not None:
+            return self._luigi_target.open('r')
+        file = file_system(self._place).open_read(self._place, getattr(self._processor, 'buffering', -1))
+        kind = self._processor.format()
+        if kind is _BYTES:
+            return file
+        if kind is None:
+            return io.TextIOWrapper(file, encoding='utf-8')
+        return kind.pipe_reader(file)
+
+
+def _dump_through(processor: FileProcessor, obj: Any, file: IO[bytes]) -> None:
+    """Dump through the luigi format that a processor asks for."""
+    kind = processor.format()
+    if kind is _BYTES:
+        processor.dump(obj, file)
+    elif kind is None:
+        text = io.TextIOWrapper(file, encoding='utf-8', newline='\n')
+        processor.dump(obj, text)
+        text.detach()
+    else:
+        with kind.pipe_writer(_StaysOpen(file)) as wrapped:
+            processor.dump(obj, wrapped)
+
+
+class _StaysOpen:
+    """A file that luigi's formats cannot close: its owner does, and renames it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _StaysOpen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.flush()
+
+
+def _named(error: Exception, path: str) -> Exception:
+    if isinstance(error, UnreadableResultError) and not error.path:
+        return _unreadable(error, path)
+    if isinstance(error, OSError) and not isinstance(error, KartError) and error.errno is not None:
+        return storage_error(error, path, 'read')
+    if isinstance(error, OSError) and not isinstance(error, StorageError):
+        return _unreadable(error, path)
+    return error
+
+
+def _unreadable(error: Exception, path: str) -> UnreadableResultError | MissingPackageError:
+    if isinstance(error, ModuleNotFoundError):
+        return MissingPackageError(f'{path} holds a value that needs the module {error.name!r}, which is not installed')
+    detail = str(error) if isinstance(error, KartError) else f'{type(error).__name__}: {error}'
+    return UnreadableResultError(
+        f'{path} cannot be read ({detail}): it is truncated or was not written as its extension says. '
+        'Delete it, or build its task with rerun=True.',
+        path,
+    )
+
+
+def add_unique_id(path: str, unique_id: str | None) -> str:
+    """Put a unique id before the extension of a path.
+
+    Examples
+    --------
+    >>> add_unique_id('a.b/c.tar.gz', '0f')
+    'a.b/c.tar_0f.gz'
+    """
+    if unique_id is None:
+        return path
+    base, extension = os.path.splitext(path)
+    return f'{base}_{unique_id}{extension}'
+
+
+def make_target(
+    file_path: str,
+    unique_id: str | None = None,
+    processor: FileProcessor | None = None,
+    task_lock_params: TaskLockParams | None = None,
+    store_index_in_feather: bool = True,
+) -> TargetOnKart:
+    """Give the target for a file.
+
+    Parameters
+    ----------
+    file_path
+        Its place: a local path, or ``scheme://...``; used as it is.
+    unique_id
+        Put before the extension.
+    processor
+        The format; by the extension if not given.
+    task_lock_params
+        The lock; none if not given.
+    store_index_in_feather
+        Whether a feather file keeps the index of a pandas frame.
+
+    Raises
+    ------
+    kartnb.errors.UnknownFormatError
+        When no format has the extension.
+
+    Examples
+    --------
+    >>> make_target('resources/words.txt', 'e3b0')
+    SingleFileTarget('resources/words_e3b0.txt')
+    """
+    path = add_unique_id(file_path, unique_id)
+    if processor is None:
+        processor = make_file_processor(path, store_index_in_feather)
+    if task_lock_params is None and unique_id is not None:
+        task_lock_params = make_task_lock_params(file_path, unique_id)
+    return SingleFileTarget(path, processor, task_lock_params)
