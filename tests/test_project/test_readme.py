@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.test_project.jupyter import PrivateJupyter
 
 FIRST_SCREEN_LINES = 25
 STARTED_WITHIN = 420.0
@@ -57,51 +55,13 @@ def test_the_example_does_what_is_said(readme: str, repository: Path, tmp_path: 
 def test_the_quickstart_command_works_in_a_fresh_clone(readme: str, repository: Path, tmp_path: Path) -> None:
     clone = tmp_path / 'clone'
     subprocess.run(['git', 'clone', '--quiet', str(repository), str(clone)], check=True, timeout=60)
-    port = _free_port()
-    environment = _private_jupyter(tmp_path / 'jupyter', port)
-    log = tmp_path / 'log.txt'
-    with log.open('w') as output:
-        server = subprocess.Popen(
-            ['bash', '-c', _commands(readme)[0]],
-            cwd=clone, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
-    try:
-        page = _wait_for(f'http://127.0.0.1:{port}/api/contents/notebooks/00-quickstart.ipynb', server, log)
-        assert json.loads(page)['type'] == 'notebook'
-        assert '/lab/tree/notebooks/00-quickstart.ipynb' in log.read_text()
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+    jupyter = PrivateJupyter(tmp_path / 'jupyter')
+    jupyter.configure()
+    with jupyter.serving(['bash', '-c', _commands(readme)[0]], cwd=clone) as server:
+        page = jupyter.get('/api/contents/notebooks/00-quickstart.ipynb', server, within=STARTED_WITHIN)
+        assert json.loads(page.read())['type'] == 'notebook'
+        assert '/lab/tree/notebooks/00-quickstart.ipynb' in jupyter.log.read_text()
 
 
 def _commands(text: str) -> list[str]:
     return [block.strip() for block in re.findall(r'```bash\n(.*?)```', text, re.DOTALL)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-def _private_jupyter(place: Path, port: int) -> dict[str, str]:
-    """Give an environment in which Jupyter serves on `port` to this machine alone, and touches no one's settings."""
-    settings = {'ip': '127.0.0.1', 'port': port, 'open_browser': False, 'allow_root': True}
-    (place / 'config').mkdir(parents=True)
-    (place / 'config' / 'jupyter_server_config.json').write_text(
-        json.dumps({'ServerApp': settings, 'IdentityProvider': {'token': ''}})
-    )
-    directories = {f'JUPYTER_{name.upper()}_DIR': str(place / name) for name in ('config', 'data', 'runtime')}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(('JUPYTER_', 'VIRTUAL_ENV'))}
-    return {**kept, **directories, 'JUPYTERLAB_SETTINGS_DIR': str(place / 'lab')}
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> bytes:
-    deadline = time.monotonic() + STARTED_WITHIN
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return bytes(answer.read())
-        except OSError:
-            time.sleep(1)
-    raise AssertionError(f'JupyterLab did not start:\n{log.read_text()[-4000:]}')
