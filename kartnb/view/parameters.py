@@ -1,0 +1,55 @@
+"""Which parameters of a task are shown where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import luigi
+
+from kartnb.execution.plan import Node
+from kartnb.view.clean import abbreviated, one_line
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def shown(task: luigi.Task) -> Pairs:
+    """The public parameters of a task as pairs of name and text, those that are part of its identity first."""
+    from kartnb.task import shown_parameters
+
+    found = sorted(shown_parameters(task), key=lambda parameter: not parameter.significant)
+    return tuple((parameter.name, parameter.text) for parameter in found)
+
+
+def telling(nodes: Sequence[Node]) -> list[Pairs]:
+    """For each of some tasks of one class the parameters that tell it apart first, then its other significant ones.
+
+    Examples
+    --------
+    >>> telling([])
+    []
+    """
+    from kartnb.task import shown_parameters
+
+    sets = [shown_parameters(node.task) for node in nodes]
+    texts: dict[str, set[str]] = {}
+    for parameters in sets:
+        for parameter in parameters:
+            texts.setdefault(parameter.name, set()).add(parameter.text)
+    found = []
+    for parameters in sets:
+        apart = [p for p in parameters if len(texts[p.name]) > 1]
+        rest = [p for p in parameters if len(texts[p.name]) == 1 and p.significant]
+        found.append(tuple((p.name, p.text) for p in apart + rest))
+    return found
+
+
+def short(pairs: Pairs, limit: int = 28) -> list[str]:
+    """Each parameter as ``name=text``, cut for a small place."""
+    return [f'{one_line(name, limit)}={abbreviated(text, limit)}' for name, text in pairs]
+
+
+def listed(pairs: Pairs, limit: int = 200) -> str:
+    """All parameters on one line, ids in full, at most `limit` characters of it."""
+    return one_line(
+        ', '.join(f'{one_line(name, limit)}={one_line(text, limit)}' for name, text in pairs[:limit]), limit
+    )

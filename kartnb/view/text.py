@@ -1,0 +1,46 @@
+"""Plans and builds as text, for terminals, logs and `repr`. It says what `html` says."""
+
+from __future__ import annotations
+
+from kartnb.execution.plan import Plan
+from kartnb.execution.report import BuildReport
+from kartnb.view import summary
+from kartnb.view.clean import one_line
+from kartnb.view.tree import tree_lines
+
+_MAX_FAILURES = 10
+_MAX_SLOWEST = 5
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan: what it is, the counts per state, the workspace, and the tree."""
+    return '\n'.join([*_head(plan), *tree_lines(plan)])
+
+
+def report_text(report: BuildReport) -> str:
+    """A build: how it ended, the counts per state, what failed and where, and the slowest tasks."""
+    found = [summary.verdict(report), *_counts_and_workspace(report.plan)]
+    for failure in summary.failures(report, _MAX_FAILURES):
+        found += ['', *_failure_lines(failure)]
+    if len(report.failures) > _MAX_FAILURES:
+        found += ['', f'… {len(report.failures) - _MAX_FAILURES:,} more failures']
+    slowest = summary.slowest(report, _MAX_SLOWEST)
+    if slowest:
+        found += ['', 'slowest: ' + ', '.join(f'{name} {seconds}' for name, seconds in slowest)]
+    return '\n'.join(found)
+
+
+def _head(plan: Plan) -> list[str]:
+    return [f'Plan of {summary.title(plan.root)}: {summary.will_run(plan)}', *_counts_and_workspace(plan)]
+
+
+def _counts_and_workspace(plan: Plan) -> list[str]:
+    counts = ', '.join(map(str, summary.counts(plan)))
+    return [f'{summary.tasks(len(plan))}: {counts}', f'workspace: {one_line(plan.workspace, 300)}']
+
+
+def _failure_lines(failure: summary.Failure) -> list[str]:
+    found = [f'✗ {failure.name}({failure.parameters})', f'  id {failure.unique_id}']
+    if failure.location:
+        found.append(f'  at {failure.location}')
+    return [*found, *(f'  {line}' for line in failure.error.split('\n'))]
