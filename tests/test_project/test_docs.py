@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -40,6 +41,11 @@ def test_the_reference_has_every_public_name() -> None:
     assert set(kartnb.__all__) <= written
 
 
+def test_every_public_name_is_documented() -> None:
+    missing = [name for name in kartnb.__all__ for name in _undocumented(name, getattr(kartnb, name))]
+    assert missing == []
+
+
 @pytest.mark.parametrize('page', [page for page in PAGES if '```python' in (DOCS / page).read_text()])
 def test_examples_run(page: str, tmp_path: Path) -> None:
     """All examples of a page are one script; a call to `run()` would parse our command line, so there is none."""
@@ -64,3 +70,15 @@ def test_notebook_examples_run(tmp_path: Path) -> None:
     command = [sys.executable, '-c', session]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _undocumented(name: str, value: object) -> list[str]:
+    """Name what has no docstring, be it inherited: a public function or class of the package, and its public methods."""
+    if not (inspect.isroutine(value) or inspect.isclass(value)):
+        return []
+    missing = [] if inspect.getdoc(value) else [name]
+    if inspect.isclass(value):
+        own = [(key, member) for key, member in vars(value).items() if not key.startswith('_')]
+        methods = [key for key, member in own if inspect.isroutine(member) or isinstance(member, property)]
+        missing += [f'{name}.{key}' for key in methods if not inspect.getdoc(getattr(value, key))]
+    return missing
