@@ -42,7 +42,7 @@ def test_the_reference_has_every_public_name() -> None:
 
 
 def test_every_public_name_is_documented() -> None:
-    missing = [name for name in kartnb.__all__ for name in _undocumented(name, getattr(kartnb, name))]
+    missing = [part for name in kartnb.__all__ for part in _undocumented(name, getattr(kartnb, name))]
     assert missing == []
 
 
@@ -73,7 +73,7 @@ def test_notebook_examples_run(tmp_path: Path) -> None:
 
 
 def _undocumented(name: str, value: object) -> list[str]:
-    """Name what has no docstring, be it inherited: a public function or class of the package, and its public methods."""
+    """Name what has no docstring, not even an inherited one: a function or class, and its public methods."""
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return []
     missing = [] if inspect.getdoc(value) else [name]
