@@ -92,7 +92,7 @@ class LocalFileSystem(FileSystem):
         try:
             with _create(temporary, path, buffering) as file:
                 yield file
-            os.replace(temporary, path)
+            _put_in_place(temporary, path)
         except BaseException as error:
             _discard(temporary)
             if isinstance(error, OSError) and _is_about(error, path, temporary):
@@ -103,7 +103,7 @@ class LocalFileSystem(FileSystem):
         temporary = _temporary_path(path, scratch)
         try:
             _write(temporary, path, data)
-            os.replace(temporary, path)
+            _put_in_place(temporary, path)
         except BaseException as error:
             _discard(temporary)
             if isinstance(error, OSError):
@@ -175,6 +175,15 @@ def _write(temporary: str, path: str, data: bytes) -> None:
             written += os.write(descriptor, memoryview(data)[written:])
     finally:
         os.close(descriptor)
+
+
+def _put_in_place(temporary: str, path: str) -> None:
+    try:
+        os.replace(temporary, path)
+    except FileNotFoundError:
+        # a temporary name in another directory tells nothing of this one
+        _make_directories(temporary, path)
+        os.replace(temporary, path)
 
 
 def _discard(temporary: str) -> None:
