@@ -103,3 +103,7 @@ class MissingPackageError(KartError, ImportError):
 
 class TaskLockException(KartError):  # noqa: N818 - gokart's name
     """Another process holds the lock of a task or a result."""
+
+
+class UnknownOptionError(KartError, TypeError):
+    """An option that a build does not have."""

@@ -1,0 +1,105 @@
+"""kartnb: cached machine-learning pipelines, made native to notebooks.
+
+>>> import kartnb
+>>> sorted(set(kartnb.__all__) & {'TaskOnKart', 'build', 'plan'})
+['TaskOnKart', 'build', 'plan']
+
+In a notebook, ``%load_ext kartnb`` adds the magics. Everything else is here: each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from kartnb._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    import luigi
+
+    from kartnb.cli.run import run
+    from kartnb.errors import CyclicRequirementsError, EmptyDumpError, KartError, PandasTypeError
+    from kartnb.events import TaskState
+    from kartnb.execution.build import build
+    from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException
+    from kartnb.execution.build_error import GokartBuildError as KartBuildError
+    from kartnb.execution.plan import Plan
+    from kartnb.execution.planner import plan
+    from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
+    from kartnb.task.base import TaskOnKart
+    from kartnb.task.config_files import add_config
+    from kartnb.task.data_frames import PandasTypeConfig
+    from kartnb.task.parameters import (
+        ExplicitBoolParameter,
+        ListTaskInstanceParameter,
+        SerializableParameter,
+        TaskInstanceParameter,
+        ZonedDateSecondParameter,
+    )
+
+_HOMES = {
+    'CyclicRequirementsError': 'kartnb.errors',
+    'EmptyDumpError': 'kartnb.errors',
+    'ExplicitBoolParameter': 'kartnb.task.parameters',
+    'GokartBuildError': 'kartnb.execution.build_error',
+    'HasLockedTaskException': 'kartnb.execution.build_error',
+    'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
+    'KartError': 'kartnb.errors',
+    'ListTaskInstanceParameter': 'kartnb.task.parameters',
+    'PandasTypeConfig': 'kartnb.task.data_frames',
+    'PandasTypeError': 'kartnb.errors',
+    'Plan': 'kartnb.execution.plan',
+    'SerializableParameter': 'kartnb.task.parameters',
+    'TaskInstanceParameter': 'kartnb.task.parameters',
+    'TaskOnKart': 'kartnb.task.base',
+    'TaskState': 'kartnb.events',
+    'ZonedDateSecondParameter': 'kartnb.task.parameters',
+    'add_config': 'kartnb.task.config_files',
+    'build': 'kartnb.execution.build',
+    'load_ipython_extension': 'kartnb.notebook.extension',
+    'luigi': 'luigi:',
+    'plan': 'kartnb.execution.planner',
+    'run': 'kartnb.cli.run',
+    'unload_ipython_extension': 'kartnb.notebook.extension',
+}
+
+__all__ = [
+    'CyclicRequirementsError',
+    'EmptyDumpError',
+    'ExplicitBoolParameter',
+    'GokartBuildError',
+    'HasLockedTaskException',
+    'KartBuildError',
+    'KartError',
+    'ListTaskInstanceParameter',
+    'PandasTypeConfig',
+    'PandasTypeError',
+    'Plan',
+    'SerializableParameter',
+    'TaskInstanceParameter',
+    'TaskOnKart',
+    'TaskState',
+    'ZonedDateSecondParameter',
+    'add_config',
+    'build',
+    'load_ipython_extension',
+    'luigi',
+    'plan',
+    'run',
+    'unload_ipython_extension',
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    module_name, _, attribute = home.partition(':')
+    module = importlib.import_module(module_name)
+    value = module if home.endswith(':') else getattr(module, attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,140 @@
+"""The state of each task, and the reason for which it will run: by demand, from the root upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import luigi
+
+from kartnb.events import Reason, ReasonKind, TaskState
+from kartnb.execution.graph import Vertex, all_paths
+from kartnb.storage.listing import Listing
+from kartnb.storage.targets import SingleFileTarget
+from kartnb.task.base import TaskOnKart
+from kartnb.task.structure import flatten
+from kartnb.task.targets import newer_input
+
+
+class Existence:
+    """Which outputs exist: files by listings, other targets by asking them."""
+
+    def __init__(self, vertices: Iterable[Vertex]) -> None:
+        self._listing = Listing(all_paths(vertex for vertex in vertices if has_file_outputs(vertex)))
+
+    def all_exist(self, vertex: Vertex) -> bool:
+        """Whether a vertex has outputs and all of them exist."""
+        return self.first_missing(vertex) is None and bool(vertex.outputs)
+
+    def first_missing(self, vertex: Vertex) -> str | None:
+        """The path of the first output that does not exist, or None."""
+        for target, path in zip(vertex.outputs, vertex.paths, strict=True):
+            if not (self._listing.exists(path) if _is_file(target) else target.exists()):
+                return path
+        return None
+
+
+def has_file_outputs(vertex: Vertex) -> bool:
+    """Whether a listing can tell that the outputs of a vertex exist."""
+    return all(_is_file(target) for target in vertex.outputs)
+
+
+def is_external(task: luigi.Task) -> bool:
+    """Whether a task's output is made outside, so that there is nothing to run."""
+    return task.run is None or task.run is NotImplemented
+
+
+def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex]) -> None:
+    """Set state and reason of vertices.
+
+    Parameters
+    ----------
+    vertices
+        In topological order, upstream first. Those that a vertex requires may be outside of it, assessed before.
+    demanded
+        The vertices that must be complete in the end.
+    """
+    _spread_reruns(vertices)
+    existence = Existence(vertices)
+    wanted = {vertex.key for vertex in demanded}
+    for vertex in reversed(vertices):
+        if vertex.key in wanted:
+            _judge(vertex, existence)
+            if vertex.reason is not None:
+                wanted.update(other.key for other in vertex.requires)
+        else:
+            vertex.state = _idle_state(vertex, existence)
+
+
+def _spread_reruns(vertices: Sequence[Vertex]) -> None:
+    for vertex in vertices:
+        if vertex.rerun:
+            vertex.reason = Reason(ReasonKind.RERUN)
+            continue
+        cause = next((other for other in vertex.requires if other.rerun), None)
+        if cause is not None and not is_external(vertex.task):
+            vertex.rerun = True
+            vertex.reason = Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
+
+
+def _judge(vertex: Vertex, existence: Existence) -> None:
+    task = vertex.task
+    if vertex.rerun and not is_external(task):
+        vertex.state = TaskState.STALE if existence.all_exist(vertex) else TaskState.MISSING
+        return
+    reason = _reason_to_run(vertex, existence)
+    if is_external(task):
+        vertex.state = TaskState.EXTERNAL if reason is None else TaskState.MISSING
+        vertex.reason = None
+        return
+    vertex.reason = reason
+    stale = reason is not None and reason.kind is ReasonKind.INPUT_NEWER
+    vertex.state = TaskState.CACHED if reason is None else TaskState.STALE if stale else TaskState.MISSING
+
+
+def _reason_to_run(vertex: Vertex, existence: Existence) -> Reason | None:
+    task = vertex.task
+    if not _judges_by_outputs(task):
+        return None if task.complete() else _incomplete(vertex)
+    if not vertex.outputs:
+        return Reason(ReasonKind.NO_OUTPUT)
+    missing = existence.first_missing(vertex)
+    if missing is not None:
+        return Reason(ReasonKind.OUTPUT_MISSING, missing)
+    if isinstance(task, TaskOnKart) and (task.strict_check or task.modification_time_check) and not task.complete():
+        return _failed_check(vertex)
+    return None
+
+
+def _failed_check(vertex: Vertex) -> Reason:
+    inputs = flatten(vertex.task.input())
+    absent = next((target for target in inputs if not target.exists()), None)
+    if absent is None and vertex.task.modification_time_check:
+        newer = newer_input(inputs, vertex.outputs)
+        if newer is not None:
+            return Reason(ReasonKind.INPUT_NEWER, newer)
+    incomplete = next((other for other in vertex.requires if not other.task.complete()), None)
+    return (
+        Reason(ReasonKind.UPSTREAM_RUNS, incomplete.name) if incomplete is not None else Reason(ReasonKind.INCOMPLETE)
+    )
+
+
+def _incomplete(vertex: Vertex) -> Reason:
+    missing = next(
+        (path for target, path in zip(vertex.outputs, vertex.paths, strict=True) if not target.exists()), None
+    )
+    return Reason(ReasonKind.OUTPUT_MISSING, missing) if missing is not None else Reason(ReasonKind.INCOMPLETE)
+
+
+def _judges_by_outputs(task: luigi.Task) -> bool:
+    return type(task).complete in (TaskOnKart.complete, luigi.Task.complete) and 'complete' not in vars(task)
+
+
+def _idle_state(vertex: Vertex, existence: Existence) -> TaskState:
+    if not has_file_outputs(vertex) or not existence.all_exist(vertex):
+        return TaskState.NOT_NEEDED
+    return TaskState.EXTERNAL if is_external(vertex.task) else TaskState.CACHED
+
+
+def _is_file(target: Any) -> bool:
+    return isinstance(target, SingleFileTarget)

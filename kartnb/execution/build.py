@@ -1,0 +1,187 @@
+"""`kartnb.build`: run what a task needs, and give its result."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar, overload
+
+import luigi
+
+from kartnb.errors import UnknownOptionError
+from kartnb.events import Event, Listener, LogLine
+from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException, build_error
+from kartnb.execution.executors import InlineExecutor
+from kartnb.execution.log_capture import heard_logs
+from kartnb.execution.loop import BuildLoop
+from kartnb.execution.planner import Rerun, draw_up, require_task
+from kartnb.execution.random_state import kept_random_state
+from kartnb.execution.report import BuildReport
+from kartnb.execution.retry import retried_while_locked
+from kartnb.task import registry
+from kartnb.task.base import TaskOnKart
+from kartnb.task.loading import load_target
+from kartnb.task.structure import map_nested
+
+T = TypeVar('T')
+
+logger = logging.getLogger('kartnb')
+
+
+@overload
+def build(task: TaskOnKart[T], return_value: Literal[True] = True, *args: Any, **options: Any) -> T: ...
+@overload
+def build(task: TaskOnKart[T], return_value: Literal[False], *args: Any, **options: Any) -> None: ...
+@overload
+def build(task: luigi.Task, return_value: bool = True, *args: Any, **options: Any) -> Any: ...
+def build(
+    task: luigi.Task,
+    return_value: bool = True,
+    reset_register: bool = True,
+    log_level: int = logging.ERROR,
+    task_lock_exception_max_tries: int = 10,
+    task_lock_exception_max_wait_seconds: float = 600,
+    *,
+    rerun: Rerun = False,
+    listeners: Iterable[Listener] = (),
+    **env_params: Any,
+) -> Any:
+    """Run a task, and first whatever it needs that is not cached.
+
+    Parameters
+    ----------
+    task
+        The root task.
+    return_value
+        Whether to load and give the root's result.
+    reset_register
+        Whether classes that were defined again leave luigi's register. (gokart empties the register here.)
+    log_level
+        From which level on logged lines are shown on standard error while the build runs. Levels and handlers of the process stay as
+        they are.
+    task_lock_exception_max_tries, task_lock_exception_max_wait_seconds
+        How often, and at most how many seconds apart, to try again while another process holds the lock of a task.
+    rerun
+        What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or class names.
+    listeners
+        Callables that are given every event of the build, in the thread in which it happens.
+    **env_params
+        luigi's options. This version runs tasks one after another in the calling thread, so `workers` above 1 is warned of.
+
+    Returns
+    -------
+    Any
+        The root's result, in the shape of its `output()`; None without `return_value`.
+
+    Raises
+    ------
+    GokartBuildError
+        When a task failed. What does not depend on it has run all the same.
+    TaskArgumentError
+        When `task` is no task instance.
+    HasLockedTaskException
+        When another process still held a lock after the last try.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Double(kartnb.TaskOnKart[int]):
+    ...     number = kartnb.luigi.IntParameter()
+    ...
+    ...     def run(self):
+    ...         self.dump(2 * self.number)
+    >>> kartnb.build(Double(number=21, workspace_directory=tempfile.mkdtemp()))
+    42
+    """
+    __tracebackhide__ = True
+    require_task(task)
+    check_options(log_level, env_params)
+    if reset_register:
+        registry.drop_superseded()
+    report = retried_while_locked(
+        lambda: run_build(task, rerun=rerun, log_level=log_level, listeners=(_print_log_lines(log_level), *listeners)),
+        task_lock_exception_max_tries,
+        task_lock_exception_max_wait_seconds,
+    )
+    if report.failures:
+        error = build_error(report)
+        # the user's frame is the innermost one, so that a debugger stops in it
+        raise error.with_traceback(report.failures[0].error.__traceback__) from report.failures[0].error
+    return result_of(task) if return_value else None
+
+
+def run_build(
+    task: luigi.Task,
+    *,
+    rerun: Rerun = False,
+    log_level: int = logging.ERROR,
+    listeners: Iterable[Listener] = (),
+) -> BuildReport:
+    """Run a task and whatever it needs, and report; failures are in the report, not raised.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When the build was interrupted.
+    """
+    __tracebackhide__ = True
+    started = time.perf_counter()
+    build_id = uuid.uuid4().hex
+    emit = _Emitter(listeners)
+    graph, plan = draw_up(task, rerun)
+    loop = BuildLoop(graph, plan, build_id, InlineExecutor(), emit)
+    with heard_logs(build_id, log_level, emit), kept_random_state():
+        loop.run()
+    return loop.report(time.perf_counter() - started)
+
+
+def result_of(task: luigi.Task) -> Any:
+    """Load the outputs of a task that is complete, in their shape; tuples give lists, as in gokart."""
+    loaded = map_nested(load_target, task.output())
+    return list(loaded) if isinstance(loaded, tuple) else loaded
+
+
+class _Emitter:
+    """Gives events to listeners; one that fails is told of once and left out, and the build goes on."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = list(listeners)
+
+    def __call__(self, event: Event) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                self._listeners.remove(listener)
+                logger.exception('A listener of the build failed and is left out from here on')
+
+
+def _print_log_lines(level: int) -> Callable[[Event], None]:
+    def print_line(event: Event) -> None:
+        if isinstance(event, LogLine) and event.level >= level and not event.already_shown:
+            where = f' [{event.key.rpartition("_")[0]}]' if event.key else ''
+            sys.stderr.write(f'{logging.getLevelName(event.level)}: {event.logger}{where}: {event.text}\n')
+
+    return print_line
+
+
+def check_options(log_level: object, env_params: dict[str, Any]) -> None:
+    """Refuse options that a build does not have.
+
+    Raises
+    ------
+    UnknownOptionError
+        When luigi has no such option either.
+    TypeError
+        When the level is no number.
+    """
+    from kartnb.execution.options import check_env_params, check_log_level
+
+    check_log_level(log_level)
+    check_env_params(env_params)
+
+
+__all__ = ['GokartBuildError', 'HasLockedTaskException', 'UnknownOptionError', 'build', 'result_of', 'run_build']

@@ -1,0 +1,209 @@
+"""The graph of tasks while it grows: found by walking `requires()` without recursion, each task identified once."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import luigi
+
+from kartnb.errors import SharedOutputError
+from kartnb.events import Reason, TaskState
+from kartnb.execution.plan import Node, Plan
+from kartnb.task import identity
+from kartnb.task.base import TaskOnKart
+from kartnb.task.structure import flatten
+from kartnb.task.targets import path_of
+
+
+class Vertex:
+    """One task of a graph under construction; two instances with one identity and one set of outputs share a vertex."""
+
+    __slots__ = ('key', 'outputs', 'paths', 'reason', 'requires', 'rerun', 'state', 'task', 'unique_id')
+
+    def __init__(self, task: luigi.Task, unique_id: str, outputs: list[Any]) -> None:
+        self.task = task
+        self.unique_id = unique_id
+        self.outputs = outputs
+        self.paths = tuple(path_of(target) for target in outputs)
+        self.key = ''
+        self.requires: list[Vertex] = []
+        self.state = TaskState.NOT_NEEDED
+        self.reason: Reason | None = None
+        self.rerun = _wants_rerun(task)
+
+    @property
+    def name(self) -> str:
+        """The class name."""
+        return type(self.task).__name__
+
+
+class TaskGraph:
+    """Vertices by task instance, by identity and by key."""
+
+    def __init__(self) -> None:
+        self.vertices: dict[str, Vertex] = {}
+        self._by_instance: dict[int, Vertex] = {}
+        #: Instances are known by their address, so none of them may be freed while the graph lives.
+        self._instances: list[luigi.Task] = []
+        self._by_identity: dict[Any, Vertex] = {}
+        self._writers: dict[str, Vertex] = {}
+
+    def vertex_of(self, task: luigi.Task) -> Vertex:
+        """The vertex of a task instance that was added."""
+        return self._by_instance[id(task)]
+
+    def upstream_of(self, vertices: Iterable[Vertex]) -> list[Vertex]:
+        """These vertices and all that they need, upstream first."""
+        return self._topological(vertices)
+
+    def add(self, root: luigi.Task) -> list[Vertex]:
+        """Add a task and all that it needs; gives the vertices that are new, upstream first.
+
+        Raises
+        ------
+        CyclicRequirementsError, RequirementError, SharedOutputError
+            When the graph is no graph of tasks.
+        """
+        if id(root) in self._by_instance:
+            return []
+        new: list[Vertex] = []
+        visit = _Visit(root)
+        stack = [visit]
+        under_way = {id(root): root}
+        while stack:
+            visit = stack[-1]
+            following = next((task for task in visit.rest if id(task) not in self._by_instance), None)
+            if following is None:
+                stack.pop()
+                del under_way[id(visit.task)]
+                if self._settle(visit):
+                    new.append(self._by_instance[id(visit.task)])
+                continue
+            if id(following) in under_way:
+                raise identity.cycle_error([*under_way.values()], following)
+            under_way[id(following)] = following
+            stack.append(_Visit(following))
+        return new
+
+    def snapshot(self, root: luigi.Task, workspace: str) -> Plan:
+        """The graph as an immutable plan, `root` last."""
+        order = self._topological([self._by_instance[id(root)]])
+        position = {vertex.key: i for i, vertex in enumerate(order)}
+        return Plan(
+            tuple(
+                Node(
+                    vertex.task,
+                    vertex.key,
+                    vertex.name,
+                    vertex.unique_id,
+                    vertex.state,
+                    vertex.reason,
+                    tuple(position[other.key] for other in vertex.requires),
+                    vertex.paths,
+                )
+                for vertex in order
+            ),
+            workspace,
+        )
+
+    def _settle(self, visit: _Visit) -> bool:
+        """Give a visited task, whose requirements are settled, its vertex; False when it shares another instance's."""
+        task = visit.task
+        self._instances.append(task)
+        unique_id = self._unique_id(visit)
+        vertex = Vertex(task, unique_id, flatten(task.output()))
+        known = self._by_identity.get(_identity(vertex))
+        if known is not None:
+            self._by_instance[id(task)] = known
+            known.rerun |= vertex.rerun
+            return False
+        vertex.requires = list(dict.fromkeys(self._by_instance[id(other)] for other in visit.needed))
+        self._refuse_shared_outputs(vertex)
+        self._by_instance[id(task)] = self._by_identity[_identity(vertex)] = vertex
+        vertex.key = self._free_key(vertex)
+        self.vertices[vertex.key] = vertex
+        return True
+
+    def _unique_id(self, visit: _Visit) -> str:
+        task = visit.task
+        if not isinstance(task, TaskOnKart):
+            foreign = getattr(task, 'make_unique_id', None)
+            return str(foreign()) if foreign is not None else str(task.task_id)
+        if type(task).make_unique_id is not TaskOnKart.make_unique_id:
+            return task.make_unique_id()
+        return identity.identify(task, [identity.id_part(other) for other in visit.required])
+
+    def _refuse_shared_outputs(self, vertex: Vertex) -> None:
+        passed_on = {path for other in vertex.requires for path in other.paths}
+        for path in vertex.paths:
+            place = posixpath.normpath(path) if '://' not in path else path
+            writer = self._writers.setdefault(place, vertex)
+            if path not in passed_on and _definition(writer.task) != _definition(vertex.task):
+                raise SharedOutputError(
+                    f'{_described(writer.task)} and {_described(vertex.task)} would both write {path}: '
+                    'rename one of the classes, or give one another path in output().'
+                )
+
+    def _free_key(self, vertex: Vertex) -> str:
+        stem = f'{vertex.name}_{vertex.unique_id}' if isinstance(vertex.task, TaskOnKart) else vertex.unique_id
+        key, again = stem, 1
+        while key in self.vertices:
+            again += 1
+            key = f'{stem}#{again}'
+        return key
+
+    def _topological(self, roots: Iterable[Vertex]) -> list[Vertex]:
+        order: list[Vertex] = []
+        seen: set[str] = set()
+        for root in roots:
+            if root.key in seen:
+                continue
+            seen.add(root.key)
+            stack: list[tuple[Vertex, Iterator[Vertex]]] = [(root, iter(root.requires))]
+            while stack:
+                vertex, rest = stack[-1]
+                following = next((other for other in rest if other.key not in seen), None)
+                if following is None:
+                    stack.pop()
+                    order.append(vertex)
+                else:
+                    seen.add(following.key)
+                    stack.append((following, iter(following.requires)))
+        return order
+
+
+class _Visit:
+    """A task whose requirements are being walked."""
+
+    __slots__ = ('needed', 'required', 'rest', 'task')
+
+    def __init__(self, task: luigi.Task) -> None:
+        self.task = task
+        self.required = identity.required_tasks(task)
+        self.needed = identity.dependencies(task, self.required)
+        extra = [] if self.needed is self.required else self.required
+        self.rest: Iterator[luigi.Task] = iter([*self.needed, *extra])
+
+
+def _identity(vertex: Vertex) -> Any:
+    return (_definition(vertex.task), vertex.unique_id, vertex.paths)
+
+
+def _definition(task: luigi.Task) -> tuple[str, str]:
+    return (type(task).__module__, type(task).__qualname__)
+
+
+def _described(task: luigi.Task) -> str:
+    return f'{type(task).__module__}.{type(task).__qualname__}'
+
+
+def _wants_rerun(task: luigi.Task) -> bool:
+    return isinstance(task, TaskOnKart) and bool(vars(task).get('rerun'))
+
+
+def all_paths(vertices: Iterable[Vertex]) -> Iterator[str]:
+    """The output paths of some vertices."""
+    for vertex in vertices:
+        yield from vertex.paths

@@ -1,0 +1,73 @@
+"""What a build did, as an object that can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartnb import display
+from kartnb.execution.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailure:
+    """One task that failed.
+
+    Attributes
+    ----------
+    key, name, unique_id
+        The node that failed.
+    parameters
+        Its parameters as pairs of name and text, without secret ones.
+    error
+        The exception that its code raised; its traceback starts in the user's code.
+    location
+        The line of the user's code to look at, as ``file:line in function``, or '' when no user code is on the stack.
+    """
+
+    key: str
+    name: str
+    unique_id: str
+    parameters: tuple[tuple[str, str], ...]
+    error: BaseException
+    location: str
+
+
+@dataclass(frozen=True, eq=False)
+class BuildReport:
+    """How a build ended.
+
+    Attributes
+    ----------
+    build_id
+        A random id, the same as in the build's events and run records.
+    plan
+        The plan with the final state of every node.
+    seconds
+        Wall-clock time of the whole build.
+    durations
+        Seconds that each task ran, by node key; tasks that did not run are not in it.
+    failures
+        The tasks that failed, in the order of their failing.
+    """
+
+    build_id: str
+    plan: Plan
+    seconds: float
+    durations: Mapping[str, float]
+    failures: tuple[TaskFailure, ...]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the root task is complete."""
+        return not self.failures
+
+    def __repr__(self) -> str:
+        return display.render(self, 'text')
+
+    def _repr_html_(self) -> str:
+        return display.render(self, 'html')
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {'text/plain': repr(self), 'text/html': self._repr_html_()}

@@ -1,0 +1,255 @@
+"""Running one task: seeds, events, the user's `run`, logs and the run record. The same function in every executor."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Generator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import luigi
+
+from kartnb.errors import KartError, TaskNotDumpedError
+from kartnb.execution.luigi_events import fire
+from kartnb.execution.random_state import seed_for
+from kartnb.records.gokart_logs import RunLogs
+from kartnb.records.run_record import InputResult, OutputFile, RunRecord, utc_text
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.run_records import RecordDirectory
+from kartnb.storage.targets import SingleFileTarget
+from kartnb.task.base import TaskOnKart
+from kartnb.task.shown import shown_parameters
+from kartnb.task.structure import flatten
+from kartnb.task.targets import path_of
+
+#: The build and the node key of the task that runs in this context; log lines are told apart by it.
+current_task: ContextVar[tuple[str, str] | None] = ContextVar('kartnb_current_task', default=None)
+
+Report = Callable[[str, Any], None]
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """One run of one task, from its start to its end or to its next dynamic requirement.
+
+    Attributes
+    ----------
+    task, key, build_id
+        What runs, for which build.
+    inputs
+        The results that it is made from.
+    report
+        Is told ``('percentage', float)`` and ``('message', str)`` while the task runs.
+    records
+        Where its record goes; None for a plain luigi task, which keeps none.
+    """
+
+    task: luigi.Task
+    key: str
+    build_id: str
+    inputs: tuple[InputResult, ...]
+    report: Report
+    records: RecordDirectory | None
+    started: float = 0.0
+    spent: float = 0.0
+    logs: RunLogs | None = None
+    generator: Generator[Any, Any, Any] | None = None
+    answer: Any = None
+    result_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a task run went on: finished, failed, or waiting for the tasks that it has asked for meanwhile.
+
+    Attributes
+    ----------
+    run
+        The run.
+    error
+        What it raised, its traceback starting in the user's code, or None.
+    requirements
+        What it asked for in a ``yield``, or None when it has finished.
+    """
+
+    run: TaskRun
+    error: BaseException | None = None
+    requirements: Any = None
+
+
+def advance(run: TaskRun) -> Outcome:
+    """Start a task, or go on with one whose dynamic requirements are complete.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When it is interrupted; its record says so.
+    """
+    token = current_task.set((run.build_id, run.key))
+    began = time.perf_counter()
+    try:
+        if run.logs is None and run.generator is None:
+            _start(run)
+        requirements = _go_on(run)
+        run.spent += time.perf_counter() - began
+        if requirements is not None:
+            return Outcome(run, requirements=requirements)
+        _succeed(run)
+        return Outcome(run)
+    except KeyboardInterrupt as error:
+        run.spent += time.perf_counter() - began
+        _write_record(run, 'interrupted', error)
+        raise
+    except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
+        run.spent += time.perf_counter() - began
+        return Outcome(run, error=_fail(run, error))
+    finally:
+        current_task.reset(token)
+
+
+def _start(run: TaskRun) -> None:
+    task = run.task
+    run.started = time.time()
+    fire(task, luigi.Event.START, task)
+    if isinstance(task, TaskOnKart):
+        run.logs = RunLogs(task)
+        run.logs.write_start(seed_for(task))
+    task.set_status_message = lambda message: run.report('message', str(message))
+    task.set_progress_percentage = lambda percentage: run.report('percentage', float(percentage))
+
+
+def _go_on(run: TaskRun) -> Any:
+    """Run until the end (None) or until the next requirements."""
+    if run.generator is None:
+        result = _user_run(run.task)()
+        if not isinstance(result, Generator):
+            return None
+        run.generator = result
+    try:
+        requirements = run.generator.send(run.answer)
+        while requirements is None:
+            requirements = run.generator.send(None)
+    except StopIteration:
+        return None
+    return requirements
+
+
+def _user_run(task: luigi.Task) -> Callable[[], Any]:
+    # the instance's own `run` skips complete tasks; the build has looked already
+    bound: Callable[[], Any] = type(task).run.__get__(task) if isinstance(task, TaskOnKart) else task.run
+    return bound
+
+
+def _succeed(run: TaskRun) -> None:
+    task = run.task
+    _require_outputs(task)
+    fire(task, luigi.Event.PROCESSING_TIME, task, run.spent)
+    task.on_success()
+    if isinstance(task, TaskOnKart):
+        vars(task)['_rerun_pending'] = False
+    if run.logs is not None:
+        run.logs.write_success(run.spent)
+    _write_record(run, 'done', None)
+    fire(task, luigi.Event.SUCCESS, task)
+    _forget_reporters(task)
+
+
+def _fail(run: TaskRun, error: BaseException) -> BaseException:
+    trim_traceback(error)
+    task = run.task
+    fire(task, luigi.Event.FAILURE, task, error)
+    try:
+        task.on_failure(error)
+    except Exception as second:
+        error.add_note(f'on_failure raised {type(second).__name__} too: {second}')
+    try:
+        _write_record(run, 'failed', error)
+    except KartError as second:
+        error.add_note(f'The failure could not be recorded: {second}')
+    _forget_reporters(task)
+    return error
+
+
+def _forget_reporters(task: luigi.Task) -> None:
+    for name in ('set_status_message', 'set_progress_percentage'):
+        vars(task).pop(name, None) if isinstance(task, TaskOnKart) else setattr(task, name, None)
+
+
+def _require_outputs(task: luigi.Task) -> None:
+    if type(task).complete not in (TaskOnKart.complete, luigi.Task.complete):
+        return
+    for target in flatten(task.output()):
+        if not target.exists():
+            raise TaskNotDumpedError(
+                f'{type(task).__name__}.run() ended without writing its output {path_of(target)}: '
+                f'{"call self.dump(…) in it." if isinstance(task, TaskOnKart) else "write it there."}'
+            )
+
+
+def _write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
+    if run.records is None:
+        return
+    task = run.task
+    done = state == 'done'
+    record = RunRecord(
+        task=type(task).__name__,
+        module=type(task).__module__,
+        unique_id=task.make_unique_id(),
+        parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
+        state=state,
+        result_id=run.result_id if done else '',
+        inputs=run.inputs,
+        outputs=_output_files(task) if done else (),
+        started=utc_text(run.started),
+        ended=utc_text(time.time()),
+        seconds=round(run.spent, 6),
+        error='' if error is None else one_line(error),
+        build_id=run.build_id,
+    )
+    run.records.write(f'{record.task}_{record.unique_id}', record.result_id, record.to_json())
+
+
+def _output_files(task: luigi.Task) -> tuple[OutputFile, ...]:
+    return tuple(_output_file(target) for target in flatten(task.output()))
+
+
+def _output_file(target: Any) -> OutputFile:
+    path = path_of(target)
+    if not isinstance(target, SingleFileTarget):
+        return OutputFile(path, None, None)
+    files = file_system(path)
+    return OutputFile(path, files.size(path), files.modified(path).astimezone().isoformat())
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line of at most 300 characters."""
+    text = ' '.join(''.join(traceback.format_exception_only(error)).split())
+    return text if len(text) <= 300 else f'{text[:299]}…'
+
+
+def trim_traceback(error: BaseException) -> None:
+    """Let an exception's traceback begin in the user's code; for kartnb's own errors let it end there too."""
+    frames = list(_chain(error.__traceback__))
+    outside = [i for i, entry in enumerate(frames) if not _is_kartnb(entry)]
+    if not outside:
+        return
+    kept = frames[outside[0] :]
+    if isinstance(error, KartError):
+        kept[outside[-1] - outside[0]].tb_next = None
+    error.__traceback__ = kept[0]
+
+
+def _chain(start: TracebackType | None) -> Sequence[TracebackType]:
+    found = []
+    while start is not None:
+        found.append(start)
+        start = start.tb_next
+    return found
+
+
+def _is_kartnb(entry: TracebackType) -> bool:
+    return str(entry.tb_frame.f_globals.get('__name__', '')).partition('.')[0] == 'kartnb'

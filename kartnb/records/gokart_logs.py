@@ -1,0 +1,42 @@
+"""The five logs that gokart keeps of a run, each at its moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kartnb.records.modules import imported_versions
+from kartnb.storage import gokart_logs as files
+from kartnb.task.base import TaskOnKart
+from kartnb.task.structure import flatten
+from kartnb.task.targets import path_of
+
+
+class RunLogs:
+    """Writes the logs of one run of one task, if the task wants them."""
+
+    def __init__(self, task: TaskOnKart[Any]) -> None:
+        self._task = task
+        self._wanted = task.should_dump_supplementary_log_files
+        self._versions = ''
+
+    def write_start(self, seeding: dict[str, Any]) -> None:
+        """Write what is known when the task begins: its parameters, its seed, the modules."""
+        self._versions = imported_versions()
+        self._write('task_params', self._task.to_str_params(only_significant=True))
+        self._write('random_seed', seeding)
+        self._write('module_versions', self._versions)
+
+    def write_success(self, seconds: float) -> None:
+        """Write what is known when the task has succeeded: its time, its own log, and the modules that it has imported."""
+        self._write('processing_time', seconds)
+        self._task.task_log['file_path'] = [path_of(target) for target in flatten(self._task.output())]
+        self._write('task_log', self._task.task_log)
+        versions = imported_versions()
+        if versions != self._versions:
+            self._write('module_versions', versions)
+
+    def _write(self, kind: files.LogKind, value: Any) -> None:
+        if self._wanted:
+            task = self._task
+            path = files.log_path(task.workspace_directory, kind, type(task).__name__, task.make_unique_id())
+            files.write_log(path, value)

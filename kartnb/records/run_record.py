@@ -1,0 +1,136 @@
+"""The run record: what made a result, as JSON that can be looked at without running anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import sys
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+#: Grows when a reader of older records could misread newer ones.
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InputResult:
+    """A result that another one was made from; `result_id` is '' when no record tells it."""
+
+    task: str
+    unique_id: str
+    result_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that a run has written, as its target names it; size in bytes, time of modification in ISO 8601."""
+
+    path: str
+    size: int | None
+    modified: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of one task.
+
+    Attributes
+    ----------
+    task, module, unique_id
+        Which task.
+    parameters
+        The public parameters as text; secret ones are never here.
+    state
+        'done', 'failed' or 'interrupted'.
+    result_id
+        A random id of the result that this run has made; '' when it has made none.
+    inputs
+        The results that it was made from.
+    outputs
+        The files that it has written.
+    started, ended
+        ISO 8601, in UTC.
+    seconds
+        How long `run` took.
+    error
+        One line, '' unless it failed.
+    build_id, host, pid, user_interface, versions
+        Where it ran.
+    """
+
+    task: str
+    module: str
+    unique_id: str
+    parameters: dict[str, str]
+    state: str
+    result_id: str
+    inputs: tuple[InputResult, ...]
+    outputs: tuple[OutputFile, ...]
+    started: str
+    ended: str
+    seconds: float
+    error: str
+    build_id: str
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    notebook: str = field(default_factory=lambda: current_notebook())
+    versions: dict[str, str] = field(default_factory=lambda: dict(_versions()))
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The record as JSON text."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> RunRecord:
+        """Read a record.
+
+        Raises
+        ------
+        ValueError
+            When the text is no record, or one of a newer format.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict) or not isinstance(values.get('format_version'), int):
+            raise ValueError('this is no run record')
+        if values['format_version'] > FORMAT_VERSION:
+            raise ValueError(
+                f'this run record is of format {values["format_version"]}: install a newer kartnb to read it'
+            )
+        try:
+            values['inputs'] = tuple(InputResult(**item) for item in values['inputs'])
+            values['outputs'] = tuple(OutputFile(**item) for item in values['outputs'])
+            return cls(**{name: values[name] for name in cls.__slots__})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f'this run record is damaged: {error}') from error
+
+
+_notebook = ''
+
+
+def set_current_notebook(path: str) -> None:
+    """Say which notebook the tasks of this process are run from; '' for none."""
+    global _notebook
+    _notebook = path
+
+
+def current_notebook() -> str:
+    """The notebook that the tasks of this process are run from, '' when it is not known."""
+    return _notebook
+
+
+def utc_text(seconds: float) -> str:
+    """A time in seconds since the epoch as ISO 8601 text in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec='milliseconds')
+
+
+def _versions() -> dict[str, Any]:
+    found = {'python': platform.python_version()}
+    for name in ('kartnb', 'luigi', 'numpy', 'pandas'):
+        version = vars(sys.modules.get(name, json)).get('__version__') if name in sys.modules else None
+        if isinstance(version, str):
+            found[name] = version
+    return found

@@ -1,0 +1,446 @@
+"""`TaskOnKart`, the base class of kartnb's tasks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Generator
+from functools import cached_property
+from logging import getLogger
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+
+import luigi
+from luigi.parameter import ParameterVisibility
+from luigi.task import task_id_str
+
+from kartnb.errors import EmptyDumpError
+from kartnb.storage import gokart_logs
+from kartnb.storage.targets import TargetOnKart
+from kartnb.task import code, identity, loading, targets
+from kartnb.task.construction import ParameterTable
+from kartnb.task.data_frames import check_column_types, is_empty_data_frame
+from kartnb.task.metaclass import KartRegister, Resolved
+from kartnb.task.parameters import ExplicitBoolParameter, ListTaskInstanceParameter, TaskInstanceParameter
+
+T = TypeVar('T')
+K = TypeVar('K')
+
+logger = getLogger('kartnb')
+
+#: These say how one instance is to be run, so a clone does not inherit them.
+_NOT_CLONED = frozenset({'rerun', 'strict_check', 'modification_time_check'})
+
+
+class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
+    """A unit of work with a cached result: declare parameters, `requires`, `output` and `run`.
+
+    The result's file is named after the class and a *unique id*, an md5 of the significant parameters and of the ids of all that the
+    task requires, so other parameters give another file and the same ones find the result again.
+
+    ``TaskOnKart[pd.DataFrame]`` says what the task dumps; type checkers then know what `build` and `load` give.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Example(kartnb.TaskOnKart):
+    ...     def run(self):
+    ...         self.dump('Hello, world!')
+    >>> kartnb.build(Example(workspace_directory=tempfile.mkdtemp()))
+    'Hello, world!'
+
+    Notes
+    -----
+    From gokart, with its parameters, ids and files. Where gokart's behaviour was a mistake, ``docs/compatibility.md`` lists the
+    difference.
+    """
+
+    workspace_directory: luigi.Parameter[str] = luigi.Parameter(
+        default='./resources/',
+        description='Where results are kept: a directory, or a URL such as s3://bucket/prefix.',
+        significant=False,
+    )
+    local_temporary_directory: luigi.Parameter[str] = luigi.Parameter(
+        default='./resources/tmp/', description='Where temporary files of model targets are kept.', significant=False
+    )
+    rerun: luigi.BoolParameter = luigi.BoolParameter(
+        default=False,
+        description='Run the task, and all that is downstream of it, even if all outputs exist.',
+        significant=False,
+    )
+    strict_check: luigi.BoolParameter = luigi.BoolParameter(
+        default=False, description='Count as complete only if all inputs exist too.', significant=False
+    )
+    modification_time_check: luigi.BoolParameter = luigi.BoolParameter(
+        default=False,
+        description='Count as complete only if all inputs exist and none is newer than an output.',
+        significant=False,
+    )
+    serialized_task_definition_check: luigi.BoolParameter = luigi.BoolParameter(
+        default=False, description="Make the class's source text a part of the unique id.", significant=False
+    )
+    delete_unnecessary_output_files: luigi.BoolParameter = luigi.BoolParameter(
+        default=False, description='Delete output files that the task does not need.', significant=False
+    )
+    significant: luigi.BoolParameter = luigi.BoolParameter(
+        default=True,
+        description='Whether the task counts in the unique ids of those that require it.',
+        significant=False,
+    )
+    fix_random_seed_methods: luigi.Parameter[tuple[str, ...]] = luigi.ListParameter(
+        default=('random.seed', 'numpy.random.seed'),
+        description='The functions that are given the seed before the task runs.',
+        significant=False,
+    )
+    FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER: ClassVar[int] = -42497368
+    fix_random_seed_value: luigi.Parameter[int] = luigi.IntParameter(
+        default=FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER,
+        description='The seed; by default it follows from the unique id.',
+        significant=False,
+    )
+    redis_host: luigi.Parameter[str | None] = luigi.OptionalParameter(
+        default=None, description='The Redis server that holds the locks; no locks without one.', significant=False
+    )
+    redis_port: luigi.OptionalIntParameter = luigi.OptionalIntParameter(
+        default=None, description="The Redis server's port.", significant=False
+    )
+    redis_timeout: luigi.IntParameter = luigi.IntParameter(
+        default=180, description='Seconds after which a lock that nobody extends is released.', significant=False
+    )
+    fail_on_empty_dump: luigi.Parameter[bool] = ExplicitBoolParameter(
+        default=False, description='Fail when the task dumps an empty data frame.', significant=False
+    )
+    store_index_in_feather: luigi.Parameter[bool] = ExplicitBoolParameter(
+        default=True, description='Keep the index of a data frame in feather files.', significant=False
+    )
+    cache_unique_id: luigi.Parameter[bool] = ExplicitBoolParameter(
+        default=True, description='Compute the unique id once for each instance.', significant=False
+    )
+    should_dump_supplementary_log_files: luigi.Parameter[bool] = ExplicitBoolParameter(
+        default=True,
+        description='Write the five log files (seed, parameters, modules, time, task log) beside the result.',
+        significant=False,
+    )
+    complete_check_at_run: luigi.Parameter[bool] = ExplicitBoolParameter(
+        default=True, description='Skip run() when the task is complete already.', significant=False
+    )
+    should_lock_run: luigi.Parameter[bool] = ExplicitBoolParameter(
+        default=False, description='Hold a Redis lock while the task runs.', significant=False
+    )
+
+    identified_by_kartnb: ClassVar[bool] = True
+    set_tracking_url = None
+    set_status_message = None
+    set_progress_percentage = None
+    task_log: dict[str, Any]
+    task_unique_id: str | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        attributes = self.__dict__
+        resolved: Resolved | None = attributes.pop('_resolved', None)
+        if resolved is None or not resolved.fits(args, kwargs):
+            resolved = type(self)._resolve(args, kwargs)
+        attributes.update(resolved.values)
+        attributes['param_kwargs'] = resolved.values
+        attributes['task_log'] = {}
+        attributes['task_unique_id'] = None
+        attributes['_rerun_pending'] = resolved.values['rerun']
+        self._bind_run()
+        if self.should_lock_run:
+            targets.check_run_lock(self)
+
+    def _bind_run(self) -> None:
+        if self.complete_check_at_run and type(self).run is not None:
+            self.__dict__['run'] = functools.partial(_run_unless_complete, self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {'run', '_text_forms', 'task_id', '_resolved'}
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind_run()
+
+    @cached_property
+    def task_id(self) -> str:
+        """luigi's id of the task (kartnb's own is the unique id)."""
+        return task_id_str(self.get_task_family(), self.to_str_params(only_significant=True, only_public=True))
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and self.task_id == other.task_id)  # type: ignore[attr-defined]
+
+    @classmethod
+    def get_params(cls) -> list[tuple[str, luigi.Parameter[Any]]]:
+        """The parameters of the class, in the order of their declaration, base classes first."""
+        return list(cls._table().parameters.items())
+
+    @classmethod
+    def get_param_values(cls, params: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
+        """The value of each parameter in `params` for these arguments, in order."""
+        wanted = dict(params)
+        table = ParameterTable(cls, wanted.items()) if wanted.keys() != cls._table().parameters.keys() else cls._table()
+        given, defaults = table.explicit_values(tuple(args), kwargs), table.defaults()
+        missing = [name for name in defaults.missing if name not in given]
+        if missing:
+            raise table.missing(missing)
+        return [(name, given[name] if name in given else defaults.values[name]) for name in wanted]
+
+    _kart_get_param_values: ClassVar[Any] = get_param_values.__func__  # type: ignore[attr-defined]
+
+    @classmethod
+    def _table(cls) -> ParameterTable:
+        return cls.parameter_table()
+
+    def to_str_params(self, only_significant: bool = False, only_public: bool = False) -> dict[str, str]:
+        """The parameters as text, by name, in order; PRIVATE ones are left out.
+
+        Parameters
+        ----------
+        only_significant
+            Leave out those that are not part of the unique id.
+        only_public
+            Leave out HIDDEN ones too.
+        """
+        forms: dict[tuple[bool, bool], dict[str, str]] = self.__dict__.setdefault('_text_forms', {})
+        form = forms.get((only_significant, only_public))
+        if form is None:
+            values, table = self.param_kwargs, self._table()
+            form = forms[only_significant, only_public] = {
+                name: parameter.serialize(values[name])
+                for name, parameter in table.parameters.items()
+                if (parameter.significant or not only_significant)
+                and parameter.visibility != ParameterVisibility.PRIVATE
+                and (parameter.visibility == ParameterVisibility.PUBLIC or not only_public)
+            }
+        return dict(form)
+
+    def input(self) -> Any:
+        """The outputs of the required tasks, in the shape of `requires()`."""
+        return super().input()
+
+    def output(self) -> Any:
+        """The targets that `run` fills: one, or a list or dict of them. By default one pickle named after the class."""
+        return self.make_target()
+
+    def requires(self) -> Any:
+        """The tasks that must be complete before this one runs: one, or a list or dict of them.
+
+        By default the tasks that are values of parameters (or other attributes), by name.
+        """
+        return self.make_task_instance_dictionary() or []
+
+    def make_task_instance_dictionary(self) -> dict[str, Any]:
+        """The attributes that are tasks, or non-empty tuples of tasks, by name."""
+        return {name: value for name, value in vars(self).items() if self.is_task_on_kart(value)}
+
+    @staticmethod
+    def is_task_on_kart(value: object) -> bool:
+        """Whether a value is a task, or a non-empty tuple of tasks."""
+        if isinstance(value, tuple):
+            return bool(value) and all(isinstance(item, TaskOnKart) for item in value)
+        return isinstance(value, TaskOnKart)
+
+    def complete(self) -> bool:
+        """Whether the task need not run: all outputs exist, and what `strict_check` and `modification_time_check` ask for.
+
+        A task with `rerun` is not complete until it has run in this build. A task without outputs is never complete.
+        """
+        return not self._rerun_pending and targets.outputs_are_complete(self)
+
+    def clone(self, cls: Any = None, **kwargs: Any) -> Any:
+        """A task with the same parameter values, of this class or of `cls`, except for those given.
+
+        `rerun`, `strict_check` and `modification_time_check` are not copied; names that are no parameters are passed over.
+        """
+        kind = type(self) if cls is None else cls
+        names = [name for name, _ in kind.get_params()]
+        values = {name: getattr(self, name) for name in names if name not in _NOT_CLONED and hasattr(self, name)}
+        return kind(**{**values, **{name: value for name, value in kwargs.items() if name in names}})
+
+    @classmethod
+    def restore(cls, unique_id: str) -> Self:
+        """The instance that has this unique id, from the parameters that were logged when it ran in the default workspace.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the workspace has no log of such a task.
+        """
+        workspace = TaskOnKart().workspace_directory
+        params = gokart_logs.read_log(gokart_logs.log_path(workspace, 'task_params', cls.__name__, unique_id))
+        restored: Self = cls.from_str_params(params)
+        return restored
+
+    def make_target(
+        self, relative_file_path: str | None = None, use_unique_id: bool = True, processor: Any = None
+    ) -> TargetOnKart:
+        """A target in the workspace, for `output()`.
+
+        Parameters
+        ----------
+        relative_file_path
+            Where, below the workspace directory; its extension chooses the format. By default
+            ``<module path>/<class name>.pkl``. An absolute path is taken as it is.
+        use_unique_id
+            Whether the unique id goes between name and extension.
+        processor
+            Reads and writes the file in another way than its extension says.
+        """
+        return targets.make_file_target(self, relative_file_path, use_unique_id, processor)
+
+    def make_large_data_frame_target(
+        self, relative_file_path: str | None = None, use_unique_id: bool = True, max_byte: int = 2**26
+    ) -> TargetOnKart:
+        """A target for a data frame that is kept in parts of at most `max_byte` bytes, in one zip file."""
+        return targets.make_large_data_frame_target(self, relative_file_path, use_unique_id, max_byte)
+
+    def make_model_target(
+        self, relative_file_path: str, save_function: Any, load_function: Any, use_unique_id: bool = True
+    ) -> TargetOnKart:
+        """A target for a model that saves itself to one or several files, kept in one zip file.
+
+        Parameters
+        ----------
+        relative_file_path
+            A path that ends in ``.zip``.
+        save_function
+            ``save_function(model, path)`` writes the model to files whose names begin with `path`.
+        load_function
+            ``load_function(path)`` gives the model back.
+        use_unique_id
+            Whether the unique id goes between name and extension.
+        """
+        return targets.make_model_target(self, relative_file_path, save_function, load_function, use_unique_id)
+
+    @overload
+    def load(self, target: str | TargetOnKart | None = None) -> Any: ...
+    @overload
+    def load(self, target: TaskOnKart[K]) -> K: ...
+    @overload
+    def load(self, target: list[TaskOnKart[K]]) -> list[K]: ...
+    def load(self, target: Any = None) -> Any:
+        """The results of required tasks, in the shape of `requires()` (lists for tuples).
+
+        Parameters
+        ----------
+        target
+            Which: a key of the dict that `requires()` gives, a required task or a list of them, or a target. All, by default.
+
+        Raises
+        ------
+        InputError
+            When the task has no such input.
+        """
+        return loading.load(loading.input_targets(self, target))
+
+    @overload
+    def load_generator(self, target: str | TargetOnKart | None = None) -> Generator[Any, None, None]: ...
+    @overload
+    def load_generator(self, target: list[TaskOnKart[K]]) -> Generator[K, None, None]: ...
+    def load_generator(self, target: Any = None) -> Generator[Any, None, None]:
+        """The results that `load` gives, one after the other, so that only one need be in memory; for dicts their values."""
+        yield from loading.load_one_by_one(loading.input_targets(self, target))
+
+    @overload
+    def dump(self, obj: T, target: None = None, custom_labels: dict[Any, Any] | None = None) -> None: ...
+    @overload
+    def dump(self, obj: Any, target: str | TargetOnKart, custom_labels: dict[Any, Any] | None = None) -> None: ...
+    def dump(self, obj: Any, target: Any = None, custom_labels: dict[Any, Any] | None = None) -> None:
+        """Write a result.
+
+        Parameters
+        ----------
+        obj
+            The value; its output's format says which types it takes.
+        target
+            Which output: a key of the dict that `output()` gives, or a target. The only one, by default.
+        custom_labels
+            Labels for the object's metadata on Google Cloud Storage.
+
+        Raises
+        ------
+        OutputError
+            When the task has no such output.
+        EmptyDumpError
+            When `fail_on_empty_dump` is set and `obj` is an empty pandas data frame.
+        """
+        check_column_types(obj, self.task_namespace)
+        if self.fail_on_empty_dump and is_empty_data_frame(obj):
+            raise EmptyDumpError(f'{type(self).__name__} dumps an empty data frame, and fail_on_empty_dump is set.')
+        chosen = loading.output_target(self, target)
+        chosen.dump(obj, lock_at_dump=not self.should_lock_run, **targets.object_metadata(self, chosen, custom_labels))
+
+    def make_unique_id(self) -> str:
+        """The unique id: 32 hexadecimal digits that follow from the class name, the significant parameters and what is required."""
+        return identity.unique_id(self)
+
+    get_code = staticmethod(code.method_sources)
+
+    def get_own_code(self) -> str:
+        """The source of the methods that `TaskOnKart` does not have, sorted and joined.
+
+        Raises
+        ------
+        OSError
+            When the source is not to be had.
+        """
+        return code.own_source(self, TaskOnKart)
+
+    def get_info(self, only_significant: bool = False) -> dict[str, str]:
+        """The parameters as text, by name; task-valued ones as ``Class-<unique id>``, secret ones left out."""
+        return {
+            name: f'{type(value).__name__}-{value.make_unique_id()}'
+            if isinstance(parameter, TaskInstanceParameter)
+            else parameter.serialize(value)
+            for name, parameter, value in self._displayed(only_significant)
+        }
+
+    def get_task_log(self) -> dict[str, Any]:
+        """What the task has put into `task_log`, in this process or when it last ran; empty when it has not."""
+        return self.task_log or self._read_log('task_log', {})
+
+    def get_task_params(self) -> dict[str, str]:
+        """The significant parameters as text, as they were logged when the task last ran; empty when it has not."""
+        params: dict[str, str] = self._read_log('task_params', {})
+        return params
+
+    def get_processing_time(self) -> float | str:
+        """Seconds that the last run took, or 'unknown'."""
+        seconds: float | str = self._read_log('processing_time', 'unknown')
+        return seconds
+
+    def _read_log(self, kind: gokart_logs.LogKind, default: Any) -> Any:
+        path = gokart_logs.log_path(self.workspace_directory, kind, type(self).__name__, self.make_unique_id())
+        try:
+            return gokart_logs.read_log(path)
+        except FileNotFoundError:
+            return default
+
+    def _displayed(self, only_significant: bool) -> list[tuple[str, luigi.Parameter[Any], Any]]:
+        return [
+            (name, parameter, self.param_kwargs[name])
+            for name, parameter in self._table().parameters.items()
+            if parameter.visibility == ParameterVisibility.PUBLIC and (parameter.significant or not only_significant)
+        ]
+
+    def __repr__(self) -> str:
+        shown = ', '.join(f'{name}={_shown(parameter, value)}' for name, parameter, value in self._displayed(True))
+        return f'{self.get_task_family()}[{self.make_unique_id()}]({shown})'
+
+    __str__ = __repr__
+
+
+def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:
+    if isinstance(parameter, TaskInstanceParameter):
+        return f'{value.get_task_family()}({value.make_unique_id()})'
+    if isinstance(parameter, ListTaskInstanceParameter):
+        return '[' + ', '.join(f'{item.get_task_family()}({item.make_unique_id()})' for item in value) + ']'
+    return str(parameter.serialize(value))
+
+
+def _run_unless_complete(task: TaskOnKart[Any]) -> Any:
+    if task.complete():
+        logger.warning('%s is not run, because it is complete already.', task)
+        return None
+    return type(task).run(task)

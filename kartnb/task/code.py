@@ -1,0 +1,26 @@
+"""The source text of a task's methods, for `serialized_task_definition_check` (gokart's rule: text, with its comments)."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+
+def method_sources(owner: Any) -> set[str]:
+    """The source texts of the functions and methods of a class or an instance.
+
+    Raises
+    ------
+    OSError
+        When the source of one is not to be had.
+    """
+    cls = owner if isinstance(owner, type) else type(owner)
+    members = (
+        member for _, member in inspect.getmembers(cls) if inspect.isfunction(member) or inspect.ismethod(member)
+    )
+    return {inspect.getsource(member) for member in members}
+
+
+def own_source(task: Any, base: type) -> str:
+    """The source of the methods of a task that `base` does not have, sorted and joined."""
+    return ''.join(sorted(method_sources(task) - method_sources(base)))

@@ -1,0 +1,176 @@
+"""The unique id of a task, which names its files: gokart's, byte for byte.
+
+It is the md5 of a text made of the ids of the required tasks, the significant parameters as text, and the class name. It is
+computed once for each instance, upstream first and without recursion, and forgotten when a task class is defined again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import luigi
+
+from kartnb.errors import CyclicRequirementsError, RequirementError
+from kartnb.task.registry import definition_epoch
+from kartnb.task.structure import flatten
+
+if TYPE_CHECKING:
+    from kartnb.task.base import TaskOnKart
+
+
+def required_tasks(task: luigi.Task) -> list[luigi.Task]:
+    """The tasks that `requires()` gives, in order.
+
+    Raises
+    ------
+    RequirementError
+        When `requires()` gives something that is no task.
+    """
+    return _checked(task, flatten(task.requires()))
+
+
+def dependencies(task: luigi.Task, required: list[luigi.Task]) -> list[luigi.Task]:
+    """The tasks that must be complete before `task` runs: the required ones, and those that luigi's template methods add."""
+    cls = type(task)
+    if cls.deps is luigi.Task.deps and cls._requires is luigi.Task._requires:
+        return required
+    return _checked(task, flatten(task.deps()))
+
+
+def unique_id(task: TaskOnKart[Any]) -> str:
+    """The unique id of a task.
+
+    Raises
+    ------
+    CyclicRequirementsError
+        When a task requires itself, directly or through others.
+    RequirementError
+        When some `requires()` gives something that is no task.
+    """
+    known = _known_id(task)
+    if known is not None:
+        return known
+    under_way: dict[int, luigi.Task] = {id(task): task}
+    required = required_tasks(task)
+    stack: list[tuple[TaskOnKart[Any], list[luigi.Task], Iterator[luigi.Task]]] = [(task, required, iter(required))]
+    fresh: dict[int, str] = {}
+    while True:
+        current, required, rest = stack[-1]
+        following = next((other for other in rest if _needs_id(other, fresh)), None)
+        if following is not None:
+            if id(following) in under_way:
+                raise cycle_error([*under_way.values()], following)
+            under_way[id(following)] = following
+            deeper = required_tasks(following)
+            stack.append((following, deeper, iter(deeper)))  # type: ignore[arg-type]
+            continue
+        fresh[id(current)] = identify(current, [_id_part(other, fresh) for other in required])
+        stack.pop()
+        under_way.pop(id(current))
+        if not stack:
+            return fresh[id(task)]
+
+
+def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
+    """The unique id of a task whose required tasks are identified already; remembered unless the task says otherwise.
+
+    Parameters
+    ----------
+    task
+        The task.
+    required_parts
+        For each required task, in order: its unique id; for a plain luigi task its significant parameters as a dict; None for a
+        task that is not significant.
+    """
+    known = _known_id(task)
+    if known is not None:
+        return known
+    warm_text_forms(task)
+    parts = [part for part in required_parts if part is not None]
+    parts.append(task.to_str_params(only_significant=True))
+    parts.append(type(task).__name__)
+    if task.serialized_task_definition_check:
+        parts.append(task.get_own_code())
+    result = hashlib.md5(str(parts).encode(), usedforsecurity=False).hexdigest()
+    if task.cache_unique_id:
+        task.__dict__['task_unique_id'] = result
+        task.__dict__['_id_epoch'] = definition_epoch()
+    return result
+
+
+def id_part(task: luigi.Task) -> Any:
+    """What a required task contributes to the id of the task that requires it."""
+    return _id_part(task, {})
+
+
+def cycle_error(path: list[luigi.Task], again: luigi.Task) -> CyclicRequirementsError:
+    """The error that names the tasks of a cycle: those on `path` from `again` on."""
+    start = next(i for i, task in enumerate(path) if task is again)
+    names = [type(task).__name__ for task in [*path[start:], again]]
+    return CyclicRequirementsError(
+        f'{names[0]} requires itself: {" → ".join(names)}. Take one of these out of the requires() of the one before it.'
+    )
+
+
+def warm_text_forms(task: luigi.Task) -> None:
+    """Make the text forms of all task-valued parameters below `task`, innermost first, so that none has to recurse."""
+    stack = [task]
+    done: set[int] = set()
+    while stack:
+        current = stack[-1]
+        pending = [
+            value for value in _task_values(current) if id(value) not in done and '_text_forms' not in vars(value)
+        ]
+        if pending:
+            stack.extend(pending)
+            continue
+        stack.pop()
+        done.add(id(current))
+        if current is not task:
+            current.to_str_params(only_significant=True)
+
+
+def _task_values(task: luigi.Task) -> Iterator[luigi.Task]:
+    for value in task.param_kwargs.values():
+        if isinstance(value, luigi.Task):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (item for item in value if isinstance(item, luigi.Task))
+
+
+def _known_id(task: luigi.Task) -> str | None:
+    attributes = vars(task)
+    known: str | None = attributes.get('task_unique_id')
+    return known if known and attributes.get('_id_epoch') == definition_epoch() else None
+
+
+def _needs_id(task: luigi.Task, fresh: dict[int, str]) -> bool:
+    return _is_ours(task) and id(task) not in fresh and bool(task.significant) and _known_id(task) is None
+
+
+def _id_part(task: luigi.Task, fresh: dict[int, str]) -> Any:
+    if not hasattr(task, 'make_unique_id'):
+        return task.to_str_params(only_significant=True)
+    if not task.significant:
+        return None
+    return fresh.get(id(task)) or task.make_unique_id()
+
+
+def _is_ours(task: luigi.Task) -> bool:
+    return getattr(type(task), 'identified_by_kartnb', False)
+
+
+def _checked(task: luigi.Task, found: list[Any]) -> list[luigi.Task]:
+    for item in found:
+        if not isinstance(item, luigi.Task):
+            raise RequirementError(_not_a_task(task, item))
+    return found
+
+
+def _not_a_task(task: luigi.Task, item: Any) -> str:
+    name = type(task).__name__
+    if isinstance(item, type) and issubclass(item, luigi.Task):
+        return f'{name}.requires() gives the class {item.__name__}: give an instance, {item.__name__}(…).'
+    return f'{name}.requires() gives {item!r:.80} ({type(item).__name__}), which is no task: give task instances.'

@@ -1,0 +1,117 @@
+"""The metaclass of kartnb's tasks: luigi's register, made fast and ready for classes that are defined again."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+import luigi
+from luigi.task_register import Register
+
+from kartnb.task import registry
+from kartnb.task.construction import ParameterTable, check_types, exact_key, instance_key
+
+_DEFINING = (FunctionType, classmethod, staticmethod, property, luigi.Parameter)
+_NAMING = ('__name__', '__qualname__', '__module__')
+_tables_version = 0
+
+
+class KartRegister(Register):
+    """Registers task classes, replaces their older generations, and makes and caches their instances."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> KartRegister:
+        cls = super().__new__(mcs, name, bases, namespace, **kwargs)
+        registry.note_definition(cls)
+        return cls
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        global _tables_version
+        if name in _NAMING:
+            # A decorator gives its wrapper the name of the class that it wraps: the wrapper is no redefinition of other wrappers.
+            registry.forget_name(cls)
+            super().__setattr__(name, value)
+            registry.note_definition(cls)
+            return
+        super().__setattr__(name, value)
+        if isinstance(value, luigi.Parameter):
+            _tables_version += 1
+        if isinstance(value, _DEFINING):
+            registry.advance_epoch()
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Give the instance for these parameter values: the same one for values that serialise alike."""
+        resolved = cls._resolve(args, kwargs)
+        cache = registry.instance_cache()
+        key = resolved.key if cache is not None else None
+        if cache is None or key is None:
+            return cls._make(resolved, args, kwargs)
+        instances = cache.setdefault(cls, {})
+        found = instances.get(key)
+        if found is None:
+            found = instances[key] = cls._make(resolved, args, kwargs)
+        return found
+
+    def parameter_table(cls) -> ParameterTable:
+        """The parameters of this class, worked out once until one is added."""
+        cached = cls.__dict__.get('_kart_table')
+        if cached is not None and cached[0] == _tables_version:
+            table: ParameterTable = cached[1]
+            return table
+        table = ParameterTable(cls, luigi.Task.get_params.__func__(cls))
+        type.__setattr__(cls, '_kart_table', (_tables_version, table))
+        return table
+
+    def _resolve(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
+        if cls.get_param_values.__func__ is not cls._kart_get_param_values:
+            return cls._resolve_by_override(args, kwargs)
+        table = cls.parameter_table()
+        explicit = table.explicit_values(args, kwargs)
+        defaults = table.defaults()
+        if defaults.missing:
+            missing = [name for name in defaults.missing if name not in explicit]
+            if missing:
+                raise table.missing(missing)
+        values = {name: explicit[name] if name in explicit else defaults.values[name] for name in table.parameters}
+        check_types(table, explicit)
+        try:
+            key = instance_key(table, defaults, explicit)
+        except TypeError:
+            key = None
+        return Resolved(args, kwargs, values, key)
+
+    def _resolve_by_override(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
+        table = cls.parameter_table()
+        values = dict(cls.get_param_values(list(table.parameters.items()), args, dict(kwargs)))
+        check_types(table, values)
+        try:
+            key = tuple(exact_key(value) for value in values.values())
+        except TypeError:
+            key = None
+        return Resolved(args, kwargs, values, key)
+
+    def _make(cls, resolved: Resolved, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        task = cls.__new__(cls, *args, **kwargs)
+        task.__dict__['_resolved'] = resolved
+        task.__init__(*args, **kwargs)
+        return task
+
+
+class Resolved:
+    """The parameter values of one call, and its key in the instance cache (None when it has none)."""
+
+    __slots__ = ('args', 'key', 'kwargs', 'values')
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], values: dict[str, Any], key: Any) -> None:
+        self.args = args
+        self.kwargs = kwargs
+        self.values = values
+        self.key = key
+
+    def fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether these are the very arguments that were resolved, not ones that a class's own `__init__` has changed."""
+        return (
+            len(args) == len(self.args)
+            and all(a is b for a, b in zip(args, self.args, strict=True))
+            and kwargs.keys() == self.kwargs.keys()
+            and all(value is self.kwargs[name] for name, value in kwargs.items())
+        )

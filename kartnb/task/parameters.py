@@ -1,0 +1,231 @@
+"""Parameter types beyond luigi's: task instances, strict booleans, any serialisable object, times with a zone. All are gokart's."""
+
+from __future__ import annotations
+
+import bz2
+import datetime
+import json
+import warnings
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
+
+import luigi
+from luigi.parameter import _no_value
+from luigi.task_register import Register
+
+from kartnb.task.registry import is_instance_of_definition
+
+TaskT = TypeVar('TaskT', bound=luigi.Task)
+
+
+def _base_task() -> type:
+    from kartnb.task.base import TaskOnKart
+
+    return TaskOnKart
+
+
+def _checked_type(expected: Any, name: str) -> type:
+    if expected is None:
+        return _base_task()
+    if not isinstance(expected, type):
+        raise TypeError(f'{name} must be a type, not {type(expected)}')
+    return expected
+
+
+def _refuse(value: object, expected: type) -> TypeError:
+    hint = f'; write {value.__name__}(…)' if isinstance(value, type) and issubclass(value, luigi.Task) else ''
+    return TypeError(f'{value} is not an instance of {expected}{hint}')
+
+
+class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
+    """A parameter whose value is a task, so that a pipeline can be put together outside of the classes that do its work.
+
+    Parameters
+    ----------
+    expected_type
+        The class that the value must be an instance of; `TaskOnKart` by default.
+    default
+        A task instance.
+    **kwargs
+        As for `luigi.Parameter`.
+
+    Raises
+    ------
+    TypeError
+        When `expected_type` is not a type, and, on construction of a task, when the value is not an instance of it.
+
+    Examples
+    --------
+    >>> import kartnb
+    >>> class Source(kartnb.TaskOnKart):
+    ...     pass
+    >>> class Train(kartnb.TaskOnKart):
+    ...     data = kartnb.TaskInstanceParameter(expected_type=Source)
+    >>> Train(data=Source()).requires()['data'] is Source()
+    True
+
+    Notes
+    -----
+    From gokart. The text form, which the unique id is made of, is gokart's: the task's family and its significant parameters,
+    compressed. Insignificant parameters are lost in it.
+    """
+
+    def __init__(self, expected_type: type[TaskT] | None = None, default: Any = _no_value, **kwargs: Any) -> None:
+        self._expected_type = None if expected_type is None else _checked_type(expected_type, 'expected_type')
+        super().__init__(default=default, **kwargs)
+
+    @property
+    def expected_type(self) -> type:
+        """The class that values must be instances of."""
+        return self._expected_type or _base_task()
+
+    def parse(self, x: str | dict[str, Any]) -> TaskT:
+        """Make the task of a text form (or of its uncompressed dict); its class must be registered."""
+        return cast(TaskT, _task_of(_decompressed(x) if isinstance(x, str) else x))
+
+    def serialize(self, x: TaskT) -> str:
+        """The text form of a task."""
+        return serialized_task(x)
+
+    def _warn_on_wrong_param_type(self, param_name: str, param_value: Any) -> None:
+        if not is_instance_of_definition(param_value, self.expected_type):
+            raise _refuse(param_value, self.expected_type)
+
+
+class ListTaskInstanceParameter(luigi.Parameter[list[TaskT]], Generic[TaskT]):
+    """A parameter whose value is a list of tasks (kept as a tuple).
+
+    Parameters
+    ----------
+    expected_elements_type
+        The class that each element must be an instance of; `TaskOnKart` by default.
+    default
+        A list of task instances.
+    **kwargs
+        As for `luigi.Parameter`.
+    """
+
+    def __init__(
+        self, expected_elements_type: type[TaskT] | None = None, default: Any = _no_value, **kwargs: Any
+    ) -> None:
+        checked = (
+            None if expected_elements_type is None else _checked_type(expected_elements_type, 'expected_elements_type')
+        )
+        self._expected_elements_type = checked
+        super().__init__(default=default, **kwargs)
+
+    @property
+    def expected_elements_type(self) -> type:
+        """The class that elements must be instances of."""
+        return self._expected_elements_type or _base_task()
+
+    def parse(self, x: str) -> list[TaskT]:
+        """Make the tasks of a text form."""
+        parameter: TaskInstanceParameter[TaskT] = TaskInstanceParameter()
+        return [parameter.parse(item) for item in json.loads(x)]
+
+    def serialize(self, x: Any) -> str:
+        """The text form of a list of tasks."""
+        return json.dumps([serialized_task(task) for task in x])
+
+    def _warn_on_wrong_param_type(self, param_name: str, param_value: Any) -> None:
+        if not isinstance(param_value, list | tuple):
+            raise TypeError(f'{param_name} must be a list of tasks, not {type(param_value).__name__}.')
+        for value in param_value:
+            if not is_instance_of_definition(value, self.expected_elements_type):
+                raise _refuse(value, self.expected_elements_type)
+
+
+class ExplicitBoolParameter(luigi.BoolParameter):
+    """A boolean that must be given as true or false, on the command line too (``--flag true``), and has no default of its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Not BoolParameter's: it would make False the default of a parameter that was declared without one.
+        super(luigi.BoolParameter, self).__init__(*args, **kwargs)
+
+    def _parser_kwargs(self, *args: Any, **kwargs: Any) -> Any:
+        return luigi.Parameter._parser_kwargs(*args, **kwargs)
+
+
+class Serializable(Protocol):
+    """What a value of a `SerializableParameter` offers."""
+
+    def gokart_serialize(self) -> str:
+        """Give the text form; what is left out of it does not change the unique id."""
+        ...
+
+    @classmethod
+    def gokart_deserialize(cls, s: str) -> Self:
+        """Make a value of its text form."""
+        ...
+
+
+SerializableT = TypeVar('SerializableT', bound=Serializable)
+
+
+class SerializableParameter(luigi.Parameter[SerializableT], Generic[SerializableT]):
+    """A parameter whose value is an object of the user's own that says how it becomes text.
+
+    Parameters
+    ----------
+    object_type
+        A class with `gokart_serialize` and the class method `gokart_deserialize`.
+    *args, **kwargs
+        As for `luigi.Parameter`.
+    """
+
+    def __init__(self, object_type: type[SerializableT], *args: Any, **kwargs: Any) -> None:
+        self._object_type = object_type
+        super().__init__(*args, **kwargs)
+
+    def parse(self, x: str) -> SerializableT:
+        """Make the object of its text form."""
+        return self._object_type.gokart_deserialize(x)
+
+    def serialize(self, x: SerializableT) -> str:
+        """The object's text form."""
+        return x.gokart_serialize()
+
+
+class ZonedDateSecondParameter(luigi.Parameter[datetime.datetime]):
+    """A date and time with its zone, to the second, in ISO 8601: ``2013-07-10T19:07:38+09:00``; ``Z`` is UTC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def parse(self, x: str) -> datetime.datetime:
+        """Read ISO 8601 text; a text without a zone is warned of."""
+        value = datetime.datetime.fromisoformat(x)
+        if value.tzinfo is None:
+            warnings.warn(f'{x!r} has no time zone: add one, or use luigi.DateSecondParameter.', stacklevel=2)
+        return value
+
+    def serialize(self, x: datetime.datetime) -> str:
+        """ISO 8601 text."""
+        return x.isoformat()
+
+    def normalize(self, x: datetime.datetime) -> datetime.datetime:
+        """Drop the microseconds."""
+        return x.replace(microsecond=0)
+
+
+def serialized_task(task: Any) -> str:
+    """The text form of a task in a parameter, which parents' unique ids are made of (gokart's rule)."""
+    if not isinstance(task, luigi.Task):
+        raise TypeError(f'Object of type {type(task).__name__} is not a task.')
+    params = bz2.compress(json.dumps(task.to_str_params(only_significant=True)).encode()).hex()
+    return json.dumps({'type': task.get_task_family(), 'params': params})
+
+
+def _decompressed(text: str) -> dict[str, Any]:
+    values = dict(json.loads(text))
+    if 'params' in values:
+        values['params'] = _decompressed(bz2.decompress(bytes.fromhex(values['params'])).decode())
+    return values
+
+
+def _task_of(form: dict[str, Any]) -> luigi.Task:
+    cls = Register.get_task_cls(form['type'])
+    given = form['params']
+    values = {name: parameter.parse(given[name]) for name, parameter in cls.get_params() if name in given}
+    unknown = [name for name in given if name not in values]
+    return cls(**values, **{name: given[name] for name in unknown})

@@ -1,0 +1,101 @@
+"""Generations of task classes: what happens when a cell or a module defines a class again.
+
+luigi keeps every task class for ever and calls a name ambiguous once two classes bear it. Here the newer definition replaces the older
+one: names resolve to it, and unique ids that were computed from the older one are forgotten. Instances of the older class go on working.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import luigi
+from luigi.task_register import Register
+
+_latest: weakref.WeakValueDictionary[tuple[str, str], type] = weakref.WeakValueDictionary()
+_superseded: weakref.WeakSet[type] = weakref.WeakSet()
+_epoch = 0
+
+
+def definition_epoch() -> int:
+    """A number that grows whenever a task class is replaced or changed; what was computed under another one is out of date."""
+    return _epoch
+
+
+def advance_epoch() -> None:
+    """Make every unique id that was computed so far out of date."""
+    global _epoch
+    _epoch += 1
+
+
+def note_definition(cls: type) -> None:
+    """Record a task class as the newest of its name; an older class of that name leaves luigi's register."""
+    name = (cls.__module__, cls.__qualname__)
+    older = _latest.get(name)
+    _latest[name] = cls
+    if older is not None and older is not cls and not issubclass(cls, older):
+        _supersede(older)
+
+
+def forget_name(cls: type) -> None:
+    """Take back that `cls` is the newest of its present name (before a decorator gives it another)."""
+    name = (cls.__module__, cls.__qualname__)
+    if _latest.get(name) is cls:
+        del _latest[name]
+
+
+def is_superseded(cls: type) -> bool:
+    """Whether a newer definition has replaced this class."""
+    return cls in _superseded
+
+
+def current_definition(cls: type) -> type:
+    """The newest class with this class's module and qualified name: `cls` itself unless it was replaced."""
+    return _latest.get((cls.__module__, cls.__qualname__), cls) if cls in _superseded else cls
+
+
+def is_instance_of_definition(value: object, cls: type) -> bool:
+    """`isinstance` that does not mind which generation of a definition made the value.
+
+    After a cell is run again, or `%autoreload` has patched a module, tasks of the older and of the newer class meet.
+    """
+    if isinstance(value, cls):
+        return True
+    wanted = (cls.__module__, cls.__qualname__)
+    return any((base.__module__, base.__qualname__) == wanted for base in type(value).__mro__)
+
+
+def drop_superseded() -> None:
+    """Take replaced classes out of luigi's register, plain luigi tasks (which tell nobody that they were defined again) included."""
+    newest: dict[tuple[str, str], type] = {}
+    for cls in Register._reg:
+        name = (cls.__module__, cls.__qualname__)
+        older = newest.get(name)
+        newest[name] = cls
+        if older is not None and not issubclass(cls, older):
+            _superseded.add(older)
+            advance_epoch()
+    if any(cls in _superseded for cls in Register._reg):
+        Register._reg[:] = [cls for cls in Register._reg if cls not in _superseded]
+
+
+def task_classes() -> list[type[luigi.Task]]:
+    """The current task classes, in the order of their definition, without luigi's and kartnb's own."""
+    own = ('luigi', 'kartnb', 'gokart')
+    return [cls for cls in Register._reg if cls.__module__.split('.')[0] not in own and cls not in _superseded]
+
+
+def instance_cache() -> dict[Any, Any] | None:
+    """luigi's instance cache (None while it is disabled): clearing or disabling it must work for kartnb's tasks too."""
+    cache: dict[Any, Any] | None = Register._Register__instance_cache
+    return cache
+
+
+def _supersede(cls: type) -> None:
+    _superseded.add(cls)
+    if cls in Register._reg:
+        Register._reg.remove(cls)
+    cache = instance_cache()
+    if cache is not None:
+        cache.pop(cls, None)
+    advance_epoch()

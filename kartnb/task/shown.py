@@ -1,0 +1,60 @@
+"""A task's parameters as they may be shown to a person: secret ones are never among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import luigi
+from luigi.parameter import ParameterVisibility
+
+from kartnb.task.parameters import TaskInstanceParameter
+
+
+@dataclass(frozen=True, slots=True)
+class ShownParameter:
+    """One parameter of one task: its name, its value as text, and whether it is part of the unique id."""
+
+    name: str
+    text: str
+    significant: bool
+
+
+def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
+    """The public parameters of any luigi task that are its own, in order; those of `TaskOnKart` only where they differ from the default.
+
+    Examples
+    --------
+    >>> import luigi
+    >>> class Train(luigi.Task):
+    ...     depth = luigi.IntParameter()
+    ...     token = luigi.Parameter('s3cret', visibility=luigi.parameter.ParameterVisibility.PRIVATE)
+    >>> [(parameter.name, parameter.text) for parameter in shown_parameters(Train(depth=3))]
+    [('depth', '3')]
+    """
+    shared = _shared_parameters()
+    return [
+        ShownParameter(name, _text(parameter, task.param_kwargs[name]), parameter.significant)
+        for name, parameter in task.get_params()
+        if parameter.visibility == ParameterVisibility.PUBLIC
+        and name in task.param_kwargs
+        and not (shared.get(name) is parameter and task.param_kwargs[name] == parameter._default)
+    ]
+
+
+def _shared_parameters() -> dict[str, luigi.Parameter[Any]]:
+    from kartnb.task.base import TaskOnKart
+
+    return dict(TaskOnKart.get_params())
+
+
+def _text(parameter: luigi.Parameter[Any], value: Any) -> str:
+    if isinstance(parameter, TaskInstanceParameter):
+        return _task_name(value)
+    if isinstance(value, tuple) and value and all(isinstance(item, luigi.Task) for item in value):
+        return ', '.join(map(_task_name, value))
+    return str(parameter.serialize(value))
+
+
+def _task_name(task: luigi.Task) -> str:
+    return f'{type(task).__name__}-{task.make_unique_id()}' if hasattr(task, 'make_unique_id') else str(task.task_id)

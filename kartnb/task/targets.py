@@ -1,0 +1,166 @@
+"""Where a task's outputs are, and whether they are all there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import luigi
+
+from kartnb.storage import targets as storage
+from kartnb.storage.locks import TaskLockParams, make_task_lock_params
+from kartnb.task.data_frames import data_frame_type
+from kartnb.task.structure import flatten, map_nested
+
+if TYPE_CHECKING:
+    from kartnb.storage.targets import TargetOnKart
+    from kartnb.task.base import TaskOnKart
+
+
+def make_file_target(
+    task: TaskOnKart[Any], relative_path: str | None, use_unique_id: bool, processor: Any
+) -> TargetOnKart:
+    """The target of one file."""
+    path = _path(task, relative_path, 'pkl')
+    unique_id = task.make_unique_id() if use_unique_id else None
+    if processor is None and relative_path is not None:
+        kind = data_frame_type(type(task))
+        if kind != 'pandas':
+            from kartnb.storage.formats import make_file_processor
+
+            processor = make_file_processor(path, task.store_index_in_feather, dataframe_type=kind)
+    return storage.make_target(
+        path,
+        unique_id=unique_id,
+        processor=processor,
+        task_lock_params=_lock(task, path, unique_id),
+        store_index_in_feather=task.store_index_in_feather,
+    )
+
+
+def make_model_target(
+    task: TaskOnKart[Any], relative_path: str, save_function: Any, load_function: Any, use_unique_id: bool
+) -> TargetOnKart:
+    """The target of a model that saves itself, in one zip file."""
+    if not relative_path.endswith('zip'):
+        raise AssertionError(f'extension must be zip, but {relative_path} is passed.')
+    from kartnb.storage import models
+
+    path = _path(task, relative_path, 'zip')
+    unique_id = task.make_unique_id() if use_unique_id else None
+    return models.make_model_target(
+        path,
+        temporary_directory=task.local_temporary_directory,
+        save_function=save_function,
+        load_function=load_function,
+        unique_id=unique_id,
+        task_lock_params=_lock(task, path, unique_id),
+    )
+
+
+def make_large_data_frame_target(
+    task: TaskOnKart[Any], relative_path: str | None, use_unique_id: bool, max_byte: int
+) -> TargetOnKart:
+    """The target of a data frame in parts, in one zip file."""
+    from kartnb.storage.models import LargeDataFrameProcessor
+
+    relative = relative_path if relative_path is not None else _default_path(task, 'zip')
+    return make_model_target(
+        task, relative, LargeDataFrameProcessor(max_byte=max_byte).save, LargeDataFrameProcessor.load, use_unique_id
+    )
+
+
+def outputs_are_complete(task: TaskOnKart[Any]) -> bool:
+    """Whether all outputs exist, together with what `strict_check` and `modification_time_check` ask of the inputs."""
+    outputs = flatten(task.output())
+    if not outputs or not all(target.exists() for target in outputs):
+        return False
+    if not (task.strict_check or task.modification_time_check):
+        return True
+    inputs = flatten(task.input())
+    if not all(required.complete() for required in flatten(task.requires())) or not all(
+        target.exists() for target in inputs
+    ):
+        return False
+    return not task.modification_time_check or newer_input(inputs, outputs) is None
+
+
+def newer_input(inputs: list[Any], outputs: list[Any]) -> str | None:
+    """The path of an input that is newer than an output, or None; a file that is both does not count."""
+    input_times = {path_of(target): target for target in inputs}
+    output_times = {path_of(target): target for target in outputs}
+    shared = input_times.keys() & output_times.keys()
+    made = [target.last_modification_time() for path, target in output_times.items() if path not in shared]
+    if not made:
+        return None
+    oldest = min(made)
+    return next(
+        (
+            path
+            for path, target in input_times.items()
+            if path not in shared and target.last_modification_time() > oldest
+        ),
+        None,
+    )
+
+
+def path_of(target: Any) -> str:
+    """The path of a target: kartnb's is a method, luigi's an attribute; a target without one is named by its text."""
+    path = getattr(target, 'path', None)
+    return str(path() if callable(path) else path if path is not None else target)
+
+
+def output_paths(task: luigi.Task) -> tuple[str, ...]:
+    """The paths of a task's outputs as given, in order."""
+    return tuple(path_of(target) for target in flatten(task.output()))
+
+
+def check_run_lock(task: TaskOnKart[Any]) -> None:
+    """Refuse `should_lock_run` without a Redis server to hold the lock."""
+    for name in ('redis_host', 'redis_port'):
+        if getattr(task, name) is None:
+            raise AssertionError(f'{name} must be set when should_lock_run is True.')
+
+
+def object_metadata(
+    task: TaskOnKart[Any], target: TargetOnKart, custom_labels: dict[Any, Any] | None
+) -> dict[str, Any]:
+    """What is written to an object's metadata on Google Cloud Storage; nothing for other places."""
+    if not target.path().startswith('gs://'):
+        return {}
+    return {
+        'task_params': task.to_str_params(only_significant=True, only_public=True),
+        'custom_labels': custom_labels,
+        'required_task_outputs': map_nested(_required_outputs, task.requires()),
+    }
+
+
+def _required_outputs(task: luigi.Task) -> Any:
+    family = task.get_task_family()
+    return map_nested(
+        lambda target: {'__gokart_task_name': family, '__gokart_output_path': path_of(target)},
+        task.output(),
+    )
+
+
+def _path(task: TaskOnKart[Any], relative_path: str | None, extension: str) -> str:
+    return os.path.join(
+        task.workspace_directory, relative_path if relative_path is not None else _default_path(task, extension)
+    )
+
+
+def _default_path(task: TaskOnKart[Any], extension: str) -> str:
+    return os.path.join(task.__module__.replace('.', '/'), f'{type(task).__name__}.{extension}')
+
+
+def _lock(task: TaskOnKart[Any], path: str, unique_id: str | None) -> TaskLockParams | None:
+    if task.redis_host is None and task.redis_timeout > 10:
+        return None
+    return make_task_lock_params(
+        file_path=path,
+        unique_id=unique_id,
+        redis_host=task.redis_host,
+        redis_port=task.redis_port,
+        redis_timeout=task.redis_timeout,
+        raise_task_lock_exception_on_collision=False,
+    )
