@@ -4,7 +4,8 @@
 >>> sorted(set(kartnb.__all__) & {'TaskOnKart', 'build', 'plan'})
 ['TaskOnKart', 'build', 'plan']
 
-In a notebook, ``%load_ext kartnb`` adds the magics. Everything else is here: each name is imported when it is first used.
+In a notebook, ``%load_ext kartnb`` adds the magics. Everything else is here: each name is imported when it is first
+used.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kartnb._version import __version__ as __version__
+from kartnb._version import __version__
 
 if TYPE_CHECKING:
     import luigi
@@ -80,6 +81,7 @@ __all__ = [
     'TaskOnKart',
     'TaskState',
     'ZonedDateSecondParameter',
+    '__version__',
     'add_config',
     'build',
     'load_ipython_extension',

@@ -1,7 +1,7 @@
 """How displayable objects find their renderers without importing the rooms that draw.
 
-A plan or a build result knows that it can be shown, not how. `kartnb.view` registers the renderers when it is imported, and it is
-imported the first time that something is shown.
+A plan or a build result knows that it can be shown, not how. `kartnb.view` registers the renderers when it is imported,
+and it is imported the first time that something is shown.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class TaskArgumentError(KartError, TypeError):
 
 
 class StorageError(KartError, OSError):
-    """A place for results cannot be read or written: no permission, a full disk, a directory in the place of a file, ...
+    """A place for results cannot be read or written: no permission, a full disk, a directory there, ...
 
     Attributes
     ----------

@@ -1,7 +1,8 @@
 """The vocabulary of a build: task states, the reasons why a task will run, and the stream of events.
 
 An executor emits events; the text progress, the graph, the log pane and the run record are listeners. A listener is any
-callable that takes one event. Events are cheap enough to be always on, so a listener that is slow must coalesce them itself.
+callable that takes one event. Events are cheap enough to be always on, so a listener that is slow must coalesce them
+itself.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Plan and build: which tasks run, in which order, where, and what comes of it."""

@@ -109,7 +109,7 @@ def _reason_to_run(vertex: Vertex, existence: Existence) -> Reason | None:
 def _failed_check(vertex: Vertex) -> Reason:
     inputs = flatten(vertex.task.input())
     absent = next((target for target in inputs if not target.exists()), None)
-    if absent is None and vertex.task.modification_time_check:
+    if absent is None and getattr(vertex.task, 'modification_time_check', False):
         newer = newer_input(inputs, vertex.outputs)
         if newer is not None:
             return Reason(ReasonKind.INPUT_NEWER, newer)

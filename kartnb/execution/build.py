@@ -6,17 +6,17 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, overload
 
 import luigi
 
-from kartnb.errors import UnknownOptionError
 from kartnb.events import Event, Listener, LogLine
-from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException, build_error
+from kartnb.execution.build_error import build_error
 from kartnb.execution.executors import InlineExecutor
 from kartnb.execution.log_capture import heard_logs
 from kartnb.execution.loop import BuildLoop
+from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.planner import Rerun, draw_up, require_task
 from kartnb.execution.random_state import kept_random_state
 from kartnb.execution.report import BuildReport
@@ -60,16 +60,18 @@ def build(
     reset_register
         Whether classes that were defined again leave luigi's register. (gokart empties the register here.)
     log_level
-        From which level on logged lines are shown on standard error while the build runs. Levels and handlers of the process stay as
-        they are.
+        From which level on logged lines are shown on standard error while the build runs. Levels and handlers of the
+        process stay as they are.
     task_lock_exception_max_tries, task_lock_exception_max_wait_seconds
         How often, and at most how many seconds apart, to try again while another process holds the lock of a task.
     rerun
-        What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or class names.
+        What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
+        class names.
     listeners
         Callables that are given every event of the build, in the thread in which it happens.
     **env_params
-        luigi's options. This version runs tasks one after another in the calling thread, so `workers` above 1 is warned of.
+        luigi's options. This version runs tasks one after another in the calling thread, so `workers` above 1 is warned
+        of.
 
     Returns
     -------
@@ -82,6 +84,8 @@ def build(
         When a task failed. What does not depend on it has run all the same.
     TaskArgumentError
         When `task` is no task instance.
+    UnknownOptionError
+        When there is no such option.
     HasLockedTaskException
         When another process still held a lock after the last try.
 
@@ -98,11 +102,12 @@ def build(
     """
     __tracebackhide__ = True
     require_task(task)
-    check_options(log_level, env_params)
+    check_log_level(log_level)
+    check_env_params(env_params)
     if reset_register:
         registry.drop_superseded()
     report = retried_while_locked(
-        lambda: run_build(task, rerun=rerun, log_level=log_level, listeners=(_print_log_lines(log_level), *listeners)),
+        lambda: run_build(task, rerun=rerun, log_level=log_level, listeners=(log_printer(log_level), *listeners)),
         task_lock_exception_max_tries,
         task_lock_exception_max_wait_seconds,
     )
@@ -159,29 +164,12 @@ class _Emitter:
                 logger.exception('A listener of the build failed and is left out from here on')
 
 
-def _print_log_lines(level: int) -> Callable[[Event], None]:
+def log_printer(level: int) -> Listener:
+    """A listener that writes logged lines of at least this level to standard error."""
+
     def print_line(event: Event) -> None:
         if isinstance(event, LogLine) and event.level >= level and not event.already_shown:
             where = f' [{event.key.rpartition("_")[0]}]' if event.key else ''
             sys.stderr.write(f'{logging.getLevelName(event.level)}: {event.logger}{where}: {event.text}\n')
 
     return print_line
-
-
-def check_options(log_level: object, env_params: dict[str, Any]) -> None:
-    """Refuse options that a build does not have.
-
-    Raises
-    ------
-    UnknownOptionError
-        When luigi has no such option either.
-    TypeError
-        When the level is no number.
-    """
-    from kartnb.execution.options import check_env_params, check_log_level
-
-    check_log_level(log_level)
-    check_env_params(env_params)
-
-
-__all__ = ['GokartBuildError', 'HasLockedTaskException', 'UnknownOptionError', 'build', 'result_of', 'run_build']

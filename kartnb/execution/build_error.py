@@ -65,7 +65,7 @@ def build_error(report: BuildReport) -> GokartBuildError:
 
 
 def user_code_location(error: BaseException) -> str:
-    """The innermost line of the user's own code on a traceback, as ``file:line in function: code``; '' when there is none."""
+    """The innermost line of the user's own code on a traceback, as ``file:line in function: code``, or ''."""
     found = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_code(frame.filename)]
     if not found:
         return ''

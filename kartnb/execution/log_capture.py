@@ -1,7 +1,8 @@
 """Hearing what is logged during a build, without changing what the user's own handlers do.
 
-While a build runs, one handler hangs on the root logger, and the root logger lets INFO pass. The user's handlers get a filter that
-keeps from them what they would not have been given without the build. The last build to end takes all of that away again.
+While a build runs, one handler hangs on the root logger, and the root logger lets INFO pass. The user's handlers get a
+filter that keeps from them what they would not have been given without the build. The last build to end takes all of
+that away again.
 """
 
 from __future__ import annotations

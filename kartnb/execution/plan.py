@@ -57,7 +57,8 @@ class Node:
 class Plan:
     """The tasks that a root task needs, each with its state: what `kartnb.plan` gives.
 
-    A plan is a sequence of nodes, upstream first, the root last. It does not change; a later plan of the same task may differ.
+    A plan is a sequence of nodes, upstream first, the root last. It does not change; a later plan of the same task may
+    differ.
 
     Attributes
     ----------

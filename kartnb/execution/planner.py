@@ -26,7 +26,8 @@ def plan(task: luigi.Task, *, rerun: Rerun = False) -> Plan:
     task
         The root: a `TaskOnKart` or any luigi task.
     rerun
-        What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or class names.
+        What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
+        class names.
 
     Returns
     -------

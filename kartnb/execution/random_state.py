@@ -1,7 +1,7 @@
 """Seeding a task, and leaving the process's random state as it was found.
 
-Seeds are process-wide. So a task is seeded only where nobody else draws numbers: inline in the main thread, or in a worker process
-of its own. In another thread the task is not seeded, and its log says so.
+Seeds are process-wide. So a task is seeded only where nobody else draws numbers: inline in the main thread, or in a
+worker process of its own. In another thread the task is not seeded, and its log says so.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Put the random state of Python, numpy and torch back at the end. Modules that are first imported meanwhile start afresh."""
+    """Put the random state of Python, numpy and torch back at the end; what is imported meanwhile starts afresh."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -90,22 +90,18 @@ def advance(run: TaskRun) -> Outcome:
         When it is interrupted; its record says so.
     """
     token = current_task.set((run.build_id, run.key))
-    began = time.perf_counter()
     try:
-        if run.logs is None and run.generator is None:
+        if not run.started:
             _start(run)
-        requirements = _go_on(run)
-        run.spent += time.perf_counter() - began
+        requirements = _timed(run)
         if requirements is not None:
             return Outcome(run, requirements=requirements)
         _succeed(run)
         return Outcome(run)
     except KeyboardInterrupt as error:
-        run.spent += time.perf_counter() - began
         _write_record(run, 'interrupted', error)
         raise
     except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
-        run.spent += time.perf_counter() - began
         return Outcome(run, error=_fail(run, error))
     finally:
         current_task.reset(token)
@@ -120,6 +116,14 @@ def _start(run: TaskRun) -> None:
         run.logs.write_start(seed_for(task))
     task.set_status_message = lambda message: run.report('message', str(message))
     task.set_progress_percentage = lambda percentage: run.report('percentage', float(percentage))
+
+
+def _timed(run: TaskRun) -> Any:
+    began = time.perf_counter()
+    try:
+        return _go_on(run)
+    finally:
+        run.spent += time.perf_counter() - began
 
 
 def _go_on(run: TaskRun) -> Any:
@@ -191,9 +195,9 @@ def _require_outputs(task: luigi.Task) -> None:
 
 
 def _write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
-    if run.records is None:
-        return
     task = run.task
+    if run.records is None or not isinstance(task, TaskOnKart):
+        return
     done = state == 'done'
     record = RunRecord(
         task=type(task).__name__,

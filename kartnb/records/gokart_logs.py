@@ -27,7 +27,7 @@ class RunLogs:
         self._write('module_versions', self._versions)
 
     def write_success(self, seconds: float) -> None:
-        """Write what is known when the task has succeeded: its time, its own log, and the modules that it has imported."""
+        """Write what is known when the task has succeeded: its time, its own log, the modules that it imported."""
         self._write('processing_time', seconds)
         self._task.task_log['file_path'] = [path_of(target) for target in flatten(self._task.output())]
         self._write('task_log', self._task.task_log)

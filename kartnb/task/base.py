@@ -33,8 +33,8 @@ _NOT_CLONED = frozenset({'rerun', 'strict_check', 'modification_time_check'})
 class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     """A unit of work with a cached result: declare parameters, `requires`, `output` and `run`.
 
-    The result's file is named after the class and a *unique id*, an md5 of the significant parameters and of the ids of all that the
-    task requires, so other parameters give another file and the same ones find the result again.
+    The result's file is named after the class and a *unique id*, an md5 of the significant parameters and of the ids of
+    all that the task requires, so other parameters give another file and the same ones find the result again.
 
     ``TaskOnKart[pd.DataFrame]`` says what the task dumps; type checkers then know what `build` and `load` give.
 
@@ -49,8 +49,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     Notes
     -----
-    From gokart, with its parameters, ids and files. Where gokart's behaviour was a mistake, ``docs/compatibility.md`` lists the
-    difference.
+    From gokart, with its parameters, ids and files. Where gokart's behaviour was a mistake, ``docs/compatibility.md``
+    lists the difference.
     """
 
     workspace_directory: luigi.Parameter[str] = luigi.Parameter(
@@ -132,6 +132,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     set_progress_percentage = None
     task_log: dict[str, Any]
     task_unique_id: str | None
+    _rerun_pending: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         attributes = self.__dict__
@@ -162,13 +163,13 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     @cached_property
     def task_id(self) -> str:
         """luigi's id of the task (kartnb's own is the unique id)."""
-        return task_id_str(self.get_task_family(), self.to_str_params(only_significant=True, only_public=True))
+        return str(task_id_str(self.get_task_family(), self.to_str_params(only_significant=True, only_public=True)))
 
     def __hash__(self) -> int:
         return hash(self.task_id)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self.task_id == other.task_id)  # type: ignore[attr-defined]
+        return self is other or (type(self) is type(other) and self.task_id == other.task_id)
 
     @classmethod
     def get_params(cls) -> list[tuple[str, luigi.Parameter[Any]]]:
@@ -217,7 +218,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
-        return super().input()
+        return super().input()  # type: ignore[no-untyped-call]
 
     def output(self) -> Any:
         """The targets that `run` fills: one, or a list or dict of them. By default one pickle named after the class."""
@@ -242,7 +243,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return isinstance(value, TaskOnKart)
 
     def complete(self) -> bool:
-        """Whether the task need not run: all outputs exist, and what `strict_check` and `modification_time_check` ask for.
+        """Whether the task need not run: all outputs exist, and the checks that its parameters ask for hold.
 
         A task with `rerun` is not complete until it has run in this build. A task without outputs is never complete.
         """
@@ -251,7 +252,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def clone(self, cls: Any = None, **kwargs: Any) -> Any:
         """A task with the same parameter values, of this class or of `cls`, except for those given.
 
-        `rerun`, `strict_check` and `modification_time_check` are not copied; names that are no parameters are passed over.
+        `rerun`, `strict_check` and `modification_time_check` are not copied; names that are no parameters are passed
+        over.
         """
         kind = type(self) if cls is None else cls
         names = [name for name, _ in kind.get_params()]
@@ -260,7 +262,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     @classmethod
     def restore(cls, unique_id: str) -> Self:
-        """The instance that has this unique id, from the parameters that were logged when it ran in the default workspace.
+        """The instance that has this unique id, from the parameters that were logged in the default workspace.
 
         Raises
         ------
@@ -269,7 +271,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         """
         workspace = TaskOnKart().workspace_directory
         params = gokart_logs.read_log(gokart_logs.log_path(workspace, 'task_params', cls.__name__, unique_id))
-        restored: Self = cls.from_str_params(params)
+        restored: Self = cls.from_str_params(params)  # type: ignore[no-untyped-call]
         return restored
 
     def make_target(
@@ -325,7 +327,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         Parameters
         ----------
         target
-            Which: a key of the dict that `requires()` gives, a required task or a list of them, or a target. All, by default.
+            Which: a key of the dict that `requires()` gives, a required task or a list of them, or a target. All, by
+            default.
 
         Raises
         ------
@@ -339,7 +342,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     @overload
     def load_generator(self, target: list[TaskOnKart[K]]) -> Generator[K, None, None]: ...
     def load_generator(self, target: Any = None) -> Generator[Any, None, None]:
-        """The results that `load` gives, one after the other, so that only one need be in memory; for dicts their values."""
+        """The results that `load` gives, one after the other, so that one at a time is in memory; dicts' values."""
         yield from loading.load_one_by_one(loading.input_targets(self, target))
 
     @overload
@@ -372,7 +375,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         chosen.dump(obj, lock_at_dump=not self.should_lock_run, **targets.object_metadata(self, chosen, custom_labels))
 
     def make_unique_id(self) -> str:
-        """The unique id: 32 hexadecimal digits that follow from the class name, the significant parameters and what is required."""
+        """The unique id: 32 hexadecimal digits, made of class name, significant parameters and what is required."""
         return identity.unique_id(self)
 
     get_code = staticmethod(code.method_sources)

@@ -1,4 +1,4 @@
-"""The source text of a task's methods, for `serialized_task_definition_check` (gokart's rule: text, with its comments)."""
+"""The source text of a task's methods, for `serialized_task_definition_check` (gokart's rule: comments count)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a task gets its parameter values, fast: what luigi works out for each instance is worked out here once for each class."""
+"""How a task gets its parameter values, fast: what luigi works out for each instance is done once a class."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ParameterTable:
 
     @property
     def _name(self) -> str:
-        return self.cls.get_task_family()
+        return str(self.cls.get_task_family())
 
     def _configuration_state(self) -> Hashable:
         sections = (SHARED_SECTION, self.cls.get_task_family())
@@ -110,7 +110,7 @@ class Defaults:
 
 
 def exact_key(value: Any) -> Hashable:
-    """A key that is equal only for values that serialise alike: 1, 1.0 and True are three values, and so are two orders of a dict.
+    """A key that is equal only for values that serialise alike: 1, 1.0 and True differ, and so do orders of a dict.
 
     Raises
     ------

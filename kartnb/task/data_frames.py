@@ -23,7 +23,8 @@ class PandasTypeConfig(luigi.Config):
 
     Notes
     -----
-    From gokart. There a config that is defined after the first dump is never enforced; here each dump looks at all of them.
+    From gokart. There a config that is defined after the first dump is never enforced; here each dump looks at all of
+    them.
     """
 
     @classmethod
@@ -43,16 +44,18 @@ class PandasTypeConfig(luigi.Config):
         for name, kind in cls.type_dict().items():
             if name not in df.columns:
                 continue
-            wrong = next((value for value in df[name] if not isinstance(value, kind)), None)
-            if wrong is not None or not all(isinstance(value, kind) for value in df[name]):
-                raise PandasTypeError(f'expected type is "{kind}", but "{type(wrong)}" is passed in column "{name}".')
+            for value in df[name]:
+                if not isinstance(value, kind):
+                    raise PandasTypeError(
+                        f'expected type is "{kind}", but "{type(value)}" is passed in column "{name}".'
+                    )
 
 
 def check_column_types(obj: Any, namespace: str | None) -> None:
-    """Check a value that is dumped against the configs of its task's namespace; only pandas data frames are looked at."""
+    """Check a value that is dumped against the configs of its task's namespace, if it is a pandas data frame."""
     if not _is_pandas_frame(obj):
         return
-    for config in _configs(PandasTypeConfig):
+    for config in _subclasses(PandasTypeConfig):
         if config.task_namespace == namespace and not is_superseded(config):
             config.check(obj)
 
@@ -64,7 +67,7 @@ def is_empty_data_frame(obj: Any) -> bool:
 
 @functools.cache
 def data_frame_type(cls: type) -> FrameLibrary:
-    """The library of the frames that a task class dumps, from the T of its ``TaskOnKart[T]``; pandas when it does not say."""
+    """The library of the frames that a task class dumps, from the T of its ``TaskOnKart[T]``; pandas by default."""
     bindings: dict[Any, Any] = {}
     for base in (generic for kind in cls.__mro__ for generic in getattr(kind, '__orig_bases__', ())):
         origin = get_origin(base)
@@ -96,7 +99,7 @@ def _is_pandas_frame(obj: Any) -> bool:
     return pandas is not None and isinstance(obj, pandas.DataFrame)
 
 
-def _configs(cls: type[PandasTypeConfig]) -> Iterator[type[PandasTypeConfig]]:
-    for config in cls.__subclasses__():
-        yield config
-        yield from _configs(config)
+def _subclasses(cls: Any) -> Iterator[Any]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

@@ -1,7 +1,8 @@
 """The unique id of a task, which names its files: gokart's, byte for byte.
 
-It is the md5 of a text made of the ids of the required tasks, the significant parameters as text, and the class name. It is
-computed once for each instance, upstream first and without recursion, and forgotten when a task class is defined again.
+It is the md5 of a text made of the ids of the required tasks, the significant parameters as text, and the class name.
+It is computed once for each instance, upstream first and without recursion, and forgotten when a task class is defined
+again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def required_tasks(task: luigi.Task) -> list[luigi.Task]:
 
 
 def dependencies(task: luigi.Task, required: list[luigi.Task]) -> list[luigi.Task]:
-    """The tasks that must be complete before `task` runs: the required ones, and those that luigi's template methods add."""
+    """The tasks that must be complete before `task` runs: the required ones, and what luigi's template methods add."""
     cls = type(task)
     if cls.deps is luigi.Task.deps and cls._requires is luigi.Task._requires:
         return required
@@ -81,8 +82,8 @@ def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
     task
         The task.
     required_parts
-        For each required task, in order: its unique id; for a plain luigi task its significant parameters as a dict; None for a
-        task that is not significant.
+        For each required task, in order: its unique id; for a plain luigi task its significant parameters as a dict;
+        None for a task that is not significant.
     """
     known = _known_id(task)
     if known is not None:
@@ -110,7 +111,8 @@ def cycle_error(path: list[luigi.Task], again: luigi.Task) -> CyclicRequirements
     start = next(i for i, task in enumerate(path) if task is again)
     names = [type(task).__name__ for task in [*path[start:], again]]
     return CyclicRequirementsError(
-        f'{names[0]} requires itself: {" → ".join(names)}. Take one of these out of the requires() of the one before it.'
+        f'{names[0]} requires itself: {" → ".join(names)}. '
+        'Take one of these out of the requires() of the one before it.'
     )
 
 
@@ -147,19 +149,23 @@ def _known_id(task: luigi.Task) -> str | None:
 
 
 def _needs_id(task: luigi.Task, fresh: dict[int, str]) -> bool:
-    return _is_ours(task) and id(task) not in fresh and bool(task.significant) and _known_id(task) is None
+    return _is_ours(task) and id(task) not in fresh and _is_significant(task) and _known_id(task) is None
 
 
 def _id_part(task: luigi.Task, fresh: dict[int, str]) -> Any:
     if not hasattr(task, 'make_unique_id'):
         return task.to_str_params(only_significant=True)
-    if not task.significant:
+    if not _is_significant(task):
         return None
     return fresh.get(id(task)) or task.make_unique_id()
 
 
 def _is_ours(task: luigi.Task) -> bool:
     return getattr(type(task), 'identified_by_kartnb', False)
+
+
+def _is_significant(task: luigi.Task) -> bool:
+    return bool(getattr(task, 'significant', True))
 
 
 def _checked(task: luigi.Task, found: list[Any]) -> list[luigi.Task]:

@@ -40,7 +40,8 @@ def output_target(task: TaskOnKart[Any], wanted: Any) -> TargetOnKart:
     elif isinstance(output, dict):
         names = ', '.join(map(repr, output))
         raise OutputError(
-            f'{_name(task)} has several outputs ({names}): say which one, as in dump(obj, {next(iter(output), "name")!r}).'
+            f'{_name(task)} has several outputs ({names}): '
+            f'say which one, as in dump(obj, {next(iter(output), "name")!r}).'
         )
     if not isinstance(output, TargetOnKart):
         raise OutputError(
@@ -84,7 +85,8 @@ def _named(
 ) -> Any:
     if not isinstance(targets, dict):
         raise error(
-            f'{word} must be dict[str, TargetOnKart], but {type(targets)} is passed: {_name(task)} has no {word} named {name!r}.'
+            f'{word} must be dict[str, TargetOnKart], but {type(targets)} is passed: '
+            f'{_name(task)} has no {word} named {name!r}.'
         )
     if name not in targets:
         known = ', '.join(map(repr, targets))
@@ -106,7 +108,7 @@ def _output_of_required(task: TaskOnKart[Any], wanted: luigi.Task) -> Any:
 def _same(task: luigi.Task, other: luigi.Task) -> bool:
     if hasattr(task, 'make_unique_id') and hasattr(other, 'make_unique_id'):
         return bool(task.make_unique_id() == other.make_unique_id())
-    return task == other
+    return bool(task == other)
 
 
 def _name(task: luigi.Task) -> str:

@@ -13,6 +13,7 @@ from kartnb.task.construction import ParameterTable, check_types, exact_key, ins
 
 _DEFINING = (FunctionType, classmethod, staticmethod, property, luigi.Parameter)
 _NAMING = ('__name__', '__qualname__', '__module__')
+_luigi_get_params: Any = vars(luigi.Task)['get_params'].__func__
 _tables_version = 0
 
 
@@ -20,14 +21,14 @@ class KartRegister(Register):
     """Registers task classes, replaces their older generations, and makes and caches their instances."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> KartRegister:
-        cls = super().__new__(mcs, name, bases, namespace, **kwargs)
+        cls: KartRegister = super().__new__(mcs, name, bases, namespace, **kwargs)  # type: ignore[no-untyped-call]
         registry.note_definition(cls)
         return cls
 
     def __setattr__(cls, name: str, value: Any) -> None:
         global _tables_version
         if name in _NAMING:
-            # A decorator gives its wrapper the name of the class that it wraps: the wrapper is no redefinition of other wrappers.
+            # a decorator gives its wrapper the name of what it wraps: it is no redefinition of other wrappers
             registry.forget_name(cls)
             super().__setattr__(name, value)
             registry.note_definition(cls)
@@ -57,12 +58,14 @@ class KartRegister(Register):
         if cached is not None and cached[0] == _tables_version:
             table: ParameterTable = cached[1]
             return table
-        table = ParameterTable(cls, luigi.Task.get_params.__func__(cls))
+        task_class: Any = cls
+        table = ParameterTable(task_class, _luigi_get_params(task_class))
         type.__setattr__(cls, '_kart_table', (_tables_version, table))
         return table
 
     def _resolve(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
-        if cls.get_param_values.__func__ is not cls._kart_get_param_values:
+        task_class: Any = cls
+        if task_class.get_param_values.__func__ is not task_class._kart_get_param_values:
             return cls._resolve_by_override(args, kwargs)
         table = cls.parameter_table()
         explicit = table.explicit_values(args, kwargs)
@@ -81,7 +84,8 @@ class KartRegister(Register):
 
     def _resolve_by_override(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
         table = cls.parameter_table()
-        values = dict(cls.get_param_values(list(table.parameters.items()), args, dict(kwargs)))
+        task_class: Any = cls
+        values = dict(task_class.get_param_values(list(table.parameters.items()), args, dict(kwargs)))
         check_types(table, values)
         try:
             key = tuple(exact_key(value) for value in values.values())
@@ -90,9 +94,10 @@ class KartRegister(Register):
         return Resolved(args, kwargs, values, key)
 
     def _make(cls, resolved: Resolved, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        task = cls.__new__(cls, *args, **kwargs)
+        task_class: Any = cls
+        task = task_class.__new__(task_class, *args, **kwargs)
         task.__dict__['_resolved'] = resolved
-        task.__init__(*args, **kwargs)
+        task_class.__init__(task, *args, **kwargs)
         return task
 
 
@@ -108,7 +113,7 @@ class Resolved:
         self.key = key
 
     def fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether these are the very arguments that were resolved, not ones that a class's own `__init__` has changed."""
+        """Whether these are the arguments that were resolved, not ones that a class's own `__init__` has changed."""
         return (
             len(args) == len(self.args)
             and all(a is b for a, b in zip(args, self.args, strict=True))

@@ -1,4 +1,4 @@
-"""Parameter types beyond luigi's: task instances, strict booleans, any serialisable object, times with a zone. All are gokart's."""
+"""gokart's parameter types: task instances, strict booleans, any serialisable object, times with a zone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _refuse(value: object, expected: type) -> TypeError:
 
 
 class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
-    """A parameter whose value is a task, so that a pipeline can be put together outside of the classes that do its work.
+    """A parameter whose value is a task, so that a pipeline is put together outside of the classes that do its work.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
 
     Notes
     -----
-    From gokart. The text form, which the unique id is made of, is gokart's: the task's family and its significant parameters,
-    compressed. Insignificant parameters are lost in it.
+    From gokart. The text form, which the unique id is made of, is gokart's: the task's family and its significant
+    parameters, compressed. Insignificant parameters are lost in it.
     """
 
     def __init__(self, expected_type: type[TaskT] | None = None, default: Any = _no_value, **kwargs: Any) -> None:
@@ -136,14 +136,15 @@ class ListTaskInstanceParameter(luigi.Parameter[list[TaskT]], Generic[TaskT]):
 
 
 class ExplicitBoolParameter(luigi.BoolParameter):
-    """A boolean that must be given as true or false, on the command line too (``--flag true``), and has no default of its own."""
+    """A boolean that is given as true or false, on the command line too (``--flag true``)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Not BoolParameter's: it would make False the default of a parameter that was declared without one.
         super(luigi.BoolParameter, self).__init__(*args, **kwargs)
 
-    def _parser_kwargs(self, *args: Any, **kwargs: Any) -> Any:
-        return luigi.Parameter._parser_kwargs(*args, **kwargs)
+    @classmethod
+    def _parser_kwargs(cls, param_name: Any, task_name: Any = None) -> Any:
+        return luigi.Parameter._parser_kwargs(param_name, task_name)
 
 
 class Serializable(Protocol):
@@ -228,4 +229,5 @@ def _task_of(form: dict[str, Any]) -> luigi.Task:
     given = form['params']
     values = {name: parameter.parse(given[name]) for name, parameter in cls.get_params() if name in given}
     unknown = [name for name in given if name not in values]
-    return cls(**values, **{name: given[name] for name in unknown})
+    task: luigi.Task = cls(**values, **{name: given[name] for name in unknown})
+    return task

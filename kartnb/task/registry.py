@@ -1,7 +1,8 @@
 """Generations of task classes: what happens when a cell or a module defines a class again.
 
-luigi keeps every task class for ever and calls a name ambiguous once two classes bear it. Here the newer definition replaces the older
-one: names resolve to it, and unique ids that were computed from the older one are forgotten. Instances of the older class go on working.
+luigi keeps every task class for ever and calls a name ambiguous once two classes bear it. Here the newer definition
+replaces the older one: names resolve to it, and unique ids that were computed from the older one are forgotten.
+Instances of the older class go on working.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _epoch = 0
 
 
 def definition_epoch() -> int:
-    """A number that grows whenever a task class is replaced or changed; what was computed under another one is out of date."""
+    """A number that grows whenever a task class is replaced or changed: ids from before are out of date."""
     return _epoch
 
 
@@ -66,7 +67,7 @@ def is_instance_of_definition(value: object, cls: type) -> bool:
 
 
 def drop_superseded() -> None:
-    """Take replaced classes out of luigi's register, plain luigi tasks (which tell nobody that they were defined again) included."""
+    """Take replaced classes out of luigi's register, plain luigi tasks (which tell nobody of it) included."""
     newest: dict[tuple[str, str], type] = {}
     for cls in Register._reg:
         name = (cls.__module__, cls.__qualname__)
@@ -87,7 +88,7 @@ def task_classes() -> list[type[luigi.Task]]:
 
 def instance_cache() -> dict[Any, Any] | None:
     """luigi's instance cache (None while it is disabled): clearing or disabling it must work for kartnb's tasks too."""
-    cache: dict[Any, Any] | None = Register._Register__instance_cache
+    cache: dict[Any, Any] | None = vars(Register)['_Register__instance_cache']
     return cache
 
 

@@ -21,7 +21,7 @@ class ShownParameter:
 
 
 def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
-    """The public parameters of any luigi task that are its own, in order; those of `TaskOnKart` only where they differ from the default.
+    """The public parameters of any luigi task, in order; of those of `TaskOnKart` only what is not at its default.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
         for name, parameter in task.get_params()
         if parameter.visibility == ParameterVisibility.PUBLIC
         and name in task.param_kwargs
-        and not (shared.get(name) is parameter and task.param_kwargs[name] == parameter._default)
+        and not (shared.get(name) is parameter and _is_default(parameter, task.param_kwargs[name]))
     ]
 
 
@@ -46,6 +46,10 @@ def _shared_parameters() -> dict[str, luigi.Parameter[Any]]:
     from kartnb.task.base import TaskOnKart
 
     return dict(TaskOnKart.get_params())
+
+
+def _is_default(parameter: Any, value: Any) -> bool:
+    return bool(value == parameter._default)
 
 
 def _text(parameter: luigi.Parameter[Any], value: Any) -> str:

@@ -26,7 +26,7 @@ def make_file_target(
     if processor is None and relative_path is not None:
         kind = data_frame_type(type(task))
         if kind != 'pandas':
-            from kartnb.storage.formats import make_file_processor
+            from kartnb.storage.formats.base import make_file_processor
 
             processor = make_file_processor(path, task.store_index_in_feather, dataframe_type=kind)
     return storage.make_target(
