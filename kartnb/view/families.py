@@ -7,7 +7,7 @@ families as well, the least relevant ones share one box.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,11 @@ from kartnb.view.states import count_states, urgency
 
 MAX_BOXES = 150
 MAX_LINKS = 400
+#: Up to this size every task has a box of its own; a larger picture is a smear.
+READABLE_BOXES = 60
+READABLE_LINKS = 160
+#: Families of more members than this become stacks, the first number that makes the picture readable.
+_STACK_SIZES = (12, 6, 3, 1)
 
 Links = tuple[tuple[int, int], ...]
 Groups = Sequence[tuple[int, ...]]
@@ -75,13 +80,34 @@ def overview(plan: Plan, max_boxes: int = MAX_BOXES, max_links: int = MAX_LINKS)
     max_boxes, max_links
         What the picture must not exceed; two boxes and one arrow are always possible.
     """
-    if len(plan) <= max_boxes and sum(len(node.requires) for node in plan) <= max_links:
-        return _of_groups(plan, [(i,) for i in range(len(plan))])
     families = _families(plan)
+    for most in _thresholds(families, min(max_boxes, READABLE_BOXES)):
+        drawn = _of_groups(plan, _collapsed(families, most))
+        if _fits(drawn, min(max_boxes, READABLE_BOXES), min(max_links, READABLE_LINKS)):
+            return drawn
     drawn = _of_groups(plan, families)
-    if len(drawn.boxes) <= max_boxes and len(drawn.links) <= max_links:
+    if _fits(drawn, max_boxes, max_links):
         return drawn
-    return _most_relevant(plan, families, drawn, max_boxes, max_links)
+    return _most_relevant(drawn, len(plan) - 1, min(max_boxes, READABLE_BOXES), max_links)
+
+
+def _fits(drawn: Overview, boxes: int, links: int) -> bool:
+    return len(drawn.boxes) <= boxes and len(drawn.links) <= links
+
+
+def _thresholds(families: Groups, max_boxes: int) -> list[int]:
+    """How large an uncollapsed family may be, the largest first; those that would give too many boxes left out."""
+    largest = max(map(len, families))
+    sizes = (largest, *(size for size in _STACK_SIZES if size < largest))
+    return [most for most in sizes if sum(1 if len(f) > most else len(f) for f in families) <= max_boxes]
+
+
+def _collapsed(families: Groups, most: int) -> list[tuple[int, ...]]:
+    """The families of more than `most` members as they are, the members of the others each by itself."""
+    groups: list[tuple[int, ...]] = []
+    for members in families:
+        groups += [members] if len(members) > most else [(i,) for i in members]
+    return sorted(groups)
 
 
 def _families(plan: Plan) -> list[tuple[int, ...]]:
@@ -91,58 +117,68 @@ def _families(plan: Plan) -> list[tuple[int, ...]]:
     return [tuple(members) for members in groups.values()]
 
 
-def _of_groups(plan: Plan, groups: Groups, hidden: Groups = ()) -> Overview:
-    boxes = [_box(plan, members) for members in groups]
-    if hidden:
-        boxes.append(_more_box(plan, hidden))
-    box_of = [len(groups)] * len(plan)
+def _of_groups(plan: Plan, groups: Groups) -> Overview:
+    box_of = [0] * len(plan)
     for b, members in enumerate(groups):
         for i in members:
             box_of[i] = b
-    return Overview(tuple(boxes), _links(plan, box_of))
+    links: dict[tuple[int, int], None] = {}
+    for i, node in enumerate(plan.nodes):
+        for required in node.requires:
+            if box_of[required] != box_of[i]:
+                links[box_of[required], box_of[i]] = None
+    return Overview(tuple(_box(plan, members) for members in groups), tuple(links))
 
 
 def _box(plan: Plan, members: tuple[int, ...]) -> Box:
     kind: Literal['task', 'stack'] = 'task' if len(members) == 1 else 'stack'
-    return Box(kind, members, plan.nodes[members[0]].name, _counts(plan, members))
+    counts = count_states(plan.nodes[i].state for i in members)
+    return Box(kind, members, plan.nodes[members[0]].name, counts)
 
 
-def _more_box(plan: Plan, hidden: Groups) -> Box:
-    members = tuple(sorted(i for group in hidden for i in group))
-    return Box('more', members, '', _counts(plan, members), classes=len(hidden))
-
-
-def _counts(plan: Plan, members: Iterable[int]) -> dict[TaskState, int]:
-    return count_states(plan.nodes[i].state for i in members)
-
-
-def _links(plan: Plan, box_of: Sequence[int]) -> Links:
-    found: dict[tuple[int, int], None] = {}
-    for i, node in enumerate(plan.nodes):
-        for required in node.requires:
-            if box_of[required] != box_of[i]:
-                found[box_of[required], box_of[i]] = None
-    return tuple(found)
-
-
-def _most_relevant(plan: Plan, families: Groups, drawn: Overview, max_boxes: int, max_links: int) -> Overview:
-    order = _by_relevance(plan, families, drawn)
-    kept = min(max_boxes - 1, len(families) - 1)
+def _most_relevant(drawn: Overview, root: int, max_boxes: int, max_links: int) -> Overview:
+    """The most relevant boxes, and one for all the others."""
+    order = _by_relevance(drawn, root)
+    kept = min(max_boxes, len(order)) - 1
     while True:
-        chosen = set(order[:kept])
-        shown = [group for b, group in enumerate(families) if b in chosen]
-        rest = [group for b, group in enumerate(families) if b not in chosen]
-        found = _of_groups(plan, shown, rest)
+        found = _with_more(drawn, sorted(order[:kept]))
         if len(found.links) <= max_links or kept <= 1:
             return found
         kept = max(kept * 4 // 5, 1)
 
 
-def _by_relevance(plan: Plan, families: Groups, drawn: Overview) -> list[int]:
-    """The families: the root's first, then by their most urgent state, then the nearest to the root."""
-    root = next(b for b, members in enumerate(families) if members[-1] == len(plan) - 1)
-    distance = _distances(len(families), drawn.links, root)
-    return sorted(range(len(families)), key=lambda b: (b != root, urgency(drawn.boxes[b].state), distance[b], b))
+def _by_relevance(drawn: Overview, root: int) -> list[int]:
+    """The boxes: the root's first, then by their most urgent state, then the nearest to the root."""
+    boxes = drawn.boxes
+    first = next(b for b, box in enumerate(boxes) if root in box.members)
+    distance = _distances(len(boxes), drawn.links, first)
+    return sorted(range(len(boxes)), key=lambda b: (b != first, urgency(boxes[b].state), distance[b], b))
+
+
+def _with_more(drawn: Overview, kept: Sequence[int]) -> Overview:
+    new = {b: position for position, b in enumerate(kept)}
+    rest = [box for b, box in enumerate(drawn.boxes) if b not in new]
+    links = [(new[a], new[b]) for a, b in drawn.links if a in new and b in new]
+    more = _merged(rest)
+    return Overview((*(drawn.boxes[b] for b in kept), more), (*links, *_links_of_more(drawn.links, new, links)))
+
+
+def _links_of_more(all_links: Links, new: Mapping[int, int], shown: Sequence[tuple[int, int]]) -> Links:
+    """Arrows to and from the box of all the others, only where a box has no other on that side."""
+    fed, feeding, more = {b for _, b in shown}, {a for a, _ in shown}, len(new)
+    found: dict[tuple[int, int], None] = {}
+    for a, b in all_links:
+        if a in new and b not in new and new[a] not in feeding:
+            found[new[a], more] = None
+        elif b in new and a not in new and new[b] not in fed:
+            found[more, new[b]] = None
+    return tuple(found)
+
+
+def _merged(boxes: Sequence[Box]) -> Box:
+    members = tuple(sorted(i for box in boxes for i in box.members))
+    counts = count_states(state for box in boxes for state, number in box.counts.items() for _ in range(number))
+    return Box('more', members, '', counts, classes=len(boxes))
 
 
 def _distances(size: int, links: Links, root: int) -> list[int]:

@@ -21,7 +21,7 @@ from kartnb.view.svg import Picture, picture
 
 _FOLDER = Path(__file__).parent
 #: A picture wider than the page is made smaller, but not below this share of its size; then it scrolls.
-_SMALLEST_SHARE = 0.6
+_SMALLEST_SHARE = 0.75
 
 
 def plan_html(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from kartnb.view.clean import one_line, short_id
 from kartnb.view.families import Box, Overview
 from kartnb.view.measure import fit, width, wrap
 from kartnb.view.states import counts_text, look
+from kartnb.view.summary import tasks
 
 NAME_SIZE = 13.0
 DETAIL_SIZE = 11.0
@@ -25,6 +26,9 @@ SHEET = 4.0
 
 _MIN_WIDTH = 116.0
 _MAX_WIDTH = 224.0
+#: What every task's box keeps free for its state, so that no box changes its size when its state changes.
+_STATE_ROOM = 92.0
+_ID_GAP = 10.0
 _MAX_DETAILS = 2
 _TOOLTIP_LIMIT = 320
 
@@ -97,44 +101,45 @@ def _pairs_by_position(plan: Plan, drawn: Overview) -> dict[int, parameters.Pair
 
 def _task_label(node: Node, pairs: parameters.Pairs, note: str) -> Label:
     state = f'{look(node.state)} {note}'.rstrip()
+    short = short_id(node.unique_id)
     tooltip = [f'{node.name}({parameters.listed(pairs)})', state]
     if node.reason is not None:
         tooltip.append(one_line(str(node.reason)))
-    tooltip.append(node.unique_id)
-    return _sized(
-        node.name,
-        parameters.short(pairs),
-        (StateLine(node.state, state),),
-        short_id(node.unique_id),
-        '\n'.join(tooltip),
-    )
+    name, rows, widths = _head(node.name, parameters.short(pairs))
+    id_width = width(short, DETAIL_SIZE, mono=True) + _ID_GAP
+    size = _size([*widths, _STATE_ROOM + id_width], len(rows) + 1)
+    room = size[0] - 2 * PADDING
+    has_room = width(state, STATE_SIZE) + id_width <= room
+    told = StateLine(node.state, fit(state, room, STATE_SIZE))
+    return Label(name, rows, (told,), short if has_room else '', _tooltip([*tooltip, node.unique_id]), *size)
 
 
 def _group_label(box: Box) -> Label:
     number = len(box.members)
     states = tuple(StateLine(state, counts_text({state: count})) for state, count in box.counts.items())
-    counts = counts_text(box.counts)
     if box.kind == 'stack':
-        tooltip = f'{one_line(box.name)}: {number:,} tasks\n{counts}'
-        return _sized(f'{box.name} ×{number:,}', (), states, '', tooltip, bar=True)
-    where = f'in {box.classes:,} more classes'
-    return _sized(f'{number:,} more', (where,), states, '', f'{number:,} tasks {where}\n{counts}', bar=True)
+        where, head, tooltip = '', f'{box.name} ×{number:,}', f'{box.name}: {tasks(number)}'
+    else:
+        where, head = f'in {box.classes:,} more classes', f'{number:,} more'
+        tooltip = f'{tasks(number)} {where}'
+    name, rows, widths = _head(head, [where] if where else [])
+    outer, height = _size([*widths, *(width(line.text, STATE_SIZE) for line in states)], len(rows) + len(states))
+    tooltips = _tooltip([tooltip, counts_text(box.counts)])
+    return Label(name, rows, states, '', tooltips, outer, height + BAR_HEIGHT + 3)
 
 
-def _sized(
-    name: str, details: Sequence[str], states: tuple[StateLine, ...], note: str, tooltip: str, *, bar: bool = False
-) -> Label:
+def _head(name: str, details: Sequence[str]) -> tuple[str, tuple[str, ...], list[float]]:
+    """The name and the details cut to the widest box, and how wide each line is."""
     room = _MAX_WIDTH - 2 * PADDING
-    shown_name = _fit_name(one_line(name), room)
+    shown = _fit_name(one_line(name), room)
     rows = wrap(details, room, DETAIL_SIZE, _MAX_DETAILS, mono=True)
-    widths = [width(shown_name, NAME_SIZE, bold=True)]
-    widths += [width(row, DETAIL_SIZE, mono=True) for row in rows]
-    widths += [width(line.text, STATE_SIZE) for line in states]
-    if note:
-        widths[-1] += width(note, DETAIL_SIZE, mono=True) + 12
-    height = 2 * PADDING + NAME_HEIGHT + LINE_HEIGHT * (len(rows) + len(states)) - 6 + (BAR_HEIGHT + 3 if bar else 0)
-    inner = min(max(*widths, _MIN_WIDTH - 2 * PADDING), room)
-    return Label(shown_name, tuple(rows), states, note, _tooltip(tooltip), round(inner + 2 * PADDING), height)
+    widths = [width(shown, NAME_SIZE, bold=True), *(width(row, DETAIL_SIZE, mono=True) for row in rows)]
+    return shown, tuple(rows), widths
+
+
+def _size(widths: Sequence[float], rows: int) -> tuple[float, float]:
+    inner = min(max(*widths, _MIN_WIDTH - 2 * PADDING), _MAX_WIDTH - 2 * PADDING)
+    return round(inner + 2 * PADDING), 2 * PADDING + NAME_HEIGHT + LINE_HEIGHT * rows - 6
 
 
 def _fit_name(name: str, room: float) -> str:
@@ -145,5 +150,5 @@ def _fit_name(name: str, room: float) -> str:
     return fit(head, room - width(cross + number, NAME_SIZE, bold=True), NAME_SIZE, bold=True) + cross + number
 
 
-def _tooltip(text: str) -> str:
-    return '\n'.join(one_line(line, _TOOLTIP_LIMIT) for line in text.split('\n')[:6])
+def _tooltip(told: Sequence[str]) -> str:
+    return '\n'.join(one_line(line, _TOOLTIP_LIMIT) for line in told)

@@ -10,27 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Direction = Literal['LR', 'TB']
-Point = tuple[float, float]
-Size = tuple[float, float]
+from kartnb.view.arrows import Arrow, Direction, Point, Size, smoothed
 
 #: A picture up to this wide, in pixels, is drawn left to right; a wider one in the direction that makes it narrower.
-COMFORTABLE_WIDTH = 900.0
-RANK_GAP = 36.0
+COMFORTABLE_WIDTH = 1100.0
+RANK_GAP = 44.0
 BOX_GAP = 16.0
 
 _POINTS_AN_INCH = 72.0
 _graphviz_lock = threading.Lock()  # the C library has global state
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """One arrow: a start, then control and end points of cubic Bézier curves by threes, and the tip."""
-
-    curve: tuple[Point, ...]
-    tip: Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +61,7 @@ def place(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Di
         centres = [_point(_numbers(graph.get_node(i).attr['pos']), left, top) for i in range(len(sizes))]
         arrows = [_arrow(graph.get_edge(a, b).attr['pos'], left, top) for a, b in links]
         graph.close()
+    arrows = smoothed(arrows, links, centres, sizes, direction)
     return Layout(round(right - left, 1), round(top - bottom, 1), tuple(centres), tuple(arrows), direction)
 
 

@@ -18,17 +18,17 @@ from xml.etree.ElementTree import Element, SubElement
 from kartnb.events import TaskState
 from kartnb.execution.plan import Plan
 from kartnb.view import labels
+from kartnb.view.arrows import TIP_LENGTH, Arrow, Point
 from kartnb.view.clean import one_line
 from kartnb.view.families import Box, overview
 from kartnb.view.labels import Label, make_labels
-from kartnb.view.layout import Arrow, Layout, Point, place
+from kartnb.view.layout import Layout, place
 from kartnb.view.measure import width
 from kartnb.view.states import count_states, counts_text, look
 from kartnb.view.summary import tasks
 
 _MARGIN = 8.0
 _LEGEND_HEIGHT = 26.0
-_TIP_LENGTH = 8.0
 _TIP_WIDTH = 6.0
 
 
@@ -134,7 +134,7 @@ def _tip(arrow: Arrow) -> str:
     (x0, y0), (x1, y1) = arrow.curve[-1], arrow.tip
     length = math.hypot(x1 - x0, y1 - y0) or 1.0
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    bx, by, half = x1 - ux * _TIP_LENGTH, y1 - uy * _TIP_LENGTH, _TIP_WIDTH / 2
+    bx, by, half = x1 - ux * TIP_LENGTH, y1 - uy * TIP_LENGTH, _TIP_WIDTH / 2
     return f'M{_p(arrow.tip)}L{_p((bx - uy * half, by + ux * half))} {_p((bx + uy * half, by - ux * half))}Z'
 
 

@@ -1,0 +1,182 @@
+"""How far a running build is: a line of text for terminals, a bar with the same words for notebooks.
+
+Everything is a function of what is passed in, so that a front end may draw as rarely or as often as it likes. Nothing
+here lays out a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kartnb.events import TaskState
+from kartnb.execution.plan import Node, Plan
+from kartnb.view.clean import one_line, seconds_text
+from kartnb.view.states import count_states, counts_text, look
+
+_MAX_NAMED = 2
+_BAR_CELLS = 20
+#: The states of tasks that a build has taken up; the others are as the plan found them.
+_IN_BUILD = frozenset(
+    {
+        TaskState.QUEUED,
+        TaskState.WAITING,
+        TaskState.RUNNING,
+        TaskState.DONE,
+        TaskState.FAILED,
+        TaskState.BLOCKED,
+        TaskState.INTERRUPTED,
+    }
+)
+_ENDED = frozenset(state for state in _IN_BUILD if state.is_final)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a build is.
+
+    Attributes
+    ----------
+    finished, total
+        How many of the tasks to run have ended, well or not, and how many there are.
+    running
+        The running tasks, the longest running first: class name, and seconds since the start.
+    remaining
+        The seconds that are probably left, or None where nothing is known to say it from.
+    counts
+        How many of the tasks to run are in each state, the most urgent first.
+    """
+
+    finished: int
+    total: int
+    running: tuple[tuple[str, float], ...]
+    remaining: float | None
+    counts: Mapping[TaskState, int]
+
+    @property
+    def percentage(self) -> int:
+        """The share of tasks that have ended, 0 to 100."""
+        return 100 * self.finished // self.total if self.total else 100
+
+    @property
+    def words(self) -> str:
+        """One line, as in ``'running 3/10 · Train (4 s) · about 12 s left'``."""
+        parts = [f'{"running" if self.finished < self.total else "finished"} {self.finished:,}/{self.total:,}']
+        parts += [f'{one_line(name, 40)} ({_whole(seconds)})' for name, seconds in self.running[:_MAX_NAMED]]
+        if len(self.running) > _MAX_NAMED:
+            parts.append(f'{len(self.running) - _MAX_NAMED:,} more')
+        failed = {state: self.counts[state] for state in (TaskState.FAILED, TaskState.BLOCKED) if state in self.counts}
+        if failed:
+            parts.append(counts_text(failed))
+        if self.remaining is not None:
+            parts.append(f'about {_whole(self.remaining)} left')
+        return ' · '.join(parts)
+
+
+def progress(
+    plan: Plan,
+    states: Mapping[str, TaskState],
+    started: Mapping[str, float],
+    now: float,
+    durations: Mapping[str, float],
+    expected: Mapping[str, float] | None = None,
+    workers: int = 1,
+) -> Progress:
+    """How far a build is.
+
+    Parameters
+    ----------
+    plan
+        The plan that is built.
+    states
+        The present state by node key, for the nodes that have changed since the plan was made.
+    started
+        When each running or finished task began, by node key, in seconds since the epoch.
+    now
+        The present time, in the same seconds.
+    durations
+        Seconds that each finished task of this build ran, by node key.
+    expected
+        Seconds that tasks took in earlier builds, by node key.
+    workers
+        How many tasks run at a time.
+    """
+    present = [(node, states.get(node.key, node.state)) for node in plan if _takes_part(node, states)]
+    names = [(node.name, now - started.get(node.key, now)) for node, state in present if state is TaskState.RUNNING]
+    return Progress(
+        finished=sum(state in _ENDED for _, state in present),
+        total=len(present),
+        running=tuple(sorted(names, key=_longest)),
+        remaining=_remaining(present, started, now, _Expectation(plan, durations, expected or {}), workers),
+        counts=count_states(state for _, state in present),
+    )
+
+
+def _takes_part(node: Node, states: Mapping[str, TaskState]) -> bool:
+    return node.will_run or states.get(node.key) in _IN_BUILD
+
+
+def _longest(named: tuple[str, float]) -> float:
+    return -named[1]
+
+
+class _Expectation:
+    """How long a task will probably take: what it took before, else what others of its class took, else the average."""
+
+    def __init__(self, plan: Plan, durations: Mapping[str, float], expected: Mapping[str, float]) -> None:
+        self._expected = expected
+        by_class: dict[str, list[float]] = {}
+        for key, seconds in durations.items():
+            if key in plan:
+                by_class.setdefault(plan[key].name, []).append(seconds)
+        self._by_class = {name: sum(seconds) / len(seconds) for name, seconds in by_class.items()}
+        self._average = sum(durations.values()) / len(durations) if durations else None
+
+    def seconds(self, node: Node) -> float | None:
+        """The probable seconds of one task, or None."""
+        if node.key in self._expected:
+            return self._expected[node.key]
+        return self._by_class.get(node.name, self._average)
+
+
+def _remaining(
+    present: list[tuple[Node, TaskState]],
+    started: Mapping[str, float],
+    now: float,
+    expectation: _Expectation,
+    workers: int,
+) -> float | None:
+    left = longest = 0.0
+    for node, state in present:
+        if state in _ENDED:
+            continue
+        seconds = expectation.seconds(node)
+        if seconds is None:
+            return None
+        if state is TaskState.RUNNING:
+            seconds = max(seconds - (now - started.get(node.key, now)), 0.0)
+        left += seconds
+        longest = max(longest, seconds)
+    return max(left / max(workers, 1), longest) if left else None
+
+
+def _whole(seconds: float) -> str:
+    return seconds_text(float(round(seconds))) if seconds >= 1 else 'under 1 s'
+
+
+def progress_text(state: Progress) -> str:
+    """One line with a bar, for a terminal that overwrites it."""
+    filled = _BAR_CELLS * state.finished // state.total if state.total else _BAR_CELLS
+    return f'[{"█" * filled}{"·" * (_BAR_CELLS - filled)}] {state.words}'
+
+
+def progress_html(state: Progress) -> str:
+    """The same as a bar with one segment per state, named for screen readers."""
+    from kartnb.view.html import render_template
+
+    segments = [
+        (look(s).slug, round(100 * number / state.total, 2), f'{number:,} {look(s).word}')
+        for s, number in state.counts.items()
+        if s in _ENDED or s is TaskState.RUNNING
+    ]
+    return render_template('progress.html', progress=state, segments=segments)
