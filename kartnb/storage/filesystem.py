@@ -6,6 +6,7 @@ Every file is written beside its place under a temporary name and renamed, so th
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ _luigis_own_local_target = luigi.LocalTarget
 
 
 class FileSystem(ABC):
-    """What kartnb needs of a place that keeps files. Paths are used as given; errors are `kartnb.errors.StorageError`."""
+    """What kartnb needs of a place that keeps files. Paths are used as given; errors are `StorageError`."""
 
     @abstractmethod
     def exists(self, path: str) -> bool:
@@ -35,7 +36,7 @@ class FileSystem(ABC):
 
     @abstractmethod
     def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> AbstractContextManager[IO[bytes]]:
-        """Open a file for writing bytes: it takes its place when the block ends well, and is discarded when it does not.
+        """Open a file for writing bytes: it takes its place when the block ends well, and is discarded otherwise.
 
         Parameters
         ----------
@@ -74,7 +75,7 @@ class FileSystem(ABC):
             return file.read()
 
 
-class LocalFileSystem(FileSystem):
+class _Local(FileSystem):
     """The disks of this computer."""
 
     def exists(self, path: str) -> bool:
@@ -196,7 +197,13 @@ def _is_about(error: OSError, path: str, temporary: str) -> bool:
     return error.errno is not None and not isinstance(error, KartError) and error.filename in (None, path, temporary)
 
 
-class LuigiFileSystem(FileSystem):
+def local_path(file: Any) -> str | None:
+    """Give the path of an open file of the local disk, for libraries that are faster with one; else None."""
+    name = getattr(file, 'name', None)
+    return name if isinstance(name, str) and isinstance(file, io.BufferedIOBase | io.RawIOBase) else None
+
+
+class _Luigi(FileSystem):
     """Files behind luigi targets, for tests that put a `luigi.mock.MockTarget` in the place of `luigi.LocalTarget`."""
 
     def __init__(self, make_target: Any) -> None:
@@ -231,7 +238,7 @@ class LuigiFileSystem(FileSystem):
         return {os.path.basename(path) for path in found if os.path.dirname(path) == directory}
 
 
-_local = LocalFileSystem()
+_local = _Local()
 
 
 def file_system(path: str) -> FileSystem:
@@ -247,5 +254,5 @@ def file_system(path: str) -> FileSystem:
 
         return remote_file_system(path)
     if luigi.LocalTarget is not _luigis_own_local_target:
-        return LuigiFileSystem(luigi.LocalTarget)
+        return _Luigi(luigi.LocalTarget)
     return _local

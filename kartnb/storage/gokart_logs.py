@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from typing import Any, Literal, TypeAlias
 
 from kartnb.errors import KartError, UnreadableResultError
@@ -35,15 +34,7 @@ def log_path(workspace: str, kind: LogKind, class_name: str, unique_id: str) -> 
 
 def write_log(path: str, value: Any) -> None:
     """Write a log: text as it is, anything else pickled as gokart does."""
-    if path.endswith('.txt'):
-        data = value.encode('utf-8')
-    else:
-        try:
-            data = pickle.dumps(value, protocol=4)
-            if pickling.names_main(data):
-                data = pickling.dumps(value)
-        except Exception:  # what only cloudpickle can pickle
-            data = pickling.dumps(value)
+    data = value.encode('utf-8') if path.endswith('.txt') else pickling.dumps(value, protocol=4)
     # readers of gokart's log directories take every file in them for a log, so the temporary name lies above
     file_system(path).write_bytes(path, data, scratch=os.path.dirname(os.path.dirname(path)))
 

@@ -1,7 +1,7 @@
 """Temporary names, and the removal of those that a killed process left behind.
 
-A temporary name says which process of which host uses it, so that anybody who passes can tell whether it is still wanted. Its
-randomness comes from the system and never from `random`, which tasks seed.
+A temporary name says which process of which host uses it, so that anybody who passes can tell whether it is still
+wanted. Its randomness comes from the system and never from `random`, which tasks seed.
 """
 
 from __future__ import annotations

@@ -1,24 +1,35 @@
-"""Values to pickles and back.
+"""Values to pickles.
 
-A value is pickled by the C pickler, straight into its file. Where that fails, or where the pickle names ``__main__`` and so could
-not be read by another process, cloudpickle pickles it instead. Both give files that `pickle.load` reads.
+The C pickler writes straight into the file, and large buffers of arrays and frames go there without a copy. Where it
+fails, or where the pickle names ``__main__`` and so could not be read by another process, cloudpickle takes over. Both
+give what `pickle.load` reads.
 """
 
 from __future__ import annotations
 
 import copyreg
 import io
+import mmap
 import pickle
-from typing import IO, Any, BinaryIO, cast
+import sys
+from collections import ChainMap
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
+from kartnb.errors import KartError, WrongValueError
 from kartnb.storage.unpickling import load
 
-__all__ = ['dump', 'dumps', 'load', 'loads', 'names_main']
+if TYPE_CHECKING:
+    import numpy as np
 
-# these give the same bytes as gokart's, which uses protocol 4
+__all__ = ['dump', 'dumps', 'load', 'loads']
+
+# with protocol 4 these give the very bytes that gokart writes
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 _MAIN = b'\x8c\x08__main__'  # how a pickle from protocol 4 on spells the text '__main__'
-_LARGEST_CHUNK_OF_OPCODES = 1 << 18
+_MOST_OPCODES = 1 << 18  # the pickler hands over opcodes in pieces below this; larger ones are the bytes of one value
+_LARGE = 1 << 20
+_PIECE = 1 << 24
 
 
 class _NamesMainError(Exception):
@@ -26,23 +37,71 @@ class _NamesMainError(Exception):
 
 
 class _Stream:
-    """Passes a pickle on to a file, unless it names ``__main__``."""
+    """The file that a pickler sees: large buffers pass through it as they are."""
 
     def __init__(self, file: IO[bytes], may_name_main: bool) -> None:
         self._file = file
         self._may_name_main = may_name_main
+        self._promised: dict[int, tuple[Any, np.ndarray[Any, Any]]] = {}
 
     def write(self, data: Any) -> int:
+        if type(data) is pickle.PickleBuffer:
+            return self._write_buffer(data)
         size = len(data)
-        if not self._may_name_main and size < _LARGEST_CHUNK_OF_OPCODES and _MAIN in bytes(data):
+        if not self._may_name_main and size < _MOST_OPCODES and _MAIN in bytes(data):
             raise _NamesMainError
+        self._write_all(data, size)
+        return size
+
+    def promise(self, array: np.ndarray[Any, Any]) -> pickle.PickleBuffer:
+        """Give a buffer as large as a scattered array, to be replaced by the array's values when it is written."""
+        # pages that nobody touches take no memory
+        buffer = pickle.PickleBuffer(mmap.mmap(-1, array.nbytes))
+        self._promised[id(buffer)] = (buffer, array)
+        return buffer
+
+    def _write_buffer(self, buffer: pickle.PickleBuffer) -> int:
+        if id(buffer) not in self._promised:
+            raw = buffer.raw()
+            self._write_all(raw, raw.nbytes)
+            return raw.nbytes
+        _, array = self._promised.pop(id(buffer))
+        for piece in _pieces(array):
+            self._write_all(piece, piece.nbytes)
+        return array.nbytes
+
+    def _write_all(self, data: Any, size: int) -> None:
         written = self._file.write(data)
         while written < size:  # an unbuffered file may take a part
             written += self._file.write(memoryview(data)[written:])
-        return size
 
 
-def dump(obj: Any, file: IO[bytes]) -> None:
+def _pieces(array: np.ndarray[Any, Any]) -> Iterator[memoryview]:
+    """Give the values of an array in C order, a few megabytes at a time."""
+    import numpy as np
+
+    if array.ndim > 1 and array[0].nbytes > _PIECE:
+        for part in array:
+            yield from _pieces(part)
+        return
+    rows = max(1, _PIECE // max(1, array[0].nbytes))
+    for start in range(0, len(array), rows):
+        # as bytes: dates and the like have no buffer of their own
+        yield np.ascontiguousarray(array[start : start + rows]).reshape(-1).view(np.uint8).data
+
+
+def _array_reducer(stream: _Stream) -> Callable[[Any], Any]:
+    def reduce(array: np.ndarray[Any, Any]) -> Any:
+        flags = array.flags
+        if array.nbytes < _LARGE or flags.c_contiguous or flags.f_contiguous or array.dtype.hasobject:
+            return array.__reduce_ex__(5)
+        rebuild = array[:1].copy().__reduce_ex__(5)[0]
+        return rebuild, (stream.promise(array), array.dtype, array.shape, 'C')
+
+    return reduce
+
+
+def dump(obj: Any, file: IO[bytes], protocol: int | None = None) -> None:
     """Pickle a value into a file.
 
     Parameters
@@ -50,7 +109,14 @@ def dump(obj: Any, file: IO[bytes]) -> None:
     obj
         Any value.
     file
-        A file of bytes, at its beginning; seekable if the value may need cloudpickle.
+        A file of bytes. An unbuffered one is the fastest.
+    protocol
+        The pickle protocol; 4 for plain scalars and 5 for the rest by default.
+
+    Raises
+    ------
+    kartnb.errors.WrongValueError
+        When the value cannot be pickled.
 
     Examples
     --------
@@ -59,36 +125,52 @@ def dump(obj: Any, file: IO[bytes]) -> None:
     >>> pickle.loads(file.getvalue())
     {'a': 1}
     """
+    if not file.seekable():
+        file.write(dumps(obj, protocol))
+        return
     start = file.tell()
     try:
-        stream = cast(BinaryIO, _Stream(file, may_name_main=False))
-        pickle.Pickler(stream, protocol=4 if type(obj) in _PLAIN else 5).dump(obj)
+        _dump_by_reference(obj, file, protocol)
+    except (OSError, KartError):
+        raise
     except Exception:  # whatever a class raises when it is pickled: cloudpickle has its own ways, or says it better
         file.seek(start)
         file.truncate()
         _dump_by_value(obj, file)
 
 
-def _dump_by_value(obj: Any, file: IO[bytes]) -> None:
-    import cloudpickle
-
-    pickler = cloudpickle.CloudPickler(cast(BinaryIO, _Stream(file, may_name_main=True)), protocol=5)
-    pickler.dispatch_table = {**copyreg.dispatch_table, **getattr(pickler, 'dispatch_table', {})}
+def _dump_by_reference(obj: Any, file: IO[bytes], protocol: int | None) -> None:
+    stream = _Stream(file, may_name_main=False)
+    pickler = pickle.Pickler(cast(BinaryIO, stream), protocol or (4 if type(obj) in _PLAIN else 5))
+    numpy = sys.modules.get('numpy')
+    if numpy is not None and protocol in (None, 5):
+        pickler.dispatch_table = {**copyreg.dispatch_table, numpy.ndarray: _array_reducer(stream)}
     pickler.dump(obj)
 
 
-def names_main(pickled: bytes) -> bool:
-    """Whether a pickle names ``__main__``, so that another process could not read it."""
-    return _MAIN in pickled
+def _dump_by_value(obj: Any, file: IO[bytes]) -> None:
+    from kartnb.storage.by_value import ByValuePickler
+
+    stream = _Stream(file, may_name_main=True)
+    pickler = ByValuePickler(cast(BinaryIO, stream), protocol=5)
+    numpy = sys.modules.get('numpy')
+    if numpy is not None:
+        pickler.dispatch_table = ChainMap({numpy.ndarray: _array_reducer(stream)}, pickler.dispatch_table)
+    try:
+        pickler.dump(obj)
+    except (OSError, KartError, MemoryError):
+        raise
+    except Exception as error:
+        raise WrongValueError(f'a value of type {type(obj).__name__} cannot be pickled: {error}') from error
+
+
+def dumps(obj: Any, protocol: int | None = None) -> bytes:
+    """Pickle a small value to bytes."""
+    file = io.BytesIO()
+    dump(obj, file, protocol)
+    return file.getvalue()
 
 
 def loads(pickled: bytes) -> Any:
     """Read a value from the bytes of a pickle."""
     return load(io.BytesIO(pickled))
-
-
-def dumps(obj: Any) -> bytes:
-    """Pickle a small value to bytes."""
-    file = io.BytesIO()
-    dump(obj, file)
-    return file.getvalue()

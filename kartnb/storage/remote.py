@@ -46,10 +46,10 @@ def remote_file_system(path: str) -> FileSystem:
         if scheme not in fsspec.available_protocols():
             raise StorageError(f'{path} has a scheme that fsspec does not know: {scheme}://', path) from error
         raise
-    return FsspecFileSystem(backend, scheme)
+    return _Fsspec(backend, scheme)
 
 
-class FsspecFileSystem(FileSystem):
+class _Fsspec(FileSystem):
     """A file system of fsspec."""
 
     def __init__(self, backend: Any, scheme: str) -> None:

@@ -1,7 +1,7 @@
 """The files of run records: where they are, and what their names tell without opening them.
 
-A record of a result is ``log/run_record/<module path>/<Class>_<unique id>~r<result id>.json``, so that one directory listing tells
-the result id of every task. The latest run that gave no result is ``<Class>_<unique id>~failed.json``.
+A record of a result is ``log/run_record/<module path>/<Class>_<unique id>~r<result id>.json``, so that one directory
+listing tells the result id of every task. The latest run that gave no result is ``<Class>_<unique id>~failed.json``.
 """
 
 from __future__ import annotations

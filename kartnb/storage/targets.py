@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
 from datetime import datetime
 from typing import IO, Any
 
@@ -22,7 +21,7 @@ from kartnb.storage.trouble import storage_error
 _BYTES = luigi.format.Nop
 
 
-class TargetOnKart(luigi.Target):  # type: ignore[misc]
+class TargetOnKart(luigi.Target):
     """A result that can be loaded and dumped. Derive from it and define the methods that start with an underscore."""
 
     def exists(self) -> bool:
@@ -59,7 +58,7 @@ class TargetOnKart(luigi.Target):  # type: ignore[misc]
         obj
             The result.
         lock_at_dump
-            Whether to take the lock, if there is one. With a lock, a result that another process made meanwhile is kept.
+            Whether to take the lock, if there is one. Then a result that another process made meanwhile is kept.
         task_params, custom_labels, required_task_outputs
             Written as metadata to Google Cloud Storage, and nowhere else.
         """

@@ -15,6 +15,7 @@ _FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _RESERVED_NAMES = {'con', 'prn', 'aux', 'nul', *(f'{port}{n}' for port in ('com', 'lpt') for n in '123456789')}
 _WINDOWS_PATH_LIMIT = 259
+_ELSEWHERE = 'choose another workspace_directory'
 
 
 def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
@@ -33,11 +34,11 @@ def _sentence(error: OSError, path: str, doing: Doing) -> str:
     if os.path.isdir(path) and error.errno in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, *_FORBIDDEN}:
         return f'{path} is a directory, where a result file belongs: move it away or remove it'
     if error.errno in _FULL:
-        return f'{path} cannot be written, the disk is full: free some space or choose another workspace_directory'
+        return f'{path} cannot be written, the disk is full: free some space or {_ELSEWHERE}'
     if error.errno in _FORBIDDEN:
-        return f'{path} cannot be {doing}, permission is denied: change its permissions or choose another workspace_directory'
+        return f'{path} cannot be {doing}, permission is denied: {_ELSEWHERE}'
     if error.errno == errno.EROFS:
-        return f'{path} cannot be {doing}, the disk is read-only: choose another workspace_directory'
+        return f'{path} cannot be {doing}, the disk is read-only: {_ELSEWHERE}'
     if error.errno in {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
         return (
             f'{path} cannot be {doing}, a file lies where one of its directories belongs: move {_file_above(path)} away'
@@ -72,9 +73,10 @@ def windows_problem(path: str) -> str | None:
             return f'{path} cannot be written on Windows, which forbids {bad!r} in a name'
         if part.endswith((' ', '.')) and part not in ('.', '..'):
             return f'{path} cannot be written on Windows, where the name {part!r} may not end in a space or a full stop'
-    if len(os.path.abspath(path)) > _WINDOWS_PATH_LIMIT:
+    length = len(os.path.abspath(path))
+    if length > _WINDOWS_PATH_LIMIT:
         return (
-            f'{path} cannot be written on Windows: the full path has {len(os.path.abspath(path))} characters, of which Windows '
-            f'allows {_WINDOWS_PATH_LIMIT} unless long paths are enabled; choose a shorter workspace_directory'
+            f'{path} cannot be written on Windows: of the {length} characters of its full path Windows allows '
+            f'{_WINDOWS_PATH_LIMIT} unless long paths are enabled; choose a shorter workspace_directory'
         )
     return None

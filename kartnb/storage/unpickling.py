@@ -1,53 +1,80 @@
-"""Reading pickles, whoever wrote them."""
+"""Reading pickles, whoever wrote them: kartnb, gokart (with dill, which need not be installed), or an older pandas."""
 
 from __future__ import annotations
 
-import functools
+import importlib
+import importlib.util
+import io
 import pickle
 import sys
+import warnings
 from typing import IO, Any
 
-from kartnb.errors import UnreadableResultError
+from kartnb.errors import MissingPackageError, UnreadableResultError
+from kartnb.storage.notebook_classes import NotebookClasses
 
-_BY_VALUE = {'_make_skeleton_class', '_class_setstate'}
+_DILL = frozenset({'dill._dill', 'dill.dill'})
+_RENAMED = {'numpy._core': 'numpy.core', 'numpy.core': 'numpy._core'}
 
 
-class KartUnpickler(pickle.Unpickler):
-    """Reads pickles; a class of ``__main__`` that was pickled by value comes back as the one that has its name now, if any."""
+class _Names:
+    """Finds what a pickle names; a part of the unpicklers below."""
+
+    classes: NotebookClasses
+    saw_pandas = False
 
     def find_class(self, module: str, name: str) -> Any:
         """Find what a pickle names."""
-        if module == 'cloudpickle.cloudpickle' and name in _BY_VALUE:
-            return _make_class if name == '_make_skeleton_class' else _fill_class
-        return super().find_class(module, name)
+        standin = self.classes.find('dill._dill' if module in _DILL else module, name)
+        if standin is not None:
+            return standin
+        if module in _DILL:
+            return _dill(name)
+        if module == '__builtin__' and name in ('__main__', 'NoneType'):
+            return vars(sys.modules['__main__']) if name == '__main__' else type(None)
+        if module.startswith('pandas'):
+            self.saw_pandas = True
+        elif module.startswith('gokart.'):
+            return _gokart(module, name)
+        try:
+            return super().find_class(module, name)  # type: ignore[misc]
+        except ModuleNotFoundError:
+            return super().find_class(_renamed(module), name)  # type: ignore[misc]
+        except AttributeError as error:
+            if module == '__main__':
+                raise UnreadableResultError(f'{name} is not defined here: run the cell that defines it') from error
+            raise
 
 
-def registered_class(module: str, qualname: str) -> type | None:
-    """Give the class that a module has now under a name, or None."""
-    try:
-        found = functools.reduce(getattr, qualname.split('.'), sys.modules[module])
-    except (KeyError, AttributeError):
-        return None
-    return found if isinstance(found, type) else None
+class KartUnpickler(_Names, pickle.Unpickler):
+    """Reads pickles."""
+
+    def __init__(self, file: IO[bytes], classes: NotebookClasses) -> None:
+        super().__init__(file)
+        self.classes = classes
 
 
-def _make_class(metaclass: Any, name: str, bases: Any, namespace: dict[str, Any], *rest: Any) -> type:
-    existing = registered_class(namespace.get('__module__', ''), name)
-    if existing is not None:
-        return existing
-    from cloudpickle.cloudpickle import _make_skeleton_class
+def _dill(name: str) -> Any:
+    from kartnb.storage.dill_names import NAMES
 
-    made: type = _make_skeleton_class(metaclass, name, bases, namespace, *rest)
-    return made
+    if name in NAMES:
+        return NAMES[name]
+    if importlib.util.find_spec('dill') is None:
+        raise MissingPackageError(f'it was pickled with dill and needs its {name}: pip install dill')
+    return getattr(importlib.import_module('dill._dill'), name)
 
 
-def _fill_class(cls: type, state: Any) -> type:
-    if registered_class(cls.__module__, cls.__name__) is cls:
-        return cls
-    from cloudpickle.cloudpickle import _class_setstate
+def _gokart(module: str, name: str) -> Any:
+    from kartnb.storage.gokart_names import find
 
-    filled: type = _class_setstate(cls, state)
-    return filled
+    return find(module, name)
+
+
+def _renamed(module: str) -> str:
+    for old, new in _RENAMED.items():
+        if module == old or module.startswith(f'{old}.'):
+            return new + module[len(old) :]
+    raise ModuleNotFoundError(f'No module named {module!r}', name=module)
 
 
 def load(file: IO[bytes]) -> Any:
@@ -56,9 +83,48 @@ def load(file: IO[bytes]) -> Any:
     Raises
     ------
     kartnb.errors.UnreadableResultError
-        When the file ends too early or goes on after the pickle.
+        When the file goes on after the pickle, or the pickle names a class of ``__main__`` that does not exist.
+    kartnb.errors.MissingPackageError
+        When the value needs a package that is not installed.
     """
-    value = KartUnpickler(file).load()
+    if not file.seekable():
+        file = io.BytesIO(file.read())
+    start = file.tell()
+    classes = NotebookClasses()
+    value = _load_with(file, classes)
+    replacements = classes.replacements()
+    if replacements:
+        file.seek(start)
+        value = _load_with(file, NotebookClasses(replacements))
     if file.read(1):
         raise UnreadableResultError('bytes follow after the end of the pickle')
     return value
+
+
+def _load_with(file: IO[bytes], classes: NotebookClasses) -> Any:
+    start = file.tell()
+    unpickler = KartUnpickler(file, classes)
+    try:
+        return unpickler.load()
+    except (EOFError, UnreadableResultError, MissingPackageError):
+        raise
+    except Exception as error:
+        if not unpickler.saw_pandas:
+            raise
+        file.seek(start)
+        return _load_of_an_older_pandas(file, classes, error)
+
+
+def _load_of_an_older_pandas(file: IO[bytes], classes: NotebookClasses, error: Exception) -> Any:
+    """Read with pandas' knowledge of its older versions, as gokart does."""
+    compat: Any = importlib.import_module('pandas.compat.pickle_compat')
+    unpickler_class: Any = type('unpickler_class', (_Names, compat.Unpickler), {})
+
+    unpickler = unpickler_class(file)
+    unpickler.classes = classes
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return unpickler.load()
+    except Exception:
+        raise error from None

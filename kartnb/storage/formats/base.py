@@ -16,7 +16,7 @@ ProcessorFactory: TypeAlias = Callable[[bool, DataFrameType], 'FileProcessor']
 
 
 class FileProcessor:
-    """How values of one format become bytes and come back. Derive from it and define `load` and `dump` for one of your own.
+    """How values of one format become bytes and come back. Derive from it, define `load` and `dump`, and it is yours.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class FileProcessor:
         return luigi.format.Nop
 
     def check(self, obj: Any) -> None:
-        """Raise `kartnb.errors.WrongValueError` for a value that the format cannot keep; called before any byte is written."""
+        """Raise `WrongValueError` for a value that the format cannot keep; called before any byte is written."""
 
     def load(self, file: IO[Any]) -> Any:
         """Read a value from an open file."""
@@ -125,5 +125,6 @@ def known_extensions() -> list[str]:
 def _unknown(extension: str, file_path: str) -> str:
     return (
         f'{extension or repr(file_path)} is not supported. The supported extensions are {known_extensions()}. '
-        f'Add one with kartnb.register_format({extension or ".ext"!r}, load=..., dump=...), or give the target a processor.'
+        f'Add one with kartnb.register_format({extension or ".ext"!r}, load=..., dump=...), '
+        'or give the target a processor.'
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 from kartnb.errors import WrongValueError
+from kartnb.storage.formats import polars_frames
 from kartnb.storage.formats.base import DataFrameType, FileProcessor, ProcessorFactory
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 JsonOrient: TypeAlias = Literal['split', 'records', 'index', 'table', 'columns', 'values']
 
@@ -34,13 +32,18 @@ class CsvFileProcessor(FileProcessor):
 
     def check(self, obj: Any) -> None:
         """Take frames and series."""
+        if self._dataframe_type != 'pandas':
+            polars_frames.check(obj)
+            return
         import pandas as pd
 
         if not isinstance(obj, pd.DataFrame | pd.Series):
             raise WrongValueError(f'a csv file takes a pandas DataFrame or Series, not {type(obj).__name__}')
 
-    def load(self, file: IO[Any]) -> pd.DataFrame:
+    def load(self, file: IO[Any]) -> Any:
         """Read a frame; an empty file gives an empty one."""
+        if self._dataframe_type != 'pandas':
+            return polars_frames.read_csv(file, self._sep, self._encoding, self._dataframe_type)
         import pandas as pd
 
         try:
@@ -51,6 +54,9 @@ class CsvFileProcessor(FileProcessor):
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a frame or a series."""
         self.check(obj)
+        if self._dataframe_type != 'pandas':
+            polars_frames.eager(obj).write_csv(file, separator=self._sep, include_header=True)
+            return
         if isinstance(file, io.TextIOBase):
             obj.to_csv(file, index=False, sep=self._sep, header=True, lineterminator='\n')
             return
@@ -77,6 +83,9 @@ class JsonFileProcessor(FileProcessor):
 
     def check(self, obj: Any) -> None:
         """Take frames, series and dicts."""
+        if self._dataframe_type != 'pandas':
+            polars_frames.check(obj)
+            return
         import pandas as pd
 
         if not isinstance(obj, pd.DataFrame | pd.Series | dict):
@@ -84,17 +93,24 @@ class JsonFileProcessor(FileProcessor):
                 f'a json file takes a pandas DataFrame, a Series or a dict of columns, not {type(obj).__name__}'
             )
 
-    def load(self, file: IO[Any]) -> pd.DataFrame:
+    def load(self, file: IO[Any]) -> Any:
         """Read a frame."""
+        if self._dataframe_type != 'pandas':
+            return polars_frames.read_json(file, self._orient == 'records', self._dataframe_type)
         import pandas as pd
 
         return pd.read_json(file, orient=self._orient, lines=self._orient == 'records')
 
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a frame, a series or a dict of columns."""
+        self.check(obj)
+        if self._dataframe_type != 'pandas':
+            frame = polars_frames.eager(obj)
+            write: Any = frame.write_ndjson if self._orient == 'records' else frame.write_json
+            write(file)
+            return
         import pandas as pd
 
-        self.check(obj)
         table = pd.DataFrame.from_dict(obj) if isinstance(obj, dict) else obj
         table.to_json(file, orient=self._orient, lines=self._orient == 'records')
 

@@ -10,11 +10,11 @@ from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
 
 
 def lines_of(text: str) -> list[str]:
-    """Split a text into lines as reading a file does, each without the white space at its end.
+    r"""Split a text into lines as reading a file does, each without the white space at its end.
 
     Examples
     --------
-    >>> lines_of('one  \\ntwo\\r\\n\\nlast')
+    >>> lines_of('one  \ntwo\r\n\nlast')
     ['one', 'two', '', 'last']
     """
     if '\r' in text:
@@ -32,7 +32,7 @@ def _encoded(obj: Any, encoding: str) -> bytes:
 
 
 class TextFileProcessor(FileProcessor):
-    """Keeps a list as lines, one for each element, and anything else as its `str`; always loads a list of lines.
+    r"""Keeps a list as lines, one for each element, and anything else as its `str`; always loads a list of lines.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class TextFileProcessor(FileProcessor):
     >>> file = io.BytesIO()
     >>> TextFileProcessor().dump(['a', 1], file)
     >>> file.getvalue()
-    b'a\\n1\\n'
+    b'a\n1\n'
     """
 
     def load(self, file: IO[Any]) -> list[str]:

@@ -1,0 +1,62 @@
+"""What pickles of gokart name, so that they are read without gokart; and how to write pickles that name it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class RequiredTask(NamedTuple):
+    """A task that another one requires, in a table of tasks."""
+
+    name: str
+    unique_id: str
+
+
+@dataclass
+class TaskInfo:
+    """What a table of tasks says of one task."""
+
+    name: str
+    unique_id: str
+    output_paths: list[str]
+    params: dict[str, Any]
+    processing_time: str
+    is_complete: str
+    task_log: dict[str, Any]
+    requires: list[RequiredTask]
+    children_task_infos: list[TaskInfo] = field(default_factory=list)
+
+
+_PLACES: dict[tuple[str, str], str] = {
+    ('gokart.target', 'LargeDataFrameProcessor'): 'kartnb.storage.large_frames:LargeDataFrameProcessor',
+    ('gokart.target', 'LargeDataFrameProcessor.load'): 'kartnb.storage.large_frames:LargeDataFrameProcessor.load',
+    ('gokart.tree.task_info_formatter', 'TaskInfo'): 'kartnb.storage.gokart_names:TaskInfo',
+    ('gokart.tree.task_info_formatter', 'RequiredTask'): 'kartnb.storage.gokart_names:RequiredTask',
+}
+
+
+def stand_in(module: str, name: str, place: str) -> None:
+    """Let pickles that name something of gokart find it elsewhere.
+
+    Parameters
+    ----------
+    module, name
+        What the pickles name.
+    place
+        Where it is, as ``'package.module:qualified.name'``; imported when it is needed.
+    """
+    _PLACES[module, name] = place
+
+
+def find(module: str, name: str) -> Any:
+    """Give what a pickle calls ``module.name``: kartnb's own, or gokart's if it is installed."""
+    place = _PLACES.get((module, name))
+    if place is None:
+        place = f'{module}:{name}'
+    module, _, name = place.partition(':')
+    found: Any = importlib.import_module(module)
+    for part in name.split('.'):
+        found = getattr(found, part)
+    return found
