@@ -6,6 +6,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,6 +20,7 @@ from kartnb.execution.random_state import seed_for
 from kartnb.records.gokart_logs import RunLogs
 from kartnb.records.run_record import InputResult, OutputFile, RunRecord, utc_text
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.locks import hold, make_task_lock_params_for_run
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.storage.targets import SingleFileTarget
 from kartnb.task.base import TaskOnKart
@@ -121,9 +123,16 @@ def _start(run: TaskRun) -> None:
 def _timed(run: TaskRun) -> Any:
     began = time.perf_counter()
     try:
-        return _go_on(run)
+        with _run_lock(run.task):
+            return _go_on(run)
     finally:
         run.spent += time.perf_counter() - began
+
+
+def _run_lock(task: luigi.Task) -> AbstractContextManager[None]:
+    if isinstance(task, TaskOnKart) and task.should_lock_run:
+        return hold(make_task_lock_params_for_run(task))
+    return nullcontext()
 
 
 def _go_on(run: TaskRun) -> Any:

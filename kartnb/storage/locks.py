@@ -1,7 +1,7 @@
 """Locks on results and tasks that hold across computers, kept by a Redis server.
 
-Without ``redis_host`` there is no lock and no cost. Keys and timing are gokart's, so that kartnb and gokart respect each
-other's locks.
+Without ``redis_host`` there is no lock and no cost. Keys and timing are gokart's, so that kartnb and gokart respect the locks
+of each other.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ cell was run again.
 
 from __future__ import annotations
 
+import enum
 import functools
 import sys
 import types
@@ -87,6 +88,11 @@ class NotebookClasses:
         """Do what dill does for a class, unless another takes its place."""
         if not (isinstance(metaclass, type) and issubclass(metaclass, type) and len(arguments) == 3):
             return metaclass(*arguments)
+        if issubclass(metaclass, enum.EnumMeta):  # dill cannot rebuild an enum, so there is no second reading
+            name, _, namespace = arguments
+            existing = registered_class(namespace.get('__module__', ''), name)
+            if existing is not None:
+                return self._keep(existing)
         return self._made(lambda: metaclass(*arguments))
 
     def new_class(self, name: str, bases: Any = (), options: Any = None, fill: Any = None) -> Any:

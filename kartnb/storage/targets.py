@@ -231,6 +231,8 @@ class _StaysOpen:
 def _named(error: Exception, path: str) -> Exception:
     if isinstance(error, UnreadableResultError) and not error.path:
         return _unreadable(error, path)
+    if isinstance(error, MissingPackageError):
+        return MissingPackageError(f'{path} cannot be read: {error}')
     if isinstance(error, OSError) and not isinstance(error, KartError) and error.errno is not None:
         return storage_error(error, path, 'read')
     if isinstance(error, OSError) and not isinstance(error, StorageError):

@@ -7,13 +7,14 @@ import importlib.util
 import io
 import pickle
 import sys
+import types
 import warnings
 from typing import IO, Any
 
 from kartnb.errors import MissingPackageError, UnreadableResultError
 from kartnb.storage.notebook_classes import NotebookClasses
 
-_DILL = frozenset({'dill._dill', 'dill.dill'})
+_DILL = frozenset({'dill', 'dill._dill', 'dill.dill'})
 _RENAMED = {'numpy._core': 'numpy.core', 'numpy.core': 'numpy._core'}
 
 
@@ -59,6 +60,8 @@ def _dill(name: str) -> Any:
 
     if name in NAMES:
         return NAMES[name]
+    if name == '_dill':  # the module itself, of which newer versions take attributes
+        return types.SimpleNamespace(**NAMES)
     if importlib.util.find_spec('dill') is None:
         raise MissingPackageError(f'it was pickled with dill and needs its {name}: pip install dill')
     return getattr(importlib.import_module('dill._dill'), name)

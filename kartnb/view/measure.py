@@ -20,7 +20,7 @@ def _em(character: str) -> float:
         if character in _NARROW:
             return 0.40
         if character in _WIDE:
-            return 0.97
+            return 1.03
         return 0.70 if character.isupper() else 0.62
     if unicodedata.category(character) in _ZERO_CATEGORIES:
         return 0.0
@@ -49,16 +49,16 @@ def fit(text: str, room: float, size: float, *, bold: bool = False, mono: bool =
     return text
 
 
-def wrap(words: Sequence[str], room: float, size: float, most: int, *, mono: bool = False) -> list[str]:
-    """The words on at most `most` lines of `room` pixels; what does not fit is told by an ellipsis."""
+def wrap(items: Sequence[str], room: float, size: float, most: int, *, mono: bool = False) -> list[str]:
+    """The items with commas between them on at most `most` lines of `room` pixels, ending in an ellipsis if cut."""
     rows: list[str] = []
-    for word in words:
-        joined = f'{rows[-1]} {word}' if rows else ''
+    for item in items:
+        joined = f'{rows[-1]}, {item}' if rows else ''
         if rows and width(joined, size, mono=mono) <= room:
             rows[-1] = joined
         elif len(rows) < most:
-            rows.append(fit(word, room, size, mono=mono))
+            rows.append(fit(item, room, size, mono=mono))
         else:
-            rows[-1] = fit(f'{rows[-1]} {ELLIPSIS}', room, size, mono=mono)
+            rows[-1] = fit(f'{rows[-1].removesuffix(ELLIPSIS)} {ELLIPSIS}', room, size, mono=mono)
             break
     return rows

@@ -61,6 +61,8 @@ class Progress:
     @property
     def words(self) -> str:
         """One line, as in ``'running 3/10 · Train (4 s) · about 12 s left'``."""
+        if not self.total:
+            return 'nothing to run'
         parts = [f'{"running" if self.finished < self.total else "finished"} {self.finished:,}/{self.total:,}']
         parts += [f'{one_line(name, 40)} ({_whole(seconds)})' for name, seconds in self.running[:_MAX_NAMED]]
         if len(self.running) > _MAX_NAMED:
@@ -161,7 +163,9 @@ def _remaining(
 
 
 def _whole(seconds: float) -> str:
-    return seconds_text(float(round(seconds))) if seconds >= 1 else 'under 1 s'
+    if seconds < 1:
+        return 'under 1 s'
+    return f'{round(seconds)} s' if round(seconds) < 60 else seconds_text(seconds)
 
 
 def progress_text(state: Progress) -> str:

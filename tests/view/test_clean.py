@@ -74,11 +74,11 @@ def test_short_ids() -> None:
 
 
 def test_errors_whose_text_cannot_be_made_are_shown() -> None:
-    class Broken(Exception):
+    class BrokenError(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert error_text(Broken()) == 'Broken: <its text cannot be made>'
+    assert error_text(BrokenError()) == 'BrokenError: <its text cannot be made>'
     assert error_text(ValueError()) == 'ValueError'
     assert error_text(KeyError('a')) == "KeyError: 'a'"
 

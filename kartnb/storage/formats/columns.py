@@ -170,7 +170,7 @@ def _with_index_from_column(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     column = found[-1]
     name = column[len(INDEX_COLUMN_PREFIX) :]
-    index = pd.Index(frame[column], name=None if name == 'None' else name)
+    index = pd.Index(frame[column]).rename(None if name == 'None' else name)
     restored = frame.drop(columns=[column])
     restored.index = index
     return restored

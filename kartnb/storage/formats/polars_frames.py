@@ -74,13 +74,13 @@ def read_feather(file: IO[bytes], kind: DataFrameType) -> Any:
     path = _path_to_scan(file, kind)
     if path is not None:
         return pl.scan_ipc(path)
-    return as_type(pl.read_ipc(local_path(file) or io.BytesIO(file.read()), memory_map=False), kind)
+    return as_type(pl.read_ipc(local_path(file) or io.BytesIO(file.read())), kind)
 
 
 def _path_to_scan(file: IO[Any], kind: DataFrameType) -> str | None:
-    """Give the absolute path of a file that a lazy frame may read later: a local one that is not empty."""
+    """Give the absolute path of a file that a lazy frame may read later: a local one with more than an empty line."""
     path = local_path(file)
-    if kind != 'polars-lazy' or path is None or not os.path.getsize(path):
+    if kind != 'polars-lazy' or path is None or os.path.getsize(path) <= len('\r\n'):
         return None
     return os.path.abspath(path)
 

@@ -8,6 +8,8 @@ from typing import IO, Any
 
 from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
 
+_BLANKS = ' \t\n\r\v\f'  # gokart strips the lines of compressed files as bytes, and of others as text
+
 
 def lines_of(text: str) -> list[str]:
     r"""Split a text into lines as reading a file does, each without the white space at its end.
@@ -60,7 +62,10 @@ class GzipFileProcessor(FileProcessor):
     def load(self, file: IO[bytes]) -> list[str]:
         """Read the lines, each without the white space at its end."""
         with gzip.GzipFile(fileobj=file, mode='rb') as plain:
-            return lines_of(plain.read().decode('utf-8'))
+            lines = plain.read().decode('utf-8').split('\n')
+        if not lines[-1]:
+            lines.pop()
+        return [line.rstrip(_BLANKS) for line in lines]
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
         """Write the lines of a list, or the `str` of anything else."""

@@ -1,0 +1,113 @@
+"""Which task classes the cells of a session define, and whether a cell that ran again has changed them.
+
+The source of a class that was defined in a notebook is not to be had from `inspect`, so it is cut out of the cell's text.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import luigi
+from luigi.parameter import ParameterVisibility, _no_value
+
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.run_records import RecordDirectory
+from kartnb.task.base import TaskOnKart
+from kartnb.view.card import CardEntry, Status
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+class Definitions:
+    """The task classes of a session's cells, by name, with the code of each."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._codes: dict[str, str] = {}
+
+    def note_cell(self, cell: str) -> list[CardEntry]:
+        """Take note of the task classes that a cell which has just run defines, and say which are new or changed.
+
+        Parameters
+        ----------
+        cell
+            The text of the cell, magics and all.
+        """
+        if 'class' not in cell:
+            return []
+        try:
+            tree = ast.parse(self._shell.transform_cell(cell))
+        except (SyntaxError, ValueError):
+            return []
+        entries = {}
+        for node in _class_statements(tree.body):
+            cls = self._shell.user_ns.get(node.name)
+            if isinstance(cls, type) and issubclass(cls, luigi.Task):
+                entries[node.name] = _entry(cls, self._note(node))
+        return list(entries.values())
+
+    def _note(self, node: ast.ClassDef) -> Status:
+        code = ast.unparse(node)  # comments and formatting do not count
+        known = self._codes.get(node.name)
+        self._codes[node.name] = code
+        return 'new' if known is None else 'unchanged' if known == code else 'changed'
+
+
+def _class_statements(body: list[ast.stmt]) -> Iterator[ast.ClassDef]:
+    """The class statements of a cell, also those in `if`, `with` and `try`, in order."""
+    for statement in body:
+        if isinstance(statement, ast.ClassDef):
+            yield statement
+        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            for name in ('body', 'handlers', 'orelse', 'finalbody'):
+                yield from _class_statements(getattr(statement, name, []))
+
+
+def _entry(cls: type[luigi.Task], status: Status) -> CardEntry:
+    doc = inspect.cleandoc(vars(cls).get('__doc__') or '').partition('\n')[0]
+    return CardEntry(cls.__name__, status, doc, [_declared(name, p) for name, p in own_parameters(cls)])
+
+
+def own_parameters(cls: type[luigi.Task]) -> list[tuple[str, luigi.Parameter[Any]]]:
+    """The public parameters of a task class, without those that every kartnb task has."""
+    shared = dict(TaskOnKart.get_params())
+    return [
+        (name, parameter)
+        for name, parameter in cls.get_params()
+        if parameter.visibility == ParameterVisibility.PUBLIC and shared.get(name) is not parameter
+    ]
+
+
+def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
+    """A parameter as one gives it: its name, and its default where it has one."""
+    default = parameter._default
+    if default is _no_value:
+        return name
+    try:
+        return f'{name}={parameter.serialize(default)}'
+    except Exception:  # a default may be anything, and the card must not fail for it
+        return f'{name}=…'
+
+
+def note_on_kept_results(entries: list[CardEntry], classes: dict[str, Any]) -> str:
+    """What to do where a class has changed and results of it are kept; '' where there are none."""
+    kept = [entry.name for entry in entries if entry.status == 'changed' and has_results(classes.get(entry.name))]
+    if not kept:
+        return ''
+    options = ' '.join(f'--rerun-from {name}' for name in kept)
+    return f'Results made before the change are kept and used. To make them anew: %kart_build {options} …'
+
+
+def has_results(cls: Any) -> bool:
+    """Whether the workspace that a class has by default holds a recorded result of it."""
+    workspace = getattr(getattr(cls, 'workspace_directory', None), '_default', None)
+    if not isinstance(workspace, str):
+        return False
+    place = RecordDirectory(workspace, cls.__module__).path
+    recorded = re.compile(rf'{re.escape(cls.__name__)}_[0-9a-f]{{32}}~r')
+    return any(recorded.match(name) for name in file_system(place).names(place))

@@ -1,0 +1,95 @@
+"""One shell with the extension loaded: what is added to it, and taken back when the extension is unloaded."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+
+from kartnb import display
+from kartnb.notebook.completion import task_matcher
+from kartnb.notebook.definitions import Definitions
+from kartnb.notebook.magics import KartMagics
+from kartnb.notebook.source import cell_namer, traceback_formatter
+from kartnb.records.run_record import current_notebook, set_current_notebook
+from kartnb.task import registry
+
+_sessions: weakref.WeakKeyDictionary[InteractiveShell, Session] = weakref.WeakKeyDictionary()
+
+
+class Session:
+    """The extension in one shell.
+
+    Everything is added in `__init__`, each with the step that takes it back, so that the two cannot drift apart.
+    """
+
+    @classmethod
+    def start(cls, shell: InteractiveShell) -> None:
+        """Load the extension into a shell; nothing happens where it is loaded already."""
+        if shell not in _sessions:
+            _sessions[shell] = cls(shell)
+
+    @classmethod
+    def end(cls, shell: InteractiveShell) -> None:
+        """Unload the extension from a shell."""
+        session = _sessions.pop(shell, None)
+        if session is not None:
+            session.undo()
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._undo: list[Callable[[], object]] = []
+        self.definitions = Definitions(shell)
+        self._add_magics(shell)
+        self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
+        self._add_to(display.source_namers, cell_namer(shell))
+        self._add_to(display.traceback_formatters, traceback_formatter(shell))
+        shell.events.register('post_run_cell', self._after_cell)
+        self._undo.append(lambda: shell.events.unregister('post_run_cell', self._after_cell))
+        earlier = current_notebook()
+        set_current_notebook(notebook_path(shell) or earlier)
+        self._undo.append(lambda: set_current_notebook(earlier))
+
+    def undo(self) -> None:
+        """Take back what was added, the last thing first."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _add_to(self, entries: list[Any], entry: Any) -> None:
+        entries.append(entry)
+        self._undo.append(lambda: entries.remove(entry) if entry in entries else None)
+
+    def _add_magics(self, shell: InteractiveShell) -> None:
+        manager, configurables = shell.magics_manager, list(shell.configurables)
+        tables = [manager.registry, *manager.magics.values()]
+        before = [dict(table) for table in tables]
+        shell.register_magics(KartMagics(shell, self.definitions))
+        for table, known in zip(tables, before, strict=True):
+            added = {name: known.get(name) for name, magic in table.items() if known.get(name) is not magic}
+            self._undo.append(partial(_put_back, table, added))
+        self._undo.extend(
+            partial(shell.configurables.remove, item) for item in shell.configurables if item not in configurables
+        )
+
+    def _after_cell(self, result: ExecutionResult) -> None:
+        # luigi's own tasks tell nobody that they were defined again, and editors do not lint `%%` cells
+        registry.drop_superseded()
+        if result.info is not None and isinstance(result.info.raw_cell, str):
+            self.definitions.note_cell(result.info.raw_cell)
+
+
+def notebook_path(shell: InteractiveShell) -> str:
+    """The notebook that a shell runs, as far as its front end tells; '' where it does not."""
+    return str(shell.user_ns.get('__vsc_ipynb_file__') or os.environ.get('JPY_SESSION_NAME') or '')
+
+
+def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:
+    """Take entries out of a table of magics; where they had replaced others, put those back."""
+    for name, earlier in replaced.items():
+        if earlier is None:
+            table.pop(name, None)
+        else:
+            table[name] = earlier

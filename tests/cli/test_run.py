@@ -1,0 +1,115 @@
+"""`kartnb.run` and a script with it, as the tutorial has them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import luigi
+import kartnb as gokart
+
+
+class SampleTask(gokart.TaskOnKart):
+    param = luigi.Parameter()
+
+    def run(self):
+        self.dump(self.param)
+
+
+class Failing(gokart.TaskOnKart):
+    def run(self):
+        raise ValueError('no data')
+
+
+class Given(luigi.ExternalTask):
+    def output(self):
+        return luigi.LocalTarget('given.txt')
+
+
+class Needing(gokart.TaskOnKart):
+    def requires(self):
+        return Given()
+
+
+class Cyclic(gokart.TaskOnKart):
+    def requires(self):
+        return Cyclic()
+
+
+if __name__ == '__main__':
+    gokart.run()
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / 'sample.py'
+    path.write_text(SCRIPT)
+    return path
+
+
+def _call(script: Path, *args: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *args] if code is None else [sys.executable, '-c', code]
+    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
+    return subprocess.run(command, cwd=script.parent, capture_output=True, text=True, timeout=60, env=environment)
+
+
+def test_a_script_runs_its_task(script: Path) -> None:
+    done = _call(script, 'SampleTask', '--local-scheduler', '--param=hello')
+    assert done.returncode == 0, done.stderr
+    [result] = (script.parent / 'resources/__main__').iterdir()
+    assert result.name == 'SampleTask_22d2ff1bf0b8cac4b3bb40608255a6c4.pkl'
+    assert pickle.loads(result.read_bytes()) == 'hello'
+    assert 'SampleTask' in done.stderr
+    assert done.stdout == ''
+
+
+def test_run_takes_arguments(script: Path) -> None:
+    code = "import sample, kartnb as gokart; gokart.run(['SampleTask', '--local-scheduler', '--param=hello'])"
+    done = _call(script, code=code)
+    assert done.returncode == 0, done.stderr
+    assert len(list((script.parent / 'resources/sample').iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    'args, code, said',
+    [
+        (['Failing', '--local-scheduler'], 40, "at .*sample.py:15 in run: raise ValueError\\('no data'\\)"),
+        (['Needing', '--local-scheduler'], 20, 'given.txt does not exist'),
+        (['Cyclic', '--local-scheduler'], 50, 'Cyclic requires itself'),
+        (['Sampletask'], 2, 'Did you mean'),
+        (['SampleTask'], 2, "SampleTask needs a value for 'param'"),
+        (['SampleTask', '--pram=1'], 2, 'unrecognized arguments: --pram=1'),
+        (['SampleTask', '--param=1', '--log-level=LOUD'], 2, "'LOUD' is no log level"),
+    ],
+)
+def test_return_codes_and_sentences(script: Path, args: list[str], code: int, said: str) -> None:
+    import re
+
+    done = _call(script, *args)
+    assert done.returncode == code, done.stderr
+    assert re.search(said, done.stderr), done.stderr
+
+
+def test_log_level_sets_what_is_shown(script: Path) -> None:
+    quiet = _call(script, 'SampleTask', '--local-scheduler', '--param=a', '--log-level=ERROR')
+    assert quiet.stderr == ''
+    loud = _call(script, 'SampleTask', '--local-scheduler', '--param=b', '--log-level=INFO')
+    assert 'starts: output missing' in loud.stderr
+
+
+def test_shared_options_reach_every_task(script: Path) -> None:
+    done = _call(script, 'SampleTask', '--param=a', '--workspace-directory=./elsewhere/')
+    assert done.returncode == 0, done.stderr
+    assert (script.parent / 'elsewhere/__main__').is_dir()
+
+
+def test_configured_return_codes_hold(script: Path) -> None:
+    (script.parent / 'luigi.cfg').write_text('[retcode]\ntask_failed = 7\n')
+    assert _call(script, 'Failing').returncode == 7

@@ -1,0 +1,133 @@
+"""The run record tells what made a result, and nothing secret."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+from luigi.parameter import ParameterVisibility
+
+import kartnb
+from kartnb.records.run_record import FORMAT_VERSION, InputResult, RunRecord
+from kartnb.storage.run_records import RecordDirectory
+
+
+class Upstream(kartnb.TaskOnKart):
+    def run(self) -> None:
+        self.dump(1)
+
+
+class Downstream(kartnb.TaskOnKart):
+    depth = luigi.IntParameter(2)
+    token = luigi.Parameter('private-s3cret', visibility=ParameterVisibility.PRIVATE)
+    key = luigi.Parameter('hidden-s3cret', visibility=ParameterVisibility.HIDDEN)
+    fail = luigi.BoolParameter(default=False, significant=False)
+
+    def requires(self) -> Any:
+        return Upstream()
+
+    def run(self) -> None:
+        if self.fail:
+            raise ValueError('asked to')
+        self.dump(self.load() + self.depth)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'resources'
+
+
+def _record(task: Any) -> RunRecord:
+    directory = RecordDirectory('./resources/', type(task).__module__)
+    text = directory.read(f'{type(task).__name__}_{task.make_unique_id()}')
+    assert text is not None
+    return RunRecord.from_json(text)
+
+
+def test_a_record_tells_what_made_the_result() -> None:
+    kartnb.build(Downstream())
+    record, upstream = _record(Downstream()), _record(Upstream())
+    assert record.task == 'Downstream'
+    assert record.unique_id == Downstream().make_unique_id()
+    assert record.parameters == {'depth': '2', 'fail': 'False'}
+    assert record.state == 'done'
+    assert record.inputs == (InputResult('Upstream', Upstream().make_unique_id(), upstream.result_id),)
+    [output] = record.outputs
+    assert output.path == Downstream().output().path()
+    assert output.size == Path(output.path).stat().st_size
+    assert record.started <= record.ended
+    assert record.versions['kartnb'] == kartnb.__version__
+    assert record.format_version == FORMAT_VERSION
+
+
+def test_a_cached_input_is_named_by_the_result_that_it_was() -> None:
+    kartnb.build(Upstream())
+    result_id = _record(Upstream()).result_id
+    kartnb.build(Downstream())
+    assert _record(Downstream()).inputs[0].result_id == result_id
+
+
+def test_a_rerun_replaces_the_record(workspace: Path) -> None:
+    kartnb.build(Upstream())
+    first = _record(Upstream()).result_id
+    kartnb.build(Upstream(), rerun=True)
+    assert _record(Upstream()).result_id != first
+    assert len(list((workspace / 'log/run_record').rglob('Upstream*.json'))) == 1
+
+
+def test_a_failure_is_recorded_and_the_result_keeps_its_record(workspace: Path) -> None:
+    kartnb.build(Downstream())
+    kept = _record(Downstream())
+    with pytest.raises(kartnb.GokartBuildError):
+        kartnb.build(Downstream(fail=True), rerun=True)
+    directory = RecordDirectory('./resources/', __name__)
+    stem = f'Downstream_{Downstream().make_unique_id()}'
+    failure = RunRecord.from_json(directory.read_failure(stem) or '')
+    assert (failure.state, failure.error, failure.result_id) == ('failed', 'ValueError: asked to', '')
+    assert _record(Downstream()) == kept
+    kartnb.build(Downstream(), rerun=True)
+    assert RecordDirectory('./resources/', __name__).read_failure(stem) is None
+
+
+def test_secrets_are_in_no_file_but_what_identity_needs(workspace: Path) -> None:
+    kartnb.build(Downstream())
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(Downstream(fail=True), rerun=True)
+    assert 's3cret' not in str(caught.value)
+    telling = {path.parent.name for path in workspace.rglob('*') if path.is_file() and b's3cret' in path.read_bytes()}
+    assert telling == {'task_params'}
+    [params] = (workspace / 'log/task_params').glob('Downstream*')
+    assert b'private-s3cret' not in params.read_bytes()
+
+
+def test_no_foreign_file_lies_in_gokarts_directories(workspace: Path) -> None:
+    kartnb.build(Downstream())
+    for kind in ('module_versions', 'processing_time', 'random_seed', 'task_log', 'task_params'):
+        stems = {path.stem.split('_')[0] for path in (workspace / 'log' / kind).iterdir()}
+        assert stems == {'Upstream', 'Downstream'}
+
+
+def test_two_records_of_one_task_give_the_newer(workspace: Path) -> None:
+    import os
+
+    kartnb.build(Upstream())
+    [path] = (workspace / 'log/run_record').rglob('*.json')
+    other = path.with_name(path.name.split('~')[0] + '~rffffffffffff.json')
+    other.write_text(path.read_text())
+    os.utime(other, (1, 1))
+    assert RecordDirectory('./resources/', __name__).result_id(path.name.split('~')[0]) in path.name
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{}', '{"format_version": 1}', 'nonsense'])
+def test_what_is_no_record_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r'no run record|damaged|Expecting value'):
+        RunRecord.from_json(text)
+
+
+def test_a_record_of_a_newer_format_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match='install a newer kartnb'):
+        RunRecord.from_json(json.dumps({'format_version': FORMAT_VERSION + 1}))

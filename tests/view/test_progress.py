@@ -1,0 +1,95 @@
+"""How far a build is, in words and as a bar."""
+
+from __future__ import annotations
+
+import time
+
+from kartnb.events import TaskState
+from kartnb.execution.plan import Plan
+from kartnb.view.progress import progress, progress_html, progress_text
+from tests.view.graphs import MISSING, Evaluate, Load, Train, generated, node
+from tests.view.markup import Skeleton
+
+
+def _plan() -> Plan:
+    trained = [node(Train(depth=i), TaskState.MISSING, [0], MISSING) for i in range(3)]
+    root = node(Evaluate(), TaskState.MISSING, [1, 2, 3], MISSING)
+    return Plan((node(Load(), TaskState.CACHED), *trained, root), '/w')
+
+
+def test_before_the_first_task_nothing_is_promised() -> None:
+    state = progress(_plan(), {}, {}, 100.0, {})
+    assert state.words == 'running 0/4'
+    assert progress_text(state) == '[····················] running 0/4'
+
+
+def test_a_running_task_is_named_with_its_time_and_the_rest_is_estimated() -> None:
+    plan = _plan()
+    keys = [n.key for n in plan]
+    states = {keys[1]: TaskState.DONE, keys[2]: TaskState.RUNNING, keys[3]: TaskState.QUEUED}
+    state = progress(plan, states, {keys[2]: 96.0}, 100.0, {keys[1]: 8.0})
+    assert state.words == 'running 1/4 · Train (4 s) · about 20 s left'
+    assert state.percentage == 25
+
+
+def test_recorded_times_are_believed_first() -> None:
+    plan = _plan()
+    keys = [n.key for n in plan]
+    expected = dict(zip(keys, (99.0, 10.0, 10.0, 10.0, 60.0), strict=True))
+    assert progress(plan, {}, {}, 100.0, {}, expected).remaining == 90
+    assert progress(plan, {}, {}, 100.0, {}, expected, workers=4).remaining == 60
+
+
+def test_without_any_time_to_go_by_nothing_is_said() -> None:
+    plan = _plan()
+    assert progress(plan, {}, {}, 100.0, {}, {plan.nodes[1].key: 3.0}).remaining is None
+
+
+def test_failures_are_told_and_the_end_is_the_end() -> None:
+    plan = _plan()
+    keys = [n.key for n in plan]
+    states = dict.fromkeys(keys[1:], TaskState.DONE) | {keys[3]: TaskState.FAILED, keys[4]: TaskState.BLOCKED}
+    state = progress(plan, states, {}, 100.0, dict.fromkeys(keys[1:3], 1.0))
+    assert state.words == 'finished 4/4 · ✗ 1 failed, ⊘ 1 blocked'
+    assert state.percentage == 100
+
+
+def test_an_overrunning_task_gives_no_negative_time() -> None:
+    plan = Plan((node(Load(), TaskState.MISSING, (), MISSING),), '/w')
+    key = plan.root.key
+    assert (
+        progress(plan, {key: TaskState.RUNNING}, {key: 0.0}, 100.0, {}, {key: 5.0}).words
+        == 'running 0/1 · Load (1 min 40 s)'
+    )
+
+
+def test_many_running_tasks_are_counted() -> None:
+    plan = _plan()
+    states = {n.key: TaskState.RUNNING for n in plan.nodes[1:]}
+    assert progress(plan, states, {}, 1.0, {}).words.endswith('· 2 more')
+
+
+def test_nothing_to_run() -> None:
+    plan = Plan((node(Load(), TaskState.CACHED),), '/w')
+    state = progress(plan, {}, {}, 1.0, {})
+    assert state.words == 'nothing to run'
+    assert state.percentage == 100
+
+
+def test_the_bar_is_named_for_screen_readers() -> None:
+    plan = _plan()
+    states = {plan.nodes[1].key: TaskState.DONE, plan.nodes[2].key: TaskState.FAILED}
+    skeleton = Skeleton(progress_html(progress(plan, states, {}, 1.0, {})))
+    values = dict(skeleton.values)
+    assert values['role'] == 'progressbar'
+    assert (values['aria-valuenow'], values['aria-valuemin'], values['aria-valuemax']) == ('2', '0', '4')
+    assert values['aria-valuetext'] == 'running 2/4 · ✗ 1 failed'
+    assert [value for name, value in skeleton.values if name == 'style'] == ['width:25.0%', 'width:25.0%']
+    assert values['aria-valuetext'] in skeleton.text
+
+
+def test_it_is_cheap() -> None:
+    plan = generated(10_000)
+    begin = time.perf_counter()
+    progress(plan, {}, {}, 1.0, {n.key: 1.0 for n in plan})
+    assert time.perf_counter() - begin < 0.5

@@ -1,0 +1,98 @@
+"""Plans and builds as text."""
+
+from __future__ import annotations
+
+import time
+
+from kartnb.execution.plan import Plan
+from kartnb.view import plan_text, report_text
+from kartnb.view.tree import MAX_LINES
+from tests.view.graphs import FAMILIES, Load, chain, generated, node, pipeline, raised, report
+
+
+def _ids(plan: Plan) -> list[str]:
+    return [n.unique_id[:8] for n in plan]
+
+
+def test_a_plan_is_a_tree_from_the_root() -> None:
+    plan = pipeline()
+    load, first, second, third, root = _ids(plan)
+    assert plan_text(plan).split('\n') == [
+        f'Plan of Evaluate[{root}]: 4 will run',
+        '5 tasks: ◐ 1 stale, ○ 3 missing, ● 1 cached',
+        'workspace: /home/me/project/resources',
+        f'○ missing Evaluate[{root}](metric=rmse) · an upstream task will run: Load',
+        f'├─ ○ missing Train[{first}](alpha=0.1, depth=3) · output missing: ./resources/x.pkl',
+        f'│  └─ ◐ stale Load[{load}]() · code changed: Load.run',
+        f'├─ ○ missing Train[{second}](alpha=0.5, depth=3) · output missing: ./resources/x.pkl',
+        f'│  └─ ◐ stale Load[{load}]() · code changed: Load.run',
+        f'├─ ● cached Train[{third}](alpha=0.5, depth=9)',
+        f'│  └─ ◐ stale Load[{load}]() · code changed: Load.run',
+        f'└─ ◐ stale Load[{load}]() · code changed: Load.run',
+    ]
+
+
+def test_what_a_task_requires_is_listed_once() -> None:
+    plan = Plan(
+        (node(Load()), node(FAMILIES[0](n=0), requires=[0]), *(node(FAMILIES[1](n=i), requires=[1]) for i in range(2)),
+         node(FAMILIES[2](n=0), requires=[2, 3])), '/w'
+    )  # fmt: skip
+    lines = plan_text(plan).split('\n')[3:]
+    assert sum('Load[' in line for line in lines) == 1
+    assert sum(line.endswith('…') for line in lines) == 1
+
+
+def test_a_chain_of_ten_thousand_is_told_without_recursion() -> None:
+    plan = chain(10_000)
+    begin = time.perf_counter()
+    lines = plan_text(plan).split('\n')
+    assert time.perf_counter() - begin < 1
+    assert len(lines) == 3 + MAX_LINES + 1
+    assert lines[-1] == f'… {10_000 - MAX_LINES:,} more'
+    assert max(map(len, lines)) < 250
+
+
+def test_a_large_plan_is_cut() -> None:
+    lines = plan_text(generated(3000)).split('\n')
+    assert len(lines) == 3 + MAX_LINES + 1
+    assert lines[-1].endswith(' more')
+
+
+def test_a_plan_of_one_task() -> None:
+    plan = Plan((node(Load()),), '/w')
+    assert plan_text(plan).split('\n')[:2] == [
+        f'Plan of Load[{_ids(plan)[0]}]: nothing will run',
+        '1 task: ○ 1 missing',
+    ]
+
+
+def test_a_failed_build_names_the_task_and_the_line() -> None:
+    text = report_text(report(error=ValueError('not a number\nin row 3')))
+    ids = _ids(pipeline())
+    failed = pipeline().nodes[2]
+    assert text.split('\n') == [
+        f'✗ Build of Evaluate[{ids[4]}] failed in 12 s',
+        '5 tasks: ✗ 1 failed, ⊘ 1 blocked, ✓ 2 done, ● 1 cached',
+        'workspace: /home/me/project/resources',
+        '',
+        '✗ Train(alpha=0.5)',
+        f'  id {failed.unique_id}',
+        '  at train.py:42 in run',
+        '  ValueError: not a number',
+        '  in row 3',
+        '',
+        f'slowest: Train[{ids[1]}] 0.60 s, Load[{ids[0]}] 0.30 s',
+    ]
+
+
+def test_a_good_build_is_short() -> None:
+    text = report_text(report())
+    assert text.startswith('✓ Build of Evaluate[')
+    assert ' succeeded in 12 s\n' in text
+    assert 'ValueError' not in text
+
+
+def test_an_endless_exception_text_is_cut() -> None:
+    text = report_text(report(error=raised(ValueError('x\n' * 100_000))))
+    assert len(text) < 6000
+    assert 'more lines' in text
