@@ -44,6 +44,14 @@ def is_external(task: luigi.Task) -> bool:
     return task.run is None or task.run is NotImplemented
 
 
+def is_complete(vertex: Vertex) -> bool:
+    """Whether a task is complete now."""
+    task = vertex.task
+    if not _judges_by_outputs(task) or _asks_for_more(task):
+        return bool(task.complete())
+    return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
+
+
 def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex]) -> None:
     """Set state and reason of vertices.
 
@@ -101,7 +109,7 @@ def _reason_to_run(vertex: Vertex, existence: Existence) -> Reason | None:
     missing = existence.first_missing(vertex)
     if missing is not None:
         return Reason(ReasonKind.OUTPUT_MISSING, missing)
-    if isinstance(task, TaskOnKart) and (task.strict_check or task.modification_time_check) and not task.complete():
+    if _asks_for_more(task) and not task.complete():
         return _failed_check(vertex)
     return None
 
@@ -128,6 +136,10 @@ def _incomplete(vertex: Vertex) -> Reason:
 
 def _judges_by_outputs(task: luigi.Task) -> bool:
     return type(task).complete in (TaskOnKart.complete, luigi.Task.complete) and 'complete' not in vars(task)
+
+
+def _asks_for_more(task: luigi.Task) -> bool:
+    return isinstance(task, TaskOnKart) and (task.strict_check or task.modification_time_check)
 
 
 def _idle_state(vertex: Vertex, existence: Existence) -> TaskState:

@@ -137,7 +137,8 @@ def run_build(
     build_id = uuid.uuid4().hex
     emit = _Emitter(listeners)
     graph, plan = draw_up(task, rerun)
-    loop = BuildLoop(graph, plan, build_id, InlineExecutor(), emit)
+    verbose = log_level <= logging.INFO or logger.isEnabledFor(logging.INFO)
+    loop = BuildLoop(graph, plan, build_id, InlineExecutor(), emit, verbose)
     with heard_logs(build_id, log_level, emit), kept_random_state():
         loop.run()
     return loop.report(time.perf_counter() - started)

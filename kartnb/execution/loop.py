@@ -21,7 +21,7 @@ from kartnb.events import (
     TaskState,
     TaskStateChanged,
 )
-from kartnb.execution.assess import assess, is_external
+from kartnb.execution.assess import assess, is_complete, is_external
 from kartnb.execution.build_error import user_code_location
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.luigi_events import fire
@@ -53,11 +53,20 @@ class BuildLoop:
         Runs the tasks.
     emit
         Is given every event.
+    verbose
+        Whether the beginning and the end of each task are logged.
     """
 
     def __init__(
-        self, graph: TaskGraph, plan: Plan, build_id: str, executor: Executor, emit: Callable[[Event], None]
+        self,
+        graph: TaskGraph,
+        plan: Plan,
+        build_id: str,
+        executor: Executor,
+        emit: Callable[[Event], None],
+        verbose: bool = True,
     ) -> None:
+        self._verbose = verbose
         self._graph = graph
         self._plan = plan
         self._build_id = build_id
@@ -148,7 +157,7 @@ class BuildLoop:
                 self._complete(vertex, TaskState.CACHED)
                 return
             run = self._new_run(vertex)
-            logger.info('%s starts: %s', vertex.key, vertex.reason)
+            self._log('%s starts: %s', key, vertex.reason)
         self._change(key, TaskState.RUNNING)
         self._running[self._executor.submit(advance, run)] = key
 
@@ -156,7 +165,7 @@ class BuildLoop:
         task = vertex.task
         if vertex.reason is None or vertex.reason.kind not in _MADE_GOOD_BY_EXISTENCE:
             return False
-        return bool(isinstance(task, TaskOnKart) and task.complete_check_at_run and task.complete())
+        return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
 
     def _new_run(self, vertex: Vertex) -> TaskRun:
         key, build_id, emit = vertex.key, self._build_id, self._emit
@@ -164,7 +173,8 @@ class BuildLoop:
         def report(what: str, value: Any) -> None:
             emit(TaskProgress(build_id, key, **{what: value}))
 
-        return TaskRun(vertex.task, key, build_id, self._inputs(vertex), report, self._record_directory(vertex.task))
+        inputs, outputs = self._inputs(vertex), tuple(vertex.outputs)
+        return TaskRun(vertex.task, key, build_id, inputs, outputs, report, self._record_directory(vertex.task))
 
     def _inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
         return tuple(InputResult(other.name, other.unique_id, self._result_id(other)) for other in vertex.requires)
@@ -189,12 +199,12 @@ class BuildLoop:
         vertex = self._graph.vertices[key]
         self.durations[key] = outcome.run.spent
         if outcome.error is not None:
-            logger.info('%s failed: %s', key, one_line(outcome.error))
+            self._log('%s failed: %s', key, one_line(outcome.error))
             self._fail(vertex, outcome.error)
         elif outcome.requirements is not None:
             self._suspend(vertex, outcome)
         else:
-            logger.info('%s is done after %.3f s', key, outcome.run.spent)
+            self._log('%s is done after %.3f s', key, outcome.run.spent)
             self._result_ids[key] = outcome.run.result_id
             self._complete(vertex, TaskState.DONE)
 
@@ -258,6 +268,11 @@ class BuildLoop:
     def _change(self, key: str, state: TaskState, error: str = '') -> None:
         self.states[key] = state
         self._emit(TaskStateChanged(self._build_id, key, state, error))
+
+    def _log(self, message: str, *args: Any) -> None:
+        # a log record costs as much as a file; most builds have nobody who reads these
+        if self._verbose:
+            logger.info(message, *args)
 
     def _abandon(self) -> None:
         """The build was interrupted: what ran is interrupted, what waited stays as it was planned."""

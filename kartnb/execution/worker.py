@@ -25,7 +25,6 @@ from kartnb.storage.run_records import RecordDirectory
 from kartnb.storage.targets import SingleFileTarget
 from kartnb.task.base import TaskOnKart
 from kartnb.task.shown import shown_parameters
-from kartnb.task.structure import flatten
 from kartnb.task.targets import path_of
 
 #: The build and the node key of the task that runs in this context; log lines are told apart by it.
@@ -44,6 +43,8 @@ class TaskRun:
         What runs, for which build.
     inputs
         The results that it is made from.
+    outputs
+        The targets that it fills.
     report
         Is told ``('percentage', float)`` and ``('message', str)`` while the task runs.
     records
@@ -54,6 +55,7 @@ class TaskRun:
     key: str
     build_id: str
     inputs: tuple[InputResult, ...]
+    outputs: tuple[Any, ...]
     report: Report
     records: RecordDirectory | None
     started: float = 0.0
@@ -159,13 +161,13 @@ def _user_run(task: luigi.Task) -> Callable[[], Any]:
 
 def _succeed(run: TaskRun) -> None:
     task = run.task
-    _require_outputs(task)
+    _require_outputs(run)
     fire(task, luigi.Event.PROCESSING_TIME, task, run.spent)
     task.on_success()
     if isinstance(task, TaskOnKart):
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
-        run.logs.write_success(run.spent)
+        run.logs.write_success(run.spent, [path_of(target) for target in run.outputs])
     _write_record(run, 'done', None)
     fire(task, luigi.Event.SUCCESS, task)
     _forget_reporters(task)
@@ -192,10 +194,11 @@ def _forget_reporters(task: luigi.Task) -> None:
         vars(task).pop(name, None) if isinstance(task, TaskOnKart) else setattr(task, name, None)
 
 
-def _require_outputs(task: luigi.Task) -> None:
+def _require_outputs(run: TaskRun) -> None:
+    task = run.task
     if type(task).complete not in (TaskOnKart.complete, luigi.Task.complete):
         return
-    for target in flatten(task.output()):
+    for target in run.outputs:
         if not target.exists():
             raise TaskNotDumpedError(
                 f'{type(task).__name__}.run() ended without writing its output {path_of(target)}: '
@@ -216,7 +219,7 @@ def _write_record(run: TaskRun, state: str, error: BaseException | None) -> None
         state=state,
         result_id=run.result_id if done else '',
         inputs=run.inputs,
-        outputs=_output_files(task) if done else (),
+        outputs=tuple(_output_file(target) for target in run.outputs) if done else (),
         started=utc_text(run.started),
         ended=utc_text(time.time()),
         seconds=round(run.spent, 6),
@@ -224,10 +227,6 @@ def _write_record(run: TaskRun, state: str, error: BaseException | None) -> None
         build_id=run.build_id,
     )
     run.records.write(f'{record.task}_{record.unique_id}', record.result_id, record.to_json())
-
-
-def _output_files(task: luigi.Task) -> tuple[OutputFile, ...]:
-    return tuple(_output_file(target) for target in flatten(task.output()))
 
 
 def _output_file(target: Any) -> OutputFile:

@@ -7,8 +7,6 @@ from typing import Any
 from kartnb.records.modules import imported_versions
 from kartnb.storage import gokart_logs as files
 from kartnb.task.base import TaskOnKart
-from kartnb.task.structure import flatten
-from kartnb.task.targets import path_of
 
 
 class RunLogs:
@@ -26,10 +24,10 @@ class RunLogs:
         self._write('random_seed', seeding)
         self._write('module_versions', self._versions)
 
-    def write_success(self, seconds: float) -> None:
+    def write_success(self, seconds: float, paths: list[str]) -> None:
         """Write what is known when the task has succeeded: its time, its own log, the modules that it imported."""
         self._write('processing_time', seconds)
-        self._task.task_log['file_path'] = [path_of(target) for target in flatten(self._task.output())]
+        self._task.task_log['file_path'] = paths
         self._write('task_log', self._task.task_log)
         versions = imported_versions()
         if versions != self._versions:

@@ -126,7 +126,6 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         default=False, description='Hold a Redis lock while the task runs.', significant=False
     )
 
-    identified_by_kartnb: ClassVar[bool] = True
     set_tracking_url = None
     set_status_message = None
     set_progress_percentage = None
@@ -153,8 +152,9 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             self.__dict__['run'] = functools.partial(_run_unless_complete, self)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {'run', '_text_forms', 'task_id', '_resolved'}
-        return {name: value for name, value in vars(self).items() if name not in own}
+        # the id is not carried along: where it is unpickled, definitions may be others
+        own = {'run', 'task_id', '_id_epoch', '_packed_params', '_resolved', '_text_forms'}
+        return {**{name: value for name, value in vars(self).items() if name not in own}, 'task_unique_id': None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -206,11 +206,13 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         forms: dict[tuple[bool, bool], dict[str, str]] = self.__dict__.setdefault('_text_forms', {})
         form = forms.get((only_significant, only_public))
         if form is None:
+            identity.warm_text_forms(self)
             values, table = self.param_kwargs, self._table()
             form = forms[only_significant, only_public] = {
                 name: parameter.serialize(values[name])
                 for name, parameter in table.parameters.items()
-                if (parameter.significant or not only_significant)
+                if name in values  # a parameter may have been added to the class since
+                and (parameter.significant or not only_significant)
                 and parameter.visibility != ParameterVisibility.PRIVATE
                 and (parameter.visibility == ParameterVisibility.PUBLIC or not only_public)
             }
@@ -218,7 +220,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
-        return super().input()  # type: ignore[no-untyped-call]
+        required = self.requires()
+        return [] if required is None else luigi.task.getpaths(required)
 
     def output(self) -> Any:
         """The targets that `run` fills: one, or a list or dict of them. By default one pickle named after the class."""
@@ -424,7 +427,9 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return [
             (name, parameter, self.param_kwargs[name])
             for name, parameter in self._table().parameters.items()
-            if parameter.visibility == ParameterVisibility.PUBLIC and (parameter.significant or not only_significant)
+            if name in self.param_kwargs
+            and parameter.visibility == ParameterVisibility.PUBLIC
+            and (parameter.significant or not only_significant)
         ]
 
     def __repr__(self) -> str:

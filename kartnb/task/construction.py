@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
+from numbers import Number
 from typing import Any
 
 import luigi
@@ -12,12 +13,17 @@ from luigi.cmdline_parser import CmdlineParser
 from luigi.parameter import (
     DuplicateParameterException,
     MissingParameterException,
+    ParameterVisibility,
     UnconsumedParameterWarning,
     UnknownParameterException,
+    _no_value,
 )
 
 #: The config section whose values hold for every task class, from gokart.
 SHARED_SECTION = 'TaskOnKart'
+
+#: How luigi finds a default value; a parameter with another way of its own is asked anew each time.
+_DEFAULT_HOOKS = ('has_task_value', 'task_value', '_get_value', '_value_iterator', '_get_value_from_config')
 
 
 class ParameterTable:
@@ -28,8 +34,9 @@ class ParameterTable:
         self.parameters = dict(parameters)
         self.positional = [name for name, parameter in self.parameters.items() if parameter.positional]
         self.position = {name: i for i, name in enumerate(self.parameters)}
+        self.reference: dict[str, Hashable] | None = None
         self._defaults: dict[Hashable, Defaults] = {}
-        self._by_old_config_path = any(parameter._config_path for parameter in self.parameters.values())
+        self._keeps_defaults = not any(map(_finds_default_anew, self.parameters.values()))
 
     def explicit_values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The normalised values that a caller gave.
@@ -50,7 +57,17 @@ class ParameterTable:
             if name not in self.parameters:
                 raise UnknownParameterException(self._unknown(name))
             given[name] = value
-        return {name: _hashable(self.parameters[name].normalize(value)) for name, value in given.items()}
+        return {name: _hashable(self._normalized(name, value)) for name, value in given.items()}
+
+    def _normalized(self, name: str, value: Any) -> Any:
+        parameter = self.parameters[name]
+        if parameter.visibility == ParameterVisibility.PUBLIC:
+            return parameter.normalize(value)
+        try:
+            return parameter.normalize(value)
+        except Exception:
+            # the message may hold the value, which is secret
+            raise ValueError(f'{self._name} does not take this value of its secret parameter {name!r}.') from None
 
     def defaults(self) -> Defaults:
         """The values of the parameters that nobody gives, under luigi's configuration as it is now."""
@@ -58,7 +75,7 @@ class ParameterTable:
         found = self._defaults.get(state)
         if found is None:
             found = Defaults(self, self.cls.get_task_family())
-            if not self._by_old_config_path:
+            if self._keeps_defaults:
                 self._defaults[state] = found
         return found
 
@@ -87,26 +104,61 @@ class ParameterTable:
 
 
 class Defaults:
-    """The default values of one class under one state of the configuration."""
+    """The default values of one class under one state of the configuration.
+
+    Attributes
+    ----------
+    values
+        The values by name.
+    missing
+        The names without one.
+    differing
+        What makes these values others than the first ones that the class had, as in `instance_key`.
+    unkeyed
+        The names of values that cannot be hashed.
+    """
 
     def __init__(self, table: ParameterTable, family: str) -> None:
         shared = _shared_values(table)
         self.values: dict[str, Any] = {}
-        self.exact: dict[str, Hashable] = {}
         self.missing: list[str] = []
+        self.unkeyed: set[str] = set()
+        exact: dict[str, Hashable] = {}
         for name, parameter in table.parameters.items():
-            if name in shared:
-                value = parameter.normalize(parameter.parse(shared[name]))
-            elif parameter.has_task_value(family, name):
-                value = parameter.task_value(family, name)
-            else:
+            value = shared[name] if name in shared else _default_value(parameter, family, name)
+            if value is _no_value:
                 self.missing.append(name)
                 continue
             value = _hashable(value)
-            parameter._warn_on_wrong_param_type(name, value)
+            _check_type(parameter, name, value)
             self.values[name] = value
-            self.exact[name] = exact_key(value)
+            try:
+                exact[name] = value_key(parameter, value)
+            except TypeError:
+                self.unkeyed.add(name)
+        if table.reference is None:
+            table.reference = exact
+        self.differing = {name: key for name, key in exact.items() if table.reference.get(name) != key}
         _warn_of_unconsumed(family, table)
+
+
+def value_key(parameter: luigi.Parameter[Any], value: Any) -> Hashable:
+    """`exact_key`, and for a value of a type of which nothing is known here the text that it serialises to.
+
+    Two equal times in two zones are such values, and so may be two equal objects of a `SerializableParameter`.
+
+    Raises
+    ------
+    TypeError
+        When the value (or a part of it) cannot be hashed.
+    """
+    key = exact_key(value)
+    if isinstance(value, str | int | float | list | tuple | Mapping | luigi.Task | None):
+        return key
+    try:
+        return (key, parameter.serialize(value))
+    except Exception:  # a value of a wrong type is judged elsewhere
+        return key
 
 
 def exact_key(value: Any) -> Hashable:
@@ -123,7 +175,7 @@ def exact_key(value: Any) -> Hashable:
     if isinstance(value, luigi.Task):
         # luigi's equality ignores insignificant parameters; the instance cache makes one instance of each task.
         return (kind, id(value))
-    if isinstance(value, float):
+    if isinstance(value, Number):
         return (kind, repr(value))
     if isinstance(value, list | tuple):
         return (kind, tuple(exact_key(item) for item in value))
@@ -134,36 +186,79 @@ def exact_key(value: Any) -> Hashable:
 
 
 def instance_key(table: ParameterTable, defaults: Defaults, explicit: Mapping[str, Any]) -> Hashable:
-    """What makes two calls of a class give one instance: the values that differ from the defaults, in luigi's order.
+    """What makes two calls of a class give one instance: the values that differ from the class's first defaults.
 
     Raises
     ------
     TypeError
         When a value cannot be hashed, so that each call makes an instance of its own.
     """
-    differing = []
-    for name, value in explicit.items():
-        exact = exact_key(value)
-        if defaults.exact.get(name) != exact:
-            differing.append((table.position[name], exact))
+    if not defaults.unkeyed <= explicit.keys():
+        raise TypeError('a default value cannot be hashed')
+    given = {name: value_key(table.parameters[name], value) for name, value in explicit.items()}
+    reference = table.reference or {}
+    exact = {**defaults.differing, **given} if defaults.differing else given
+    differing = [(table.position[name], key) for name, key in exact.items() if reference.get(name) != key]
     if len(differing) > 1:
         differing.sort(key=lambda pair: pair[0])
-    return (defaults, tuple(differing))
+    return (table, tuple(differing))
 
 
 def check_types(table: ParameterTable, explicit: Mapping[str, Any]) -> None:
     """Let each parameter warn of, or refuse, a value of a wrong type."""
     for name, value in explicit.items():
-        table.parameters[name]._warn_on_wrong_param_type(name, value)
+        _check_type(table.parameters[name], name, value)
+
+
+def _check_type(parameter: luigi.Parameter[Any], name: str, value: Any) -> None:
+    if parameter.visibility == ParameterVisibility.PUBLIC:
+        parameter._warn_on_wrong_param_type(name, value)
+        return
+    # luigi's messages hold the value, which is secret
+    sentence = f'The secret parameter {name!r} is not meant to be of type {type(value).__name__}.'
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            parameter._warn_on_wrong_param_type(name, value)
+    except Warning as warning:
+        warnings.warn(sentence, type(warning), stacklevel=2)
+    except TypeError:
+        raise TypeError(sentence) from None
+
+
+def _default_value(parameter: luigi.Parameter[Any], family: str, name: str) -> Any:
+    try:
+        return parameter.task_value(family, name) if parameter.has_task_value(family, name) else _no_value
+    except Exception as error:
+        secret = parameter.visibility != ParameterVisibility.PUBLIC
+        detail = '.' if secret else f': {error}'
+        raise ValueError(
+            f'The value that {family} has for {name!r} by default, or from the configuration, cannot be read{detail}'
+        ) from (None if secret else error)
+
+
+def _finds_default_anew(parameter: luigi.Parameter[Any]) -> bool:
+    kind = type(parameter)
+    if parameter._config_path or '_default' not in vars(parameter):
+        return True
+    return any(getattr(kind, name) is not getattr(luigi.Parameter, name) for name in _DEFAULT_HOOKS)
 
 
 def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | set) else value
 
 
-def _shared_values(table: ParameterTable) -> dict[str, str]:
+def _shared_values(table: ParameterTable) -> dict[str, Any]:
+    """The values of the section for every task; as in gokart not for parameters that the class inherits from another."""
+    from kartnb.task.base import TaskOnKart
+
+    declared = {**vars(TaskOnKart), **vars(table.cls)}
     section = _section(SHARED_SECTION)
-    return {name: value for name, value in section.items() if name in table.parameters}
+    return {
+        name: table.parameters[name].normalize(declared[name].parse(text))
+        for name, text in section.items()
+        if name in table.parameters and isinstance(declared.get(name), luigi.Parameter)
+    }
 
 
 def _section(name: str) -> Mapping[str, Any]:

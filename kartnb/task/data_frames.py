@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import luigi
 
 from kartnb.errors import PandasTypeError
-from kartnb.task.registry import is_superseded
+from kartnb.task.registry import drop_superseded, is_superseded
 
 FrameLibrary = Literal['pandas', 'polars', 'polars-lazy']
 
@@ -55,8 +56,9 @@ def check_column_types(obj: Any, namespace: str | None) -> None:
     """Check a value that is dumped against the configs of its task's namespace, if it is a pandas data frame."""
     if not _is_pandas_frame(obj):
         return
+    drop_superseded()
     for config in _subclasses(PandasTypeConfig):
-        if config.task_namespace == namespace and not is_superseded(config):
+        if config.task_namespace == namespace and not is_superseded(config) and not inspect.isabstract(config):
             config.check(obj)
 
 

@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,6 @@ def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
     known = _known_id(task)
     if known is not None:
         return known
-    warm_text_forms(task)
     parts = [part for part in required_parts if part is not None]
     parts.append(task.to_str_params(only_significant=True))
     parts.append(type(task).__name__)
@@ -161,7 +161,15 @@ def _id_part(task: luigi.Task, fresh: dict[int, str]) -> Any:
 
 
 def _is_ours(task: luigi.Task) -> bool:
-    return getattr(type(task), 'identified_by_kartnb', False)
+    """Whether the rule of this module gives the task's id: not for a plain luigi task, nor where a class has a rule of its own."""
+    return getattr(type(task), 'make_unique_id', None) is _standard_rule()
+
+
+@functools.cache
+def _standard_rule() -> Any:
+    from kartnb.task.base import TaskOnKart
+
+    return TaskOnKart.make_unique_id
 
 
 def _is_significant(task: luigi.Task) -> bool:

@@ -11,6 +11,7 @@ import luigi
 from kartnb.errors import InputError, OutputError
 from kartnb.storage.targets import TargetOnKart, make_target
 from kartnb.task.identity import required_tasks
+from kartnb.task.shown import described_task
 from kartnb.task.structure import flatten
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _output_of_required(task: TaskOnKart[Any], wanted: luigi.Task) -> Any:
     if any(_same(wanted, other) for other in required):
         return wanted.output()
     raise InputError(
-        f'{wanted} should be in requires method of {_name(task)}: only results of required tasks can be loaded.'
+        f'{described_task(wanted)} should be in requires method of {_name(task)}: only results of required tasks can be loaded.'
     )
 
 

@@ -9,7 +9,7 @@ import luigi
 from luigi.task_register import Register
 
 from kartnb.task import registry
-from kartnb.task.construction import ParameterTable, check_types, exact_key, instance_key
+from kartnb.task.construction import ParameterTable, check_types, instance_key, value_key
 
 _DEFINING = (FunctionType, classmethod, staticmethod, property, luigi.Parameter)
 _NAMING = ('__name__', '__qualname__', '__module__')
@@ -39,6 +39,12 @@ class KartRegister(Register):
         if isinstance(value, _DEFINING):
             registry.advance_epoch()
 
+    def __delattr__(cls, name: str) -> None:
+        global _tables_version
+        super().__delattr__(name)
+        _tables_version += 1
+        registry.advance_epoch()
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Give the instance for these parameter values: the same one for values that serialise alike."""
         resolved = cls._resolve(args, kwargs)
@@ -49,7 +55,8 @@ class KartRegister(Register):
         instances = cache.setdefault(cls, {})
         found = instances.get(key)
         if found is None:
-            found = instances[key] = cls._make(resolved, args, kwargs)
+            # another thread may have made one meanwhile: all get the same
+            found = instances.setdefault(key, cls._make(resolved, args, kwargs))
         return found
 
     def parameter_table(cls) -> ParameterTable:
@@ -59,7 +66,9 @@ class KartRegister(Register):
             table: ParameterTable = cached[1]
             return table
         task_class: Any = cls
-        table = ParameterTable(task_class, _luigi_get_params(task_class))
+        parameters = _luigi_get_params(task_class)
+        unchanged = cached is not None and [*cached[1].parameters.items()] == parameters
+        table = cached[1] if unchanged else ParameterTable(task_class, parameters)
         type.__setattr__(cls, '_kart_table', (_tables_version, table))
         return table
 
@@ -88,7 +97,7 @@ class KartRegister(Register):
         values = dict(task_class.get_param_values(list(table.parameters.items()), args, dict(kwargs)))
         check_types(table, values)
         try:
-            key = tuple(exact_key(value) for value in values.values())
+            key = (table, tuple(value_key(table.parameters[name], value) for name, value in values.items()))
         except TypeError:
             key = None
         return Resolved(args, kwargs, values, key)

@@ -33,7 +33,10 @@ def _checked_type(expected: Any, name: str) -> type:
 
 def _refuse(value: object, expected: type) -> TypeError:
     hint = f'; write {value.__name__}(…)' if isinstance(value, type) and issubclass(value, luigi.Task) else ''
-    return TypeError(f'{value} is not an instance of {expected}{hint}')
+    from kartnb.task.shown import described_task
+
+    shown = described_task(value) if isinstance(value, luigi.Task) else value
+    return TypeError(f'{shown} is not an instance of {expected}{hint}')
 
 
 class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
@@ -213,8 +216,12 @@ def serialized_task(task: Any) -> str:
     """The text form of a task in a parameter, which parents' unique ids are made of (gokart's rule)."""
     if not isinstance(task, luigi.Task):
         raise TypeError(f'Object of type {type(task).__name__} is not a task.')
-    params = bz2.compress(json.dumps(task.to_str_params(only_significant=True)).encode()).hex()
-    return json.dumps({'type': task.get_task_family(), 'params': params})
+    # kept on the instance: each task that holds it asks for it, more than once
+    packed = vars(task).get('_packed_params')
+    if packed is None:
+        packed = bz2.compress(json.dumps(task.to_str_params(only_significant=True)).encode()).hex()
+        vars(task)['_packed_params'] = packed
+    return json.dumps({'type': task.get_task_family(), 'params': packed})
 
 
 def _decompressed(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Instances of the older class go on working.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -16,10 +17,15 @@ from luigi.task_register import Register
 _latest: weakref.WeakValueDictionary[tuple[str, str], type] = weakref.WeakValueDictionary()
 _superseded: weakref.WeakSet[type] = weakref.WeakSet()
 _epoch = 0
+_register_length = 0
+_lock = threading.RLock()
 
 
 def definition_epoch() -> int:
     """A number that grows whenever a task class is replaced or changed: ids from before are out of date."""
+    # a plain luigi task tells nobody that it was defined again
+    if len(Register._reg) != _register_length:
+        drop_superseded()
     return _epoch
 
 
@@ -35,7 +41,8 @@ def note_definition(cls: type) -> None:
     older = _latest.get(name)
     _latest[name] = cls
     if older is not None and older is not cls and not issubclass(cls, older):
-        _supersede(older)
+        for replaced in _same_name(older, name):
+            _supersede(replaced)
 
 
 def forget_name(cls: type) -> None:
@@ -68,16 +75,19 @@ def is_instance_of_definition(value: object, cls: type) -> bool:
 
 def drop_superseded() -> None:
     """Take replaced classes out of luigi's register, plain luigi tasks (which tell nobody of it) included."""
-    newest: dict[tuple[str, str], type] = {}
-    for cls in Register._reg:
-        name = (cls.__module__, cls.__qualname__)
-        older = newest.get(name)
-        newest[name] = cls
-        if older is not None and not issubclass(cls, older):
-            _superseded.add(older)
-            advance_epoch()
-    if any(cls in _superseded for cls in Register._reg):
-        Register._reg[:] = [cls for cls in Register._reg if cls not in _superseded]
+    global _register_length
+    with _lock:
+        newest: dict[tuple[str, str], type] = {}
+        for cls in tuple(Register._reg):
+            name = (cls.__module__, cls.__qualname__)
+            older = newest.get(name)
+            newest[name] = cls
+            if older is not None and not issubclass(cls, older):
+                for replaced in _same_name(older, name):
+                    _supersede(replaced)
+        for cls in [cls for cls in Register._reg if cls in _superseded]:
+            Register._reg.remove(cls)
+        _register_length = len(Register._reg)
 
 
 def task_classes() -> list[type[luigi.Task]]:
@@ -92,10 +102,16 @@ def instance_cache() -> dict[Any, Any] | None:
     return cache
 
 
+def _same_name(cls: type, name: tuple[str, str]) -> list[type]:
+    """A class with those of its bases that bear its name: what a decorator made of a class, and the class itself."""
+    return [base for base in cls.__mro__ if (base.__module__, base.__qualname__) == name]
+
+
 def _supersede(cls: type) -> None:
-    _superseded.add(cls)
-    if cls in Register._reg:
-        Register._reg.remove(cls)
+    with _lock:
+        _superseded.add(cls)
+        if cls in Register._reg:
+            Register._reg.remove(cls)
     cache = instance_cache()
     if cache is not None:
         cache.pop(cls, None)

@@ -32,24 +32,27 @@ def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
     >>> [(parameter.name, parameter.text) for parameter in shown_parameters(Train(depth=3))]
     [('depth', '3')]
     """
-    shared = _shared_parameters()
+    values = task.param_kwargs
     return [
-        ShownParameter(name, _text(parameter, task.param_kwargs[name]), parameter.significant)
+        ShownParameter(name, _text(parameter, values[name]), parameter.significant)
         for name, parameter in task.get_params()
         if parameter.visibility == ParameterVisibility.PUBLIC
-        and name in task.param_kwargs
-        and not (shared.get(name) is parameter and _is_default(parameter, task.param_kwargs[name]))
+        and name in values
+        and not (_is_shared(name, parameter) and values[name] == parameter._default)
     ]
 
 
-def _shared_parameters() -> dict[str, luigi.Parameter[Any]]:
+def described_task(task: luigi.Task) -> str:
+    """A task as text for a message, without its secrets: luigi's own `repr` would show those of a plain luigi task."""
+    if hasattr(task, 'make_unique_id'):
+        return str(task)
+    return f'{task.get_task_family()}({", ".join(f"{shown.name}={shown.text}" for shown in shown_parameters(task))})'
+
+
+def _is_shared(name: str, parameter: Any) -> bool:
     from kartnb.task.base import TaskOnKart
 
-    return dict(TaskOnKart.get_params())
-
-
-def _is_default(parameter: Any, value: Any) -> bool:
-    return bool(value == parameter._default)
+    return vars(TaskOnKart).get(name) is parameter
 
 
 def _text(parameter: luigi.Parameter[Any], value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar('T')
@@ -25,7 +25,7 @@ def flatten(items: Any) -> list[Any]:
         return []
     if isinstance(items, dict):
         items = items.values()
-    elif isinstance(items, str) or not isinstance(items, Iterable):
+    elif not _is_nest(items):
         return [items]
     leaves: list[Any] = []
     for item in items:
@@ -45,6 +45,11 @@ def map_nested(function: Callable[[Any], K], items: Any) -> Nested[K]:
         return {key: map_nested(function, value) for key, value in items.items()}
     if isinstance(items, tuple):
         return tuple(map_nested(function, item) for item in items)
-    if isinstance(items, str) or not isinstance(items, Iterable):
+    if not _is_nest(items):
         return function(items)
     return [map_nested(function, item) for item in items]
+
+
+def _is_nest(items: Any) -> bool:
+    # many times faster than isinstance(items, Iterable), and asked for every task and target
+    return hasattr(type(items), '__iter__') and not isinstance(items, str)
