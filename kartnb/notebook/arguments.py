@@ -13,11 +13,8 @@ from IPython.core.error import UsageError
 
 from kartnb.execution.options import LOG_LEVELS, log_level_named
 
-_TRAILING_OPTIONS = re.compile(r'(?P<rest>.*?)(?:^|\s)(?P<options>(?:--[A-Za-z][\w-]*(?:(?:=|\s+)[^\s-]\S*)?(?:\s+|$))+)$')
-
-
-class Choice(str):
-    """What an option takes, for Tab: 'level' or 'task'."""
+_OPTION = r'--[A-Za-z][\w-]*(?:(?:=|\s+)[^\s-]\S*)?(?:\s+|$)'
+_TRAILING_OPTIONS = re.compile(rf'(?P<rest>.*?)(?:^|\s)(?P<options>(?:{_OPTION})+)$')
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which task classes the cells of a session define, and whether a cell that ran again has changed them.
 
-The source of a class that was defined in a notebook is not to be had from `inspect`, so it is cut out of the cell's text.
+`inspect` cannot give the source of a class that was defined in a notebook, so it is cut out of the cell's text.
 """
 
 from __future__ import annotations

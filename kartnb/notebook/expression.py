@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import ast
 import difflib
-import traceback
-from types import TracebackType
 from typing import Any
 
 import luigi
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.errors import TaskArgumentError
-from kartnb.execution.build_error import is_user_code
+from kartnb.errors import KartError, TaskArgumentError
 from kartnb.execution.planner import require_task
+from kartnb.notebook.source import EXPRESSION_FILE, own_part
 
-_FILE = '<expression>'
 _SHOWN = 60
 
 
@@ -45,7 +42,7 @@ def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, 
     try:
         value = eval(code, _names(shell, local_ns))
     except Exception as error:
-        if _is_in_user_code(error.__traceback__):
+        if own_part(error.__traceback__) is not None:
             raise
         raise UsageError(f'{_short(text)}: {_described(error, shell)}') from None
     try:
@@ -69,7 +66,7 @@ def _compiled(text: str, magic: str) -> Any:
         raise UsageError(f'%{magic} takes an expression: write {name} = %{magic} {value}')
     if len(body) != 1 or not isinstance(body[0], ast.Expr):
         raise UsageError(f'%{magic} takes one expression that gives a task, not {_short(text)}')
-    return compile(ast.Expression(body[0].value), _FILE, 'eval')
+    return compile(ast.Expression(body[0].value), EXPRESSION_FILE, 'eval')
 
 
 def _names(shell: InteractiveShell, local_ns: dict[str, Any] | None) -> dict[str, Any]:
@@ -79,19 +76,14 @@ def _names(shell: InteractiveShell, local_ns: dict[str, Any] | None) -> dict[str
     return {**shell.user_ns, **local_ns}
 
 
-def _is_in_user_code(trace: TracebackType | None) -> bool:
-    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace)]
-    inside = files[files.index(_FILE) + 1 :] if _FILE in files else []
-    return any(is_user_code(file) for file in inside)
-
-
 def _described(error: Exception, shell: InteractiveShell) -> str:
-    text = ' '.join(''.join(traceback.format_exception_only(error)).split())
+    text = ' '.join(str(error).split())
     if isinstance(error, NameError) and error.name:
         near = difflib.get_close_matches(error.name, [name for name in shell.user_ns if not name.startswith('_')], n=1)
-        hint = f'did you mean {near[0]}?' if near else 'run the cell that defines it first.'
-        return f'{text.rstrip(".")}: {hint}'
-    return text
+        return f'{text}: did you mean {near[0]}?' if near else f'{text}: run the cell that defines it first.'
+    if isinstance(error, luigi.parameter.ParameterException | KartError):
+        return text
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
 
 
 def _short(text: str) -> str:

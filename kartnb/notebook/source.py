@@ -11,6 +11,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from kartnb.errors import KartError
 from kartnb.execution.build_error import is_user_code
 
+#: The file name of the expression of a magic.
+EXPRESSION_FILE = '<expression>'
+
 
 def cell_namer(shell: InteractiveShell) -> Callable[[str], str | None]:
     """Name the file of a cell as the front end does, ``Cell In[3]``."""
@@ -29,7 +32,8 @@ def traceback_formatter(shell: InteractiveShell) -> Callable[[BaseException], li
         trace = own_part(error.__traceback__)
         if isinstance(error, KartError) and not reaches_user_code(trace):
             return [f'{type(error).__name__}: {error}']
-        drawn: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=0)
+        shown = trace or error.__traceback__
+        drawn: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, shown, tb_offset=0)
         return drawn
 
     return lines
@@ -46,17 +50,21 @@ def show_own_part(error: BaseException, shell: InteractiveShell) -> None:
 
 
 def own_part(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that begins in the user's code behind the last frame of a magic; all of it without one."""
+    """The part of a traceback that begins in the user's code behind the last magic; all of it without a magic."""
     entries = _entries(trace)
     magics = [i for i, entry in enumerate(entries) if _module(entry).startswith('kartnb.notebook')]
     behind = entries[magics[-1] + 1 :] if magics else entries
-    users = [entry for entry in behind if is_user_code(entry.tb_frame.f_code.co_filename)]
+    users = [entry for entry in behind if _is_users(entry.tb_frame.f_code.co_filename)]
     return users[0] if users else None if magics else trace
 
 
 def reaches_user_code(trace: TracebackType | None) -> bool:
     """Whether a line of the user's own is on a traceback."""
-    return any(is_user_code(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(trace))
+    return any(_is_users(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(trace))
+
+
+def _is_users(filename: str) -> bool:
+    return filename != EXPRESSION_FILE and is_user_code(filename)
 
 
 def _entries(trace: TracebackType | None) -> list[TracebackType]:

@@ -54,8 +54,8 @@ class _Line:
     stale: str
 
 
-def card_text(entries: Iterable[CardEntry]) -> str:
-    """The card as text, one class a line.
+def card_text(entries: Iterable[CardEntry], note: str = '') -> str:
+    """The card as text, one class a line, and a note below.
 
     Examples
     --------
@@ -69,15 +69,15 @@ def card_text(entries: Iterable[CardEntry]) -> str:
         found.append(f'{line.glyph} {line.status} {line.title}' + (f': {line.doc}' if line.doc else ''))
         if line.stale:
             found.append(f'  makes stale: {line.stale}')
-    return '\n'.join([*found, *([more] if more else [])])
+    return '\n'.join([*found, *(line for line in (more, one_line(note, 400)) if line)])
 
 
-def card_html(entries: Iterable[CardEntry]) -> str:
+def card_html(entries: Iterable[CardEntry], note: str = '') -> str:
     """The card as an HTML fragment."""
     from kartnb.view.html import render_template
 
     shown, more = _lines(entries)
-    return render_template('card.html', lines=shown, more=more)
+    return render_template('card.html', lines=shown, more=more, note=one_line(note, 400))
 
 
 def _lines(entries: Iterable[CardEntry]) -> tuple[list[_Line], str]:

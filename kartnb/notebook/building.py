@@ -1,0 +1,69 @@
+"""A build as a magic does it: shown while it runs, drawn when it has ended, and a failure told once."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import luigi
+from IPython.core.interactiveshell import InteractiveShell
+
+from kartnb.execution.build import log_printer, result_of, run_build
+from kartnb.execution.build_error import build_error
+from kartnb.execution.planner import Rerun
+from kartnb.execution.report import BuildReport
+from kartnb.execution.retry import retried_while_locked
+from kartnb.notebook.progress import BuildScreen
+from kartnb.task import registry
+
+_LOCK_TRIES = 10
+_LONGEST_WAIT = 600.0
+
+
+def build_and_show(
+    task: luigi.Task, shell: InteractiveShell, *, rerun: Rerun, log_level: int, return_value: bool
+) -> Any:
+    """Build a task with progress and a picture at the end.
+
+    Parameters
+    ----------
+    task
+        The root task.
+    shell
+        The shell whose cell is running.
+    rerun, log_level, return_value
+        As for `kartnb.build`.
+
+    Raises
+    ------
+    GokartBuildError
+        When a task failed.
+    """
+    __tracebackhide__ = True
+    registry.drop_superseded()
+    with BuildScreen(shell) as screen:
+        report = retried_while_locked(
+            lambda: run_build(task, rerun=rerun, log_level=log_level, listeners=(log_printer(log_level), screen)),
+            _LOCK_TRIES,
+            _LONGEST_WAIT,
+        )
+        screen.end_with(_without_failures(report) if report.failures else report)
+    if report.failures:
+        error = build_error(report)
+        # the user's frame is the innermost one, so that a debugger stops in it
+        raise error.with_traceback(report.failures[0].error.__traceback__) from report.failures[0].error
+    return result_of(task) if return_value else None
+
+
+class FailedBuild(BuildReport):
+    """A report that does not list its failures: the error that is raised with it does."""
+
+    @property
+    def succeeded(self) -> bool:
+        """A build that failed."""
+        return False
+
+
+def _without_failures(report: BuildReport) -> FailedBuild:
+    bare = replace(report, failures=())
+    return FailedBuild(**{field.name: getattr(bare, field.name) for field in fields(bare)})

@@ -1,0 +1,86 @@
+"""What Tab offers on the lines of the magics: options, log levels, task names and their parameters.
+
+IPython itself completes magic names only, and goes on completing variables here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeGuard
+
+import luigi
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.interactiveshell import InteractiveShell
+
+from kartnb.execution.options import LOG_LEVELS
+from kartnb.notebook.arguments import MagicParser, parsers
+from kartnb.notebook.definitions import own_parameters
+from kartnb.task import registry
+
+_MAGIC = re.compile(r'(?:^|=)\s*%{1,2}(?P<magic>kart\w*)\s(?P<rest>.*)$')
+_CELL_MAGIC = re.compile(r'\s*%%(?P<magic>kart_\w+)\b')
+_OPEN_CALL = re.compile(r'([A-Za-z_]\w*)\(([^()]*)$')
+
+Offer = tuple[str, list[str]]
+
+
+def task_matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMatcherResult]:
+    """The matcher to add to a shell's completer."""
+    known = parsers()
+
+    @context_matcher()  # type: ignore[untyped-decorator]
+    def kart_matcher(context: CompletionContext) -> SimpleMatcherResult:
+        kind, names = _offers(context, shell, known)
+        fragment = re.search(r'[\w.-]*$', context.text_until_cursor)
+        typed = fragment.group() if fragment else ''
+        found = [SimpleCompletion(name, type=kind) for name in names if name.startswith(typed)]
+        return SimpleMatcherResult(completions=found, suppress=bool(found) and kind != 'class', matched_fragment=typed)
+
+    matcher: Callable[[CompletionContext], SimpleMatcherResult] = kart_matcher
+    return matcher
+
+
+def _offers(context: CompletionContext, shell: InteractiveShell, known: dict[str, Any]) -> Offer:
+    found = _MAGIC.search(context.text_until_cursor)
+    if found and found['magic'] in known:
+        return _on_the_line(known[found['magic']], found['rest'], shell)
+    if context.cursor_line > 0 and _CELL_MAGIC.match(context.full_text):
+        return _in_expression(_text_before(context), shell)
+    return '', []
+
+
+def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Offer:
+    *before, word = re.split(r'\s+', rest)
+    option, equals, _ = word.partition('=')
+    taken = parser.takes.get(option if equals else before[-1] if before else '')
+    if taken == 'level':
+        return 'level', list(LOG_LEVELS)
+    if taken == 'task':
+        return 'task', sorted({cls.__name__ for cls in registry.task_classes()})
+    if word.startswith('-'):
+        return 'option', parser.options
+    return _in_expression(rest, shell)
+
+
+def _in_expression(text: str, shell: InteractiveShell) -> Offer:
+    call = _OPEN_CALL.search(text)
+    cls = shell.user_ns.get(call[1]) if call else None
+    if call and _is_task_class(cls):
+        given = set(re.findall(r'(\w+)\s*=', call[2]))
+        starts = re.fullmatch(r'(?:.*,)?\s*\w*', call[2], re.DOTALL)
+        return 'param', [f'{name}=' for name, _ in own_parameters(cls) if name not in given] if starts else []
+    return 'class', sorted(_task_names(shell.user_ns.items()))
+
+
+def _task_names(names: Iterable[tuple[str, object]]) -> list[str]:
+    return [name for name, value in names if _is_task_class(value) and not name.startswith('_')]
+
+
+def _is_task_class(value: object) -> TypeGuard[type[luigi.Task]]:
+    return isinstance(value, type) and issubclass(value, luigi.Task)
+
+
+def _text_before(context: CompletionContext) -> str:
+    lines = context.full_text.split('\n')[1 : context.cursor_line]
+    return '\n'.join([*lines, context.text_until_cursor])
