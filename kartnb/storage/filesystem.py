@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import IO, Any
@@ -63,6 +63,9 @@ class FileSystem(ABC):
     @abstractmethod
     def names(self, directory: str) -> set[str]:
         """The names in a directory; none when it does not exist."""
+
+    def label(self, path: str, labels: Mapping[str, str]) -> None:  # noqa: B027 - most places have no metadata
+        """Attach metadata to a file, where there is such a thing."""
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
         """Write a whole file."""

@@ -1,10 +1,16 @@
-"""What pickles of gokart name, so that they are read without gokart; and how to write pickles that name it."""
+"""What pickles of gokart name, so that they are read without gokart; and how to write pickles that name it.
+
+Two kinds of value are pickled under gokart's own names: the load function of large frames, and tables of tasks.
+"""
 
 from __future__ import annotations
 
 import importlib
+import io
+import pickle
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any, ClassVar, NamedTuple
 
 
 class RequiredTask(NamedTuple):
@@ -60,3 +66,35 @@ def find(module: str, name: str) -> Any:
     for part in name.split('.'):
         found = getattr(found, part)
     return found
+
+
+def gokarts_name(obj: Any) -> tuple[str, str] | None:
+    """Give the module and name by which gokart knows its own counterpart of `obj`, or None where there is none."""
+    place = f'{getattr(obj, "__module__", "")}:{getattr(obj, "__qualname__", "")}'
+    return next((name for name, known in _PLACES.items() if known == place), None)
+
+
+_PythonPickler: Any = pickle._Pickler
+
+
+class _NamingPickler(_PythonPickler):  # type: ignore[misc]
+    """Names classes as gokart does, without importing them as the pickler in C would. For small values."""
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        names = gokarts_name(obj)
+        if names is None:
+            super().save_global(obj, name)
+            return
+        for text in names:
+            self.save(text)
+        self.write(pickle.STACK_GLOBAL)
+        self.memoize(obj)
+
+    dispatch: ClassVar[dict[type, Any]] = {**_PythonPickler.dispatch, type: save_global, FunctionType: save_global}
+
+
+def dumps(obj: Any) -> bytes:
+    """Pickle a value so that gokart reads it with its own classes."""
+    file = io.BytesIO()
+    _NamingPickler(file, 4).dump(obj)
+    return file.getvalue()

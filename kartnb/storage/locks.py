@@ -1,7 +1,6 @@
 """Locks on results and tasks that hold across computers, kept by a Redis server.
 
-Without ``redis_host`` there is no lock and no cost. Keys and timing are gokart's, so that kartnb and gokart respect the locks
-of each other.
+Without ``redis_host`` there is no lock and no cost. Keys and timing are gokart's: each respects the other's locks.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kartnb.errors import MissingPackageError, TaskLockException
+from kartnb.errors import MissingPackageError, StorageError, TaskLockException
 
 __all__ = [
     'TaskLockException',
@@ -135,12 +134,23 @@ def _client(host: str, port: int) -> Any:
 
 def _acquired(params: TaskLockParams) -> Any:
     client = _client(params.redis_host or 'localhost', params.redis_port or 6379)
+    from redis.exceptions import ConnectionError as UnreachableError
+
     lock = client.lock(params.redis_key, timeout=params.redis_timeout, thread_local=False)
-    if not lock.acquire(blocking=not params.raise_task_lock_exception_on_collision):
+    try:
+        taken = lock.acquire(blocking=not params.raise_task_lock_exception_on_collision)
+    except (OSError, UnreachableError) as error:
+        raise _unreachable(params, error) from error
+    if not taken:
         raise TaskLockException(
             f'Lock already taken by other task: {params.redis_key} at {params.redis_host}:{params.redis_port}.'
         )
     return lock
+
+
+def _unreachable(params: TaskLockParams, error: Exception) -> StorageError:
+    place = f'{params.redis_host}:{params.redis_port}'
+    return StorageError(f'the Redis server at {place}, which keeps the locks, cannot be reached: {error}', place)
 
 
 def _extend_until(done: threading.Event, lock: Any, params: TaskLockParams) -> None:
@@ -175,9 +185,9 @@ def hold(params: TaskLockParams) -> Iterator[None]:
 
 
 def _release(lock: Any) -> None:
-    from redis.exceptions import LockError
+    from redis.exceptions import RedisError
 
-    with contextlib.suppress(LockError):  # it expired: somebody else may hold it now, and the work is done
+    with contextlib.suppress(RedisError):  # it expired, or will: the work is done all the same
         lock.release()
 
 

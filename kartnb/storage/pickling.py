@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from kartnb.errors import KartError, WrongValueError
+from kartnb.storage import gokart_names
 from kartnb.storage.unpickling import load
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ['dump', 'dumps', 'load', 'loads']
 # with protocol 4 these give the very bytes that gokart writes
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 _MAIN = b'\x8c\x08__main__'  # how a pickle from protocol 4 on spells the text '__main__'
+_STAND_INS = (b'kartnb.storage.gokart_names', b'kartnb.storage.large_frames')
 _MOST_OPCODES = 1 << 18  # the pickler hands over opcodes in pieces below this; larger ones are the bytes of one value
 _LARGE = 1 << 20
 _PIECE = 1 << 24
@@ -34,6 +36,10 @@ _PIECE = 1 << 24
 
 class _NamesMainError(Exception):
     """The pickle would name ``__main__``."""
+
+
+class _NamesGokartError(Exception):
+    """The pickle would name a class that stands in for one of gokart."""
 
 
 class _Stream:
@@ -48,8 +54,8 @@ class _Stream:
         if type(data) is pickle.PickleBuffer:
             return self._write_buffer(data)
         size = len(data)
-        if not self._may_name_main and size < _MOST_OPCODES and _MAIN in bytes(data):
-            raise _NamesMainError
+        if not self._may_name_main and size < _MOST_OPCODES:
+            _refuse_names(bytes(data))
         self._write_all(data, size)
         return size
 
@@ -74,6 +80,13 @@ class _Stream:
         written = self._file.write(data)
         while written < size:  # an unbuffered file may take a part
             written += self._file.write(memoryview(data)[written:])
+
+
+def _refuse_names(opcodes: bytes) -> None:
+    if _MAIN in opcodes:
+        raise _NamesMainError
+    if any(name in opcodes for name in _STAND_INS):
+        raise _NamesGokartError
 
 
 def _pieces(array: np.ndarray[Any, Any]) -> Iterator[memoryview]:
@@ -133,10 +146,17 @@ def dump(obj: Any, file: IO[bytes], protocol: int | None = None) -> None:
         _dump_by_reference(obj, file, protocol)
     except (OSError, KartError):
         raise
+    except _NamesGokartError:
+        _start_again(file, start)
+        file.write(gokart_names.dumps(obj))
     except Exception:  # whatever a class raises when it is pickled: cloudpickle has its own ways, or says it better
-        file.seek(start)
-        file.truncate()
+        _start_again(file, start)
         _dump_by_value(obj, file)
+
+
+def _start_again(file: IO[bytes], start: int) -> None:
+    file.seek(start)
+    file.truncate()
 
 
 def _dump_by_reference(obj: Any, file: IO[bytes], protocol: int | None) -> None:

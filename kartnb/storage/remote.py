@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
@@ -25,6 +25,9 @@ _PACKAGES = {
 }
 # An upload to these shows the whole object or nothing, and renaming is a copy.
 _OBJECT_STORES = frozenset(_PACKAGES)
+
+# of gcsfs' setxattrs; a label cannot have these names
+_ARGUMENTS = frozenset({'content_type', 'content_encoding', 'fixed_key_metadata'})
 
 
 def remote_file_system(path: str) -> FileSystem:
@@ -113,6 +116,13 @@ class _Fsspec(FileSystem):
         except TypeError:  # a backend without a listing cache takes no `refresh`
             entries = self._backend.ls(directory, detail=False)
         return {str(entry).rstrip('/').rpartition('/')[2] for entry in entries}
+
+    def label(self, path: str, labels: Mapping[str, str]) -> None:
+        if labels and hasattr(self._backend, 'setxattrs'):
+            with _named(path, 'written'):
+                self._backend.setxattrs(
+                    path, **{name: value for name, value in labels.items() if name not in _ARGUMENTS}
+                )
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
         if not self._uploads_whole:

@@ -15,6 +15,7 @@ from kartnb.errors import KartError, MissingPackageError, StorageError, Unreadab
 from kartnb.storage import locks
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import FileProcessor, make_file_processor
+from kartnb.storage.labels import has_labels, object_labels
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.trouble import storage_error
 
@@ -170,6 +171,9 @@ class SingleFileTarget(TargetOnKart):
             return
         with file_system(self._place).writing(self._place, getattr(self._processor, 'buffering', -1)) as file:
             _dump_through(self._processor, obj, file)
+        if has_labels(self._place):
+            labels = object_labels(task_params, custom_labels, required_task_outputs)
+            file_system(self._place).label(self._place, labels)
 
     def _remove(self) -> None:
         if self._luigi_target is not None:

@@ -6,6 +6,7 @@ import gzip
 import io
 from typing import IO, Any
 
+from kartnb.errors import UnreadableResultError
 from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
 
 _BLANKS = ' \t\n\r\v\f'  # gokart strips the lines of compressed files as bytes, and of others as text
@@ -61,8 +62,10 @@ class GzipFileProcessor(FileProcessor):
 
     def load(self, file: IO[bytes]) -> list[str]:
         """Read the lines, each without the white space at its end."""
-        with gzip.GzipFile(fileobj=file, mode='rb') as plain:
-            lines = plain.read().decode('utf-8').split('\n')
+        compressed = file.read()
+        if not compressed:
+            raise UnreadableResultError('it is empty')
+        lines = gzip.decompress(compressed).decode('utf-8').split('\n')
         if not lines[-1]:
             lines.pop()
         return [line.rstrip(_BLANKS) for line in lines]

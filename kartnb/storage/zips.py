@@ -1,0 +1,190 @@
+"""Results in zip files: models with the function that loads them, and large frames."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from kartnb.errors import UnreadableResultError
+from kartnb.storage import pickling
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.litter import sweep_litter, temporary_name
+from kartnb.storage.locks import TaskLockParams, make_task_lock_params
+from kartnb.storage.targets import TargetOnKart, add_unique_id
+from kartnb.storage.trouble import storage_error
+
+SaveFunction: TypeAlias = Callable[[Any, str], Any]
+LoadFunction: TypeAlias = Callable[[str], Any]
+
+_MODEL = 'model.pkl'
+_LOAD_FUNCTION = 'load_function.pkl'
+# the fastest: models and frames are mostly numbers, which hardly shrink
+_LEVEL = 1
+_DAMAGED = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
+
+
+class ModelTarget(TargetOnKart):
+    """A result that functions save to a path and load from it, kept in one zip file together with the load function.
+
+    Parameters
+    ----------
+    file_path
+        The zip file.
+    temporary_directory
+        The local directory beside which each dump and load makes one of its own.
+    load_function, save_function
+        ``load_function(path)`` gives the result, ``save_function(result, path)`` saves it at the path, or beside it in
+        files or directories whose names begin in any way. Without a load function the one in the zip file is used.
+    task_lock_params
+        The lock; none by default.
+    """
+
+    def __init__(
+        self,
+        file_path: str,
+        temporary_directory: str,
+        load_function: LoadFunction | None,
+        save_function: SaveFunction | None,
+        task_lock_params: TaskLockParams | None = None,
+    ) -> None:
+        self._place = file_path
+        self._temporary_directory = temporary_directory
+        self._load_function = load_function
+        self._save_function = save_function
+        self._task_lock_params = task_lock_params
+
+    def _exists(self) -> bool:
+        return file_system(self._place).exists(self._place)
+
+    def _get_task_lock_params(self) -> TaskLockParams:
+        if self._task_lock_params is None:
+            self._task_lock_params = make_task_lock_params(self._place, None)
+        return self._task_lock_params
+
+    def _load(self) -> Any:
+        with _private_directory(self._temporary_directory) as directory:
+            self._unpack(directory)
+            load = self._load_function or self._packed_load_function(directory)
+            return load(os.path.join(directory, _MODEL))
+
+    def _unpack(self, directory: str) -> None:
+        with file_system(self._place).open_read(self._place) as file:
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    archive.extractall(directory)
+            except (*_DAMAGED, zlib.error) as error:
+                raise self._unreadable(error) from error
+
+    def _packed_load_function(self, directory: str) -> LoadFunction:
+        try:
+            with open(os.path.join(directory, _LOAD_FUNCTION), 'rb') as file:
+                load: LoadFunction = pickling.load(file)
+        except Exception as error:
+            raise self._unreadable(error) from error
+        return load
+
+    def _unreadable(self, error: Exception) -> UnreadableResultError:
+        return UnreadableResultError(
+            f'{self._place} cannot be read ({type(error).__name__}: {error}): it is damaged or no zip file of a model. '
+            'Delete it, or build its task with rerun=True.',
+            self._place,
+        )
+
+    def _dump(
+        self,
+        obj: Any,
+        task_params: dict[str, str] | None = None,
+        custom_labels: dict[str, str] | None = None,
+        required_task_outputs: Any = None,
+    ) -> None:
+        if self._save_function is None:
+            raise TypeError(f'{self._place} was made without a save_function, so nothing can be dumped to it')
+        with _private_directory(self._temporary_directory) as directory:
+            self._save_function(obj, os.path.join(directory, _MODEL))
+            with open(os.path.join(directory, _LOAD_FUNCTION), 'wb', 0) as file:
+                pickling.dump(self._load_function, file)
+            with file_system(self._place).writing(self._place) as file:
+                _pack(directory, file)
+
+    def _remove(self) -> None:
+        file_system(self._place).remove(self._place)
+
+    def _last_modification_time(self) -> datetime:
+        return file_system(self._place).modified(self._place)
+
+    def _path(self) -> str:
+        return self._place
+
+
+@contextlib.contextmanager
+def _private_directory(wanted: str) -> Iterator[str]:
+    """Make a directory that only this call uses, and remove it in the end. Clear up after killed processes."""
+    above, name = os.path.split(wanted.rstrip('/\\'))
+    directory = os.path.join(above, temporary_name(name))
+    try:
+        os.makedirs(directory)
+    except OSError as error:
+        raise storage_error(error, directory, 'written') from error
+    try:
+        sweep_litter(above, os.listdir(above or '.'))
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _pack(directory: str, file: Any) -> None:
+    """Write all that is in a directory into a zip file, in the order of the names."""
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        for above, directories, files in os.walk(directory):
+            directories.sort()
+            for name in sorted([*directories, *files]):
+                path = os.path.join(above, name)
+                archive.write(path, os.path.relpath(path, directory))
+
+
+def make_model_target(
+    file_path: str,
+    temporary_directory: str,
+    save_function: SaveFunction | None,
+    load_function: LoadFunction | None,
+    unique_id: str | None = None,
+    task_lock_params: TaskLockParams | None = None,
+) -> TargetOnKart:
+    """Give the target for a result that functions of its own save and load.
+
+    Parameters
+    ----------
+    file_path
+        The zip file; used as it is.
+    temporary_directory
+        A local directory in which temporary directories are made.
+    save_function, load_function
+        See `ModelTarget`.
+    unique_id
+        Put before the extension.
+    task_lock_params
+        The lock; none if not given.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> target = make_model_target(
+    ...     'words.zip', 'tmp', lambda words, path: Path(path).write_text(words), lambda path: Path(path).read_text()
+    ... )
+    >>> target.dump('so many')
+    >>> target.load()
+    'so many'
+    """
+    path = add_unique_id(file_path, unique_id)
+    if task_lock_params is None and unique_id is not None:
+        task_lock_params = make_task_lock_params(file_path, unique_id)
+    digest = hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()
+    directory = os.path.join(temporary_directory, digest)
+    return ModelTarget(path, directory, load_function, save_function, task_lock_params)
