@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kartnb.events import TaskState
+from kartnb.events import ReasonKind, TaskState
 from kartnb.execution.plan import Node, Plan
 from kartnb.view import parameters
 from kartnb.view.clean import one_line, short_id
@@ -24,8 +24,9 @@ BAR_HEIGHT = 5.0
 #: How far the sheets behind a stack stand out.
 SHEET = 4.0
 
-_MIN_WIDTH = 116.0
-_MAX_WIDTH = 224.0
+#: The least and the greatest width of the lines in a box.
+_LEAST_ROOM = 96.0
+_ROOM = 204.0
 #: What every task's box keeps free for its state, so that no box changes its size when its state changes.
 _STATE_ROOM = 92.0
 _ID_GAP = 10.0
@@ -47,8 +48,8 @@ class Label:
 
     Attributes
     ----------
-    name, details, states, note
-        The bold line, the parameters, the states, and the small text in the lower right corner.
+    name, details, why, states, note
+        The bold line, the parameters, the reason, the states, and the small text in the lower right corner.
     tooltip
         The same in full.
     width, height
@@ -57,6 +58,7 @@ class Label:
 
     name: str
     details: tuple[str, ...]
+    why: str
     states: tuple[StateLine, ...]
     note: str
     tooltip: str
@@ -102,52 +104,78 @@ def _pairs_by_position(plan: Plan, drawn: Overview) -> dict[int, parameters.Pair
 def _task_label(node: Node, pairs: parameters.Pairs, note: str) -> Label:
     state = f'{look(node.state)} {note}'.rstrip()
     short = short_id(node.unique_id)
-    tooltip = [f'{node.name}({parameters.listed(pairs)})', state]
-    if node.reason is not None:
-        tooltip.append(one_line(str(node.reason)))
-    name, rows, widths = _head(node.name, parameters.short(pairs))
+    lines = _lines(node.name, '', parameters.short(pairs))
+    why = fit(_why(node), _ROOM, DETAIL_SIZE)
     id_width = width(short, DETAIL_SIZE, mono=True) + _ID_GAP
-    size = _size([*widths, _STATE_ROOM + id_width], len(rows) + 1)
-    room = size[0] - 2 * PADDING
-    has_room = width(state, STATE_SIZE) + id_width <= room
-    told = StateLine(node.state, fit(state, room, STATE_SIZE))
-    return Label(name, rows, (told,), short if has_room else '', _tooltip([*tooltip, node.unique_id]), *size)
+    inner = _inner([*lines.widths, width(why, DETAIL_SIZE), _STATE_ROOM + id_width])
+    return Label(
+        name=lines.name,
+        details=lines.details,
+        why=why,
+        states=(StateLine(node.state, fit(state, inner, STATE_SIZE)),),
+        note=short if width(state, STATE_SIZE) + id_width <= inner else '',
+        tooltip=_tooltip([f'{node.name}({parameters.listed(pairs)})', state, *_reason(node), node.unique_id]),
+        width=round(inner + 2 * PADDING),
+        height=_height(len(lines.details) + bool(why) + 1),
+    )
+
+
+def _reason(node: Node) -> list[str]:
+    return [str(node.reason)] if node.reason else []
+
+
+def _why(node: Node) -> str:
+    """The kind of the reason, except where the state already tells it."""
+    if node.reason is None or node.reason.kind is ReasonKind.OUTPUT_MISSING:
+        return ''
+    return node.reason.kind.value
 
 
 def _group_label(box: Box) -> Label:
     number = len(box.members)
-    states = tuple(StateLine(state, counts_text({state: count})) for state, count in box.counts.items())
     if box.kind == 'stack':
-        where, head, tooltip = '', f'{box.name} ×{number:,}', f'{box.name}: {tasks(number)}'
+        lines, tooltip = _lines(box.name, f' ×{number:,}', []), f'{box.name}: {tasks(number)}'
     else:
-        where, head = f'in {box.classes:,} more classes', f'{number:,} more'
-        tooltip = f'{tasks(number)} {where}'
-    name, rows, widths = _head(head, [where] if where else [])
-    outer, height = _size([*widths, *(width(line.text, STATE_SIZE) for line in states)], len(rows) + len(states))
-    tooltips = _tooltip([tooltip, counts_text(box.counts)])
-    return Label(name, rows, states, '', tooltips, outer, height + BAR_HEIGHT + 3)
+        where = f'in {box.classes:,} more classes'
+        lines, tooltip = _lines(f'{number:,} more', '', [where]), f'{tasks(number)} {where}'
+    states = tuple(StateLine(state, counts_text({state: count})) for state, count in box.counts.items())
+    inner = _inner([*lines.widths, *(width(line.text, STATE_SIZE) for line in states)])
+    return Label(
+        name=lines.name,
+        details=lines.details,
+        why='',
+        states=states,
+        note='',
+        tooltip=_tooltip([tooltip, counts_text(box.counts)]),
+        width=round(inner + 2 * PADDING),
+        height=_height(len(lines.details) + len(states)) + BAR_HEIGHT + 3,
+    )
 
 
-def _head(name: str, details: Sequence[str]) -> tuple[str, tuple[str, ...], list[float]]:
-    """The name and the details cut to the widest box, and how wide each line is."""
-    room = _MAX_WIDTH - 2 * PADDING
-    shown = _fit_name(one_line(name), room)
-    rows = wrap(details, room, DETAIL_SIZE, _MAX_DETAILS, mono=True)
-    widths = [width(shown, NAME_SIZE, bold=True), *(width(row, DETAIL_SIZE, mono=True) for row in rows)]
-    return shown, tuple(rows), widths
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The name and the details, cut to the widest box, and how wide each of these lines is."""
+
+    name: str
+    details: tuple[str, ...]
+    widths: tuple[float, ...]
 
 
-def _size(widths: Sequence[float], rows: int) -> tuple[float, float]:
-    inner = min(max(*widths, _MIN_WIDTH - 2 * PADDING), _MAX_WIDTH - 2 * PADDING)
-    return round(inner + 2 * PADDING), 2 * PADDING + NAME_HEIGHT + LINE_HEIGHT * rows - 6
+def _lines(name: str, number: str, details: Sequence[str]) -> _Lines:
+    """Cut the lines; a name is cut in front of the number of its stack."""
+    name_room = _ROOM - width(number, NAME_SIZE, bold=True)
+    shown = fit(one_line(name), name_room, NAME_SIZE, bold=True) + number
+    rows = wrap(details, _ROOM, DETAIL_SIZE, _MAX_DETAILS, mono=True)
+    widths = (width(shown, NAME_SIZE, bold=True), *(width(row, DETAIL_SIZE, mono=True) for row in rows))
+    return _Lines(shown, tuple(rows), widths)
 
 
-def _fit_name(name: str, room: float) -> str:
-    """The name, cut in front of a stack's number rather than in it."""
-    head, cross, number = name.rpartition(' ×')
-    if not cross:
-        return fit(name, room, NAME_SIZE, bold=True)
-    return fit(head, room - width(cross + number, NAME_SIZE, bold=True), NAME_SIZE, bold=True) + cross + number
+def _inner(widths: Sequence[float]) -> float:
+    return min(max(*widths, _LEAST_ROOM), _ROOM)
+
+
+def _height(rows: int) -> float:
+    return 2 * PADDING + NAME_HEIGHT + LINE_HEIGHT * rows - 6
 
 
 def _tooltip(told: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ _IN_BUILD = frozenset(
     }
 )
 _ENDED = frozenset(state for state in _IN_BUILD if state.is_final)
+#: The segments of the bar from left to right.
+_SEGMENTS = (TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED, TaskState.BLOCKED, TaskState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,8 @@ def progress_html(state: Progress) -> str:
     from kartnb.view.html import render_template
 
     segments = [
-        (look(s).slug, round(100 * number / state.total, 2), f'{number:,} {look(s).word}')
-        for s, number in state.counts.items()
-        if s in _ENDED or s is TaskState.RUNNING
+        (look(s).slug, round(100 * state.counts[s] / state.total, 2), f'{state.counts[s]:,} {look(s).word}')
+        for s in _SEGMENTS
+        if s in state.counts
     ]
     return render_template('progress.html', progress=state, segments=segments)

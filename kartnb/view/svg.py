@@ -34,12 +34,13 @@ _TIP_WIDTH = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An SVG document, its size in pixels, and what it shows in one sentence."""
+    """An SVG document, its size in pixels, what it shows in a sentence, and how to read it where that needs saying."""
 
     svg: str
     width: int
     height: int
     description: str
+    caption: str = ''
 
 
 def picture(plan: Plan, notes: Mapping[str, str] | None = None) -> Picture:
@@ -66,7 +67,8 @@ def picture(plan: Plan, notes: Mapping[str, str] | None = None) -> Picture:
     for box, label, centre in zip(drawn.boxes, written, placed.centres, strict=True):
         _draw_box(graph, box, label, centre)
     _draw_legend(root, legend, placed.height + 2 * _MARGIN)
-    return Picture(ElementTree.tostring(root, encoding='unicode'), total_width, total_height, description)
+    caption = 'Too many tasks to draw one by one: a stack stands for the tasks of one class.' if drawn.collapsed else ''
+    return Picture(ElementTree.tostring(root, encoding='unicode'), total_width, total_height, description, caption)
 
 
 def plan_svg(plan: Plan) -> str:
@@ -165,6 +167,9 @@ def _write(parent: Element, box: Box, label: Label) -> None:
     for row in label.details:
         y += labels.LINE_HEIGHT
         _text(parent, 'detail', left, y, row)
+    if label.why:
+        y += labels.LINE_HEIGHT
+        _text(parent, 'why', left, y, label.why)
     for line in label.states:
         y += labels.LINE_HEIGHT
         _text(parent, f'state {look(line.state).slug}', left, y, line.text)

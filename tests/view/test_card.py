@@ -27,6 +27,11 @@ def test_both_forms_say_the_same() -> None:
     assert html == text
 
 
+def test_a_note_stands_below() -> None:
+    assert card_text(ENTRIES, 'Saved as <b>').endswith('\nSaved as <b>')
+    assert Skeleton(card_html(ENTRIES, 'Saved as <b>')).text.endswith(' Saved as <b>')
+
+
 def test_an_empty_cell() -> None:
     assert card_text([]) == ''
     assert Skeleton(card_html([])).text == ''

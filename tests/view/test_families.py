@@ -78,7 +78,7 @@ def test_too_many_classes_leave_the_least_relevant_in_one_box() -> None:
 @pytest.mark.parametrize('families,most', [(12, 3), (400, 5)])
 def test_ten_thousand_tasks_are_chosen_from_at_once(families: int, most: int) -> None:
     plan = generated(10_000, families, reach=300, most=most)
-    begin = time.perf_counter()
+    begin = time.process_time()
     drawn = overview(plan)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     _check(plan, drawn)

@@ -68,9 +68,9 @@ def test_nothing_takes_no_room() -> None:
 def test_a_full_picture_is_placed_in_time() -> None:
     links = sorted({(max(0, i - 1 - (i * k) % 29), i) for i in range(1, 150) for k in (1, 7, 3)})[:400]
     place([(100, 40)], [])
-    begin = time.perf_counter()
+    begin = time.process_time()
     place([(180, 60)] * 150, links)
-    assert time.perf_counter() - begin < 0.6
+    assert time.process_time() - begin < 0.6
 
 
 @pytest.mark.parametrize('direction', ['LR', 'TB'])

@@ -90,6 +90,6 @@ def test_the_bar_is_named_for_screen_readers() -> None:
 
 def test_it_is_cheap() -> None:
     plan = generated(10_000)
-    begin = time.perf_counter()
+    begin = time.process_time()
     progress(plan, {}, {}, 1.0, {n.key: 1.0 for n in plan})
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5

@@ -43,7 +43,7 @@ def test_other_texts_of_the_picture_can_be_read() -> None:
     light, dark = (STATIC / 'graph.css').read_text().split('@media')
     for part, surface in ((light, LIGHT_SURFACE), (dark, DARK_SURFACE)):
         fills = re.findall(r'text[^{]*\{[^}]*fill:(#[0-9a-f]{3,6})', part)
-        assert len(fills) == 3
+        assert len(fills) >= 3
         assert all(contrast(fill, surface) >= 4.5 for fill in fills)
         assert re.search(r'rect\.box[^{]*\{fill:(#[0-9a-f]+)', part)
 

@@ -44,9 +44,9 @@ def test_what_a_task_requires_is_listed_once() -> None:
 
 def test_a_chain_of_ten_thousand_is_told_without_recursion() -> None:
     plan = chain(10_000)
-    begin = time.perf_counter()
+    begin = time.process_time()
     lines = plan_text(plan).split('\n')
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert len(lines) == 3 + MAX_LINES + 1
     assert lines[-1] == f'… {10_000 - MAX_LINES:,} more'
     assert max(map(len, lines)) < 250
