@@ -10,7 +10,7 @@ import luigi
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.graph import Vertex, all_paths
 from kartnb.storage.listing import Listing
-from kartnb.storage.targets import SingleFileTarget
+from kartnb.storage.targets import TargetOnKart
 from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import flatten
 from kartnb.task.targets import newer_input
@@ -149,4 +149,4 @@ def _idle_state(vertex: Vertex, existence: Existence) -> TaskState:
 
 
 def _is_file(target: Any) -> bool:
-    return isinstance(target, SingleFileTarget)
+    return isinstance(target, TargetOnKart) and target.is_plain_file

@@ -27,7 +27,7 @@ from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.luigi_events import fire
 from kartnb.execution.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.execution.worker import Outcome, TaskRun, advance, one_line
+from kartnb.execution.worker import Outcome, TaskOrder, TaskRun, advance, one_line
 from kartnb.records.run_record import InputResult
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task.base import TaskOnKart
@@ -173,8 +173,10 @@ class BuildLoop:
         def report(what: str, value: Any) -> None:
             emit(TaskProgress(build_id, key, **{what: value}))
 
-        inputs, outputs = self._inputs(vertex), tuple(vertex.outputs)
-        return TaskRun(vertex.task, key, build_id, inputs, outputs, report, self._record_directory(vertex.task))
+        directory = self._record_directory(vertex.task)
+        slot = directory.slot(_stem(vertex)) if directory is not None else None
+        order = TaskOrder(vertex.task, key, build_id, self._inputs(vertex), tuple(vertex.outputs), slot)
+        return TaskRun(order, report)
 
     def _inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
         return tuple(InputResult(other.name, other.unique_id, self._result_id(other)) for other in vertex.requires)
@@ -197,16 +199,22 @@ class BuildLoop:
 
     def _settle(self, key: str, outcome: Outcome) -> None:
         vertex = self._graph.vertices[key]
-        self.durations[key] = outcome.run.spent
+        self.durations[key] = outcome.spent
+        self._note_record(vertex, outcome)
         if outcome.error is not None:
             self._log('%s failed: %s', key, one_line(outcome.error))
             self._fail(vertex, outcome.error)
         elif outcome.requirements is not None:
             self._suspend(vertex, outcome)
         else:
-            self._log('%s is done after %.3f s', key, outcome.run.spent)
-            self._result_ids[key] = outcome.run.result_id
+            self._log('%s is done after %.3f s', key, outcome.spent)
+            self._result_ids[key] = outcome.result_id
             self._complete(vertex, TaskState.DONE)
+
+    def _note_record(self, vertex: Vertex, outcome: Outcome) -> None:
+        directory = self._record_directory(vertex.task)
+        if directory is not None and outcome.requirements is None:
+            directory.note(_stem(vertex), outcome.result_id)
 
     def _complete(self, vertex: Vertex, state: TaskState) -> None:
         self._change(vertex.key, state)
@@ -232,11 +240,13 @@ class BuildLoop:
 
     def _suspend(self, vertex: Vertex, outcome: Outcome) -> None:
         """Let a task wait for the tasks that its `run` has asked for; it goes on when they are complete."""
-        run, asked = outcome.run, outcome.requirements
+        asked = outcome.requirements
         requirements = asked.requirements if isinstance(asked, luigi.DynamicRequirements) else asked
+        run = outcome.run or self._new_run(vertex)
         try:
             needed = self._grow(vertex, flatten(requirements))
-            run.answer = map_nested(lambda task: task.output(), requirements)
+            if run.generator is not None:
+                run.answer = map_nested(lambda task: task.output(), requirements)
         except Exception as error:
             _close(run)
             self._fail(vertex, error)
@@ -308,7 +318,7 @@ def _close(run: TaskRun) -> None:
         try:
             run.generator.close()
         except Exception:
-            logger.exception('%s could not be closed', run.key)
+            logger.exception('%s could not be closed', run.order.key)
 
 
 def _missing_external(vertex: Vertex) -> ExternalTaskMissingError:

@@ -21,7 +21,7 @@ from kartnb.records.gokart_logs import RunLogs
 from kartnb.records.run_record import InputResult, OutputFile, RunRecord, utc_text
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.locks import hold, make_task_lock_params_for_run
-from kartnb.storage.run_records import RecordDirectory
+from kartnb.storage.run_records import RecordSlot
 from kartnb.storage.targets import SingleFileTarget
 from kartnb.task.base import TaskOnKart
 from kartnb.task.shown import shown_parameters
@@ -30,12 +30,12 @@ from kartnb.task.targets import path_of
 #: The build and the node key of the task that runs in this context; log lines are told apart by it.
 current_task: ContextVar[tuple[str, str] | None] = ContextVar('kartnb_current_task', default=None)
 
-Report = Callable[[str, Any], None]
+Reporter = Callable[[str, Any], None]
 
 
-@dataclass(slots=True)
-class TaskRun:
-    """One run of one task, from its start to its end or to its next dynamic requirement.
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """What a worker is to run. It can be sent to another process.
 
     Attributes
     ----------
@@ -45,9 +45,7 @@ class TaskRun:
         The results that it is made from.
     outputs
         The targets that it fills.
-    report
-        Is told ``('percentage', float)`` and ``('message', str)`` while the task runs.
-    records
+    record
         Where its record goes; None for a plain luigi task, which keeps none.
     """
 
@@ -56,14 +54,40 @@ class TaskRun:
     build_id: str
     inputs: tuple[InputResult, ...]
     outputs: tuple[Any, ...]
-    report: Report
-    records: RecordDirectory | None
+    record: RecordSlot | None
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """One run of one task under way, from its start to its end or to its next dynamic requirement.
+
+    Attributes
+    ----------
+    order
+        What runs.
+    report
+        Is told ``('percentage', float)`` and ``('message', str)`` while the task runs.
+    started
+        When it began, in seconds since the epoch; 0 before that.
+    spent
+        Seconds that the user's code has taken so far.
+    answer
+        What a suspended generator is to be sent.
+    """
+
+    order: TaskOrder
+    report: Reporter
     started: float = 0.0
     spent: float = 0.0
     logs: RunLogs | None = None
     generator: Generator[Any, Any, Any] | None = None
     answer: Any = None
     result_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    @property
+    def task(self) -> luigi.Task:
+        """The task that runs."""
+        return self.order.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +96,23 @@ class Outcome:
 
     Attributes
     ----------
-    run
-        The run.
+    spent
+        Seconds that the user's code has taken so far.
+    result_id
+        The id of the result that it has made, '' when it has not.
     error
         What it raised, its traceback starting in the user's code, or None.
     requirements
         What it asked for in a ``yield``, or None when it has finished.
+    run
+        The run to go on with when its requirements are complete; None when it has to begin again.
     """
 
-    run: TaskRun
+    spent: float
+    result_id: str = ''
     error: BaseException | None = None
     requirements: Any = None
+    run: TaskRun | None = None
 
 
 def advance(run: TaskRun) -> Outcome:
@@ -93,20 +123,20 @@ def advance(run: TaskRun) -> Outcome:
     KeyboardInterrupt
         When it is interrupted; its record says so.
     """
-    token = current_task.set((run.build_id, run.key))
+    token = current_task.set((run.order.build_id, run.order.key))
     try:
         if not run.started:
             _start(run)
         requirements = _timed(run)
         if requirements is not None:
-            return Outcome(run, requirements=requirements)
+            return Outcome(run.spent, requirements=requirements, run=run)
         _succeed(run)
-        return Outcome(run)
+        return Outcome(run.spent, run.result_id)
     except KeyboardInterrupt as error:
         _write_record(run, 'interrupted', error)
         raise
     except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
-        return Outcome(run, error=_fail(run, error))
+        return Outcome(run.spent, error=_fail(run, error))
     finally:
         current_task.reset(token)
 
@@ -167,7 +197,7 @@ def _succeed(run: TaskRun) -> None:
     if isinstance(task, TaskOnKart):
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
-        run.logs.write_success(run.spent, [path_of(target) for target in run.outputs])
+        run.logs.write_success(run.spent, [path_of(target) for target in run.order.outputs])
     _write_record(run, 'done', None)
     fire(task, luigi.Event.SUCCESS, task)
     _forget_reporters(task)
@@ -198,7 +228,7 @@ def _require_outputs(run: TaskRun) -> None:
     task = run.task
     if type(task).complete not in (TaskOnKart.complete, luigi.Task.complete):
         return
-    for target in run.outputs:
+    for target in run.order.outputs:
         if not target.exists():
             raise TaskNotDumpedError(
                 f'{type(task).__name__}.run() ended without writing its output {path_of(target)}: '
@@ -208,7 +238,7 @@ def _require_outputs(run: TaskRun) -> None:
 
 def _write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     task = run.task
-    if run.records is None or not isinstance(task, TaskOnKart):
+    if run.order.record is None or not isinstance(task, TaskOnKart):
         return
     done = state == 'done'
     record = RunRecord(
@@ -218,15 +248,15 @@ def _write_record(run: TaskRun, state: str, error: BaseException | None) -> None
         parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
         state=state,
         result_id=run.result_id if done else '',
-        inputs=run.inputs,
-        outputs=tuple(_output_file(target) for target in run.outputs) if done else (),
+        inputs=run.order.inputs,
+        outputs=tuple(_output_file(target) for target in run.order.outputs) if done else (),
         started=utc_text(run.started),
         ended=utc_text(time.time()),
         seconds=round(run.spent, 6),
         error='' if error is None else one_line(error),
-        build_id=run.build_id,
+        build_id=run.order.build_id,
     )
-    run.records.write(f'{record.task}_{record.unique_id}', record.result_id, record.to_json())
+    run.order.record.write(record.result_id, record.to_json())
 
 
 def _output_file(target: Any) -> OutputFile:

@@ -6,7 +6,9 @@ listing tells the result id of every task. The latest run that gave no result is
 
 from __future__ import annotations
 
+import contextlib
 import os
+from dataclasses import dataclass
 
 from kartnb.storage.filesystem import file_system
 
@@ -14,8 +16,37 @@ _FAILED = 'failed'
 _SUFFIX = '.json'
 
 
+@dataclass(frozen=True, slots=True)
+class RecordSlot:
+    """The place of one task's next record, and the names of the older ones. It can be sent to another process.
+
+    Attributes
+    ----------
+    directory
+        The directory of the records.
+    stem
+        ``<Class>_<unique id>``.
+    older
+        The names of the records that the task has.
+    """
+
+    directory: str
+    stem: str
+    older: tuple[str, ...]
+
+    def write(self, result_id: str, text: str) -> None:
+        """Write a record and remove the ones that it replaces; without a result id, those of results stay."""
+        name = _name(self.stem, result_id)
+        files = file_system(self.directory)
+        files.write_bytes(os.path.join(self.directory, name), text.encode('utf-8'))
+        for other in self.older:
+            if _replaces(result_id, name, other):
+                with contextlib.suppress(FileNotFoundError):  # another process was faster
+                    files.remove(os.path.join(self.directory, other))
+
+
 class RecordDirectory:
-    """The run records of one module in one workspace, listed once and kept up to date with what is written through it.
+    """The run records of one module in one workspace, listed once and kept up to date with what is written since.
 
     Parameters
     ----------
@@ -52,26 +83,32 @@ class RecordDirectory:
 
     def read_failure(self, stem: str) -> str | None:
         """The text of the record of the latest run without a result, or None."""
-        name = f'{stem}~{_FAILED}{_SUFFIX}'
+        name = _name(stem, '')
         if name not in self._names.get(stem, ()):
             return None
         return self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
 
-    def write(self, stem: str, result_id: str, text: str) -> None:
-        """Write a record and remove the ones that it replaces; without a result id, those of results stay."""
-        name = f'{stem}~{f"r{result_id}" if result_id else _FAILED}{_SUFFIX}'
-        self._files.write_bytes(os.path.join(self.path, name), text.encode('utf-8'))
-        known = self._names.setdefault(stem, set())
-        for older in [
-            other for other in known if other != name and (result_id or other.endswith(f'~{_FAILED}{_SUFFIX}'))
-        ]:
-            self._files.remove(os.path.join(self.path, older))
-            known.discard(older)
-        known.add(name)
+    def slot(self, stem: str) -> RecordSlot:
+        """Where the next record of a task goes, for whoever runs it."""
+        return RecordSlot(self.path, stem, tuple(self._names.get(stem, ())))
+
+    def note(self, stem: str, result_id: str) -> None:
+        """Remember that a record was written in a slot of this directory."""
+        name = _name(stem, result_id)
+        kept = {other for other in self._names.get(stem, ()) if not _replaces(result_id, name, other)}
+        self._names[stem] = {*kept, name}
 
     def _newest(self, stem: str) -> str | None:
-        results = [name for name in self._names.get(stem, ()) if not name.endswith(f'~{_FAILED}{_SUFFIX}')]
+        results = [name for name in self._names.get(stem, ()) if name != _name(stem, '')]
         if len(results) <= 1:
             return results[0] if results else None
         # two processes may have written one task's record at the same time
         return max(results, key=lambda name: (self._files.modified(os.path.join(self.path, name)), name))
+
+
+def _name(stem: str, result_id: str) -> str:
+    return f'{stem}~{f"r{result_id}" if result_id else _FAILED}{_SUFFIX}'
+
+
+def _replaces(result_id: str, name: str, other: str) -> bool:
+    return other != name and (result_id != '' or other.endswith(f'~{_FAILED}{_SUFFIX}'))
