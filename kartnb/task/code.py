@@ -15,10 +15,11 @@ def method_sources(owner: Any) -> set[str]:
         When the source of one is not to be had.
     """
     cls = owner if isinstance(owner, type) else type(owner)
-    members = (
-        member for _, member in inspect.getmembers(cls) if inspect.isfunction(member) or inspect.ismethod(member)
-    )
-    return {inspect.getsource(member) for member in members}
+    found = [member for _, member in inspect.getmembers(cls)]
+    if owner is not cls:
+        # `run` on the instance is the class's, with the check for completeness around it
+        found.extend(member for name, member in vars(owner).items() if name != 'run')
+    return {inspect.getsource(member) for member in found if inspect.isfunction(member) or inspect.ismethod(member)}
 
 
 def own_source(task: Any, base: type) -> str:

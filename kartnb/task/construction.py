@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
-from numbers import Number
 from typing import Any
 
 import luigi
@@ -18,6 +17,8 @@ from luigi.parameter import (
     UnknownParameterException,
     _no_value,
 )
+
+from kartnb.task.instance_keys import value_key
 
 #: The config section whose values hold for every task class, from gokart.
 SHARED_SECTION = 'TaskOnKart'
@@ -142,49 +143,6 @@ class Defaults:
         _warn_of_unconsumed(family, table)
 
 
-def value_key(parameter: luigi.Parameter[Any], value: Any) -> Hashable:
-    """`exact_key`, and for a value of a type of which nothing is known here the text that it serialises to.
-
-    Two equal times in two zones are such values, and so may be two equal objects of a `SerializableParameter`.
-
-    Raises
-    ------
-    TypeError
-        When the value (or a part of it) cannot be hashed.
-    """
-    key = exact_key(value)
-    if isinstance(value, str | int | float | list | tuple | Mapping | luigi.Task | None):
-        return key
-    try:
-        return (key, parameter.serialize(value))
-    except Exception:  # a value of a wrong type is judged elsewhere
-        return key
-
-
-def exact_key(value: Any) -> Hashable:
-    """A key that is equal only for values that serialise alike: 1, 1.0 and True differ, and so do orders of a dict.
-
-    Raises
-    ------
-    TypeError
-        When the value (or a part of it) cannot be hashed.
-    """
-    kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
-        return (kind, value)
-    if isinstance(value, luigi.Task):
-        # luigi's equality ignores insignificant parameters; the instance cache makes one instance of each task.
-        return (kind, id(value))
-    if isinstance(value, Number):
-        return (kind, repr(value))
-    if isinstance(value, list | tuple):
-        return (kind, tuple(exact_key(item) for item in value))
-    if isinstance(value, Mapping):
-        return (kind, tuple((exact_key(key), exact_key(item)) for key, item in value.items()))
-    hash(value)
-    return (kind, value)
-
-
 def instance_key(table: ParameterTable, defaults: Defaults, explicit: Mapping[str, Any]) -> Hashable:
     """What makes two calls of a class give one instance: the values that differ from the class's first defaults.
 
@@ -249,7 +207,7 @@ def _hashable(value: Any) -> Any:
 
 
 def _shared_values(table: ParameterTable) -> dict[str, Any]:
-    """The values of the section for every task; as in gokart not for parameters that the class inherits from another."""
+    """The values of the section for every task: as in gokart, for what the class itself or `TaskOnKart` declares."""
     from kartnb.task.base import TaskOnKart
 
     declared = {**vars(TaskOnKart), **vars(table.cls)}

@@ -161,7 +161,7 @@ def _id_part(task: luigi.Task, fresh: dict[int, str]) -> Any:
 
 
 def _is_ours(task: luigi.Task) -> bool:
-    """Whether the rule of this module gives the task's id: not for a plain luigi task, nor where a class has a rule of its own."""
+    """Whether a task has the id of this module: plain luigi tasks have none, and a class may have a rule of its own."""
     return getattr(type(task), 'make_unique_id', None) is _standard_rule()
 
 

@@ -102,7 +102,8 @@ def _output_of_required(task: TaskOnKart[Any], wanted: luigi.Task) -> Any:
     if any(_same(wanted, other) for other in required):
         return wanted.output()
     raise InputError(
-        f'{described_task(wanted)} should be in requires method of {_name(task)}: only results of required tasks can be loaded.'
+        f'{described_task(wanted)} should be in requires method of {_name(task)}: '
+        'only results of required tasks can be loaded.'
     )
 
 

@@ -9,7 +9,8 @@ import luigi
 from luigi.task_register import Register
 
 from kartnb.task import registry
-from kartnb.task.construction import ParameterTable, check_types, instance_key, value_key
+from kartnb.task.construction import ParameterTable, check_types, instance_key
+from kartnb.task.instance_keys import value_key
 
 _DEFINING = (FunctionType, classmethod, staticmethod, property, luigi.Parameter)
 _NAMING = ('__name__', '__qualname__', '__module__')
@@ -67,8 +68,10 @@ class KartRegister(Register):
             return table
         task_class: Any = cls
         parameters = _luigi_get_params(task_class)
-        unchanged = cached is not None and [*cached[1].parameters.items()] == parameters
-        table = cached[1] if unchanged else ParameterTable(task_class, parameters)
+        if cached is not None and [*cached[1].parameters.items()] == parameters:
+            table = cached[1]
+        else:
+            table = ParameterTable(task_class, parameters)
         type.__setattr__(cls, '_kart_table', (_tables_version, table))
         return table
 
