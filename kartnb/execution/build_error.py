@@ -49,7 +49,7 @@ class GokartBuildError(KartError):
         """What IPython shows: the traceback of the user's own exception, then the message."""
         cause = self.__cause__ or self
         shown = display.format_traceback(cause)
-        return [*shown, '', f'{type(self).__name__}: {self}']
+        return [*shown, *([''] if shown else []), f'{type(self).__name__}: {self}']
 
 
 class HasLockedTaskException(KartError):  # noqa: N818 - gokart's name
@@ -99,9 +99,13 @@ def _sentences(report: BuildReport) -> list[str]:
 def _described(failure: TaskFailure) -> list[str]:
     parameters = ', '.join(f'{name}={text}' for name, text in failure.parameters)
     lines = [f'  {failure.name}({parameters}) [{failure.unique_id}]']
-    lines.append(
-        f'    {" ".join(traceback.format_exception_only(failure.error)[-1].split()) or type(failure.error).__name__}'
-    )
+    lines.append(f'    {_said(failure.error)}')
     if failure.location:
         lines.append(f'    at {failure.location}')
     return lines
+
+
+def _said(error: BaseException) -> str:
+    """An exception as one line, without its notes."""
+    text = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__

@@ -69,6 +69,8 @@ def require_task(task: object) -> None:
     """Refuse what is no task instance, with a sentence that says what to write."""
     if isinstance(task, type) and issubclass(task, luigi.Task):
         raise TaskArgumentError(f'{task.__name__} is a task class: make a task of it, {task.__name__}(…).')
+    if isinstance(task, type):
+        raise TaskArgumentError(f'{task.__name__} is no task class: derive it from kartnb.TaskOnKart.')
     if isinstance(task, list | tuple):
         raise TaskArgumentError('One task is needed, not several: give one task that requires them all.')
     if not isinstance(task, luigi.Task):

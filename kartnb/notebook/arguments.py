@@ -35,7 +35,7 @@ class MagicParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse with one line, instead of ending the process."""
-        raise UsageError(f'{self.prog}: {message}')
+        raise UsageError(f'{self.prog}: {message.removeprefix("argument ")}')
 
     @property
     def options(self) -> list[str]:

@@ -1,12 +1,12 @@
 """What Tab offers on the lines of the magics: options, log levels, task names and their parameters.
 
-IPython itself completes magic names only, and goes on completing variables here.
+IPython itself completes the names of magics, and what stands behind a dot or in brackets.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
 import luigi
@@ -22,7 +22,10 @@ _MAGIC = re.compile(r'(?:^|=)\s*%{1,2}(?P<magic>kart\w*)\s(?P<rest>.*)$')
 _CELL_MAGIC = re.compile(r'\s*%%(?P<magic>kart_\w+)\b')
 _OPEN_CALL = re.compile(r'([A-Za-z_]\w*)\(([^()]*)$')
 
+#: The kind of what is offered, and the texts.
 Offer = tuple[str, list[str]]
+#: Kinds that are offered together with what IPython finds.
+_BESIDE_OTHERS = ('name', 'param')
 
 
 def task_matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMatcherResult]:
@@ -35,7 +38,9 @@ def task_matcher(shell: InteractiveShell) -> Callable[[CompletionContext], Simpl
         fragment = re.search(r'[\w.-]*$', context.text_until_cursor)
         typed = fragment.group() if fragment else ''
         found = [SimpleCompletion(name, type=kind) for name in names if name.startswith(typed)]
-        return SimpleMatcherResult(completions=found, suppress=bool(found) and kind != 'class', matched_fragment=typed)
+        return SimpleMatcherResult(
+            completions=found, suppress=bool(found) and kind not in _BESIDE_OTHERS, matched_fragment=typed
+        )
 
     matcher: Callable[[CompletionContext], SimpleMatcherResult] = kart_matcher
     return matcher
@@ -67,14 +72,19 @@ def _in_expression(text: str, shell: InteractiveShell) -> Offer:
     call = _OPEN_CALL.search(text)
     cls = shell.user_ns.get(call[1]) if call else None
     if call and _is_task_class(cls):
-        given = set(re.findall(r'(\w+)\s*=', call[2]))
-        starts = re.fullmatch(r'(?:.*,)?\s*\w*', call[2], re.DOTALL)
-        return 'param', [f'{name}=' for name, _ in own_parameters(cls) if name not in given] if starts else []
-    return 'class', sorted(_task_names(shell.user_ns.items()))
+        return 'param', _parameters_to_give(cls, call[2])
+    if re.search(r'\.\w*$', text):
+        return '', []  # attributes are IPython's business
+    names = [name for name in shell.user_ns if not name.startswith('_') and name not in shell.user_ns_hidden]
+    return 'name', sorted(names, key=lambda name: (not _is_task_class(shell.user_ns[name]), name))
 
 
-def _task_names(names: Iterable[tuple[str, object]]) -> list[str]:
-    return [name for name, value in names if _is_task_class(value) and not name.startswith('_')]
+def _parameters_to_give(cls: type[luigi.Task], given: str) -> list[str]:
+    """The parameters of a task that a call does not give yet, where the cursor stands at the start of an argument."""
+    if not re.fullmatch(r'(?:.*,)?\s*\w*', given, re.DOTALL):
+        return []
+    taken = set(re.findall(r'(\w+)\s*=', given))
+    return [f'{name}=' for name, _ in own_parameters(cls) if name not in taken]
 
 
 def _is_task_class(value: object) -> TypeGuard[type[luigi.Task]]:

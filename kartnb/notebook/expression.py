@@ -44,7 +44,7 @@ def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, 
     except Exception as error:
         if own_part(error.__traceback__) is not None:
             raise
-        raise UsageError(f'{_short(text)}: {_described(error, shell)}') from None
+        raise UsageError(_described(error, text, shell)) from None
     try:
         require_task(value)
     except TaskArgumentError as error:
@@ -76,14 +76,15 @@ def _names(shell: InteractiveShell, local_ns: dict[str, Any] | None) -> dict[str
     return {**shell.user_ns, **local_ns}
 
 
-def _described(error: Exception, shell: InteractiveShell) -> str:
-    text = ' '.join(str(error).split())
+def _described(error: Exception, text: str, shell: InteractiveShell) -> str:
+    said = ' '.join(str(error).split())
+    if isinstance(error, luigi.parameter.ParameterException | KartError):
+        return said
     if isinstance(error, NameError) and error.name:
         near = difflib.get_close_matches(error.name, [name for name in shell.user_ns if not name.startswith('_')], n=1)
-        return f'{text}: did you mean {near[0]}?' if near else f'{text}: run the cell that defines it first.'
-    if isinstance(error, luigi.parameter.ParameterException | KartError):
-        return text
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+        hint = f'did you mean {near[0]}?' if near else 'run the cell that defines it first.'
+        return f'{_short(text)}: {said}: {hint}'
+    return f'{_short(text)}: {type(error).__name__}: {said}'.removesuffix(': ')
 
 
 def _short(text: str) -> str:

@@ -44,6 +44,7 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
+from kartnb.errors import TaskArgumentError
 from kartnb.execution.options import LOG_LEVELS, log_level_named
 from kartnb.execution.plan import Plan
 from kartnb.execution.planner import Rerun, plan
@@ -158,6 +159,8 @@ class KartMagics(Magics):
             yield
         except UsageError:
             raise
+        except TaskArgumentError as error:
+            raise UsageError(str(error)) from None
         except BaseException as error:
             show_own_part(error, self._shell)
             raise

@@ -26,12 +26,15 @@ def cell_namer(shell: InteractiveShell) -> Callable[[str], str | None]:
 
 
 def traceback_formatter(shell: InteractiveShell) -> Callable[[BaseException], list[str]]:
-    """Draw an exception as the shell draws its own; one of kartnb's that no code of the user's led to is one line."""
+    """Draw an exception as the shell draws its own; nothing for one of kartnb's that no code of the user's led to.
+
+    What is to be said of such a one is its message, which stands in the error of the build anyway.
+    """
 
     def lines(error: BaseException) -> list[str]:
         trace = own_part(error.__traceback__)
         if isinstance(error, KartError) and not reaches_user_code(trace):
-            return [f'{type(error).__name__}: {error}']
+            return []
         shown = trace or error.__traceback__
         drawn: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, shown, tb_offset=0)
         return drawn
@@ -43,8 +46,9 @@ def show_own_part(error: BaseException, shell: InteractiveShell) -> None:
     """Let the shell show, of an exception that passes a magic, what happened behind the magic and nothing else."""
     if hasattr(error, '_render_traceback_'):
         return
+    formatter, message = traceback_formatter(shell), f'{type(error).__name__}: {error}'
     try:
-        error._render_traceback_ = lambda: traceback_formatter(shell)(error)  # type: ignore[attr-defined]
+        error._render_traceback_ = lambda: formatter(error) or [message]  # type: ignore[attr-defined]
     except AttributeError:
         pass  # an exception that takes no attributes is shown with all its frames
 
