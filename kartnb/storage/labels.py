@@ -38,7 +38,7 @@ def object_labels(
     custom_labels
         The user's own; they come first, and win where a parameter has the same name.
     required_task_outputs
-        What the task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()``.
+        What the task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too.
 
     Returns
     -------
@@ -58,11 +58,13 @@ def object_labels(
 
 
 def _serialized(outputs: Any) -> Any:
+    if hasattr(outputs, 'serialize'):
+        return outputs.serialize()
     if isinstance(outputs, Mapping):
         return {name: _serialized(output) for name, output in outputs.items()}
     if isinstance(outputs, list | tuple):
         return [_serialized(output) for output in outputs]
-    return outputs.serialize()
+    return outputs
 
 
 def _within_limit(labels: dict[str, str]) -> dict[str, str]:

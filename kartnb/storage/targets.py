@@ -25,6 +25,11 @@ _BYTES = luigi.format.Nop
 class TargetOnKart(luigi.Target):
     """A result that can be loaded and dumped. Derive from it and define the methods that start with an underscore."""
 
+    @property
+    def is_plain_file(self) -> bool:
+        """Whether the result exists where its path exists, so that a listing can tell."""
+        return False
+
     def exists(self) -> bool:
         """Whether the result has been made."""
         return self._exists()
@@ -135,6 +140,11 @@ class SingleFileTarget(TargetOnKart):
         self._luigi_target = None if isinstance(target, str) or type(target) is luigi.LocalTarget else target
         self._processor = processor
         self._task_lock_params = task_lock_params
+
+    @property
+    def is_plain_file(self) -> bool:
+        """Whether the result exists where its path exists: so it is, unless a luigi target of another kind keeps it."""
+        return self._luigi_target is None
 
     def _exists(self) -> bool:
         if self._luigi_target is not None:
@@ -304,6 +314,4 @@ def make_target(
     path = add_unique_id(file_path, unique_id)
     if processor is None:
         processor = make_file_processor(path, store_index_in_feather)
-    if task_lock_params is None and unique_id is not None:
-        task_lock_params = make_task_lock_params(file_path, unique_id)
     return SingleFileTarget(path, processor, task_lock_params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any
 
 from kartnb.errors import WrongValueError
-from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
+from kartnb.storage.formats.base import FileProcessor, ProcessorFactory, always
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,4 +54,4 @@ class NpzFileProcessor(FileProcessor):
         np.savez(file, allow_pickle=False, **{_MEMBER: obj})
 
 
-FORMATS: dict[str, ProcessorFactory] = {'.npz': lambda store_index, frames: NpzFileProcessor()}
+FORMATS: dict[str, ProcessorFactory] = {'.npz': always(NpzFileProcessor())}

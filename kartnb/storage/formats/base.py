@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import IO, Any, Literal, TypeAlias
 
 import luigi.format
@@ -54,6 +55,8 @@ class FileProcessor:
         return f'{type(self).__name__}()'
 
 
+ENTRY_POINTS = 'kartnb.formats'
+
 # extension -> module that knows it, in gokart's order; the module is imported when a file of its kind is first met
 _MODULES: dict[str, str] = {
     '.txt': 'text',
@@ -72,6 +75,7 @@ _MODULES: dict[str, str] = {
     '.jpg': 'binary',
 }
 _factories: dict[str, ProcessorFactory] = {}
+_registered: dict[str, ProcessorFactory] = {}
 _made: dict[tuple[str, bool, DataFrameType], FileProcessor] = {}
 
 
@@ -108,18 +112,53 @@ def make_file_processor(
 
 
 def _factory(extension: str, file_path: str) -> ProcessorFactory:
-    if extension not in _factories:
-        if extension not in _MODULES:
-            raise UnknownFormatError(_unknown(extension, file_path))
+    found = _registered.get(extension) or _factories.get(extension)
+    if found is None and extension in _MODULES:
         module = importlib.import_module(f'kartnb.storage.formats.{_MODULES[extension]}')
-        for known, factory in module.FORMATS.items():
-            _factories.setdefault(known, factory)
-    return _factories[extension]
+        _factories.update(module.FORMATS)
+        found = _factories[extension]
+    if found is None:
+        found = _from_package(extension)
+    if found is None:
+        raise UnknownFormatError(_unknown(extension, file_path))
+    return found
+
+
+def _from_package(extension: str) -> ProcessorFactory | None:
+    """Find a format that an installed package brings, by an entry point named like the extension."""
+    name = extension.removeprefix('.')
+    for entry in entry_points(group=ENTRY_POINTS):
+        if entry.name.removeprefix('.') == name:
+            processor = entry.load()()
+            _factories[extension] = always(processor)
+            return _factories[extension]
+    return None
+
+
+def always(processor: FileProcessor) -> ProcessorFactory:
+    """Give the factory of a format that has one processor for all purposes."""
+    return lambda store_index, frames: processor
+
+
+def set_format(extension: str, factory: ProcessorFactory | None) -> None:
+    """Put a format of the user's in front of all others, or with None take it away."""
+    if factory is None:
+        _registered.pop(extension, None)
+    else:
+        _registered[extension] = factory
+    for key in [key for key in _made if key[0] == extension]:
+        del _made[key]
+
+
+def registered_formats() -> dict[str, ProcessorFactory]:
+    """Give the formats that the user registered in this process, for `set_format` in another."""
+    return dict(_registered)
 
 
 def known_extensions() -> list[str]:
     """Give the extensions that have a format, gokart's first."""
-    return list(dict.fromkeys([*_MODULES, *_factories]))
+    from_packages = [f'.{entry.name.removeprefix(".")}' for entry in entry_points(group=ENTRY_POINTS)]
+    return list(dict.fromkeys([*_MODULES, *_registered, *from_packages]))
 
 
 def _unknown(extension: str, file_path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from kartnb.errors import WrongValueError
-from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
+from kartnb.storage.formats.base import FileProcessor, ProcessorFactory, always
 
 
 class BinaryFileProcessor(FileProcessor):
@@ -39,6 +39,4 @@ class BinaryFileProcessor(FileProcessor):
             rest = rest[file.write(rest) :]
 
 
-FORMATS: dict[str, ProcessorFactory] = dict.fromkeys(
-    ('.png', '.jpg'), lambda store_index, frames: BinaryFileProcessor()
-)
+FORMATS: dict[str, ProcessorFactory] = dict.fromkeys(('.png', '.jpg'), always(BinaryFileProcessor()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from kartnb.storage import pickling
-from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
+from kartnb.storage.formats.base import FileProcessor, ProcessorFactory, always
 
 
 class PickleFileProcessor(FileProcessor):
@@ -22,4 +22,4 @@ class PickleFileProcessor(FileProcessor):
         pickling.dump(obj, file)
 
 
-FORMATS: dict[str, ProcessorFactory] = {'.pkl': lambda store_index, frames: PickleFileProcessor()}
+FORMATS: dict[str, ProcessorFactory] = {'.pkl': always(PickleFileProcessor())}

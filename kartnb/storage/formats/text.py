@@ -7,7 +7,7 @@ import io
 from typing import IO, Any
 
 from kartnb.errors import UnreadableResultError
-from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
+from kartnb.storage.formats.base import FileProcessor, ProcessorFactory, always
 
 _BLANKS = ' \t\n\r\v\f'  # gokart strips the lines of compressed files as bytes, and of others as text
 
@@ -77,7 +77,7 @@ class GzipFileProcessor(FileProcessor):
 
 
 FORMATS: dict[str, ProcessorFactory] = {
-    '.txt': lambda store_index, frames: TextFileProcessor(),
-    '.ini': lambda store_index, frames: TextFileProcessor(),
-    '.gz': lambda store_index, frames: GzipFileProcessor(),
+    '.txt': always(TextFileProcessor()),
+    '.ini': always(TextFileProcessor()),
+    '.gz': always(GzipFileProcessor()),
 }

@@ -7,7 +7,7 @@ from typing import IO, Any
 from xml.etree import ElementTree
 
 from kartnb.errors import WrongValueError
-from kartnb.storage.formats.base import FileProcessor, ProcessorFactory
+from kartnb.storage.formats.base import FileProcessor, ProcessorFactory, always
 
 
 class XmlFileProcessor(FileProcessor):
@@ -45,4 +45,4 @@ class XmlFileProcessor(FileProcessor):
             obj.write(file, encoding='utf-8', xml_declaration=True)
 
 
-FORMATS: dict[str, ProcessorFactory] = {'.xml': lambda store_index, frames: XmlFileProcessor()}
+FORMATS: dict[str, ProcessorFactory] = {'.xml': always(XmlFileProcessor())}

@@ -15,10 +15,13 @@ from typing import Any, TypeAlias
 from kartnb.errors import UnreadableResultError
 from kartnb.storage import pickling
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.large_frames import LargeDataFrameProcessor
 from kartnb.storage.litter import sweep_litter, temporary_name
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.targets import TargetOnKart, add_unique_id
 from kartnb.storage.trouble import storage_error
+
+__all__ = ['LargeDataFrameProcessor', 'LoadFunction', 'ModelTarget', 'SaveFunction', 'make_model_target']
 
 SaveFunction: TypeAlias = Callable[[Any, str], Any]
 LoadFunction: TypeAlias = Callable[[str], Any]
@@ -59,6 +62,11 @@ class ModelTarget(TargetOnKart):
         self._load_function = load_function
         self._save_function = save_function
         self._task_lock_params = task_lock_params
+
+    @property
+    def is_plain_file(self) -> bool:
+        """Whether the result exists where its path exists."""
+        return True
 
     def _exists(self) -> bool:
         return file_system(self._place).exists(self._place)
@@ -183,8 +191,6 @@ def make_model_target(
     'so many'
     """
     path = add_unique_id(file_path, unique_id)
-    if task_lock_params is None and unique_id is not None:
-        task_lock_params = make_task_lock_params(file_path, unique_id)
     digest = hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()
     directory = os.path.join(temporary_directory, digest)
     return ModelTarget(path, directory, load_function, save_function, task_lock_params)
