@@ -15,7 +15,6 @@ from typing import Any
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
-from kartnb.view.clean import one_line
 from kartnb.view.states import LOOKS, Look, counts_text
 from kartnb.view.svg import Picture, picture
 
@@ -52,7 +51,7 @@ def _plan_context(plan: Plan, drawn: Picture) -> dict[str, Any]:
         'will_run': summary.will_run(plan),
         'tasks': summary.tasks(len(plan)),
         'counts': summary.counts(plan),
-        'workspace': one_line(plan.workspace, 300),
+        'workspace': summary.workspace(plan),
         'picture': drawn,
         'picture_source': data_uri(drawn.svg),
         'smallest_width': round(drawn.width * _SMALLEST_SHARE),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -87,6 +88,14 @@ def will_run(plan: Plan) -> str:
     """What a build of the plan would do, in a few words."""
     number = sum(node.will_run for node in plan)
     return f'{number:,} will run' if number else 'nothing will run'
+
+
+def workspace(plan: Plan) -> str:
+    """The workspace of a plan, in full; the home directory in it is written ``~``, as a shell does."""
+    home, place = os.path.expanduser('~').rstrip(os.sep), plan.workspace
+    if home.startswith(os.sep) and (place + os.sep).startswith(home + os.sep):
+        place = f'~{place[len(home) :]}'
+    return one_line(place, 300)
 
 
 def plan_rows(plan: Plan, durations: Mapping[str, float] | None = None, most: int = MAX_ROWS) -> Rows:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
-from kartnb.view.clean import one_line
 from kartnb.view.tree import tree_lines
 
 _MAX_FAILURES = 10
@@ -36,7 +35,7 @@ def _head(plan: Plan) -> list[str]:
 
 def _counts_and_workspace(plan: Plan) -> list[str]:
     counts = ', '.join(map(str, summary.counts(plan)))
-    return [f'{summary.tasks(len(plan))}: {counts}', f'workspace: {one_line(plan.workspace, 300)}']
+    return [f'{summary.tasks(len(plan))}: {counts}', f'workspace: {summary.workspace(plan)}']
 
 
 def _failure_lines(failure: summary.Failure) -> list[str]:
