@@ -93,7 +93,7 @@ def will_run(plan: Plan) -> str:
 def workspace(plan: Plan) -> str:
     """The workspace of a plan, in full; the home directory in it is written ``~``, as a shell does."""
     home, place = os.path.expanduser('~').rstrip(os.sep), plan.workspace
-    if home.startswith(os.sep) and (place + os.sep).startswith(home + os.sep):
+    if len(home) > 1 and (place + os.sep).startswith(home + os.sep):
         place = f'~{place[len(home) :]}'
     return one_line(place, 300)
 
