@@ -93,7 +93,7 @@ class UnknownFormatError(KartError, AssertionError):
     """No format is known for a file's extension."""
 
 
-class WrongValueError(KartError, TypeError, AssertionError):
+class WrongValueError(KartError, TypeError, ValueError, AssertionError):
     """A value cannot be kept in the format of its target."""
 
 
@@ -103,6 +103,14 @@ class MissingPackageError(KartError, ImportError):
 
 class TaskLockException(KartError):  # noqa: N818 - gokart's name
     """Another process holds the lock of a task or a result."""
+
+
+class TransportError(KartError):
+    """A task or its class cannot be sent to a worker process."""
+
+
+class WorkerError(KartError):
+    """A worker process died, or is not able to run what it was sent."""
 
 
 class UnknownOptionError(KartError, TypeError):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import IO, Any, Literal, TypeAlias
 
 import luigi.format
 
-from kartnb.errors import UnknownFormatError
+from kartnb.errors import KartError, UnknownFormatError, WrongValueError
 
 DataFrameType: TypeAlias = Literal['pandas', 'polars', 'polars-lazy']
 ProcessorFactory: TypeAlias = Callable[[bool, DataFrameType], 'FileProcessor']
@@ -77,6 +78,17 @@ _MODULES: dict[str, str] = {
 _factories: dict[str, ProcessorFactory] = {}
 _registered: dict[str, ProcessorFactory] = {}
 _made: dict[tuple[str, bool, DataFrameType], FileProcessor] = {}
+
+
+@contextlib.contextmanager
+def refusing(kind: str) -> Iterator[None]:
+    """Turn what a library says of a value that it cannot write into a `WrongValueError`."""
+    try:
+        yield
+    except (KartError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise WrongValueError(f'{kind} cannot keep this value: {error}') from error
 
 
 def make_file_processor(

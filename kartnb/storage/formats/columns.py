@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 from kartnb.errors import MissingPackageError, WrongValueError
 from kartnb.storage.filesystem import local_path
 from kartnb.storage.formats import polars_frames
-from kartnb.storage.formats.base import DataFrameType, FileProcessor, ProcessorFactory
+from kartnb.storage.formats.base import DataFrameType, FileProcessor, ProcessorFactory, refusing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,12 +78,15 @@ class ParquetFileProcessor(FileProcessor):
         """Write a frame."""
         self.check(obj)
         if self._dataframe_type != 'pandas':
-            polars_frames.eager(obj).write_parquet(file, compression=self._compression or 'zstd')
+            frame = polars_frames.eager(obj)
+            with refusing('a parquet file'):
+                frame.write_parquet(file, compression=self._compression or 'zstd')
             return
         checked: Any = {} if self._engine == 'fastparquet' else {'write_page_checksum': True}
         target = local_path(file) or file
         _pyarrow()
-        obj.to_parquet(target, index=False, engine=self._engine, compression=self._compression, **checked)
+        with refusing('a parquet file'):
+            obj.to_parquet(target, index=False, engine=self._engine, compression=self._compression, **checked)
 
 
 class FeatherFileProcessor(FileProcessor):
@@ -125,10 +128,13 @@ class FeatherFileProcessor(FileProcessor):
         """Write a frame."""
         self.check(obj)
         if self._dataframe_type != 'pandas':
-            polars_frames.eager(obj).write_ipc(file)
+            frame = polars_frames.eager(obj)
+            with refusing('a feather file'):
+                frame.write_ipc(file)
             return
         pyarrow = _pyarrow()
-        table = pyarrow.Table.from_pandas(_with_column_from_index(obj) if self._store_index_in_feather else obj)
+        with refusing('a feather file'):
+            table = pyarrow.Table.from_pandas(_with_column_from_index(obj) if self._store_index_in_feather else obj)
         with pyarrow.ipc.new_file(local_path(file) or file, table.schema) as writer:
             writer.write_table(table)
 

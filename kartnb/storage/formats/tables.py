@@ -6,10 +6,26 @@ import io
 from typing import IO, Any, Literal, TypeAlias
 
 from kartnb.errors import WrongValueError
-from kartnb.storage.formats import polars_frames
-from kartnb.storage.formats.base import DataFrameType, FileProcessor, ProcessorFactory
+from kartnb.storage.formats import polars_frames, typed_text
+from kartnb.storage.formats.base import DataFrameType, FileProcessor, ProcessorFactory, refusing
 
 JsonOrient: TypeAlias = Literal['split', 'records', 'index', 'table', 'columns', 'values']
+
+
+def _rereadable(file: IO[Any]) -> IO[Any]:
+    return file if file.seekable() else io.BytesIO(file.read())
+
+
+def _head(file: IO[Any]) -> str:
+    start = file.tell()
+    head = file.read(typed_text.HEAD_LENGTH)
+    file.seek(start)
+    return head if isinstance(head, str) else head.decode('utf-8', 'replace')
+
+
+def _whole(file: IO[Any]) -> str:
+    text = file.read()
+    return text if isinstance(text, str) else text.decode('utf-8')
 
 
 class CsvFileProcessor(FileProcessor):
@@ -46,6 +62,9 @@ class CsvFileProcessor(FileProcessor):
             return polars_frames.read_csv(file, self._sep, self._encoding, self._dataframe_type)
         import pandas as pd
 
+        file = _rereadable(file)
+        if typed_text.is_typed(_head(file)):
+            return typed_text.read_csv(_whole(file), self._sep)
         try:
             return pd.read_csv(file, sep=self._sep, encoding=self._encoding)
         except pd.errors.EmptyDataError:
@@ -55,7 +74,9 @@ class CsvFileProcessor(FileProcessor):
         """Write a frame or a series."""
         self.check(obj)
         if self._dataframe_type != 'pandas':
-            polars_frames.eager(obj).write_csv(file, separator=self._sep, include_header=True)
+            frame = polars_frames.eager(obj)
+            with refusing('a csv file'):
+                frame.write_csv(file, separator=self._sep, include_header=True)
             return
         if isinstance(file, io.TextIOBase):
             obj.to_csv(file, index=False, sep=self._sep, header=True, lineterminator='\n')
@@ -99,6 +120,9 @@ class JsonFileProcessor(FileProcessor):
             return polars_frames.read_json(file, self._orient == 'records', self._dataframe_type)
         import pandas as pd
 
+        file = _rereadable(file)
+        if typed_text.is_typed(_head(file)):
+            return typed_text.read_json(_whole(file), self._orient == 'records')
         return pd.read_json(file, orient=self._orient, lines=self._orient == 'records')
 
     def dump(self, obj: Any, file: IO[Any]) -> None:
@@ -107,12 +131,14 @@ class JsonFileProcessor(FileProcessor):
         if self._dataframe_type != 'pandas':
             frame = polars_frames.eager(obj)
             write: Any = frame.write_ndjson if self._orient == 'records' else frame.write_json
-            write(file)
+            with refusing('a json file'):
+                write(file)
             return
         import pandas as pd
 
-        table = pd.DataFrame.from_dict(obj) if isinstance(obj, dict) else obj
-        table.to_json(file, orient=self._orient, lines=self._orient == 'records')
+        with refusing('a json file'):
+            table = pd.DataFrame.from_dict(obj) if isinstance(obj, dict) else obj
+            table.to_json(file, orient=self._orient, lines=self._orient == 'records')
 
 
 FORMATS: dict[str, ProcessorFactory] = {
