@@ -16,6 +16,7 @@ HEAVY = (
     'fsspec',
     'ipywidgets',
     'jinja2',
+    'loky',
     'matplotlib',
     'numpy',
     'pandas',

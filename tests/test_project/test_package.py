@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import kartnb
@@ -40,3 +43,22 @@ def _wheel(repository: Path, place: Path) -> Path:
     subprocess.run(command, cwd=repository, check=True, capture_output=True, timeout=120)
     (wheel,) = place.glob('*.whl')
     return wheel
+
+
+def test_every_import_is_a_declared_dependency(repository: Path) -> None:
+    project = tomllib.loads((repository / 'pyproject.toml').read_text())['project']
+    optional = [lines for extra, lines in project['optional-dependencies'].items() if extra not in ('test', 'docs')]
+    lines = [*project['dependencies'], *(line for extra in optional for line in extra)]
+    declared = {re.split(r'[\[<>=;~! ]', line)[0].lower() for line in lines}
+    distributions = packages_distributions()
+    used = {name for file in (repository / 'kartnb').rglob('*.py') for name in _imported(file)}
+    foreign = {name for name in used if name not in sys.stdlib_module_names and name != 'kartnb'}
+    homes = {name: {home.lower().replace('_', '-') for home in distributions.get(name, [name])} for name in foreign}
+    assert {name for name, home in homes.items() if not home & declared} == set()
+
+
+def _imported(file: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition('.')[0] for name in names}
