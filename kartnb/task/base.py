@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import cached_property
 from logging import getLogger
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
@@ -19,7 +19,12 @@ from kartnb.task import code, identity, loading, targets
 from kartnb.task.construction import ParameterTable
 from kartnb.task.data_frames import check_column_types, is_empty_data_frame
 from kartnb.task.metaclass import KartRegister, Resolved
-from kartnb.task.parameters import ExplicitBoolParameter, ListTaskInstanceParameter, TaskInstanceParameter
+from kartnb.task.parameters import (
+    ExplicitBoolParameter,
+    ListTaskInstanceParameter,
+    TaskInstanceParameter,
+    parsed_exactly,
+)
 
 T = TypeVar('T')
 K = TypeVar('K')
@@ -274,8 +279,21 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         """
         workspace = TaskOnKart().workspace_directory
         params = gokart_logs.read_log(gokart_logs.log_path(workspace, 'task_params', cls.__name__, unique_id))
-        restored: Self = cls.from_str_params(params)  # type: ignore[no-untyped-call]
+        restored = cls.from_str_params(params)
+        if restored.make_unique_id() != unique_id:
+            logger.warning(
+                '%s is not defined as it was when %s was made: the restored task has another id, %s.',
+                cls.__name__,
+                unique_id,
+                restored.make_unique_id(),
+            )
         return restored
+
+    @classmethod
+    def from_str_params(cls, params_str: Mapping[str, Any]) -> Self:
+        """The instance that has these parameters as text, as `to_str_params` gives them."""
+        given = {name: parameter for name, parameter in cls.get_params() if name in params_str}
+        return cls(**{name: parsed_exactly(parameter, params_str[name]) for name, parameter in given.items()})
 
     def make_target(
         self, relative_file_path: str | None = None, use_unique_id: bool = True, processor: Any = None

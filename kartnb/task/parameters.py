@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import bz2
 import datetime
 import json
@@ -224,6 +225,31 @@ def serialized_task(task: Any) -> str:
     return json.dumps({'type': task.get_task_family(), 'params': packed})
 
 
+def parsed_exactly(parameter: luigi.Parameter[Any], text: Any) -> Any:
+    """The value that has this text form; where the parameter makes another one of it, the plain number that has it.
+
+    A `FloatParameter` that was given 3 has the text 3, which it parses to 3.0: another value, with another id.
+    """
+    if not isinstance(text, str):
+        return parameter._parse_list(text) if isinstance(text, list) else parameter.parse(text)
+    value = parameter.parse(text)
+    if isinstance(value, int | float) and not _has_text(parameter, value, text):
+        try:
+            number = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return value
+        if isinstance(number, int | float) and _has_text(parameter, number, text):
+            return number
+    return value
+
+
+def _has_text(parameter: luigi.Parameter[Any], value: Any, text: str) -> bool:
+    try:
+        return bool(parameter.serialize(value) == text)
+    except Exception:
+        return False
+
+
 def _decompressed(text: str) -> dict[str, Any]:
     values = dict(json.loads(text))
     if 'params' in values:
@@ -234,7 +260,7 @@ def _decompressed(text: str) -> dict[str, Any]:
 def _task_of(form: dict[str, Any]) -> luigi.Task:
     cls = Register.get_task_cls(form['type'])
     given = form['params']
-    values = {name: parameter.parse(given[name]) for name, parameter in cls.get_params() if name in given}
+    values = {name: parsed_exactly(parameter, given[name]) for name, parameter in cls.get_params() if name in given}
     unknown = [name for name in given if name not in values]
     task: luigi.Task = cls(**values, **{name: given[name] for name in unknown})
     return task
