@@ -22,7 +22,7 @@ def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
     """Give the error that names `path` and says what to do, for an error of the operating system."""
     if isinstance(error, StorageError):
         return error
-    if doing == 'read' and isinstance(error, FileNotFoundError):
+    if doing in ('read', 'removed') and isinstance(error, FileNotFoundError):
         return MissingResultError(f'{path} does not exist: build the task that makes it', path, error.errno)
     return StorageError(_sentence(error, path, doing), path, error.errno)
 

@@ -88,7 +88,7 @@ def refusing(kind: str) -> Iterator[None]:
     except (KartError, OSError, MemoryError):
         raise
     except Exception as error:
-        raise WrongValueError(f'{kind} cannot keep this value: {error}') from error
+        raise WrongValueError(f'{kind} cannot keep this value, a .pkl file can: {error}') from error
 
 
 def make_file_processor(
