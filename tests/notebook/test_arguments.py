@@ -1,0 +1,69 @@
+"""Options before and after the expression; what is wrong with them is one line."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from IPython.core.error import UsageError
+
+from kartnb.notebook import arguments
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        '--log-level DEBUG --no-value --rerun-from A --rerun-from B Task(n=1)',
+        '--log-level=debug --no-value --rerun-from=A --rerun-from=B Task(n=1)',
+        'Task(n=1) --log-level 10 --no-value --rerun-from A --rerun-from B',
+        '--no-value --rerun-from A Task(n=1)   --log-level=DEBUG --rerun-from=B ',
+    ],
+)
+def test_options_stand_before_and_after_the_expression(line: str) -> None:
+    given = arguments.build_parser().split(line)
+    assert given.expression == 'Task(n=1)'
+    assert vars(given.options) == {
+        'help': False, 'log_level': logging.DEBUG, 'no_value': True, 'rerun': False, 'rerun_from': ['A', 'B'],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    'expression',
+    [
+        "Task(text='--rerun')",
+        "Task(text='a --rerun', n=-1)",
+        'Task(n=3 - 1)',
+        'tasks[-1]',
+        'Task(\n    a=1,\n)',
+        'a if b else c  # --rerun of this?',
+    ],
+)
+def test_an_expression_is_left_as_it_stands(expression: str) -> None:
+    assert arguments.build_parser().split(f'--no-value {expression}').expression == expression
+
+
+def test_two_dashes_end_the_options() -> None:
+    assert arguments.build_parser().split('--rerun -- -Task()').expression == '-Task()'
+
+
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        ('--log-level LOUD T()', "--log-level: 'LOUD' is no log level: the levels are DEBUG, INFO"),
+        ('--log-level', '--log-level: expected one argument'),
+        ('T() --log-level', '--log-level: expected one argument'),
+        ('--norerun T()', 'there is no option --norerun: did you mean --rerun?'),
+        ('T() --novalue', 'there is no option --novalue: did you mean --no-value?'),
+        ('--xyz T()', 'there is no option --xyz: the options are --help, --log-level'),
+        ('-x T()', 'there is no option -x'),
+        ('--rerun=3 T()', '--rerun: ignored explicit argument'),
+        ('--log T()', 'there is no option --log: did you mean --log-level?'),
+    ],
+)
+def test_misuse_is_one_line(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        arguments.build_parser().split(line)
+    assert str(raised.value).startswith('%kart_build: ')
+    assert message in str(raised.value)
+    assert '\n' not in str(raised.value)
+    assert type(raised.value) is UsageError, 'IPython shows a subclass with a whole traceback'

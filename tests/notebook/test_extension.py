@@ -1,0 +1,114 @@
+"""Loading adds the magics once; unloading leaves the shell and the process as they were."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+import kartnb
+from kartnb import display
+from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
+from kartnb.records.run_record import current_notebook
+from tests.notebook.conftest import Run
+from tests.notebook.kernel import Kernel
+
+
+def _state(shell: InteractiveShell) -> dict[str, Any]:
+    """Everything that an extension can add to."""
+    return {
+        'registry': dict(shell.magics_manager.registry),
+        'line': dict(shell.magics_manager.magics['line']),
+        'cell': dict(shell.magics_manager.magics['cell']),
+        'matchers': list(shell.Completer.custom_matchers),
+        'events': {name: list(callbacks) for name, callbacks in shell.events.callbacks.items()},
+        'configurables': list(shell.configurables),
+        'names': dict(shell.user_ns),
+        'hidden': dict(shell.user_ns_hidden),
+        'transformers': [list(shell.input_transformers_cleanup), list(shell.input_transformers_post)],
+        'ast': list(shell.ast_transformers),
+        'exceptions': shell.custom_exceptions,
+        'namers': list(display.source_namers),
+        'formatters': list(display.traceback_formatters),
+        'excepthook': sys.excepthook,
+        'notebook': current_notebook(),
+    }
+
+
+def test_unloading_leaves_nothing_behind(bare_shell: InteractiveShell) -> None:
+    before = _state(bare_shell)
+    load_ipython_extension(bare_shell)
+    loaded = _state(bare_shell)
+    assert {name for name in before if before[name] != loaded[name]} == {
+        'registry', 'line', 'cell', 'matchers', 'events', 'configurables', 'namers', 'formatters',
+    }  # fmt: skip
+    unload_ipython_extension(bare_shell)
+    assert _state(bare_shell) == before
+
+
+def test_loading_twice_is_loading_once(bare_shell: InteractiveShell) -> None:
+    load_ipython_extension(bare_shell)
+    loaded = _state(bare_shell)
+    load_ipython_extension(bare_shell)
+    assert _state(bare_shell) == loaded
+    unload_ipython_extension(bare_shell)
+    unload_ipython_extension(bare_shell)
+    assert 'kart_build' not in bare_shell.magics_manager.magics['line']
+
+
+def test_a_magic_of_the_users_own_comes_back(bare_shell: InteractiveShell) -> None:
+    bare_shell.register_magic_function(lambda line: 'mine', 'line', 'kart_graph')
+    load_ipython_extension(bare_shell)
+    unload_ipython_extension(bare_shell)
+    assert bare_shell.run_line_magic('kart_graph', '') == 'mine'
+
+
+def test_what_is_added_after_loading_stays_after_unloading(shell: InteractiveShell) -> None:
+    shell.register_magic_function(lambda line: 'later', 'line', 'kart_mine')
+    unload_ipython_extension(shell)
+    assert shell.run_line_magic('kart_mine', '') == 'later'
+
+
+def test_reloading_keeps_what_the_session_made(run: Run) -> None:
+    run(
+        '%%kart\nclass Kept(TaskOnKart):\n    p = luigi.Parameter()\n'
+        '    def run(self):\n        self.dump(luigi.__name__)'
+    )
+    run('%reload_ext kartnb')
+    assert "'luigi'" in run("%kart_build Kept(p='x')")
+
+
+def test_config_lists_the_settings(run: Run) -> None:
+    assert 'KartMagics.log_level' in run('%config KartMagics')
+    run('%config KartMagics.log_level = "INFO"')
+    run('%%kart\nclass Chatty(TaskOnKart):\n    def run(self):\n        self.dump(1)')
+    assert 'INFO: kartnb' in run('%kart_build Chatty()')
+
+
+def test_config_refuses_an_unknown_level(run: Run, shell: InteractiveShell, caplog: pytest.LogCaptureFixture) -> None:
+    run('%config KartMagics.log_level = "LOUD"')
+    assert "expected any of ['DEBUG', 'INFO'" in caplog.text
+    assert shell.run_line_magic('config', 'KartMagics.log_level') == 'ERROR'
+
+
+def test_the_magics_explain_themselves(run: Run) -> None:
+    for magic, word in {'%kart_build': '--log-level', '%%kart': 'new or changed', '%kart_graph': 'run nothing'}.items():
+        assert word in run(f'{magic}?')
+
+
+def test_public_names_are_the_extension() -> None:
+    assert kartnb.load_ipython_extension is load_ipython_extension
+    assert kartnb.unload_ipython_extension is unload_ipython_extension
+
+
+def test_loading_in_a_running_kernel_is_quick(kernel: Kernel, record_property: Callable[[str, object], None]) -> None:
+    """Everything is imported anew, as in a kernel that has imported what kartnb depends on."""
+    kernel.ok('%unload_ext kartnb')
+    kernel.ok('import sys; [sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "kartnb"]')
+    kernel.ok('from time import process_time as now; start = now()\n%load_ext kartnb\nspent = now() - start')
+    seconds = float(kernel.ok('spent').value or 'nan')
+    record_property('measured', f'%load_ext kartnb in a running kernel: {1000 * seconds:.0f} ms CPU')
+    assert seconds < 0.25
