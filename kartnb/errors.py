@@ -109,6 +109,10 @@ class TransportError(KartError):
     """A task or its class cannot be sent to a worker process."""
 
 
+class ExecutorChoiceError(KartError, ValueError):
+    """There is no executor of the kind that was asked for, or none can be reached."""
+
+
 class WorkerError(KartError):
     """A worker process died, or is not able to run what it was sent."""
 

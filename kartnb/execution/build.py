@@ -13,7 +13,7 @@ import luigi
 
 from kartnb.events import Event, Listener, LogLine
 from kartnb.execution.build_error import build_error
-from kartnb.execution.executors import InlineExecutor
+from kartnb.execution.choice import choose_executor
 from kartnb.execution.log_capture import heard_logs
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.options import check_env_params, check_log_level
@@ -45,6 +45,8 @@ def build(
     task_lock_exception_max_tries: int = 10,
     task_lock_exception_max_wait_seconds: float = 600,
     *,
+    workers: int = 1,
+    executor: Any = None,
     rerun: Rerun = False,
     listeners: Iterable[Listener] = (),
     **env_params: Any,
@@ -64,14 +66,18 @@ def build(
         process stay as they are.
     task_lock_exception_max_tries, task_lock_exception_max_wait_seconds
         How often, and at most how many seconds apart, to try again while another process holds the lock of a task.
+    workers
+        How many tasks run at once: above 1 in worker processes.
+    executor
+        Where tasks run: None or 'inline' (in the calling thread), 'processes', 'threads', a `distributed.Client` or its
+        address ('dask://host:port'), or any `concurrent.futures.Executor`.
     rerun
         What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
     listeners
         Callables that are given every event of the build, in the thread in which it happens.
     **env_params
-        luigi's options. This version runs tasks one after another in the calling thread, so `workers` above 1 is warned
-        of.
+        luigi's other options; they have no effect here.
 
     Returns
     -------
@@ -84,8 +90,8 @@ def build(
         When a task failed. What does not depend on it has run all the same.
     TaskArgumentError
         When `task` is no task instance.
-    UnknownOptionError
-        When there is no such option.
+    UnknownOptionError, ExecutorChoiceError
+        When there is no such option or executor.
     HasLockedTaskException
         When another process still held a lock after the last try.
 
@@ -107,7 +113,14 @@ def build(
     if reset_register:
         registry.drop_superseded()
     report = retried_while_locked(
-        lambda: run_build(task, rerun=rerun, log_level=log_level, listeners=(log_printer(log_level), *listeners)),
+        lambda: run_build(
+            task,
+            workers=workers,
+            executor=executor,
+            rerun=rerun,
+            log_level=log_level,
+            listeners=(log_printer(log_level), *listeners),
+        ),
         task_lock_exception_max_tries,
         task_lock_exception_max_wait_seconds,
     )
@@ -121,6 +134,8 @@ def build(
 def run_build(
     task: luigi.Task,
     *,
+    workers: int = 1,
+    executor: Any = None,
     rerun: Rerun = False,
     log_level: int = logging.ERROR,
     listeners: Iterable[Listener] = (),
@@ -136,9 +151,10 @@ def run_build(
     started = time.perf_counter()
     build_id = uuid.uuid4().hex
     emit = _Emitter(listeners)
+    choose = choose_executor(executor, workers, log_level)
     graph, plan = draw_up(task, rerun)
     verbose = log_level <= logging.INFO or logger.isEnabledFor(logging.INFO)
-    loop = BuildLoop(graph, plan, build_id, InlineExecutor(), emit, verbose)
+    loop = BuildLoop(graph, plan, build_id, choose, emit, verbose)
     with heard_logs(build_id, log_level, emit), kept_random_state():
         loop.run()
     return loop.report(time.perf_counter() - started)

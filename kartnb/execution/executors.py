@@ -1,23 +1,239 @@
-"""Where tasks run."""
+"""Where tasks run: inline, in threads, or by parcels in whatever executor there is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar
+import os
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any, TypeAlias
 
-P = ParamSpec('P')
-R = TypeVar('R')
+from kartnb.errors import KartError, WorkerError
+from kartnb.events import LogLine, TaskProgress, TaskState, TaskStateChanged
+from kartnb.execution.channel import Receiver
+from kartnb.execution.remote import Parcel, RemoteOutcome, Reply, perform
+from kartnb.execution.transport import ClassStore
+from kartnb.execution.worker import Outcome, TaskRun, advance
+
+#: What comes back: a node's key and how its task went on, or an event of a running task.
+Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskProgress | LogLine
+Inbox: TypeAlias = 'SimpleQueue[Message]'
+
+#: Orders are sent together for as long as they are expected to take no longer than this many seconds.
+_PARCEL_SECONDS = 0.1
 
 
-class InlineExecutor(Executor):
-    """Runs what is submitted at once, in the calling thread, so that prints, plots and the debugger work as usual."""
+class TaskExecutor(ABC):
+    """Runs tasks for a build loop and puts what comes of them into its inbox.
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Call `fn`; the future that comes back is done. KeyboardInterrupt is not kept in it but raised."""
-        future: Future[Any] = Future()
+    Attributes
+    ----------
+    places
+        How many tasks it can be given at once.
+    live
+        Whether it tells itself when a task begins to run.
+    """
+
+    places: int = 1
+    live: bool = False
+
+    @abstractmethod
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        """Take tasks; an outcome for each of them comes into the inbox."""
+
+    def batch_size(self, ready: int, typical: float | None) -> int:
+        """How many of the ready tasks are best given at once, when one typically takes this many seconds."""
+        return 1
+
+    @abstractmethod
+    def close(self, *, at_once: bool = False) -> None:
+        """End what runs tasks; at once when nobody wants their outcomes any more."""
+
+
+class InlineExecutor(TaskExecutor):
+    """Runs a task in the calling thread as it is submitted, so that prints, plots and the debugger work as usual."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        for run in runs:
+            self._inbox.put((run.order.key, advance(run)))
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Nothing is left to end."""
+
+
+class ThreadExecutor(TaskExecutor):
+    """Runs tasks in threads of this process.
+
+    Parameters
+    ----------
+    inbox
+        Takes the outcomes.
+    workers
+        How many tasks run at once.
+    executor
+        The user's own thread pool, which is left open; by default one is made.
+    """
+
+    def __init__(self, inbox: Inbox, workers: int, executor: ThreadPoolExecutor | None = None) -> None:
+        self.places = workers
+        self._inbox = inbox
+        self._own = executor is None
+        self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix='kartnb')
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        for run in runs:
+            future = self._executor.submit(advance, run)
+            future.add_done_callback(_deliverer(self._inbox, run.order.key))
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Wait for the running tasks; a thread cannot be stopped."""
+        if self._own:
+            self._executor.shutdown(wait=True, cancel_futures=at_once)
+
+
+class ParcelExecutor(TaskExecutor):
+    """Sends tasks in parcels to workers that share no memory with this process.
+
+    Parameters
+    ----------
+    inbox
+        Takes outcomes and events.
+    submit
+        ``submit(function, data)`` gives a future; `Executor.submit`, or that of a Dask client.
+    workers
+        How many parcels are worked on at once.
+    log_level
+        From which level on logged lines are wanted.
+    live
+        Whether workers are on this computer and can tell what happens while tasks run.
+    shut_down
+        Ends the workers; is told whether at once.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        submit: Callable[[Callable[[bytes], bytes], bytes], Any],
+        workers: int,
+        *,
+        log_level: int,
+        live: bool = False,
+        shut_down: Callable[[bool], None] = lambda at_once: None,
+    ) -> None:
+        # one parcel is worked on, and one waits, so that no worker is idle while its outcomes travel
+        self.places = 2 * workers
+        self._workers = workers
+        self._inbox = inbox
+        self._submit = submit
+        self._log_level = log_level
+        self._shut_down = shut_down
+        self._store = ClassStore()
+        self._build_id = ''
+        self.live = live
+        self._receiver = Receiver(self._receive) if live else None
+
+    def batch_size(self, ready: int, typical: float | None) -> int:
+        if not typical:
+            return 1 if typical is None else _share(ready, self.places)
+        return max(1, min(_share(ready, self.places), int(_PARCEL_SECONDS / typical)))
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        orders = [run.order for run in runs]
+        self._build_id = orders[0].build_id
         try:
-            future.set_result(fn(*args, **kwargs))
+            data = self._store.dumps(orders)
+        except Exception:
+            self._submit_each(runs)
+            return
+        parcel = Parcel(
+            data,
+            tuple(self._store.pickled),
+            self._log_level,
+            os.getcwd(),
+            self._receiver.channel if self._receiver is not None else None,
+        )
+        self._send(parcel, [order.key for order in orders])
+
+    def close(self, *, at_once: bool = False) -> None:
+        self._shut_down(at_once)
+        if self._receiver is not None:
+            self._receiver.close()
+
+    def _submit_each(self, runs: Sequence[TaskRun]) -> None:
+        """Find the task that cannot be sent; the others go on their way."""
+        for run in runs:
+            try:
+                self._store.dumps(run.order)
+            except Exception as error:
+                self._inbox.put((run.order.key, Outcome(0.0, error=error)))
+            else:
+                self.submit([run])
+
+    def _send(self, parcel: Parcel, keys: list[str]) -> None:
+        try:
+            future = self._submit(perform, pickle.dumps(parcel))
         except Exception as error:
-            future.set_exception(error)
-        return future
+            self._fail(keys, error)
+            return
+        future.add_done_callback(lambda done: self._take(done, parcel, keys))
+
+    def _take(self, future: Any, parcel: Parcel, keys: list[str]) -> None:
+        """Put the outcomes of a parcel into the inbox, or send it again with the classes that its worker lacks."""
+        try:
+            reply: Reply = pickle.loads(future.result())
+            if reply.missing:
+                wanted = {digest: self._store.pickled[digest] for digest in reply.missing}
+                self._send(replace(parcel, classes=wanted), keys)
+                return
+            outcomes: list[RemoteOutcome] = self._store.loads(reply.outcomes)
+        except BaseException as error:
+            self._fail(keys, error)
+            return
+        for key, outcome in zip(keys, outcomes, strict=True):
+            self._inbox.put((key, _arrived(outcome)))
+
+    def _fail(self, keys: list[str], error: BaseException) -> None:
+        for key in keys:
+            self._inbox.put((key, Outcome(0.0, error=_worker_error(error))))
+
+    def _receive(self, key: str, what: str, value: Any) -> None:
+        if what == 'running':
+            self._inbox.put(TaskStateChanged(self._build_id, key, TaskState.RUNNING))
+        elif what == 'log':
+            self._inbox.put(value)
+        else:
+            self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
+
+
+def _share(ready: int, places: int) -> int:
+    return max(1, -(-ready // places))
+
+
+def _deliverer(inbox: Inbox, key: str) -> Callable[[Future[Outcome]], None]:
+    return lambda future: inbox.put((key, _outcome(future)))
+
+
+def _outcome(future: Future[Outcome]) -> Outcome:
+    error = future.exception()
+    return future.result() if error is None else Outcome(0.0, error=error)
+
+
+def _arrived(sent: RemoteOutcome) -> Outcome:
+    return Outcome(sent.spent, sent.result_id, sent.error, sent.requirements, task_log=sent.task_log)
+
+
+def _worker_error(error: BaseException) -> BaseException:
+    if isinstance(error, KartError):
+        return error
+    if isinstance(error, BrokenExecutor):
+        return WorkerError(
+            'The worker process that ran this task died (killed, crashed or out of memory): '
+            'build without workers to see more.'
+        )
+    return WorkerError(f'The worker could not run this task: {type(error).__name__}: {error}')

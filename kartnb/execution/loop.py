@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from queue import SimpleQueue
 from typing import Any
 
 import luigi
@@ -23,11 +23,13 @@ from kartnb.events import (
 )
 from kartnb.execution.assess import assess, is_complete, is_external
 from kartnb.execution.build_error import user_code_location
+from kartnb.execution.choice import ExecutorFactory
+from kartnb.execution.executors import Inbox, Message, TaskExecutor
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.luigi_events import fire
 from kartnb.execution.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.execution.worker import Outcome, TaskOrder, TaskRun, advance, one_line
+from kartnb.execution.worker import Outcome, TaskOrder, TaskRun, one_line
 from kartnb.records.run_record import InputResult
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task.base import TaskOnKart
@@ -49,8 +51,8 @@ class BuildLoop:
         What `draw_up` gives.
     build_id
         Names the build in events and records.
-    executor
-        Runs the tasks.
+    choose
+        Makes the executor that runs the tasks.
     emit
         Is given every event.
     verbose
@@ -62,7 +64,7 @@ class BuildLoop:
         graph: TaskGraph,
         plan: Plan,
         build_id: str,
-        executor: Executor,
+        choose: ExecutorFactory,
         emit: Callable[[Event], None],
         verbose: bool = True,
     ) -> None:
@@ -70,7 +72,8 @@ class BuildLoop:
         self._graph = graph
         self._plan = plan
         self._build_id = build_id
-        self._executor = executor
+        self._inbox: Inbox = SimpleQueue()
+        self._choose = choose
         self._emit = emit
         self.states: dict[str, TaskState] = {}
         self.durations: dict[str, float] = {}
@@ -81,7 +84,8 @@ class BuildLoop:
         self._dependents: dict[str, list[str]] = {}
         self._ready: list[tuple[float, int, str]] = []
         self._suspended: dict[str, TaskRun] = {}
-        self._running: dict[Future[Outcome], str] = {}
+        self._running: set[str] = set()
+        self._spent: list[float] = []
         self._order = 0
 
     def run(self) -> None:
@@ -93,20 +97,47 @@ class BuildLoop:
             When the build is interrupted; what ran then is marked so, and what has finished is kept.
         """
         self._emit(BuildStarted(self._build_id, self._plan))
+        executor = self._choose(self._inbox)
         try:
             self._enlist(self._graph.vertices.values())
             while self._ready or self._running:
-                while self._ready:
-                    self._submit(heapq.heappop(self._ready)[2])
-                for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                    self._settle(self._running.pop(future), future.result())
+                self._hand_out(executor)
+                if self._running:
+                    self._take(self._inbox.get())
         except BaseException:
+            executor.close(at_once=True)
             self._abandon()
             raise
+        else:
+            executor.close()
         finally:
             for suspended in self._suspended.values():
                 _close(suspended)
             self._emit(BuildFinished(self._build_id, dict(self.states)))
+
+    def _hand_out(self, executor: TaskExecutor) -> None:
+        """Give ready tasks to the executor while it has places."""
+        while self._ready and len(self._running) < executor.places:
+            typical = sum(self._spent) / len(self._spent) if self._spent else None
+            size = executor.batch_size(len(self._ready), typical)
+            runs = [run for run in (self._next_run() for _ in range(size)) if run is not None]
+            if runs:
+                self._running.update(run.order.key for run in runs)
+                if not executor.live:
+                    for run in runs:
+                        self._change(run.order.key, TaskState.RUNNING)
+                executor.submit(runs)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, tuple):
+            key, outcome = message
+            self._running.discard(key)
+            self._settle(key, outcome)
+        elif isinstance(message, TaskStateChanged):
+            if message.key in self._running:  # its outcome may have come another, shorter way
+                self._change(message.key, message.state)
+        else:
+            self._emit(message)
 
     def _enlist(self, vertices: Iterable[Vertex]) -> None:
         """Take new vertices into the build."""
@@ -148,18 +179,21 @@ class BuildLoop:
         self._order += 1
         heapq.heappush(self._ready, (-self._graph.vertices[key].task.priority, self._order, key))
 
-    def _submit(self, key: str) -> None:
+    def _next_run(self) -> TaskRun | None:
+        """The run of the next ready task; None when there is none, or it was made meanwhile."""
+        if not self._ready:
+            return None
+        key = heapq.heappop(self._ready)[2]
         vertex = self._graph.vertices[key]
         run = self._suspended.pop(key, None)
         if run is None:
             if self._was_made_meanwhile(vertex):
                 logger.warning('%s is not run, because it is complete already.', vertex.key)
                 self._complete(vertex, TaskState.CACHED)
-                return
+                return None
             run = self._new_run(vertex)
             self._log('%s starts: %s', key, vertex.reason)
-        self._change(key, TaskState.RUNNING)
-        self._running[self._executor.submit(advance, run)] = key
+        return run
 
     def _was_made_meanwhile(self, vertex: Vertex) -> bool:
         task = vertex.task
@@ -175,7 +209,9 @@ class BuildLoop:
 
         directory = self._record_directory(vertex.task)
         slot = directory.slot(_stem(vertex)) if directory is not None else None
-        order = TaskOrder(vertex.task, key, build_id, self._inputs(vertex), tuple(vertex.outputs), slot)
+        order = TaskOrder(
+            vertex.task, vertex.unique_id, key, build_id, self._inputs(vertex), tuple(vertex.outputs), slot
+        )
         return TaskRun(order, report)
 
     def _inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
@@ -200,6 +236,7 @@ class BuildLoop:
     def _settle(self, key: str, outcome: Outcome) -> None:
         vertex = self._graph.vertices[key]
         self.durations[key] = outcome.spent
+        self._spent = [*self._spent[-19:], outcome.spent]
         self._note_record(vertex, outcome)
         if outcome.error is not None:
             self._log('%s failed: %s', key, one_line(outcome.error))
@@ -209,7 +246,14 @@ class BuildLoop:
         else:
             self._log('%s is done after %.3f s', key, outcome.spent)
             self._result_ids[key] = outcome.result_id
+            self._learn(vertex.task, outcome)
             self._complete(vertex, TaskState.DONE)
+
+    def _learn(self, task: luigi.Task, outcome: Outcome) -> None:
+        """Let the task know here what it did in another process."""
+        if isinstance(task, TaskOnKart) and outcome.task_log is not None:
+            task.task_log.update(outcome.task_log)
+            vars(task)['_rerun_pending'] = False
 
     def _note_record(self, vertex: Vertex, outcome: Outcome) -> None:
         directory = self._record_directory(vertex.task)

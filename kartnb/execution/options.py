@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import warnings
 from typing import Any
 
 import luigi
@@ -50,7 +49,3 @@ def check_env_params(env_params: dict[str, Any]) -> None:
             near = difflib.get_close_matches(name, [*known, 'rerun', 'listeners', 'log_level', 'return_value'], n=1)
             hint = f': did you mean {near[0]!r}?' if near else '.'
             raise UnknownOptionError(f'build has no option {name!r}{hint}')
-    if env_params.get('workers', 1) != 1:
-        warnings.warn(
-            'This version of kartnb runs tasks one after another, so workers has no effect.', UserWarning, stacklevel=4
-        )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kartnb.task.base import TaskOnKart
 
 _LARGEST_SEED = 2**32 - 1
+_thread = threading.local()
 
 
 def seed_of(task: TaskOnKart[Any]) -> int:
@@ -36,14 +37,24 @@ def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
         ``seed``, and ``seed_methods``: the functions, by dotted name, that really were given it.
     """
     seed = seed_of(task)
-    methods = task.fix_random_seed_methods if threading.current_thread() is threading.main_thread() else ()
+    methods = task.fix_random_seed_methods if _is_ours() else ()
     return {'seed': seed, 'seed_methods': [name for name in methods if _give(name, seed)]}
+
+
+@contextmanager
+def seeding_allowed() -> Iterator[None]:
+    """Within the block, this thread may seed: it is the only one that runs tasks in a worker process."""
+    _thread.may_seed = True
+    try:
+        yield
+    finally:
+        _thread.may_seed = False
 
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
     """Put the random state of Python, numpy and torch back at the end; what is imported meanwhile starts afresh."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_ours():
         yield
         return
     state = random.getstate()
@@ -57,6 +68,10 @@ def kept_random_state() -> Iterator[None]:
                 keepers[name]()
             elif name in sys.modules:
                 _RESEEDERS[name](sys.modules[name])
+
+
+def _is_ours() -> bool:
+    return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
 
 
 def _give(dotted_name: str, seed: int) -> bool:

@@ -39,7 +39,7 @@ class TaskOrder:
 
     Attributes
     ----------
-    task, key, build_id
+    task, unique_id, key, build_id
         What runs, for which build.
     inputs
         The results that it is made from.
@@ -50,6 +50,7 @@ class TaskOrder:
     """
 
     task: luigi.Task
+    unique_id: str
     key: str
     build_id: str
     inputs: tuple[InputResult, ...]
@@ -106,6 +107,8 @@ class Outcome:
         What it asked for in a ``yield``, or None when it has finished.
     run
         The run to go on with when its requirements are complete; None when it has to begin again.
+    task_log
+        What a task in another process has put into its log; None when it ran here.
     """
 
     spent: float
@@ -113,6 +116,7 @@ class Outcome:
     error: BaseException | None = None
     requirements: Any = None
     run: TaskRun | None = None
+    task_log: dict[str, Any] | None = None
 
 
 def advance(run: TaskRun) -> Outcome:

@@ -174,7 +174,10 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return hash(self.task_id)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self.task_id == other.task_id)
+        if self is other or type(self) is not type(other):
+            return self is other
+        # not luigi's task id: it leaves HIDDEN parameters out, which the unique id does not
+        return bool(self.to_str_params(only_significant=True) == other.to_str_params(only_significant=True))
 
     @classmethod
     def get_params(cls) -> list[tuple[str, luigi.Parameter[Any]]]:

@@ -101,6 +101,12 @@ def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
     return result
 
 
+def adopt_id(task: luigi.Task, unique_id: str) -> None:
+    """Let a task that came from another process have the unique id that it has there."""
+    task.__dict__['task_unique_id'] = unique_id
+    task.__dict__['_id_epoch'] = definition_epoch()
+
+
 def id_part(task: luigi.Task) -> Any:
     """What a required task contributes to the id of the task that requires it."""
     return _id_part(task, {})

@@ -62,6 +62,11 @@ def current_definition(cls: type) -> type:
     return _latest.get((cls.__module__, cls.__qualname__), cls) if cls in _superseded else cls
 
 
+def definition_named(module: str, qualname: str) -> type | None:
+    """The newest task class of a name, or None."""
+    return _latest.get((module, qualname))
+
+
 def is_instance_of_definition(value: object, cls: type) -> bool:
     """`isinstance` that does not mind which generation of a definition made the value.
 

@@ -605,8 +605,6 @@ def test_unknown_options_and_levels_are_refused() -> None:
         kartnb.build(Number(value=1), rerunn=True)
     with pytest.raises(TypeError, match=r"log_level must be a number such as logging\.DEBUG, not 'debug'"):
         kartnb.build(Number(value=1), log_level='debug')
-    with pytest.warns(UserWarning, match='workers has no effect'):
-        kartnb.build(Number(value=1), workers=2)
     kartnb.build(Number(value=1), workers=1, no_lock=True)
 
 

@@ -1,0 +1,188 @@
+"""Sending tasks to other processes and getting their outcomes back.
+
+A class of a notebook (or of a script, or from inside a function) cannot be imported elsewhere, so it travels by value.
+It travels once to each worker: what is sent names such classes by a digest, and a worker that does not know one asks
+for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import io
+import pickle
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import luigi
+
+from kartnb.errors import TransportError
+from kartnb.task import registry
+
+
+class ClassStore:
+    """The classes that travel by value from this process, as they are during one build."""
+
+    def __init__(self) -> None:
+        self._digests: dict[type, str] = {}
+        self._classes: dict[str, type] = {}
+        self.pickled: dict[str, bytes] = {}
+
+    def digest(self, cls: type) -> str:
+        """The name under which a class travels; it is pickled the first time that it is asked for.
+
+        Raises
+        ------
+        TransportError
+            When the class cannot be pickled.
+        """
+        known = self._digests.get(cls)
+        if known is None:
+            data = _pickled_class(cls)
+            known = self._digests[cls] = hashlib.blake2b(data, digest_size=16).hexdigest()
+            self.pickled[known] = data
+            self._classes[known] = cls
+        return known
+
+    def class_of(self, digest: str) -> type:
+        """The class that travels under a digest."""
+        return self._classes[digest]
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle a value, by-value classes named by their digests.
+
+        Raises
+        ------
+        TransportError
+            When a part of it cannot be pickled; the message says which.
+        """
+        import cloudpickle
+
+        buffer = io.BytesIO()
+        pickler = cloudpickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+        pickler.persistent_id = self._persistent_id
+        try:
+            pickler.dump(value)
+        except Exception as error:
+            raise TransportError(_culprit(value, error)) from error
+        return buffer.getvalue()
+
+    def loads(self, data: bytes) -> Any:
+        """Read what a worker sent: its copies of classes become the classes of this process again."""
+        return _Unpickler(io.BytesIO(data), self._classes).load()
+
+    def _persistent_id(self, value: Any) -> str | None:
+        return self.digest(value) if isinstance(value, type) and travels_by_value(value) else None
+
+
+class WorkerClasses:
+    """The classes that have arrived in a worker process, by digest."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type] = {}
+        self._digests: dict[type, str] = {}
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those of some digests whose classes have not arrived."""
+        return [digest for digest in digests if digest not in self._classes]
+
+    def receive(self, pickled: Mapping[str, bytes]) -> None:
+        """Take in classes that were sent."""
+        for digest, data in pickled.items():
+            if digest not in self._classes:
+                cls = pickle.loads(data)
+                self._classes[digest] = cls
+                self._digests[cls] = digest
+
+    def loads(self, data: bytes) -> Any:
+        """Read what the parent process sent."""
+        return _Unpickler(io.BytesIO(data), self._classes).load()
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle a value for the parent process; the classes that it has sent are named by their digests."""
+        import cloudpickle
+
+        buffer = io.BytesIO()
+        pickler = cloudpickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+        pickler.persistent_id = lambda item: self._digest(item) if isinstance(item, type) else None
+        pickler.dump(value)
+        return buffer.getvalue()
+
+    def _digest(self, cls: type) -> str | None:
+        known = self._digests.get(cls)
+        if known is None and travels_by_value(cls):
+            # a class that came inside of another one: the parent process has it under its name
+            return f'{cls.__module__}:{cls.__qualname__}'
+        return known
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, classes: Mapping[str, type]) -> None:
+        super().__init__(file)
+        self._classes = classes
+
+    def persistent_load(self, pid: str) -> type:
+        known = self._classes.get(pid)
+        return known if known is not None else _class_named(*pid.split(':'))
+
+
+def travels_by_value(cls: type) -> bool:
+    """Whether a class cannot be imported by name in another process."""
+    if cls.__module__ in ('builtins', 'luigi', 'kartnb'):
+        return False
+    return cls.__module__ == '__main__' or _importable(cls) is not cls
+
+
+def _importable(cls: type) -> Any:
+    found: Any = sys.modules.get(cls.__module__)
+    try:
+        return functools.reduce(getattr, cls.__qualname__.split('.'), found)
+    except AttributeError:
+        return None
+
+
+def _class_named(module: str, qualname: str) -> type:
+    found = registry.definition_named(module, qualname)
+    if found is not None:
+        return found
+    value: Any = functools.reduce(getattr, qualname.split('.'), importlib.import_module(module))
+    return value  # type: ignore[no-any-return]
+
+
+def _pickled_class(cls: type) -> bytes:
+    import cloudpickle
+
+    try:
+        data: bytes = cloudpickle.dumps(cls, protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        raise TransportError(
+            f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
+            f'({type(error).__name__}: {error}): make that inside of run(), or build without workers.'
+        ) from error
+    return data
+
+
+def _culprit(value: Any, error: Exception) -> str:
+    """Say which attribute of a task cannot be pickled."""
+    task = getattr(value, 'task', value)
+    if isinstance(task, luigi.Task):
+        state = task.__getstate__() if hasattr(type(task), 'identified_by_kartnb') else vars(task)
+        for name, attribute in state.items():
+            if not _can_be_pickled(attribute):
+                return (
+                    f'{type(task).__name__}.{name} ({type(attribute).__name__}) cannot be sent to a worker process: '
+                    f'{type(error).__name__}: {error}. Make it inside of run(), or build without workers.'
+                )
+    return f'This cannot be sent to a worker process: {type(error).__name__}: {error}'
+
+
+def _can_be_pickled(value: Any) -> bool:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value)
+    except Exception:
+        return False
+    return True

@@ -1,0 +1,277 @@
+"""One build loop, any executor: the same results, records and failures, whoever runs the tasks."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+from luigi.task_register import Register
+
+import kartnb
+from kartnb.errors import ExecutorChoiceError, TransportError, WorkerError
+from kartnb.events import BuildFinished, LogLine, TaskProgress, TaskStateChanged
+
+FACTOR = 3
+
+
+@pytest.fixture(scope='module')
+def dask_client() -> Iterator[Any]:
+    distributed = pytest.importorskip('distributed')
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=2, host='127.0.0.1', dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(params=['inline', 'threads', 'processes', 'spawned pool', 'thread pool', 'dask'])
+def options(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    if request.param == 'dask':
+        yield {'executor': request.getfixturevalue('dask_client')}
+    elif request.param == 'spawned pool':
+        context = multiprocessing.get_context('spawn')
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+            yield {'executor': pool}
+    elif request.param == 'thread pool':
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            yield {'executor': pool}
+    elif request.param == 'inline':
+        yield {}
+    else:
+        yield {'executor': request.param, 'workers': 2}
+
+
+def _classes() -> tuple[Any, Any, Any]:
+    """Classes as a notebook has them: nobody can import them, and they use its globals."""
+    offset = 100
+
+    def helper(n: int) -> int:
+        return n * FACTOR + offset
+
+    class Number(kartnb.TaskOnKart):
+        n = luigi.IntParameter()
+
+        def run(self) -> None:
+            self.task_log['pid'] = os.getpid()
+            self.dump(helper(self.n))
+
+    class Total(kartnb.TaskOnKart):
+        data = kartnb.ListTaskInstanceParameter(expected_elements_type=Number)
+
+        def run(self) -> Any:
+            more = yield [Number(n=1000), Number(n=1001)]
+            self.dump(sum(self.load('data')) + sum(target.load() for target in more))
+
+    class Failing(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return Number(n=0)
+
+        def run(self) -> None:
+            raise ValueError('the message')
+
+    return Number, Total, Failing
+
+
+def test_every_executor_gives_the_same(options: dict[str, Any]) -> None:
+    number, total, _ = _classes()
+    registered = list(Register._reg)
+    task = total(data=[number(n=n) for n in range(6)])
+    expected = sum(n * FACTOR + 100 for n in [*range(6), 1000, 1001])
+    assert kartnb.build(task, **options) == expected
+    assert Register._reg == registered
+    elsewhere = options.get('executor') not in (None, 'threads') and not isinstance(
+        options['executor'], concurrent.futures.ThreadPoolExecutor
+    )
+    assert (number(n=3).task_log['pid'] != os.getpid()) == elsewhere
+    seeded = number(n=3)._read_log('random_seed', {})['seed_methods']
+    in_threads = options.get('executor') == 'threads' or isinstance(
+        options.get('executor'), concurrent.futures.ThreadPoolExecutor
+    )
+    assert seeded == ([] if in_threads else ['random.seed', 'numpy.random.seed'])
+    assert kartnb.plan(task).to_run() == ()
+
+
+def test_a_failure_shows_the_users_line(options: dict[str, Any]) -> None:
+    *_, failing = _classes()
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(failing(), **options)
+    error = caught.value
+    assert list(error.raised_exceptions) == [failing().make_unique_id()]
+    assert isinstance(error.__cause__, ValueError)
+    assert f'{__file__}:' in str(error)
+    assert "raise ValueError('the message')" in str(error)
+
+
+def test_events_come_live_from_worker_processes() -> None:
+    class Reporting(kartnb.TaskOnKart):
+        def run(self) -> None:
+            import logging
+
+            logging.getLogger('users').info('half way')
+            self.set_progress_percentage(50)
+            time.sleep(0.5)
+            self.dump(1)
+
+    heard: list[tuple[float, Any]] = []
+    kartnb.build(Reporting(), workers=2, listeners=[lambda event: heard.append((time.monotonic(), event))])
+    when = {type(event): at for at, event in heard}
+    states = [event.state.value for _, event in heard if isinstance(event, TaskStateChanged)]
+    assert states == ['running', 'done']
+    [line] = [event for _, event in heard if isinstance(event, LogLine) and event.logger == 'users']
+    assert line.text == 'half way'
+    assert line.key.startswith('Reporting_')
+    assert when[BuildFinished] - when[TaskProgress] > 0.3, 'it was heard while the task ran'
+
+
+def test_a_class_does_not_travel_with_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kartnb.execution import executors
+
+    big = b'x' * 1_000_000
+    sizes: list[int] = []
+    original = executors.pickle.dumps
+
+    class Heavy(kartnb.TaskOnKart):
+        n = luigi.IntParameter()
+
+        def run(self) -> None:
+            self.dump(len(big))
+
+    class All(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return [Heavy(n=n) for n in range(50)]
+
+        def run(self) -> None:
+            self.dump(0)
+
+    def measuring(value: Any, *args: Any) -> bytes:
+        data = original(value, *args)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(executors.pickle, 'dumps', measuring)
+    kartnb.build(All(), workers=2)
+    assert sum(size > 1_000_000 for size in sizes) <= 2 * 2 * 2, (
+        'two classes, at most with the first two parcels of two workers'
+    )
+
+
+def test_two_workers_share_the_cores() -> None:
+    class Threads(kartnb.TaskOnKart):
+        def run(self) -> None:
+            self.dump(os.environ.get('OMP_NUM_THREADS'))
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    assert kartnb.build(Threads(), workers=2) == str(max(1, cores // 2))
+
+
+def test_what_cannot_be_sent_is_named() -> None:
+    class Locked(kartnb.TaskOnKart):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.guard = threading.Lock()
+
+        def run(self) -> None:
+            self.dump(1)
+
+    with pytest.raises(kartnb.GokartBuildError, match=r'Locked\.guard \(lock\) cannot be sent') as caught:
+        kartnb.build(Locked(), workers=2)
+    assert isinstance(caught.value.__cause__, TransportError)
+
+
+def test_a_worker_that_dies_is_said_within_seconds_and_what_was_finished_stays() -> None:
+    class Done(kartnb.TaskOnKart):
+        def run(self) -> None:
+            self.dump('done')
+
+    class Dying(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return Done()
+
+        def run(self) -> None:
+            os._exit(1)
+
+    started = time.monotonic()
+    with pytest.raises(kartnb.GokartBuildError, match='The worker process that ran this task died') as caught:
+        kartnb.build(Dying(), workers=2)
+    assert time.monotonic() - started < 30
+    assert isinstance(caught.value.__cause__, WorkerError)
+    assert kartnb.build(Done()) == 'done'
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({'workers': 0}, 'workers must be a whole number from 1 on, not 0'),
+        ({'workers': -1}, 'not -1'),
+        ({'workers': 1.5}, 'not 1.5'),
+        ({'executor': 'cluster'}, "There is no executor 'cluster': give 'inline', 'processes', 'threads'"),
+        ({'executor': 3}, 'There is no executor 3'),
+        ({'executor': 'dask://127.0.0.1:1'}, 'There is no Dask scheduler at dask://127.0.0.1:1'),
+    ],
+)
+def test_a_choice_that_is_none_is_said_at_once(options: dict[str, Any], message: str) -> None:
+    number, *_ = _classes()
+    with pytest.raises(ExecutorChoiceError, match=message):
+        kartnb.build(number(n=1), **options)
+
+
+SCRIPT = """
+import sys, time
+import luigi, kartnb
+
+class Slow(kartnb.TaskOnKart):
+    n = luigi.IntParameter()
+    def run(self):
+        import os, subprocess
+        child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+        open(f'pid-{self.n}', 'w').write(f'{os.getpid()} {child.pid}')
+        time.sleep(60)
+
+class Both(kartnb.TaskOnKart):
+    def requires(self):
+        return [Slow(n=0), Slow(n=1)]
+
+if __name__ == '__main__':
+    try:
+        kartnb.build(Both(), workers=2)
+    except KeyboardInterrupt:
+        print('interrupted')
+"""
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='Windows sends no SIGINT to one process')
+def test_an_interrupt_ends_worker_processes_and_their_children(tmp_path: Path) -> None:
+    import signal
+
+    script = tmp_path / 'slow.py'
+    script.write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    files = [tmp_path / 'pid-0', tmp_path / 'pid-1']
+    deadline = time.monotonic() + 60
+    while not all(file.exists() and file.read_text() for file in files) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    pids = [int(pid) for file in files for pid in file.read_text().split()]
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert output.strip() == 'interrupted'
+    deadline = time.monotonic() + 10
+    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in pids if _alive(pid)] == []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
