@@ -20,6 +20,7 @@ import luigi
 
 from kartnb.errors import TransportError
 from kartnb.task import registry
+from kartnb.task.base import TaskOnKart
 
 
 class ClassStore:
@@ -168,7 +169,7 @@ def _culprit(value: Any, error: Exception) -> str:
     """Say which attribute of a task cannot be pickled."""
     task = getattr(value, 'task', value)
     if isinstance(task, luigi.Task):
-        state = task.__getstate__() if hasattr(type(task), 'identified_by_kartnb') else vars(task)
+        state = task.__getstate__() if isinstance(task, TaskOnKart) else vars(task)
         for name, attribute in state.items():
             if not _can_be_pickled(attribute):
                 return (
