@@ -18,8 +18,13 @@ from kartnb.execution.remote import Parcel, RemoteOutcome, Reply, perform
 from kartnb.execution.transport import ClassStore
 from kartnb.execution.worker import Outcome, TaskRun, advance
 
-#: What comes back: a node's key and how its task went on, or an event of a running task.
-Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskProgress | LogLine
+
+class StopRequest:
+    """Somebody asks to stop the build."""
+
+
+#: What comes back: a node's key and how its task went on, or an event of a running task, or a request to stop.
+Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskProgress | LogLine | StopRequest
 Inbox: TypeAlias = 'SimpleQueue[Message]'
 
 #: Orders are sent together for as long as they are expected to take no longer than this many seconds.

@@ -24,7 +24,7 @@ from kartnb.events import (
 from kartnb.execution.assess import assess, is_complete, is_external
 from kartnb.execution.build_error import user_code_location
 from kartnb.execution.choice import ExecutorFactory
-from kartnb.execution.executors import Inbox, Message, TaskExecutor
+from kartnb.execution.executors import Inbox, Message, StopRequest, TaskExecutor
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.luigi_events import fire
 from kartnb.execution.plan import Node, Plan
@@ -40,6 +40,10 @@ logger = logging.getLogger('kartnb')
 
 #: Reasons that a result that appears meanwhile (another process has made it) does away with.
 _MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
+
+
+class _Stopped(Exception):
+    """Leaves the loop when somebody has asked to stop the build."""
 
 
 class BuildLoop:
@@ -104,6 +108,9 @@ class BuildLoop:
                 self._hand_out(executor)
                 if self._running:
                     self._take(self._inbox.get())
+        except _Stopped:
+            executor.close(at_once=True)
+            self._abandon()
         except BaseException:
             executor.close(at_once=True)
             self._abandon()
@@ -114,6 +121,10 @@ class BuildLoop:
             for suspended in self._suspended.values():
                 _close(suspended)
             self._emit(BuildFinished(self._build_id, dict(self.states)))
+
+    def stop(self) -> None:
+        """End the build from another thread: running tasks are interrupted where their executor can do that."""
+        self._inbox.put(StopRequest())
 
     def _hand_out(self, executor: TaskExecutor) -> None:
         """Give ready tasks to the executor while it has places."""
@@ -129,6 +140,8 @@ class BuildLoop:
                 executor.submit(runs)
 
     def _take(self, message: Message) -> None:
+        if isinstance(message, StopRequest):
+            raise _Stopped
         if isinstance(message, tuple):
             key, outcome = message
             self._running.discard(key)

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartnb import display
+from kartnb.events import TaskState
 from kartnb.execution.plan import Plan
+
+
+_NOT_BEGUN = (TaskState.MISSING, TaskState.STALE, TaskState.QUEUED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,14 @@ class BuildReport:
     @property
     def succeeded(self) -> bool:
         """Whether the root task is complete."""
-        return not self.failures
+        return not self.failures and not self.interrupted
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the build was stopped before its end."""
+        return any(
+            node.state is TaskState.INTERRUPTED or (node.will_run and node.state in _NOT_BEGUN) for node in self.plan
+        )
 
     def __repr__(self) -> str:
         return display.render(self, 'text')
