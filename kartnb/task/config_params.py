@@ -47,7 +47,10 @@ def inherits_config_params(
 
     def config_values() -> dict[str, Any]:
         given: dict[str, Any] = config_class().param_kwargs
-        return {alias.get(name, name): value for name, value in given.items()}
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            values.setdefault(alias.get(name, name), value)
+        return values
 
     def decorate(task_class: TaskClass) -> TaskClass:
         base: Any = task_class

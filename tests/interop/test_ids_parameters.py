@@ -38,7 +38,7 @@ def task_class(library: Library, parameters: dict[str, Any], name: str = 'Exampl
 
 
 def refused(classes: Twins, what: object, **values: Any) -> bool:
-    """Whether gokart refuses the values, when the task is made or when it is identified; kartnb must refuse them too."""
+    """Whether gokart refuses the values, when it makes or identifies the task; kartnb must refuse them too."""
 
     def fails(cls: Any) -> bool:
         return isinstance(outcome(lambda: cls(**values).make_unique_id()), type)

@@ -50,9 +50,14 @@ class Library:
 
 def _library(name: str, module: Any, inherits: Any) -> Library:
     names = (
-        'TaskOnKart TaskInstanceParameter ListTaskInstanceParameter ExplicitBoolParameter SerializableParameter '
-        'ZonedDateSecondParameter PandasTypeConfig'
-    ).split()
+        'TaskOnKart',
+        'TaskInstanceParameter',
+        'ListTaskInstanceParameter',
+        'ExplicitBoolParameter',
+        'SerializableParameter',
+        'ZonedDateSecondParameter',
+        'PandasTypeConfig',
+    )
     found = {each: getattr(module, each) for each in names}
     return Library(name, {**found, 'inherits_config_params': inherits, 'luigi': luigi})
 
