@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -59,7 +59,8 @@ class PrivateJupyter:
         try:
             yield server
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
 
     def get(self, path: str, server: subprocess.Popen[bytes], within: float) -> HTTPResponse:
