@@ -38,9 +38,8 @@ def task_matcher(shell: InteractiveShell) -> Callable[[CompletionContext], Simpl
         fragment = re.search(r'[\w.-]*$', context.text_until_cursor)
         typed = fragment.group() if fragment else ''
         found = [SimpleCompletion(name, type=kind) for name in names if name.startswith(typed)]
-        return SimpleMatcherResult(
-            completions=found, suppress=bool(found) and kind not in _BESIDE_OTHERS, matched_fragment=typed
-        )
+        alone = kind not in _BESIDE_OTHERS or (kind == 'param' and not typed)
+        return SimpleMatcherResult(completions=found, suppress=bool(found) and alone, matched_fragment=typed)
 
     matcher: Callable[[CompletionContext], SimpleMatcherResult] = kart_matcher
     return matcher
@@ -76,7 +75,7 @@ def _in_expression(text: str, shell: InteractiveShell) -> Offer:
     if re.search(r'\.\w*$', text):
         return '', []  # attributes are IPython's business
     names = [name for name in shell.user_ns if not name.startswith('_') and name not in shell.user_ns_hidden]
-    return 'name', sorted(names, key=lambda name: (not _is_task_class(shell.user_ns[name]), name))
+    return 'name', names
 
 
 def _parameters_to_give(cls: type[luigi.Task], given: str) -> list[str]:

@@ -1,0 +1,233 @@
+"""The magics in a real kernel: pictures, progress, interrupts, the debugger, Tab."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+from collections.abc import Iterable
+
+import pytest
+
+from tests.notebook.kernel import Kernel
+
+SLOW = """%%kart
+import time
+
+class Slow(TaskOnKart):
+    number = luigi.IntParameter()
+    seconds = luigi.FloatParameter(default=0.4, significant=False)
+
+    def run(self):
+        print(f'slow {self.number}')
+        time.sleep(self.seconds)
+        self.dump(self.number)
+
+class All(TaskOnKart):
+    upto = luigi.IntParameter(default=4)
+    seconds = luigi.FloatParameter(default=0.4, significant=False)
+
+    def requires(self):
+        return [Slow(number=i, seconds=self.seconds) for i in range(self.upto)]
+
+    def run(self):
+        self.dump(sum(self.load()))
+"""
+
+
+def test_a_build_is_a_picture_the_prints_and_the_value(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    cell = kernel.ok('%kart_build All(seconds=0)')
+    assert [output['type'] for output in cell.outputs] == ['display_data', 'stream', 'execute_result']
+    assert cell.stdout == 'slow 0\nslow 1\nslow 2\nslow 3\n'
+    assert cell.value == '6'
+    (html,) = cell.html
+    assert '<img src="data:image/svg+xml;base64,' in html
+    assert '5 done' in html
+    assert '<script' not in html
+    assert 'http' not in re.sub(r'base64,[^"]*', '', html)
+    text = cell.outputs[0]['data']['text/plain']
+    assert '5 tasks: ✓ 5 done' in text
+
+
+def test_progress_is_seen_while_the_build_runs_and_not_after(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    cell = kernel.ok('%kart_build --no-value All(upto=5)')
+    shown = [_html(message) for message in cell.messages if message['msg_type'].endswith('display_data')]
+    progress = [re.search(r'running (\d)/6', html) for html in shown[:-1]]
+    assert all(progress), 'what is shown before the end is progress'
+    steps = [int(found[1]) for found in progress if found]
+    assert steps == sorted(steps)
+    assert len(set(steps)) >= 4
+    assert len(shown) <= 2 + 2.2 / 0.25, 'at most four or five times a second'
+    assert '6 done' in shown[-1]
+    assert 'progressbar' not in cell.html[0]
+
+
+def test_a_build_that_is_cached_is_told_once(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    kernel.ok('%kart_build All(seconds=0)')
+    cell = kernel.ok('%kart_build All(seconds=0)')
+    assert cell.stdout == ''
+    assert 'nothing' in cell.html[0] or '5 cached' in cell.html[0]
+    assert cell.value == '6'
+
+
+def test_a_graph_is_its_own_output(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    cell = kernel.ok('%kart_graph All()')
+    assert [output['type'] for output in cell.outputs] == ['execute_result']
+    assert '<img src="data:image/svg+xml;base64,' in cell.html[0]
+    assert '5 missing' in cell.html[0]
+
+
+def test_log_lines_go_to_standard_error(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    kernel.ok('import logging')
+    cell = kernel.ok('%kart_build --log-level INFO Slow(number=1, seconds=0)')
+    assert 'INFO: kartnb: Slow_' in cell.stderr
+    assert kernel.ok('%kart_build Slow(number=2, seconds=0)').stderr == ''
+    assert kernel.ok('logging.getLogger().level, logging.getLogger().handlers').value == '(30, [])'
+
+
+def test_plots_of_a_task_appear_in_its_cell(kernel: Kernel) -> None:
+    kernel.ok('%matplotlib inline')
+    kernel.ok(
+        '%%kart\nimport matplotlib.pyplot as plt\nclass Plot(TaskOnKart):\n'
+        '    def run(self):\n        plt.plot([1, 2])\n        plt.show()\n        self.dump(1)'
+    )
+    assert any('image/png' in output.get('data', {}) for output in kernel.ok('%kart_build Plot()').outputs)
+
+
+def test_captured_builds_can_be_shown_later(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    assert kernel.ok('%%capture kept\n%kart_build All(seconds=0)').outputs == []
+    cell = kernel.ok('kept.show()')
+    assert '5 done' in cell.html[-1]
+    assert 'slow 0' in cell.stdout
+
+
+def test_an_interrupted_build_can_be_gone_on_with(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    cell = kernel.run('%kart_build All(seconds=1)', interrupt_after=1.5)
+    assert cell.error is not None
+    assert cell.error['ename'] == 'KeyboardInterrupt'
+    assert 'time.sleep(self.seconds)' in cell.traceback
+    assert 'kartnb/' not in cell.traceback
+    assert '1 interrupted' in cell.html[0]
+    assert '1 done' in cell.html[0]
+    after = kernel.ok('%kart_build All(seconds=0)')
+    assert after.value == '6'
+    assert 'slow 0' not in after.stdout, 'what had ended is kept'
+    assert kernel.ok('import threading; [t.name for t in threading.enumerate() if "kartnb" in t.name]').value == '[]'
+    assert kernel.ok('import glob; glob.glob("resources/**/*tmp*", recursive=True)').value == '[]'
+
+
+def test_a_failure_names_the_cell_and_the_debugger_lands_in_it(kernel: Kernel) -> None:
+    kernel.ok('%%kart\nclass Fails(TaskOnKart):\n    def run(self):\n        local = 41\n        local / 0\n')
+    cell = kernel.run('%kart_build Fails()')
+    assert cell.error is not None
+    assert cell.error['ename'] == 'GokartBuildError'
+    assert re.search(r'Cell In\[\d+\], line 5, in Fails.run\(self\)', cell.traceback)
+    assert re.search(r'at Cell In\[\d+\]:5 in run: local / 0', cell.traceback)
+    assert 'kartnb/' not in cell.traceback
+    assert '1 failed' in cell.html[0]
+    assert 'ZeroDivisionError' not in cell.html[0], 'the failure is told once'
+    assert '42' in _debug(kernel, 'p local + 1').splitlines()
+
+
+def test_a_syntax_error_in_a_cell(kernel: Kernel) -> None:
+    cell = kernel.run('%%kart\nclass A(TaskOnKart:\n    pass')
+    assert cell.status == 'error'
+    assert re.search(r'Cell In\[\d+\], line 2', cell.traceback)
+    assert 'kartnb' not in cell.traceback
+
+
+def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
+    for line in ('%kart_build', '%kart_build --nope 1', '%kart_build 1', '%%kart x\n1', '%kart_graph 1/0'):
+        cell = kernel.run(line)
+        assert cell.status == 'error'
+        assert cell.error is None
+        assert cell.stderr.startswith('UsageError: ')
+        assert len(cell.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    'line, offered',
+    [
+        ('%kart_b', ['%kart_build', '%%kart_build']),
+        ('%%kar', ['%%kart', '%%kart_build', '%%kart_graph']),
+        ('%kart_build -', ['--help', '--log-level', '--no-value', '--rerun', '--rerun-from']),
+        ('x = %kart_build --n', ['--no-value']),
+        ('%%kart_build --no-value --re', ['--rerun', '--rerun-from']),
+        ('%kart_graph --', ['--help']),
+        ('%kart_build --log-level ', ['CRITICAL', 'DEBUG', 'ERROR', 'INFO', 'WARNING']),
+        ('%kart_build --log-level=D', ['DEBUG']),
+        ('%kart_build --rerun-from=S', ['Slow']),
+        ('%kart_build Sl', ['Slow']),
+        ('%kart_build --log-level DEBUG Sl', ['Slow']),
+        ('total = %kart_graph Al', ['All']),
+        ('%kart_build Slow(', ['number=', 'seconds=']),
+        ('%kart_build Slow(number=2, ', ['seconds=']),
+        ('%kart_build Slow(number=2, sec', ['seconds=']),
+        ('%%kart_build\nSlow(\n    numb', ['number=']),
+        ('%kart_build a_var', ['a_variable']),
+        ('%kart_build Slow(number=a_var', ['a_variable']),
+        ('%kart_build a_variable.bit_l', ['bit_length']),
+        ('%%kart\nimport tim', ['time', 'timeit']),
+    ],
+)  # fmt: skip
+def test_tab_offers(line: str, offered: list[str], kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    kernel.ok('a_variable = 2')
+    assert kernel.complete(line) == offered
+
+
+def test_tab_offers_task_names_to_run_again(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    assert {'All', 'Slow'} <= set(kernel.complete('%kart_build --rerun-from '))
+
+
+def test_tab_offers_nothing_of_kartnb_elsewhere(kernel: Kernel) -> None:
+    assert '--log-level' not in kernel.complete('%time --')
+    assert 'DEBUG' not in kernel.complete('x = "%kart_build --log-level "\nD')
+
+
+def test_the_notebook_is_in_the_record(kernel: Kernel) -> None:
+    kernel.ok('%unload_ext kartnb')
+    kernel.ok('__vsc_ipynb_file__ = "/home/me/work.ipynb"')
+    kernel.ok('%load_ext kartnb')
+    kernel.ok(SLOW)
+    kernel.ok('%kart_build Slow(number=1, seconds=0)')
+    (record,) = _records(kernel)
+    assert record['notebook'] == '/home/me/work.ipynb'
+
+
+def _records(kernel: Kernel) -> list[dict[str, object]]:
+    kernel.ok('import glob, json; records = [json.load(open(f)) for f in glob.glob("resources/log/run_record/*/*")]')
+    found: list[dict[str, object]] = json.loads(kernel.ok('print(json.dumps(records))').stdout)
+    return found
+
+
+def _html(message: dict[str, dict[str, dict[str, str]]]) -> str:
+    return message['content']['data']['text/html']
+
+
+def _debug(kernel: Kernel, *commands: str) -> str:
+    """Run `%debug`, answer its prompts, and give what it printed."""
+    kernel.client.execute('%debug', allow_stdin=True)
+    for command in (*commands, 'q'):
+        kernel.client.get_stdin_msg(timeout=20)
+        kernel.client.input(command)
+    kernel.client.get_shell_msg(timeout=20)
+    return ''.join(_streams(kernel))
+
+
+def _streams(kernel: Kernel) -> Iterable[str]:
+    while True:
+        try:
+            message = kernel.client.get_iopub_msg(timeout=0.5)
+        except queue.Empty:
+            return
+        if message['msg_type'] == 'stream':
+            yield message['content']['text']
