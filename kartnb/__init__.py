@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import luigi
 
     from kartnb.cli.run import run
-    from kartnb.errors import CyclicRequirementsError, EmptyDumpError, KartError, PandasTypeError
+    from kartnb.errors import BuildStoppedError, CyclicRequirementsError, EmptyDumpError, KartError, PandasTypeError
     from kartnb.events import TaskState
+    from kartnb.execution.background import BackgroundBuild, build_async
     from kartnb.execution.build import build
     from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException
     from kartnb.execution.build_error import GokartBuildError as KartBuildError
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    'BackgroundBuild': 'kartnb.execution.background',
+    'BuildStoppedError': 'kartnb.errors',
     'CyclicRequirementsError': 'kartnb.errors',
     'EmptyDumpError': 'kartnb.errors',
     'ExplicitBoolParameter': 'kartnb.task.parameters',
@@ -57,6 +60,7 @@ _HOMES = {
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
     'add_config': 'kartnb.task.config_files',
     'build': 'kartnb.execution.build',
+    'build_async': 'kartnb.execution.background',
     'load_ipython_extension': 'kartnb.notebook.extension',
     'luigi': 'luigi:',
     'plan': 'kartnb.execution.planner',
@@ -65,6 +69,8 @@ _HOMES = {
 }
 
 __all__ = [
+    'BackgroundBuild',
+    'BuildStoppedError',
     'CyclicRequirementsError',
     'EmptyDumpError',
     'ExplicitBoolParameter',
@@ -84,6 +90,7 @@ __all__ = [
     '__version__',
     'add_config',
     'build',
+    'build_async',
     'load_ipython_extension',
     'luigi',
     'plan',

@@ -109,6 +109,10 @@ class TransportError(KartError):
     """A task or its class cannot be sent to a worker process."""
 
 
+class BuildStoppedError(KartError):
+    """A background build was stopped before its end."""
+
+
 class ExecutorChoiceError(KartError, ValueError):
     """There is no executor of the kind that was asked for, or none can be reached."""
 

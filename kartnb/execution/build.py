@@ -47,6 +47,7 @@ def build(
     *,
     workers: int = 1,
     executor: Any = None,
+    background: bool = False,
     rerun: Rerun = False,
     listeners: Iterable[Listener] = (),
     **env_params: Any,
@@ -71,6 +72,8 @@ def build(
     executor
         Where tasks run: None or 'inline' (in the calling thread), 'processes', 'threads', a `distributed.Client` or its
         address ('dask://host:port'), or any `concurrent.futures.Executor`.
+    background
+        Whether to give a `BackgroundBuild` at once, and run tasks in worker processes unless `executor` says otherwise.
     rerun
         What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
@@ -82,7 +85,7 @@ def build(
     Returns
     -------
     Any
-        The root's result, in the shape of its `output()`; None without `return_value`.
+        The root's result, in the shape of its `output()`; None without `return_value`; a handle with `background`.
 
     Raises
     ------
@@ -107,6 +110,20 @@ def build(
     42
     """
     __tracebackhide__ = True
+    if background:
+        from kartnb.execution.background import build_in_background
+
+        return build_in_background(
+            task,
+            return_value=return_value,
+            reset_register=reset_register,
+            log_level=log_level,
+            workers=workers,
+            executor=executor,
+            rerun=rerun,
+            listeners=listeners,
+            **env_params,
+        )
     require_task(task)
     check_log_level(log_level)
     check_env_params(env_params)
@@ -124,11 +141,22 @@ def build(
         task_lock_exception_max_tries,
         task_lock_exception_max_wait_seconds,
     )
-    if report.failures:
-        error = build_error(report)
-        # the user's frame is the innermost one, so that a debugger stops in it
-        raise error.with_traceback(report.failures[0].error.__traceback__) from report.failures[0].error
+    raise_failures(report)
     return result_of(task) if return_value else None
+
+
+def raise_failures(report: BuildReport) -> None:
+    """Raise the error of a build with failures.
+
+    Raises
+    ------
+    GokartBuildError
+        When there are any. Its traceback ends in the user's frame, so that a debugger stops there.
+    """
+    __tracebackhide__ = True
+    if report.failures:
+        cause = report.failures[0].error
+        raise build_error(report).with_traceback(cause.__traceback__) from cause
 
 
 def run_build(
@@ -148,16 +176,60 @@ def run_build(
         When the build was interrupted.
     """
     __tracebackhide__ = True
-    started = time.perf_counter()
-    build_id = uuid.uuid4().hex
-    emit = _Emitter(listeners)
-    choose = choose_executor(executor, workers, log_level)
-    graph, plan = draw_up(task, rerun)
-    verbose = log_level <= logging.INFO or logger.isEnabledFor(logging.INFO)
-    loop = BuildLoop(graph, plan, build_id, choose, emit, verbose)
-    with heard_logs(build_id, log_level, emit), kept_random_state():
-        loop.run()
-    return loop.report(time.perf_counter() - started)
+    return Build(task, workers=workers, executor=executor, rerun=rerun, log_level=log_level, listeners=listeners).run()
+
+
+class Build:
+    """One build, planned and ready to run.
+
+    Parameters
+    ----------
+    task, workers, executor, rerun, log_level, listeners
+        As for `build`.
+
+    Attributes
+    ----------
+    build_id
+        A random id.
+    plan
+        What it will do.
+    """
+
+    def __init__(
+        self,
+        task: luigi.Task,
+        *,
+        workers: int = 1,
+        executor: Any = None,
+        rerun: Rerun = False,
+        log_level: int = logging.ERROR,
+        listeners: Iterable[Listener] = (),
+    ) -> None:
+        self._started = time.perf_counter()
+        self._log_level = log_level
+        self._emit = _Emitter(listeners)
+        self.build_id = uuid.uuid4().hex
+        choose = choose_executor(executor, workers, log_level)
+        graph, self.plan = draw_up(task, rerun)
+        verbose = log_level <= logging.INFO or logger.isEnabledFor(logging.INFO)
+        self._loop = BuildLoop(graph, self.plan, self.build_id, choose, self._emit, verbose)
+
+    def run(self) -> BuildReport:
+        """Run it in this thread, and report.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When it was interrupted.
+        """
+        __tracebackhide__ = True
+        with heard_logs(self.build_id, self._log_level, self._emit), kept_random_state():
+            self._loop.run()
+        return self._loop.report(time.perf_counter() - self._started)
+
+    def stop(self) -> None:
+        """End it from another thread, as soon as its executor can."""
+        self._loop.stop()
 
 
 def result_of(task: luigi.Task) -> Any:

@@ -42,7 +42,7 @@ logger = logging.getLogger('kartnb')
 _MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
 
 
-class _Stopped(Exception):
+class _StopAsked(BaseException):
     """Leaves the loop when somebody has asked to stop the build."""
 
 
@@ -108,7 +108,7 @@ class BuildLoop:
                 self._hand_out(executor)
                 if self._running:
                     self._take(self._inbox.get())
-        except _Stopped:
+        except _StopAsked:
             executor.close(at_once=True)
             self._abandon()
         except BaseException:
@@ -141,7 +141,7 @@ class BuildLoop:
 
     def _take(self, message: Message) -> None:
         if isinstance(message, StopRequest):
-            raise _Stopped
+            raise _StopAsked
         if isinstance(message, tuple):
             key, outcome = message
             self._running.discard(key)

@@ -10,7 +10,6 @@ from kartnb import display
 from kartnb.events import TaskState
 from kartnb.execution.plan import Plan
 
-
 _NOT_BEGUN = (TaskState.MISSING, TaskState.STALE, TaskState.QUEUED)
 
 

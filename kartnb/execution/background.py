@@ -1,0 +1,261 @@
+"""Builds that go on while the caller does something else: in the background, or awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import luigi
+
+from kartnb.errors import BuildStoppedError
+from kartnb.events import BuildFinished, Event, Listener, PlanGrew, TaskState, TaskStateChanged
+from kartnb.execution.build import Build, log_printer, raise_failures, result_of
+from kartnb.execution.options import check_env_params, check_log_level
+from kartnb.execution.plan import Plan
+from kartnb.execution.planner import Rerun, require_task
+from kartnb.execution.report import BuildReport
+from kartnb.task import registry
+
+#: An awaiting cell is interrupted no sooner than its event loop ticks.
+_TICK_SECONDS = 0.05
+
+Status = Literal['running', 'done', 'failed', 'stopped']
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProgress:
+    """How far a build is: tasks that it runs, how many of them have ended, and the names of those running."""
+
+    total: int
+    ended: int
+    running: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = f' · {", ".join(self.running)}' if self.running else ''
+        return f'{self.ended}/{self.total}{names}'
+
+
+class BackgroundBuild:
+    """A build that runs in the background, as `kartnb.build(task, background=True)` gives it.
+
+    It can be awaited, also in a notebook cell: ``value = await handle``.
+    """
+
+    def __init__(self, task: luigi.Task, build: Build, states: _States, return_value: bool) -> None:
+        self._task = task
+        self._build = build
+        self._states = states
+        self._return_value = return_value
+        self._report: BuildReport | None = None
+        self._error: BaseException | None = None
+        self._ended = threading.Event()
+        self._callbacks: list[Callable[[BackgroundBuild], object]] = []
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name='kartnb-build', daemon=True)
+        self._thread.start()
+
+    @property
+    def build_id(self) -> str:
+        """The id of the build, as in its events and run records."""
+        return self._build.build_id
+
+    @property
+    def plan(self) -> Plan:
+        """The tasks of the build, each with its state now."""
+        return self._states.plan(self._build.plan)
+
+    @property
+    def progress(self) -> BuildProgress:
+        """How far the build is."""
+        return self._states.progress(self._build.plan)
+
+    @property
+    def status(self) -> Status:
+        """'running', 'done', 'failed' or 'stopped'."""
+        if not self._ended.is_set():
+            return 'running'
+        if self._report is None or self._report.failures:
+            return 'failed'
+        return 'stopped' if self._report.interrupted else 'done'
+
+    @property
+    def report(self) -> BuildReport | None:
+        """How the build ended; None while it runs."""
+        return self._report
+
+    def done(self) -> bool:
+        """Whether the build has ended, in whatever way."""
+        return self._ended.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the build has ended, for at most `timeout` seconds; gives whether it has."""
+        return self._ended.wait(timeout)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the build, and give what `kartnb.build` would have given.
+
+        Raises
+        ------
+        TimeoutError
+            When the build has not ended after `timeout` seconds.
+        GokartBuildError
+            When a task failed.
+        BuildStoppedError
+            When the build was stopped.
+        """
+        __tracebackhide__ = True
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f'The build has not ended after {timeout} s: {self.progress}.')
+        if self._error is not None:
+            raise self._error
+        assert self._report is not None
+        raise_failures(self._report)
+        if self._report.interrupted:
+            raise BuildStoppedError('The build was stopped; what had finished by then is kept.')
+        return result_of(self._task) if self._return_value else None
+
+    def stop(self, *, wait: bool = True) -> None:
+        """Stop the build: worker processes end at once, in threads the running tasks are waited for."""
+        self._build.stop()
+        if wait:
+            self._ended.wait()
+
+    def add_done_callback(self, callback: Callable[[BackgroundBuild], object]) -> None:
+        """Call `callback` with this handle when the build has ended, in the thread of the build; at once if it has."""
+        with self._gate:
+            if not self._ended.is_set():
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        try:
+            while not self._ended.is_set():
+                await asyncio.sleep(_TICK_SECONDS)
+        except asyncio.CancelledError:
+            self.stop(wait=False)
+            raise
+        return self.result()
+
+    def _run(self) -> None:
+        try:
+            self._report = self._build.run()
+        except BaseException as error:
+            self._error = error
+        with self._gate:
+            self._ended.set()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:
+                logging.getLogger('kartnb').exception('A callback of a background build failed')
+
+    def __repr__(self) -> str:
+        return f'<BackgroundBuild of {type(self._task).__name__}: {self.status}, {self.progress}>'
+
+
+class _States:
+    """A listener that remembers the states of a build."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, TaskState] = {}
+        self._plan: Plan | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TaskStateChanged):
+            self._states[event.key] = event.state
+        elif isinstance(event, PlanGrew):
+            self._plan = event.plan
+        elif isinstance(event, BuildFinished):
+            self._states.update(event.states)
+
+    def plan(self, planned: Plan) -> Plan:
+        return (self._plan or planned).with_states(dict(self._states))
+
+    def progress(self, planned: Plan) -> BuildProgress:
+        plan = self.plan(planned)
+        to_run = [node for node in plan if node.will_run]
+        ended = (TaskState.DONE, TaskState.FAILED, TaskState.BLOCKED, TaskState.INTERRUPTED, TaskState.CACHED)
+        running = tuple(node.name for node in to_run if node.state is TaskState.RUNNING)
+        return BuildProgress(len(to_run), sum(node.state in ended for node in to_run), running)
+
+
+def build_in_background(
+    task: luigi.Task,
+    *,
+    return_value: bool = True,
+    reset_register: bool = True,
+    log_level: int = logging.ERROR,
+    workers: int = 1,
+    executor: Any = None,
+    rerun: Rerun = False,
+    listeners: Iterable[Listener] = (),
+    **env_params: Any,
+) -> BackgroundBuild:
+    """Start a build and give its handle at once; `kartnb.build` with ``background=True`` is this.
+
+    Tasks run in worker processes unless `executor` says otherwise, so that the build can be stopped at once.
+
+    Raises
+    ------
+    TaskArgumentError, UnknownOptionError, ExecutorChoiceError
+        When the build cannot be begun.
+    """
+    require_task(task)
+    check_log_level(log_level)
+    check_env_params(env_params)
+    if reset_register:
+        registry.drop_superseded()
+    states = _States()
+    build = Build(
+        task,
+        workers=workers,
+        executor='processes' if executor is None else executor,
+        rerun=rerun,
+        log_level=log_level,
+        listeners=(states, log_printer(log_level), *listeners),
+    )
+    return BackgroundBuild(task, build, states, return_value)
+
+
+async def build_async(task: luigi.Task, **options: Any) -> Any:
+    """Build a task while the event loop goes on, for instance in a notebook cell: ``value = await build_async(task)``.
+
+    Parameters
+    ----------
+    task
+        The root task.
+    **options
+        As for `kartnb.build`. Tasks run in worker processes unless `executor` says otherwise.
+
+    Returns
+    -------
+    Any
+        What `kartnb.build` gives.
+
+    Raises
+    ------
+    GokartBuildError
+        When a task failed.
+    asyncio.CancelledError
+        When it was cancelled or the cell was interrupted; the build is stopped.
+
+    Examples
+    --------
+    >>> import asyncio, kartnb, tempfile
+    >>> class Hello(kartnb.TaskOnKart):
+    ...     def run(self):
+    ...         self.dump('Hello!')
+    >>> task = Hello(workspace_directory=tempfile.mkdtemp())
+    >>> asyncio.run(kartnb.build_async(task, executor='threads'))
+    'Hello!'
+    """
+    return await build_in_background(task, **options)

@@ -1,0 +1,145 @@
+"""Builds in the background and awaited builds: a handle at once, a stop at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+
+import kartnb
+from kartnb.errors import BuildStoppedError, TaskArgumentError
+from kartnb.events import TaskState
+
+
+class Quick(kartnb.TaskOnKart):
+    n = luigi.IntParameter(1)
+
+    def run(self) -> None:
+        self.task_log['pid'] = os.getpid()
+        self.dump(self.n)
+
+
+class Sleeping(kartnb.TaskOnKart):
+    seconds = luigi.FloatParameter(60.0, significant=False)
+
+    def requires(self) -> Any:
+        return Quick()
+
+    def run(self) -> None:
+        Path('sleeping').write_text(str(os.getpid()))
+        time.sleep(self.seconds)
+        self.dump('slept')
+
+
+class Failing(kartnb.TaskOnKart):
+    def run(self) -> None:
+        raise ValueError('failing')
+
+
+def _until(condition: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition()
+
+
+def test_a_handle_comes_at_once_and_gives_the_value() -> None:
+    began = time.monotonic()
+    handle = kartnb.build(Quick(n=5), background=True)
+    assert time.monotonic() - began < 2
+    told: list[Any] = []
+    handle.add_done_callback(told.append)
+    assert handle.result(timeout=60) == 5
+    assert handle.status == 'done'
+    assert told == [handle]
+    assert Quick(n=5).task_log['pid'] != os.getpid()
+    assert str(handle.progress) == '1/1'
+    assert 'done' in repr(handle)
+
+
+def test_a_background_build_is_stopped_at_once_and_can_be_gone_on_with() -> None:
+    handle = kartnb.build(Sleeping(), background=True)
+    _until(Path('sleeping').exists)
+    assert handle.status == 'running'
+    assert handle.progress.running == ('Sleeping',)
+    assert handle.progress.ended == 1
+    with pytest.raises(TimeoutError, match='1/2 · Sleeping'):
+        handle.result(timeout=0.01)
+    began = time.monotonic()
+    handle.stop()
+    assert time.monotonic() - began < 10
+    assert handle.status == 'stopped'
+    with pytest.raises(BuildStoppedError):
+        handle.result()
+    assert [(node.name, node.state) for node in handle.plan] == [
+        ('Quick', TaskState.DONE),
+        ('Sleeping', TaskState.INTERRUPTED),
+    ]
+    assert not Path(Sleeping().output().path()).exists()
+    assert kartnb.build(Sleeping(seconds=0.0), background=True).result(timeout=60) == 'slept'
+
+
+def test_a_failure_is_raised_by_result() -> None:
+    handle = kartnb.build(Failing(), background=True, executor='threads')
+    with pytest.raises(kartnb.GokartBuildError, match='failing'):
+        handle.result(timeout=60)
+    assert handle.status == 'failed'
+
+
+def test_what_cannot_be_begun_is_said_at_once() -> None:
+    with pytest.raises(TaskArgumentError):
+        kartnb.build(Quick, background=True)
+
+
+def test_an_awaited_build_lets_the_loop_go_on() -> None:
+    ticks = 0
+
+    async def count() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.01)
+
+    async def main() -> Any:
+        counting = asyncio.create_task(count())
+        value = await kartnb.build_async(Sleeping(seconds=0.3), executor='threads')
+        counting.cancel()
+        return value
+
+    assert asyncio.run(main()) == 'slept'
+    assert ticks > 5
+
+
+def test_cancelling_an_awaited_build_stops_it() -> None:
+    async def main() -> None:
+        building = asyncio.create_task(kartnb.build_async(Sleeping()))
+        while not Path('sleeping').exists():
+            await asyncio.sleep(0.02)
+        building.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await building
+
+    asyncio.run(main())
+    pid = int(Path('sleeping').read_text())
+    _until(lambda: not Path(f'/proc/{pid}').exists() or 'Z' in Path(f'/proc/{pid}/stat').read_text().split())
+
+
+def test_a_threaded_build_stops_after_the_running_tasks() -> None:
+    handle = kartnb.build(Sleeping(seconds=0.5), background=True, executor='threads')
+    _until(Path('sleeping').exists)
+    handle.stop()
+    assert handle.status == 'stopped'
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith('kartnb_')]
+
+
+def test_two_builds_at_once_do_not_disturb_each_other() -> None:
+    first = kartnb.build(Quick(n=1), background=True)
+    second = kartnb.build(Quick(n=2), background=True, executor='threads')
+    assert kartnb.build(Quick(n=3)) == 3
+    assert (first.result(60), second.result(60)) == (1, 2)
