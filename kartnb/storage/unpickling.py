@@ -15,7 +15,6 @@ from kartnb.errors import MissingPackageError, UnreadableResultError
 from kartnb.storage.notebook_classes import NotebookClasses
 
 _DILL = frozenset({'dill', 'dill._dill', 'dill.dill'})
-_RENAMED = {'numpy._core': 'numpy.core', 'numpy.core': 'numpy._core'}
 
 
 class _Names:
@@ -37,10 +36,10 @@ class _Names:
             self.saw_pandas = True
         elif module.startswith('gokart.'):
             return _gokart(module, name)
+        elif module.startswith('numpy.'):
+            module = _todays_numpy(module, name)
         try:
             return super().find_class(module, name)  # type: ignore[misc]
-        except ModuleNotFoundError:
-            return super().find_class(_renamed(module), name)  # type: ignore[misc]
         except AttributeError as error:
             if module == '__main__':
                 raise UnreadableResultError(f'{name} is not defined here: run the cell that defines it') from error
@@ -73,11 +72,17 @@ def _gokart(module: str, name: str) -> Any:
     return find(module, name)
 
 
-def _renamed(module: str) -> str:
-    for old, new in _RENAMED.items():
-        if module == old or module.startswith(f'{old}.'):
-            return new + module[len(old) :]
-    raise ModuleNotFoundError(f'No module named {module!r}', name=module)
+def _todays_numpy(module: str, name: str) -> str:
+    """Give the module in which the installed numpy has what another version had in ``numpy.core`` or ``numpy._core``."""
+    part = module.removeprefix('numpy._core').removeprefix('numpy.core')
+    if part == module:
+        return module
+    try:
+        if hasattr(importlib.import_module(f'numpy._core{part}'), name):
+            return f'numpy._core{part}'
+    except ImportError:
+        pass
+    return f'numpy.core{part}'
 
 
 def load(file: IO[bytes]) -> Any:
@@ -130,4 +135,7 @@ def _load_of_an_older_pandas(file: IO[bytes], classes: NotebookClasses, error: E
             warnings.simplefilter('ignore')
             return unpickler.load()
     except Exception:
-        raise error from None
+        version = sys.modules['pandas'].__version__
+        raise UnreadableResultError(
+            f'{type(error).__name__}: {error}; perhaps a newer pandas than the installed {version} pickled it'
+        ) from error
