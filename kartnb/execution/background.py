@@ -251,10 +251,10 @@ async def build_async(task: luigi.Task, **options: Any) -> Any:
     Examples
     --------
     >>> import asyncio, kartnb, tempfile
-    >>> class Hello(kartnb.TaskOnKart):
+    >>> class Greeting(kartnb.TaskOnKart):
     ...     def run(self):
     ...         self.dump('Hello!')
-    >>> task = Hello(workspace_directory=tempfile.mkdtemp())
+    >>> task = Greeting(workspace_directory=tempfile.mkdtemp())
     >>> asyncio.run(kartnb.build_async(task, executor='threads'))
     'Hello!'
     """

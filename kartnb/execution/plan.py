@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import luigi
 
 from kartnb import display
 from kartnb.events import Reason, TaskState
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +132,27 @@ class Plan:
                 reached.add(i)
                 found.append(other)
         return tuple(found)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The plan as a pandas data frame, a row a task, upstream first.
+
+        Columns: key, task, unique_id, state, reason (None where it will not run), requires (keys), outputs (paths).
+        """
+        import pandas
+
+        rows = [
+            {
+                'key': node.key,
+                'task': node.name,
+                'unique_id': node.unique_id,
+                'state': node.state.value,
+                'reason': None if node.reason is None else str(node.reason),
+                'requires': [self.nodes[i].key for i in node.requires],
+                'outputs': list(node.outputs),
+            }
+            for node in self.nodes
+        ]
+        return pandas.DataFrame(rows, columns=['key', 'task', 'unique_id', 'state', 'reason', 'requires', 'outputs'])
 
     def with_states(self, states: Mapping[str, TaskState]) -> Plan:
         """The same graph with other states, for drawing how a build stands or ended."""

@@ -161,3 +161,29 @@ def test_many_tasks_in_one_directory_are_listed_not_statted(monkeypatch: pytest.
     plan = kartnb.plan(All())
     assert plan.counts() == {TaskState.CACHED: 201}
     assert stats < 20
+
+
+def test_a_plan_is_a_data_frame_too() -> None:
+    kartnb.build(Clean())
+    frame = kartnb.plan(Train()).to_dataframe()
+    assert frame['task'].tolist() == ['Load', 'Clean', 'Train']
+    assert frame['state'].tolist() == ['cached', 'cached', 'missing']
+    assert frame['reason'].isna().tolist() == [True, True, False]
+    assert frame['requires'].tolist()[2] == frame['key'].tolist()[1::-1]
+
+
+def test_a_chain_of_20_000_tasks_is_planned_and_built() -> None:
+    class Link(kartnb.TaskOnKart):
+        n = luigi.IntParameter()
+
+        def requires(self) -> Any:
+            return Link(n=self.n - 1) if self.n else []
+
+        def run(self) -> None:
+            self.dump(self.n)
+
+    settings = {'should_dump_supplementary_log_files': False}
+    plan = kartnb.plan(Link(n=19_999))
+    assert len(plan) == 20_000
+    assert len(repr(plan)) < 100_000
+    assert kartnb.build(Link(n=4_999, **settings)) == 4_999
