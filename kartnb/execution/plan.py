@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import luigi
@@ -49,6 +49,12 @@ class Node:
     reason: Reason | None = None
     requires: tuple[int, ...] = ()
     outputs: tuple[str, ...] = ()
+
+    def in_state(self, state: TaskState) -> Node:
+        """The same node in another state."""
+        if state is self.state:
+            return self
+        return Node(self.task, self.key, self.name, self.unique_id, state, self.reason, self.requires, self.outputs)
 
     @property
     def will_run(self) -> bool:
@@ -156,7 +162,7 @@ class Plan:
 
     def with_states(self, states: Mapping[str, TaskState]) -> Plan:
         """The same graph with other states, for drawing how a build stands or ended."""
-        return Plan(tuple(replace(node, state=states.get(node.key, node.state)) for node in self.nodes), self.workspace)
+        return Plan(tuple(node.in_state(states.get(node.key, node.state)) for node in self.nodes), self.workspace)
 
     def __repr__(self) -> str:
         return display.render(self, 'text')

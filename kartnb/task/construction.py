@@ -36,6 +36,8 @@ class ParameterTable:
         self.positional = [name for name, parameter in self.parameters.items() if parameter.positional]
         self.position = {name: i for i, name in enumerate(self.parameters)}
         self.reference: dict[str, Hashable] | None = None
+        #: What `shown` has worked out of them.
+        self.public: Any = None
         self._defaults: dict[Hashable, Defaults] = {}
         self._keeps_defaults = not any(map(_finds_default_anew, self.parameters.values()))
 

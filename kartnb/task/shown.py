@@ -32,13 +32,13 @@ def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
     >>> [(parameter.name, parameter.text) for parameter in shown_parameters(Train(depth=3))]
     [('depth', '3')]
     """
+    own, shared = _public_parameters(type(task))
     values = task.param_kwargs
+    told = [item for item in shared if item[0] in values and values[item[0]] != item[1]._default]
     return [
         ShownParameter(name, _text(parameter, values[name]), parameter.significant)
-        for name, parameter in task.get_params()
-        if parameter.visibility == ParameterVisibility.PUBLIC
-        and name in values
-        and not (_is_shared(name, parameter) and values[name] == parameter._default)
+        for name, parameter in (*told, *own)
+        if name in values
     ]
 
 
@@ -47,6 +47,21 @@ def described_task(task: luigi.Task) -> str:
     if hasattr(task, 'make_unique_id'):
         return str(task)
     return f'{task.get_task_family()}({", ".join(f"{shown.name}={shown.text}" for shown in shown_parameters(task))})'
+
+
+def _public_parameters(cls: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """The public parameters of a class: its own, and those of `TaskOnKart`. Kept with the class's parameter table."""
+    parameters = cls.parameter_table() if hasattr(cls, 'parameter_table') else None
+    kept = getattr(parameters, 'public', None)
+    if kept is None:
+        public = [item for item in cls.get_params() if item[1].visibility == ParameterVisibility.PUBLIC]
+        kept = (
+            [item for item in public if not _is_shared(*item)],
+            [item for item in public if _is_shared(*item)],
+        )
+        if parameters is not None:
+            parameters.public = kept
+    return kept
 
 
 def _is_shared(name: str, parameter: Any) -> bool:
