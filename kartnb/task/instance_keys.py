@@ -44,9 +44,9 @@ def exact_key(value: Any) -> Hashable:
         return (kind, id(value))
     if isinstance(value, Number):
         return (kind, repr(value))
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         return (kind, tuple(exact_key(item) for item in value))
+    hash(value)  # a list or dict may change under the task that holds it
     if isinstance(value, Mapping):
         return (kind, tuple((exact_key(key), exact_key(item)) for key, item in value.items()))
-    hash(value)
     return (kind, value)
