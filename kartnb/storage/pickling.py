@@ -103,12 +103,18 @@ def _pieces(array: np.ndarray[Any, Any]) -> Iterator[memoryview]:
         yield np.ascontiguousarray(array[start : start + rows]).reshape(-1).view(np.uint8).data
 
 
+def _has_buffer(array: np.ndarray[Any, Any]) -> bool:
+    """Whether numpy gives the values of an array without a copy: not scattered ones, nor dates."""
+    return (array.flags.c_contiguous or array.flags.f_contiguous) and array.dtype.kind not in 'mM'
+
+
 def _array_reducer(stream: _Stream) -> Callable[[Any], Any]:
+    import numpy as np
+
     def reduce(array: np.ndarray[Any, Any]) -> Any:
-        flags = array.flags
-        if array.nbytes < _LARGE or flags.c_contiguous or flags.f_contiguous or array.dtype.hasobject:
+        if array.nbytes < _LARGE or array.dtype.hasobject or _has_buffer(array):
             return array.__reduce_ex__(5)
-        rebuild = array[:1].copy().__reduce_ex__(5)[0]
+        rebuild = np.empty(1).__reduce_ex__(5)[0]
         return rebuild, (stream.promise(array), array.dtype, array.shape, 'C')
 
     return reduce

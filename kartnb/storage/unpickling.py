@@ -73,7 +73,7 @@ def _gokart(module: str, name: str) -> Any:
 
 
 def _todays_numpy(module: str, name: str) -> str:
-    """Give the module in which the installed numpy has what another version had in ``numpy.core`` or ``numpy._core``."""
+    """Give the module in which the installed numpy has what another version had elsewhere."""
     part = module.removeprefix('numpy._core').removeprefix('numpy.core')
     if part == module:
         return module

@@ -99,7 +99,6 @@ def objects() -> dict[str, Any]:
         'module': operator,
         'getter': Getter('a'),
         'function': operator.add,
-        'method': 'abc'.upper,
         'namespace': types.SimpleNamespace(a=1),
         'error': Error('x'),
         'numpy number': np.float64(1.5),

@@ -1,6 +1,6 @@
 """Files that stay: what gokart and kartnb wrote with old and new versions of what they use.
 
-``python tests/storage/golden.py gokart|kartnb|pandas DIRECTORY`` writes them; the committed ones are never written again.
+``python tests/storage/golden.py gokart|kartnb|pandas DIRECTORY`` writes them; committed ones are never written again.
 
 | directory      | written by                                                                |
 |----------------|---------------------------------------------------------------------------|

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Compression: TypeAlias = Literal['zstd', 'gzip', 'snappy', 'brotli', 'lz4'] | None
 
+_NUMBERS = 'biufmM'
+_PIECE = 1 << 24
 INDEX_COLUMN_PREFIX = '__feather_gokart_index__'
 
 
@@ -132,11 +134,9 @@ class FeatherFileProcessor(FileProcessor):
             with refusing('a feather file'):
                 frame.write_ipc(file)
             return
-        pyarrow = _pyarrow()
+        _pyarrow()
         with refusing('a feather file'):
-            table = pyarrow.Table.from_pandas(_with_column_from_index(obj) if self._store_index_in_feather else obj)
-        with pyarrow.ipc.new_file(local_path(file) or file, table.schema) as writer:
-            writer.write_table(table)
+            _write_feather(_with_column_from_index(obj) if self._store_index_in_feather else obj, file)
 
 
 def _source(file: IO[bytes]) -> Any:
@@ -156,6 +156,27 @@ def _check_index(frame: pd.DataFrame) -> None:
             f'a feather file keeps the index in a column {INDEX_COLUMN_PREFIX}{name}, which this frame has already: '
             'rename it, or set store_index_in_feather=False'
         )
+
+
+def _write_feather(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    import pandas as pd
+    import pyarrow as pa
+
+    plain = all(getattr(dtype, 'kind', 'O') in _NUMBERS and not hasattr(dtype, 'na_value') for dtype in frame.dtypes)
+    if not plain or not isinstance(frame.index, pd.RangeIndex):
+        table = pa.Table.from_pandas(frame)
+        with pa.ipc.new_file(local_path(file) or file, table.schema) as writer:
+            writer.write_table(table)
+        return
+    # a block of numbers that lie row by row is turned into columns a piece at a time
+    schema = pa.Schema.from_pandas(frame)
+    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
+    rows = max(1, _PIECE // max(1, 8 * frame.shape[1]))
+    with pa.ipc.new_file(local_path(file) or file, schema) as writer:
+        for start in range(0, max(1, len(frame)), rows):
+            pieces = [column.iloc[start : start + rows] for column in columns]
+            arrays = [pa.Array.from_pandas(piece, type=kind) for piece, kind in zip(pieces, schema.types, strict=True)]
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
 
 
 def _with_column_from_index(frame: pd.DataFrame) -> pd.DataFrame:
