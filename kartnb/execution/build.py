@@ -23,8 +23,7 @@ from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
-from kartnb.task.loading import load_target
-from kartnb.task.structure import map_nested
+from kartnb.task.loading import load
 
 T = TypeVar('T')
 
@@ -234,8 +233,7 @@ class Build:
 
 def result_of(task: luigi.Task) -> Any:
     """Load the outputs of a task that is complete, in their shape; tuples give lists, as in gokart."""
-    loaded = map_nested(load_target, task.output())
-    return list(loaded) if isinstance(loaded, tuple) else loaded
+    return load(task.output())
 
 
 class _Emitter:

@@ -15,7 +15,7 @@ from luigi.task import task_id_str
 from kartnb.errors import EmptyDumpError
 from kartnb.storage import gokart_logs
 from kartnb.storage.targets import TargetOnKart
-from kartnb.task import code, identity, loading, targets
+from kartnb.task import code, handlers, identity, loading, targets
 from kartnb.task.construction import ParameterTable
 from kartnb.task.data_frames import check_column_types, is_empty_data_frame
 from kartnb.task.metaclass import KartRegister, Resolved
@@ -225,6 +225,10 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
                 and (parameter.visibility == ParameterVisibility.PUBLIC or not only_public)
             }
         return dict(form)
+
+    def trigger_event(self, event: str, *args: Any, **kwargs: Any) -> None:
+        """Call the handlers that are on the task's classes for an event; one that fails is logged."""
+        handlers.trigger(self, event, *args, **kwargs)
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
