@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 import luigi
 from luigi.cmdline_parser import CmdlineParser
@@ -26,7 +26,7 @@ _GOKART_CODES = {'missing_data': 20, 'task_failed': 40, 'scheduling_error': 50}
 _USAGE_ERROR = 2
 
 
-def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> NoReturn:
+def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> None:
     """Run the task that a command line names, and end the process with a return code.
 
     Parameters
@@ -42,8 +42,9 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     Raises
     ------
     SystemExit
-        Always: 0 when the task is complete, 20 when external data are missing, 40 when a task failed, 50 when the
-        tasks could not be planned, 2 when the command line is wrong.
+        With 0 when the task is complete, 20 when external data are missing, 40 when a task failed, 50 when the
+        tasks could not be planned, 2 when the command line is wrong. A cell of a notebook goes on instead of ending
+        with 0.
 
     Examples
     --------
@@ -59,10 +60,17 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     args = [str(arg) for arg in (sys.argv[1:] if cmdline_args is None else cmdline_args)]
     try:
         with CmdlineParser.global_instance(args) as parser:
-            sys.exit(_run(parser, _return_codes(set_retcode)))
+            code = _run(parser, _return_codes(set_retcode))
     except (TaskClassException, ParameterException) as error:
         _say(str(error))
-        sys.exit(_USAGE_ERROR)
+        code = _USAGE_ERROR
+    if code or not _is_in_a_cell():
+        sys.exit(code)
+
+
+def _is_in_a_cell() -> bool:
+    # IPython makes this known to all modules for as long as a cell runs; there SystemExit is shown as an error
+    return hasattr(builtins, 'get_ipython')
 
 
 def _run(parser: CmdlineParser, codes: Mapping[str, int]) -> int:

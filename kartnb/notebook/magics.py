@@ -54,7 +54,7 @@ from kartnb.notebook.cell import lend_names, run_cell
 from kartnb.notebook.definitions import Definitions, note_on_kept_results
 from kartnb.notebook.expression import task_of
 from kartnb.notebook.screen import Screen
-from kartnb.notebook.source import show_own_part
+from kartnb.notebook.tracebacks import show_own_part
 from kartnb.task import registry
 from kartnb.view.card import card_html, card_text
 

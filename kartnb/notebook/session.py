@@ -11,10 +11,12 @@ from typing import Any
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from kartnb import display
+from kartnb.errors import KartError
 from kartnb.notebook.completion import task_matcher
 from kartnb.notebook.definitions import Definitions
 from kartnb.notebook.magics import KartMagics
-from kartnb.notebook.source import cell_namer, traceback_formatter
+from kartnb.notebook.source import cell_namer
+from kartnb.notebook.tracebacks import own_lines, traceback_formatter
 from kartnb.records.run_record import current_notebook, set_current_notebook
 from kartnb.task import registry
 
@@ -47,6 +49,7 @@ class Session:
         self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
         self._add_to(display.source_namers, cell_namer(shell))
         self._add_to(display.traceback_formatters, traceback_formatter(shell))
+        self._set(KartError, '_render_traceback_', lambda error: own_lines(error, shell))
         shell.events.register('post_run_cell', self._after_cell)
         self._undo.append(lambda: shell.events.unregister('post_run_cell', self._after_cell))
         earlier = current_notebook()
@@ -61,6 +64,10 @@ class Session:
     def _add_to(self, entries: list[Any], entry: Any) -> None:
         entries.append(entry)
         self._undo.append(lambda: entries.remove(entry) if entry in entries else None)
+
+    def _set(self, cls: type, name: str, value: Any) -> None:
+        setattr(cls, name, value)
+        self._undo.append(partial(delattr, cls, name))
 
     def _add_magics(self, shell: InteractiveShell) -> None:
         manager, configurables = shell.magics_manager, list(shell.configurables)

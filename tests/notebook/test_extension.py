@@ -11,6 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import kartnb
 from kartnb import display
+from kartnb.errors import KartError
 from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
 from kartnb.records.run_record import current_notebook
 from tests.notebook.conftest import Run
@@ -33,6 +34,7 @@ def _state(shell: InteractiveShell) -> dict[str, Any]:
         'exceptions': shell.custom_exceptions,
         'namers': list(display.source_namers),
         'formatters': list(display.traceback_formatters),
+        'errors': dict(vars(KartError)),
         'excepthook': sys.excepthook,
         'notebook': current_notebook(),
     }
@@ -43,7 +45,7 @@ def test_unloading_leaves_nothing_behind(bare_shell: InteractiveShell) -> None:
     load_ipython_extension(bare_shell)
     loaded = _state(bare_shell)
     assert {name for name in before if before[name] != loaded[name]} == {
-        'registry', 'line', 'cell', 'matchers', 'events', 'configurables', 'namers', 'formatters',
+        'registry', 'line', 'cell', 'matchers', 'events', 'configurables', 'namers', 'formatters', 'errors',
     }  # fmt: skip
     unload_ipython_extension(bare_shell)
     assert _state(bare_shell) == before

@@ -1,0 +1,128 @@
+"""Tracebacks that show the user's own code, and nothing of the machinery before, between and behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from IPython.core.interactiveshell import InteractiveShell
+from luigi.parameter import ParameterException
+
+from kartnb.errors import KartError
+from kartnb.execution.build_error import is_user_code
+from kartnb.notebook.source import EXPRESSION_FILE
+
+#: Exceptions whose message says it all: where in kartnb they were raised helps nobody.
+_CLEAR = (KartError, ParameterException)
+
+
+def traceback_formatter(shell: InteractiveShell) -> Callable[[BaseException], list[str]]:
+    """Draw an exception as the shell draws its own; nothing for one of kartnb's that no code of the user's led to.
+
+    What is to be said of such a one is its message, which stands in the error of the build anyway.
+    """
+
+    def lines(error: BaseException) -> list[str]:
+        if isinstance(error, _CLEAR) and not _has_user_code(own_part(error.__traceback__)):
+            return []
+        with _bared(error):
+            drawn: list[str] = shell.InteractiveTB.structured_traceback(
+                type(error), error, error.__traceback__, tb_offset=0
+            )
+            return drawn
+
+    return lines
+
+
+def show_own_part(error: BaseException, shell: InteractiveShell) -> None:
+    """Let the shell show, of an exception that passes a magic, what happened behind the magic and nothing else."""
+    if hasattr(error, '_render_traceback_'):
+        return
+    try:
+        error._render_traceback_ = lambda: own_lines(error, shell)  # type: ignore[attr-defined]
+    except AttributeError:
+        pass  # an exception that takes no attributes is shown with all its frames
+
+
+def own_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
+    """What is shown of an exception: the traceback of the user's own code, or one line where there is none."""
+    return traceback_formatter(shell)(error) or [f'{type(error).__name__}: {error}']
+
+
+def own_part(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that begins in the user's code, behind the last magic; None where there is none."""
+    entries = _entries(trace)
+    magics = [i for i, entry in enumerate(entries) if _module(entry).startswith('kartnb.notebook')]
+    return next((entry for entry in entries[magics[-1] + 1 if magics else 0 :] if _is_users(entry)), None)
+
+
+@contextmanager
+def _bared(error: BaseException) -> Iterator[None]:
+    """While it is drawn, an exception has only the frames, and the causes, that tell a user something."""
+    chain = _chain(error)
+    kept = [(e, e.__traceback__, e.__cause__, e.__context__, e.__suppress_context__) for e in chain]
+    try:
+        for e in chain:
+            e.__traceback__ = _shown_frames(e)
+            if isinstance(e, _CLEAR) and not any(_has_user_code(other.__traceback__) for other in _chain(e)[1:]):
+                e.__cause__ = e.__context__ = None
+        yield
+    finally:
+        for e, trace, cause, context, suppressed in kept:
+            e.__traceback__, e.__cause__, e.__context__ = trace, cause, context
+            e.__suppress_context__ = suppressed
+
+
+def _shown_frames(error: BaseException) -> TracebackType | None:
+    entries = _entries(own_part(error.__traceback__))
+    users = [i for i, entry in enumerate(entries) if _is_users(entry)]
+    if not users:
+        return error.__traceback__
+    if isinstance(error, _CLEAR):
+        entries = entries[: users[-1] + 1]
+    if not _is_kartnbs(entries[-1]):  # else it is a mistake of kartnb's, and all of it is wanted
+        entries = [entry for entry in entries if not _is_kartnbs(entry)]
+    return _linked(entries)
+
+
+def _linked(entries: list[TracebackType]) -> TracebackType | None:
+    following = None
+    for entry in reversed(entries):
+        following = TracebackType(following, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return following
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception and those that are shown before it."""
+    found: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and not any(following is other for other in found):
+        found.append(following)
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    return found
+
+
+def _has_user_code(trace: TracebackType | None) -> bool:
+    return any(_is_users(entry) for entry in _entries(trace))
+
+
+def _is_users(entry: TracebackType) -> bool:
+    filename = entry.tb_frame.f_code.co_filename
+    return filename != EXPRESSION_FILE and is_user_code(filename)
+
+
+def _is_kartnbs(entry: TracebackType) -> bool:
+    return _module(entry).partition('.')[0] == 'kartnb'
+
+
+def _module(entry: TracebackType) -> str:
+    return str(entry.tb_frame.f_globals.get('__name__', ''))
+
+
+def _entries(trace: TracebackType | None) -> list[TracebackType]:
+    found = []
+    while trace is not None:
+        found.append(trace)
+        trace = trace.tb_next
+    return found
