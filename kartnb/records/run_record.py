@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -9,10 +10,16 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+
+from kartnb._version import __version__
 
 #: Grows when a reader of older records could misread newer ones.
 FORMAT_VERSION = 1
+
+
+@functools.cache
+def _host() -> str:
+    return socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +33,14 @@ class InputResult:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that a run has written, as its target names it; size in bytes, time of modification in ISO 8601."""
+    """A file that a run has written: its path as the target gives it, bytes, and seconds since the epoch of its change.
+
+    Size and time are None for what is no file.
+    """
 
     path: str
     size: int | None
-    modified: str | None
+    modified: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +84,10 @@ class RunRecord:
     seconds: float
     error: str
     build_id: str
-    host: str = field(default_factory=socket.gethostname)
+    host: str = field(default_factory=_host)
     pid: int = field(default_factory=os.getpid)
     notebook: str = field(default_factory=lambda: current_notebook())
-    versions: dict[str, str] = field(default_factory=lambda: dict(_versions()))
+    versions: dict[str, str] = field(default_factory=lambda: _versions())
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
@@ -86,7 +96,7 @@ class RunRecord:
         # the fields of nested records by name: dataclasses.asdict copies deeply, at ten times the cost
         values['inputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in self.inputs]
         values['outputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in self.outputs]
-        return json.dumps(values, ensure_ascii=False)
+        return _encode(values)
 
     @classmethod
     def from_json(cls, text: str) -> RunRecord:
@@ -131,10 +141,18 @@ def utc_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec='milliseconds')
 
 
-def _versions() -> dict[str, Any]:
-    found = {'python': platform.python_version()}
-    for name in ('kartnb', 'luigi', 'numpy', 'pandas'):
-        version = vars(sys.modules.get(name, json)).get('__version__') if name in sys.modules else None
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _versions() -> dict[str, str]:
+    return _versions_of(tuple(name for name in ('numpy', 'pandas') if name in sys.modules))
+
+
+@functools.cache
+def _versions_of(imported: tuple[str, ...]) -> dict[str, str]:
+    found = {'python': platform.python_version(), 'kartnb': __version__}
+    for name in ('luigi', *imported):
+        version = vars(sys.modules[name]).get('__version__')
         if isinstance(version, str):
             found[name] = version
     return found

@@ -60,6 +60,10 @@ class FileSystem(ABC):
     def size(self, path: str) -> int:
         """How many bytes a file has."""
 
+    def stamp(self, path: str) -> tuple[int, float]:
+        """The size of a file in bytes and the time of its last change in seconds since the epoch."""
+        return self.size(path), self.modified(path).timestamp()
+
     @abstractmethod
     def names(self, directory: str) -> set[str]:
         """The names in a directory; none when it does not exist."""
@@ -131,6 +135,13 @@ class _Local(FileSystem):
             return os.stat(path).st_size
         except OSError as error:
             raise storage_error(error, path, 'read') from error
+
+    def stamp(self, path: str) -> tuple[int, float]:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise storage_error(error, path, 'read') from error
+        return status.st_size, status.st_mtime
 
     def names(self, directory: str) -> set[str]:
         try:
