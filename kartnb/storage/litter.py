@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -21,6 +22,9 @@ SUFFIX = '.kart-tmp'
 _PATTERN = re.compile(r'^\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}\.kart-tmp$', re.DOTALL)
 _ABANDONED_AFTER = 24 * 3600.0
 _LONGEST_STEM = 40
+#: One look into the system's randomness a process: pids are used again, and a forked child counts on under its own pid.
+_process_token = secrets.token_hex(4)
+_numbers = itertools.count()
 
 
 @functools.cache
@@ -30,7 +34,7 @@ def _host() -> str:
 
 def temporary_name(name: str) -> str:
     """Give a name that no other process and no other call uses, for something that will be called `name`."""
-    return f'.{name[:_LONGEST_STEM]}.{_host()}-{os.getpid()}-{secrets.token_hex(8)}{SUFFIX}'
+    return f'.{name[:_LONGEST_STEM]}.{_host()}-{os.getpid()}-{_process_token}{next(_numbers):08x}{SUFFIX}'
 
 
 def is_temporary(name: str) -> bool:

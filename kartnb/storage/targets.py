@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from abc import abstractmethod
@@ -247,10 +248,10 @@ def _named(error: Exception, path: str) -> Exception:
         return _unreadable(error, path)
     if isinstance(error, MissingPackageError):
         return MissingPackageError(f'{path} cannot be read: {error}')
-    if isinstance(error, OSError) and not isinstance(error, KartError) and error.errno is not None:
-        return storage_error(error, path, 'read')
     if isinstance(error, OSError) and not isinstance(error, StorageError):
-        return _unreadable(error, path)
+        # a damaged file may ask for a position that no file has
+        told_by_disk = error.errno not in (None, errno.EINVAL)
+        return storage_error(error, path, 'read') if told_by_disk else _unreadable(error, path)
     return error
 
 

@@ -121,9 +121,17 @@ class FeatherFileProcessor(FileProcessor):
             return polars_frames.read_feather(file, self._dataframe_type)
         import pandas as pd
 
-        pyarrow = _pyarrow()
+        pa = _pyarrow()
         path = local_path(file)
-        frame = pd.read_feather(_source(file) if path is None else pyarrow.OSFile(path))
+        if path is None:
+            source = pa.BufferReader(file.read())
+            _validate(source)
+            source.seek(0)
+        else:
+            with pa.memory_map(path) as mapped:
+                _validate(mapped)
+            source = pa.OSFile(path)  # which pandas reads faster than a file of Python
+        frame = pd.read_feather(source)
         return _with_index_from_column(frame) if self._store_index_in_feather else frame
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
@@ -156,6 +164,13 @@ def _check_index(frame: pd.DataFrame) -> None:
             f'a feather file keeps the index in a column {INDEX_COLUMN_PREFIX}{name}, which this frame has already: '
             'rename it, or set store_index_in_feather=False'
         )
+
+
+def _validate(source: Any) -> None:
+    """Look for damage that would crash the process; numbers, which cannot, are not even read."""
+    import pyarrow as pa
+
+    pa.ipc.open_file(source).read_all().validate(full=True)
 
 
 def _write_feather(frame: pd.DataFrame, file: IO[bytes]) -> None:

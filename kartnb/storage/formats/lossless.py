@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from typing import IO, TYPE_CHECKING, Any
 
-from kartnb.errors import UnknownFormatError, WrongValueError
+from kartnb.errors import UnknownFormatError, UnreadableResultError, WrongValueError
 from kartnb.storage.filesystem import local_path
 from kartnb.storage.formats import typed_text
 from kartnb.storage.formats.base import FileProcessor, make_file_processor, refusing
@@ -64,7 +64,9 @@ class LosslessFileProcessor(FileProcessor):
             )
 
     def load(self, file: IO[Any]) -> pd.DataFrame:
-        """Read a frame."""
+        """Read a frame that was written without loss."""
+        if self._extension not in ('.parquet', '.feather'):
+            return self._read_typed(file)
         frame: pd.DataFrame = make_file_processor(f'table{self._extension}', store_index_in_feather=False).load(file)
         return frame
 
@@ -84,6 +86,13 @@ class LosslessFileProcessor(FileProcessor):
             make_file_processor('table.feather', store_index_in_feather=False).dump(frame, file)
         else:
             file.write(typed_text.write(frame, self._extension).encode('utf-8'))
+
+    def _read_typed(self, file: IO[Any]) -> pd.DataFrame:
+        data = file.read()
+        text = data if isinstance(data, str) else data.decode('utf-8')
+        if not typed_text.is_typed(text):
+            raise UnreadableResultError('it has no types in front, so it was not written without loss')
+        return typed_text.read(text, self._extension)
 
     def _read_back(self, file: IO[Any], start: int) -> pd.DataFrame:
         path = local_path(file)

@@ -207,7 +207,7 @@ def _objects(values: list[Any]) -> Any:
 
 def _number(dtype: str, cell: Cell) -> Any:
     if dtype.startswith('bool'):
-        return cell in (True, 'True')
+        return {True: True, False: False, 'True': True, 'False': False}[cell]
     return float(cell) if dtype.startswith('float') else int(cell)  # type: ignore[arg-type]
 
 

@@ -59,6 +59,15 @@ def _cell_of_csv(text: str) -> str | None:
     return text[1:] if text.startswith('\\') else text
 
 
+def read(text: str, extension: str) -> pd.DataFrame:
+    """Give the frame of a text with types in front."""
+    if not text.endswith('\n'):
+        raise UnreadableResultError('its end is missing')
+    if extension in _SEPARATORS:
+        return read_csv(text, _SEPARATORS[extension])
+    return read_json(text, by_line=extension == '.ndjson')
+
+
 def read_csv(text: str, sep: str) -> pd.DataFrame:
     """Give the frame of a csv file with types in front."""
     head, _, body = text.partition('\n')
