@@ -77,7 +77,7 @@ def _is_ours() -> bool:
 def _give(dotted_name: str, seed: int) -> bool:
     package, *attributes = dotted_name.split('.')
     try:
-        found: Any = importlib.import_module(package)
+        found: Any = sys.modules.get(package) or importlib.import_module(package)
         for attribute in attributes:
             found = getattr(found, attribute)
     except (ImportError, AttributeError):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kartnb.task.base import TaskOnKart
 
 
+_SCALARS = frozenset({str, int, bool, float, type(None)})
+
+
 def required_tasks(task: luigi.Task) -> list[luigi.Task]:
     """The tasks that `requires()` gives, in order.
 
@@ -124,6 +127,8 @@ def cycle_error(path: list[luigi.Task], again: luigi.Task) -> CyclicRequirements
 
 def warm_text_forms(task: luigi.Task) -> None:
     """Make the text forms of all task-valued parameters below `task`, innermost first, so that none has to recurse."""
+    if not _task_values(task):
+        return
     stack = [task]
     done: set[int] = set()
     while stack:
@@ -140,12 +145,17 @@ def warm_text_forms(task: luigi.Task) -> None:
             current.to_str_params(only_significant=True)
 
 
-def _task_values(task: luigi.Task) -> Iterator[luigi.Task]:
+def _task_values(task: luigi.Task) -> list[luigi.Task]:
+    found: list[luigi.Task] = []
     for value in task.param_kwargs.values():
-        if isinstance(value, luigi.Task):
-            yield value
-        elif isinstance(value, tuple):
-            yield from (item for item in value if isinstance(item, luigi.Task))
+        kind = type(value)
+        if kind in _SCALARS:
+            continue
+        if kind is tuple:
+            found.extend(item for item in value if type(item) not in _SCALARS and isinstance(item, luigi.Task))
+        elif isinstance(value, luigi.Task):
+            found.append(value)
+    return found
 
 
 def _known_id(task: luigi.Task) -> str | None:
