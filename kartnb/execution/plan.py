@@ -41,7 +41,8 @@ class Node:
         The paths of its outputs as given, in order; empty for a task without outputs.
     """
 
-    task: luigi.Task
+    # luigi's repr of a task shows its secrets; the key says which one it is
+    task: luigi.Task = field(repr=False)
     key: str
     name: str
     unique_id: str
