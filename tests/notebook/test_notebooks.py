@@ -1,0 +1,83 @@
+"""The notebooks run without a screen, and are stored as they run today."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from scripts.run_notebooks import FOLDER, execute
+
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob('*.ipynb'))
+#: Any directory of the machine that ran a notebook.
+PATHS = re.compile(r'/(?:tmp|home|root|work|opt|usr|Users|private|var)/[\w.-]|[A-Z]:\\\\')
+
+
+@pytest.fixture(scope='module', params=NOTEBOOKS)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """Give a notebook as it is stored, and as it runs now."""
+    stored = nbformat.read(FOLDER / request.param, as_version=4)
+    return stored, execute(FOLDER / request.param, tmp_path_factory.mktemp('home'))
+
+
+def test_it_runs_as_it_is_stored(pair: tuple[Any, Any]) -> None:
+    stored, fresh = pair
+    assert [_shape(cell) for cell in fresh.cells] == [_shape(cell) for cell in stored.cells]
+
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+class TestStored:
+    def test_it_is_valid_and_has_run_from_top_to_bottom(self, name: str) -> None:
+        notebook = nbformat.read(FOLDER / name, as_version=4)
+        nbformat.validate(notebook)
+        code = [cell for cell in notebook.cells if cell.cell_type == 'code']
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+        assert 'widgets' not in notebook.metadata
+
+    def test_only_what_is_meant_to_fails(self, name: str) -> None:
+        for cell in nbformat.read(FOLDER / name, as_version=4).cells:
+            failed = any(
+                output.output_type == 'error' or 'UsageError' in output.get('text', '')
+                for output in cell.get('outputs', [])
+            )
+            assert failed == ('raises-exception' in cell.metadata.get('tags', []))
+
+    def test_nothing_tells_of_the_machine(self, name: str) -> None:
+        assert PATHS.findall((FOLDER / name).read_text()) == []
+
+    def test_every_build_and_graph_has_its_picture(self, name: str) -> None:
+        for cell in nbformat.read(FOLDER / name, as_version=4).cells:
+            if re.search(r'%kart_(build|graph)', cell.source) and cell.cell_type == 'code':
+                pictures = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)"', _html(cell))
+                assert len(pictures) == (0 if 'UsageError' in str(cell.outputs) else 1)
+                assert all(base64.b64decode(picture).startswith(b'<svg') for picture in pictures)
+
+    def test_it_is_small_enough_to_be_cloned(self, name: str) -> None:
+        assert (FOLDER / name).stat().st_size < 400_000
+
+
+def test_the_quickstart_shows_what_it_promises() -> None:
+    notebook = nbformat.read(FOLDER / '00-quickstart.ipynb', as_version=4)
+    sources = '\n'.join(cell.source for cell in notebook.cells)
+    assert len(set(re.findall(r'^class (\w+)\(TaskOnKart\)', sources, re.MULTILINE))) >= 6
+    assert any('image/png' in output.get('data', {}) for cell in notebook.cells for output in cell.get('outputs', []))
+    assert 'pickle.load' in sources
+
+
+def test_no_file_stays(repository: Path) -> None:
+    assert not (repository / 'notebooks' / 'resources').exists()
+
+
+def _html(cell: Any) -> str:
+    return ''.join(output.get('data', {}).get('text/html', '') for output in cell.get('outputs', []))
+
+
+def _shape(cell: Any) -> tuple[str, list[tuple[str, ...]]]:
+    return cell.source, [
+        (output.output_type, output.get('name', ''), output.get('ename', ''), *sorted(output.get('data', {})))
+        for output in cell.get('outputs', [])
+    ]
