@@ -121,5 +121,25 @@ class WorkerError(KartError):
     """A worker process died, or is not able to run what it was sent."""
 
 
+class WorkerDiedError(WorkerError):
+    """The worker process that ran a task died."""
+
+
+class TaskTimeoutError(WorkerError, TimeoutError):
+    """A task ran longer than its `worker_timeout` allows, and was ended."""
+
+
+class TaskDisabledError(KartError):
+    """A task that has to run is disabled (luigi's attribute `disabled`)."""
+
+
+class TaskSettingError(KartError, ValueError):
+    """luigi's settings of a task (`resources`, `priority`, `retry_count`, …) or of its configuration make no sense."""
+
+
+class SchedulerError(ExecutorChoiceError):
+    """luigi's central scheduler cannot be reached, or does not give the tasks out."""
+
+
 class UnknownOptionError(KartError, TypeError):
     """An option that a build does not have."""

@@ -60,7 +60,7 @@ def build_error(report: BuildReport) -> GokartBuildError:
     """The error of a report with failures."""
     raised: dict[str, list[BaseException]] = {}
     for failure in report.failures:
-        raised.setdefault(failure.unique_id, []).append(failure.error)
+        raised.setdefault(failure.unique_id, []).extend([*failure.earlier, failure.error])
     return GokartBuildError('\n'.join(_sentences(report)), raised, report)
 
 

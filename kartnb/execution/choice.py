@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from kartnb.errors import ExecutorChoiceError, MissingPackageError
 from kartnb.execution.executors import Inbox, InlineExecutor, ParcelExecutor, TaskExecutor, ThreadExecutor
+from kartnb.execution.pools import ForeignPool
 
 #: Makes the executor of one build, given the build's inbox.
 ExecutorFactory: TypeAlias = Callable[[Inbox], TaskExecutor]
@@ -45,7 +46,7 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
         return lambda inbox: ThreadExecutor(inbox, executor._max_workers, executor)
     if isinstance(executor, Executor):
         size = getattr(executor, '_max_workers', None) or workers
-        return lambda inbox: ParcelExecutor(inbox, executor.submit, size, log_level=log_level)
+        return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level)
     if _is_dask(executor):
         return lambda inbox: _dask(inbox, executor, log_level)
     raise ExecutorChoiceError(
@@ -57,8 +58,7 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
 def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
     from kartnb.execution.processes import ProcessPool
 
-    pool = ProcessPool(workers)
-    return ParcelExecutor(inbox, pool.submit, workers, log_level=log_level, live=True, shut_down=pool.shut_down)
+    return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level)
 
 
 def _is_dask(executor: Any) -> bool:
@@ -74,4 +74,4 @@ def _dask(inbox: Inbox, executor: Any, log_level: int) -> TaskExecutor:
         cluster = DaskWorkers(executor)
     except ImportError as error:
         raise MissingPackageError("Dask is not installed: pip install 'kartnb[dask]'") from error
-    return ParcelExecutor(inbox, cluster.submit, cluster.size(), log_level=log_level, shut_down=cluster.shut_down)
+    return ParcelExecutor(inbox, cluster, cluster.size(), log_level)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from kartnb.errors import ExecutorChoiceError
+from kartnb.execution.pools import Work, WorkerPool
 
 
-class DaskWorkers:
+class DaskWorkers(WorkerPool):
     """The workers of a Dask cluster.
 
     Parameters
@@ -34,8 +34,7 @@ class DaskWorkers:
             raise ExecutorChoiceError('The Dask cluster has no worker: start one, or scale the cluster up.')
         return workers
 
-    def submit(self, function: Callable[[bytes], bytes], data: bytes) -> Any:
-        """Run a function in a worker; gives a future."""
+    def submit(self, function: Work, data: bytes) -> Any:
         future = self._client.submit(function, data, pure=False)
         self._futures.append(future)
         return future

@@ -7,13 +7,14 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-from kartnb.errors import KartError, WorkerError
+from kartnb.errors import KartError, WorkerDiedError, WorkerError
 from kartnb.events import LogLine, TaskProgress, TaskState, TaskStateChanged
 from kartnb.execution.channel import Receiver
+from kartnb.execution.pools import Work, WorkerPool
 from kartnb.execution.remote import Parcel, RemoteOutcome, Reply, perform
 from kartnb.execution.transport import ClassStore
 from kartnb.execution.worker import Outcome, TaskRun, advance
@@ -23,8 +24,16 @@ class StopRequest:
     """Somebody asks to stop the build."""
 
 
+@dataclass(frozen=True, slots=True)
+class ResourcesFreed:
+    """A running task gives some of luigi's resources back: how much of each."""
+
+    key: str
+    amounts: dict[str, float]
+
+
 #: What comes back: a node's key and how its task went on, or an event of a running task, or a request to stop.
-Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskProgress | LogLine | StopRequest
+Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskProgress | LogLine | ResourcesFreed | StopRequest
 Inbox: TypeAlias = 'SimpleQueue[Message]'
 
 #: Orders are sent together for as long as they are expected to take no longer than this many seconds.
@@ -40,10 +49,13 @@ class TaskExecutor(ABC):
         How many tasks it can be given at once.
     live
         Whether it tells itself when a task begins to run.
+    can_end
+        Whether it can end one running task.
     """
 
     places: int = 1
     live: bool = False
+    can_end: bool = False
 
     @abstractmethod
     def submit(self, runs: Sequence[TaskRun]) -> None:
@@ -52,6 +64,10 @@ class TaskExecutor(ABC):
     def batch_size(self, ready: int, typical: float | None) -> int:
         """How many of the ready tasks are best given at once, when one typically takes this many seconds."""
         return 1
+
+    def end(self, key: str, error: BaseException) -> None:
+        """End a running task, whose outcome is this error then, unless it has just ended itself."""
+        raise NotImplementedError
 
     @abstractmethod
     def close(self, *, at_once: bool = False) -> None:
@@ -109,39 +125,27 @@ class ParcelExecutor(TaskExecutor):
     ----------
     inbox
         Takes outcomes and events.
-    submit
-        ``submit(function, data)`` gives a future; `Executor.submit`, or that of a Dask client.
+    pool
+        The workers.
     workers
         How many parcels are worked on at once.
     log_level
         From which level on logged lines are wanted.
-    live
-        Whether workers are on this computer and can tell what happens while tasks run.
-    shut_down
-        Ends the workers; is told whether at once.
     """
 
-    def __init__(
-        self,
-        inbox: Inbox,
-        submit: Callable[[Callable[[bytes], bytes], bytes], Any],
-        workers: int,
-        *,
-        log_level: int,
-        live: bool = False,
-        shut_down: Callable[[bool], None] = lambda at_once: None,
-    ) -> None:
+    def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int) -> None:
         # one parcel is worked on, and one waits, so that no worker is idle while its outcomes travel
         self.places = 2 * workers
         self._workers = workers
         self._inbox = inbox
-        self._submit = submit
+        self._pool = pool
         self._log_level = log_level
-        self._shut_down = shut_down
         self._store = ClassStore()
         self._build_id = ''
-        self.live = live
-        self._receiver = Receiver(self._receive) if live else None
+        self._futures: dict[str, Any] = {}
+        self.live = pool.live
+        self.can_end = pool.can_end
+        self._receiver = Receiver(self._receive) if pool.live else None
 
     def batch_size(self, ready: int, typical: float | None) -> int:
         if not typical:
@@ -163,10 +167,15 @@ class ParcelExecutor(TaskExecutor):
             os.getcwd(),
             self._receiver.channel if self._receiver is not None else None,
         )
-        self._send(parcel, [order.key for order in orders])
+        self._send(parcel, runs, self._pool.submit)
+
+    def end(self, key: str, error: BaseException) -> None:
+        future = self._futures.get(key)
+        if future is not None:
+            self._pool.end(future, error)
 
     def close(self, *, at_once: bool = False) -> None:
-        self._shut_down(at_once)
+        self._pool.shut_down(at_once)
         if self._receiver is not None:
             self._receiver.close()
 
@@ -180,38 +189,52 @@ class ParcelExecutor(TaskExecutor):
             else:
                 self.submit([run])
 
-    def _send(self, parcel: Parcel, keys: list[str]) -> None:
+    def _send(self, parcel: Parcel, runs: Sequence[TaskRun], submit: Callable[[Work, bytes], Any]) -> None:
         try:
-            future = self._submit(perform, pickle.dumps(parcel))
+            future = submit(perform, pickle.dumps(parcel))
         except Exception as error:
-            self._fail(keys, error)
+            self._fail(runs, error)
             return
-        future.add_done_callback(lambda done: self._take(done, parcel, keys))
+        for run in runs:
+            self._futures[run.order.key] = future
+        future.add_done_callback(lambda done: self._take(done, parcel, runs))
 
-    def _take(self, future: Any, parcel: Parcel, keys: list[str]) -> None:
+    def _take(self, future: Any, parcel: Parcel, runs: Sequence[TaskRun]) -> None:
         """Put the outcomes of a parcel into the inbox, or send it again with the classes that its worker lacks."""
+        for run in runs:
+            del self._futures[run.order.key]
         try:
             reply: Reply = pickle.loads(future.result())
             if reply.missing:
                 wanted = {digest: self._store.pickled[digest] for digest in reply.missing}
-                self._send(replace(parcel, classes=wanted), keys)
+                self._send(replace(parcel, classes=wanted), runs, self._pool.submit_again)
                 return
             outcomes: list[RemoteOutcome] = self._store.loads(reply.outcomes)
         except BaseException as error:
-            self._fail(keys, error)
+            self._lose(runs, error)
             return
-        for key, outcome in zip(keys, outcomes, strict=True):
-            self._inbox.put((key, _arrived(outcome)))
+        for run, outcome in zip(runs, outcomes, strict=True):
+            self._inbox.put((run.order.key, _arrived(outcome)))
 
-    def _fail(self, keys: list[str], error: BaseException) -> None:
-        for key in keys:
-            self._inbox.put((key, Outcome(0.0, error=_worker_error(error))))
+    def _lose(self, runs: Sequence[TaskRun], error: BaseException) -> None:
+        """A parcel was lost with its worker: of several tasks each is sent again, alone, to see which one it was."""
+        if len(runs) == 1 or not isinstance(error, BrokenExecutor):
+            self._fail(runs, error)
+            return
+        for run in runs:
+            self.submit([run])
+
+    def _fail(self, runs: Sequence[TaskRun], error: BaseException) -> None:
+        for run in runs:
+            self._inbox.put((run.order.key, Outcome(0.0, error=_worker_error(error))))
 
     def _receive(self, key: str, what: str, value: Any) -> None:
         if what == 'running':
             self._inbox.put(TaskStateChanged(self._build_id, key, TaskState.RUNNING))
         elif what == 'log':
             self._inbox.put(value)
+        elif what == 'resources':
+            self._inbox.put(ResourcesFreed(key, value))
         else:
             self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
 
@@ -237,7 +260,7 @@ def _worker_error(error: BaseException) -> BaseException:
     if isinstance(error, KartError):
         return error
     if isinstance(error, BrokenExecutor):
-        return WorkerError(
+        return WorkerDiedError(
             'The worker process that ran this task died (killed, crashed or out of memory): '
             'build without workers to see more.'
         )

@@ -20,7 +20,7 @@ from kartnb.task.targets import path_of
 class Vertex:
     """One task of a graph under construction; two instances with one identity and one set of outputs share a vertex."""
 
-    __slots__ = ('key', 'outputs', 'paths', 'reason', 'requires', 'rerun', 'state', 'task', 'unique_id')
+    __slots__ = ('broken', 'key', 'outputs', 'paths', 'reason', 'requires', 'rerun', 'state', 'task', 'unique_id')
 
     def __init__(self, task: luigi.Task, unique_id: str, outputs: list[Any]) -> None:
         self.task = task
@@ -31,6 +31,8 @@ class Vertex:
         self.requires: list[Vertex] = []
         self.state = TaskState.NOT_NEEDED
         self.reason: Reason | None = None
+        #: What the task's own `complete()` raised, so that nobody knows whether it has to run.
+        self.broken: Exception | None = None
         self.rerun = _wants_rerun(task)
 
     @property

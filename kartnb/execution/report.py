@@ -27,6 +27,8 @@ class TaskFailure:
         The exception that its code raised; its traceback starts in the user's code.
     location
         The line of the user's code to look at, as ``file:line in function``, or '' when no user code is on the stack.
+    earlier
+        What it raised in earlier tries of the same build (`retry_count`), in order.
     """
 
     key: str
@@ -35,6 +37,7 @@ class TaskFailure:
     parameters: tuple[tuple[str, str], ...]
     error: BaseException
     location: str
+    earlier: tuple[BaseException, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

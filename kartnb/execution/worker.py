@@ -223,6 +223,16 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
     return error
 
 
+def record_loss(run: TaskRun, error: BaseException) -> None:
+    """Record a run that was lost together with its process."""
+    run.started = run.started or time.time()
+    run.spent = time.time() - run.started
+    try:
+        _write_record(run, 'failed', error)
+    except KartError as second:
+        error.add_note(f'The failure could not be recorded: {second}')
+
+
 def _forget_reporters(task: luigi.Task) -> None:
     for name in ('set_status_message', 'set_progress_percentage'):
         vars(task).pop(name, None) if isinstance(task, TaskOnKart) else setattr(task, name, None)
@@ -267,8 +277,7 @@ def _output_file(target: Any) -> OutputFile:
     path = path_of(target)
     if not isinstance(target, SingleFileTarget):
         return OutputFile(path, None, None)
-    files = file_system(path)
-    return OutputFile(path, files.size(path), files.modified(path).astimezone().isoformat())
+    return OutputFile(path, *file_system(path).stamp(path))
 
 
 def one_line(error: BaseException) -> str:

@@ -1,0 +1,298 @@
+"""Running the tasks of a build in an executor; which of them run when is up to the build's loop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+
+import luigi
+
+from kartnb.errors import ExternalTaskMissingError, TaskTimeoutError, WorkerDiedError
+from kartnb.events import Event, TaskState, TaskStateChanged
+from kartnb.execution.assess import is_external
+from kartnb.execution.choice import ExecutorFactory
+from kartnb.execution.executors import Inbox, Message, ResourcesFreed, StopRequest, TaskExecutor
+from kartnb.execution.graph import TaskGraph, Vertex
+from kartnb.execution.growth import grow, required
+from kartnb.execution.ledger import Ledger
+from kartnb.execution.luigi_events import fire
+from kartnb.execution.orders import Orders
+from kartnb.execution.plan import Plan
+from kartnb.execution.report import BuildReport
+from kartnb.execution.timeouts import Timeouts
+from kartnb.execution.worker import Outcome, TaskRun, one_line, record_loss
+from kartnb.task.base import TaskOnKart
+from kartnb.task.structure import map_nested
+
+logger = logging.getLogger('kartnb')
+
+
+class _StopAskedError(Exception):
+    """Somebody has asked to stop the build."""
+
+
+class Engine(ABC):
+    """One build of one planned graph.
+
+    Parameters
+    ----------
+    graph, plan
+        What `draw_up` gives.
+    build_id
+        Names the build in events and records.
+    choose
+        Makes the executor that runs the tasks.
+    emit
+        Is given every event.
+    verbose
+        Whether the beginning and the end of each task are logged.
+    """
+
+    def __init__(
+        self,
+        graph: TaskGraph,
+        plan: Plan,
+        build_id: str,
+        choose: ExecutorFactory,
+        emit: Callable[[Event], None],
+        verbose: bool = True,
+    ) -> None:
+        self._graph = graph
+        self._choose = choose
+        self._emit = emit
+        self._inbox: Inbox = SimpleQueue()
+        self._executor: TaskExecutor = _NO_EXECUTOR
+        self._ledger = Ledger(plan, build_id, emit, verbose)
+        self._orders = Orders(build_id, self._inbox, emit)
+        self._timeouts = Timeouts()
+        self._running: dict[str, TaskRun] = {}
+        self._suspended: dict[str, TaskRun] = {}
+
+    def run(self) -> None:
+        """Run every task that can run; failures are in the report.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When the build is interrupted; what ran then is marked so, and what has finished is kept.
+        """
+        self._ledger.begin()
+        self._executor = self._choose(self._inbox)
+        try:
+            self._enlist(list(self._graph.vertices.values()))
+            self._go()
+        except _StopAskedError:
+            self._abandon()
+        except BaseException:
+            self._abandon()
+            raise
+        else:
+            self._executor.close()
+        finally:
+            for suspended in self._suspended.values():
+                _close(suspended)
+            self._ledger.end()
+
+    def stop(self) -> None:
+        """End the build from another thread: running tasks are interrupted where their executor can do that."""
+        self._inbox.put(StopRequest())
+
+    def report(self, seconds: float) -> BuildReport:
+        """How the build ended."""
+        return self._ledger.report(seconds)
+
+    @abstractmethod
+    def _go(self) -> None:
+        """Run until nothing can run any more."""
+
+    @abstractmethod
+    def _enlist(self, vertices: Sequence[Vertex]) -> None:
+        """Take new vertices into the build, upstream first."""
+
+    @abstractmethod
+    def _await(self, vertex: Vertex, needed: Sequence[Vertex]) -> None:
+        """Let a task that has begun go on as soon as what it has asked for is complete."""
+
+    @abstractmethod
+    def _failed(self, vertex: Vertex, error: BaseException) -> None:
+        """A run of a task has failed."""
+
+    @abstractmethod
+    def _completed(self, vertex: Vertex, state: TaskState) -> None:
+        """A task is complete."""
+
+    @abstractmethod
+    def _freed(self, key: str, amounts: dict[str, float] | None) -> None:
+        """A running task gives back some of luigi's resources (None: all, because it has ended)."""
+
+    def _announce(self, vertex: Vertex) -> None:
+        """Fire luigi's events of a task that is planned."""
+        task = vertex.task
+        for other in vertex.requires:
+            fire(task, luigi.Event.DEPENDENCY_DISCOVERED, task, other.task)
+        if vertex.state in (TaskState.CACHED, TaskState.EXTERNAL):
+            fire(task, luigi.Event.DEPENDENCY_PRESENT, task)
+        elif vertex.state is TaskState.MISSING and vertex.reason is None:
+            fire(task, luigi.Event.DEPENDENCY_MISSING, task)
+
+    def _launch(self, runs: Sequence[TaskRun]) -> None:
+        """Give runs to the executor: those with limited time one by one, so that one can be ended alone."""
+        for run in runs:
+            self._running[run.order.key] = run
+            if not self._executor.live:
+                self._begin(run.order.key)
+        together = [run for run in runs if not self._timeouts.has_limit(run.order.key)]
+        if together:
+            self._executor.submit(together)
+        for run in runs:
+            if self._timeouts.has_limit(run.order.key):
+                self._executor.submit([run])
+
+    def _begin(self, key: str) -> None:
+        self._timeouts.start(key)
+        self._ledger.change(key, TaskState.RUNNING)
+        if self._executor.live:
+            self._running[key].started = time.time()
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for the next message of the executor, for at most so long, and take it in; gives whether one came."""
+        limit = self._timeouts.wait()
+        waits = [wait for wait in (seconds, limit) if wait is not None]
+        try:
+            message = self._inbox.get(timeout=min(waits)) if waits else self._inbox.get()
+        except Empty:
+            self._end_expired()
+            return False
+        self._take(message)
+        self._end_expired()
+        return True
+
+    def _end_expired(self) -> None:
+        for key, seconds in self._timeouts.expired():
+            name = self._graph.vertices[key].name
+            error = TaskTimeoutError(f'{name} ran longer than its worker_timeout of {seconds:g} s, and was ended.')
+            self._executor.end(key, error)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, StopRequest):
+            raise _StopAskedError
+        if isinstance(message, tuple):
+            self._settle(*message)
+        elif isinstance(message, TaskStateChanged):
+            if message.key in self._running:  # its outcome may have come another, shorter way
+                self._begin(message.key)
+        elif isinstance(message, ResourcesFreed):
+            if message.key in self._running:
+                self._freed(message.key, message.amounts)
+        else:
+            self._emit(message)
+
+    def _settle(self, key: str, outcome: Outcome) -> None:
+        vertex = self._graph.vertices[key]
+        run = self._running.pop(key, None)
+        self._timeouts.forget(key)
+        self._freed(key, None)
+        if run is not None and isinstance(outcome.error, WorkerDiedError | TaskTimeoutError):
+            outcome = _lost(run, outcome.error)
+        self._ledger.spend(key, outcome.spent)
+        self._orders.note(vertex, outcome)
+        if outcome.error is not None:
+            self._ledger.log('%s failed: %s', key, one_line(outcome.error))
+            self._failed(vertex, outcome.error)
+        elif outcome.requirements is not None:
+            self._suspend(vertex, outcome)
+        else:
+            self._ledger.log('%s is done after %.3f s', key, outcome.spent)
+            _learn(vertex.task, outcome)
+            self._completed(vertex, TaskState.DONE)
+
+    def _suspend(self, vertex: Vertex, outcome: Outcome) -> None:
+        """Let a task wait for the tasks that its `run` has asked for; it goes on when they are complete."""
+        requirements = required(outcome.requirements)
+        run = outcome.run or self._orders.new_run(vertex)
+        try:
+            needed = self._grow(vertex, requirements)
+            if run.generator is not None:
+                run.answer = map_nested(lambda task: task.output(), requirements)
+        except Exception as error:
+            _close(run)
+            self._failed(vertex, error)
+            return
+        self._suspended[vertex.key] = run
+        self._ledger.change(vertex.key, TaskState.QUEUED)
+        self._await(vertex, needed)
+
+    def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
+        """Take the tasks that a running one has asked for, and all that they need, into the build."""
+        needed, fresh = grow(self._graph, vertex, requirements, self._ledger.states)
+        if any(other not in vertex.requires for other in needed):
+            vertex.requires = list(dict.fromkeys([*vertex.requires, *needed]))
+            plan = self._ledger.plan
+            self._ledger.grow(self._graph.snapshot(plan.root.task, plan.workspace))
+        self._enlist(fresh)
+        return needed
+
+    def _abandon(self) -> None:
+        """The build was interrupted: what ran is interrupted, what waited stays as it was planned."""
+        self._executor.close(at_once=True)
+        for key, state in list(self._ledger.states.items()):
+            if state is TaskState.RUNNING:
+                self._ledger.change(key, TaskState.INTERRUPTED)
+            elif state is TaskState.QUEUED:
+                self._ledger.change(key, self._graph.vertices[key].state)
+
+
+class _NoExecutor(TaskExecutor):
+    """Stands where no executor has been made yet."""
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        raise AssertionError('the build has not begun')
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Nothing is to be ended."""
+
+
+_NO_EXECUTOR = _NoExecutor()
+
+
+def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMissingError]:
+    """Those of some vertices that are made outside, are needed and are not there, each with the error that says so."""
+    return {
+        vertex: _missing(vertex)
+        for vertex in vertices
+        if vertex.state is TaskState.MISSING and vertex.reason is None and is_external(vertex.task)
+    }
+
+
+def _missing(vertex: Vertex) -> ExternalTaskMissingError:
+    where = f': {vertex.paths[0]} does not exist' if vertex.paths else ''
+    return ExternalTaskMissingError(
+        f'{vertex.name} is made outside of this pipeline and is not there{where}. Make it, then build again.'
+    )
+
+
+def _lost(run: TaskRun, error: BaseException) -> Outcome:
+    """What came of a run whose process was lost; luigi's event for it is fired here."""
+    event = luigi.Event.TIMEOUT if isinstance(error, TaskTimeoutError) else luigi.Event.PROCESS_FAILURE
+    fire(run.task, event, run.task, str(error))
+    record_loss(run, error)
+    return Outcome(run.spent, error=error)
+
+
+def _learn(task: luigi.Task, outcome: Outcome) -> None:
+    """Let the task know here what it did in another process."""
+    if isinstance(task, TaskOnKart) and outcome.task_log is not None:
+        task.task_log.update(outcome.task_log)
+        vars(task)['_rerun_pending'] = False
+
+
+def _close(run: TaskRun) -> None:
+    """End a generator that will not be resumed, so that its `finally` blocks run."""
+    if run.generator is not None:
+        try:
+            run.generator.close()
+        except Exception:
+            logger.exception('%s could not be closed', run.order.key)

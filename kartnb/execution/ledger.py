@@ -1,0 +1,106 @@
+"""What is known of the tasks of a build while it runs, told to everybody who listens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kartnb.events import BuildFinished, BuildStarted, Event, PlanGrew, TaskState, TaskStateChanged
+from kartnb.execution.build_error import user_code_location
+from kartnb.execution.plan import Node, Plan
+from kartnb.execution.report import BuildReport, TaskFailure
+from kartnb.execution.worker import one_line
+from kartnb.task.shown import shown_parameters
+
+logger = logging.getLogger('kartnb')
+
+
+class Ledger:
+    """States, times and errors of the tasks of one build, by node key.
+
+    Parameters
+    ----------
+    plan
+        The plan; it may grow.
+    build_id
+        Names the build in events.
+    emit
+        Is given every event.
+    verbose
+        Whether the beginning and the end of each task are logged.
+    """
+
+    def __init__(self, plan: Plan, build_id: str, emit: Callable[[Event], None], verbose: bool) -> None:
+        self.plan = plan
+        self.states: dict[str, TaskState] = {}
+        self.durations: dict[str, float] = {}
+        self.errors: dict[str, BaseException] = {}
+        self._earlier: dict[str, list[BaseException]] = {}
+        self._spent: list[float] = []
+        self._build_id = build_id
+        self._emit = emit
+        self._verbose = verbose
+
+    def begin(self) -> None:
+        """Tell that the build begins."""
+        self._emit(BuildStarted(self._build_id, self.plan))
+
+    def end(self) -> None:
+        """Tell that the build has ended."""
+        self._emit(BuildFinished(self._build_id, dict(self.states)))
+
+    def grow(self, plan: Plan) -> None:
+        """Tell that there are more tasks."""
+        self.plan = plan
+        self._emit(PlanGrew(self._build_id, plan))
+
+    def change(self, key: str, state: TaskState, error: str = '') -> None:
+        """A task enters a state."""
+        self.states[key] = state
+        self._emit(TaskStateChanged(self._build_id, key, state, error))
+
+    def fail(self, key: str, error: BaseException) -> None:
+        """A task has failed for good."""
+        self.errors[key] = error
+        self.change(key, TaskState.FAILED, one_line(error))
+
+    def put_off(self, key: str, error: BaseException) -> None:
+        """A task has failed and will be tried again."""
+        self._earlier.setdefault(key, []).append(error)
+        self.change(key, TaskState.QUEUED, one_line(error))
+
+    def spend(self, key: str, seconds: float) -> None:
+        """A task took so long."""
+        self.durations[key] = seconds
+        self._spent = [*self._spent[-19:], seconds]
+
+    def typical_seconds(self) -> float | None:
+        """How long the last tasks took on average; None before the first one."""
+        return sum(self._spent) / len(self._spent) if self._spent else None
+
+    def is_met(self, key: str) -> bool:
+        """Whether what needs this task can run."""
+        return self.states[key] in (TaskState.CACHED, TaskState.EXTERNAL, TaskState.DONE)
+
+    def is_lost(self, key: str) -> bool:
+        """Whether what needs this task cannot run in this build any more."""
+        return self.states[key] in (TaskState.FAILED, TaskState.BLOCKED)
+
+    def log(self, message: str, *args: Any) -> None:
+        """Log at INFO where somebody reads it: a log record costs as much as a file."""
+        if self._verbose:
+            logger.info(message, *args)
+
+    def report(self, seconds: float) -> BuildReport:
+        """How the build ended."""
+        plan = self.plan.with_states(self.states)
+        failures = tuple(
+            _failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
+        )
+        return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures)
+
+
+def _failure(node: Node, error: BaseException, earlier: tuple[BaseException, ...]) -> TaskFailure:
+    parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))
+    return TaskFailure(node.key, node.name, node.unique_id, parameters, error, user_code_location(error), earlier)
