@@ -17,8 +17,9 @@ from typing import IO, Any
 import luigi
 
 from kartnb.errors import KartError
+from kartnb.storage import trouble
 from kartnb.storage.litter import temporary_name
-from kartnb.storage.trouble import storage_error, windows_problem
+from kartnb.storage.trouble import storage_error
 
 _luigis_own_local_target = luigi.LocalTarget
 
@@ -154,8 +155,8 @@ class _Local(FileSystem):
 
 
 def _temporary_path(path: str, scratch: str | None) -> str:
-    if os.name == 'nt':
-        problem = windows_problem(path)
+    if trouble.ON_WINDOWS:
+        problem = trouble.windows_problem(path)
         if problem:
             raise storage_error(OSError(problem), path, 'written')
     directory, name = os.path.split(path)

@@ -49,12 +49,15 @@ def object_labels(
     >>> object_labels({'n': 1, 'empty': ''}, {'n': 'mine', 'owner': 'me'})
     {'n': 'mine', 'owner': 'me'}
     """
-    labels = {str(name): str(value) for name, value in (custom_labels or {}).items()}
-    for name, value in (task_params or {}).items():
-        labels.setdefault(str(name), str(value))
-    if required_task_outputs:
-        labels.setdefault('__required_task_outputs', json.dumps(_serialized(required_task_outputs)))
-    return _within_limit({name: value for name, value in labels.items() if value})
+    outputs = (
+        {'__required_task_outputs': json.dumps(_serialized(required_task_outputs))} if required_task_outputs else {}
+    )
+    labels: dict[str, str] = {}
+    for source in (custom_labels or {}, task_params or {}, outputs):
+        for name, value in source.items():
+            if str(value):
+                labels.setdefault(str(name), str(value))
+    return _within_limit(labels)
 
 
 def _serialized(outputs: Any) -> Any:

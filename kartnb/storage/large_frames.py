@@ -57,7 +57,7 @@ class LargeDataFrameProcessor:
         directory = os.path.dirname(file_path) or '.'
         numbered = {int(match[1]): match[0] for match in map(_PIECE.fullmatch, os.listdir(directory)) if match}
         if not numbered or max(numbered) != len(numbered) - 1:
-            raise UnreadableResultError(f'{directory} does not hold all pieces of a large frame', file_path)
+            raise UnreadableResultError('pieces of the large frame are missing')
         pieces = [_load_piece(os.path.join(directory, numbered[i])) for i in sorted(numbered)]
         frame: pd.DataFrame = pieces[0] if len(pieces) == 1 else pd.concat(pieces)
         return frame

@@ -80,7 +80,10 @@ class ModelTarget(TargetOnKart):
         with _private_directory(self._temporary_directory) as directory:
             self._unpack(directory)
             load = self._load_function or self._packed_load_function(directory)
-            return load(os.path.join(directory, _MODEL))
+            try:
+                return load(os.path.join(directory, _MODEL))
+            except UnreadableResultError as error:
+                raise self._unreadable(error) from error
 
     def _unpack(self, directory: str) -> None:
         with file_system(self._place).open_read(self._place) as file:
@@ -99,8 +102,9 @@ class ModelTarget(TargetOnKart):
         return load
 
     def _unreadable(self, error: Exception) -> UnreadableResultError:
+        detail = str(error) if isinstance(error, UnreadableResultError) else f'{type(error).__name__}: {error}'
         return UnreadableResultError(
-            f'{self._place} cannot be read ({type(error).__name__}: {error}): it is damaged or no zip file of a model. '
+            f'{self._place} cannot be read ({detail}): it is damaged or no zip file of a model. '
             'Delete it, or build its task with rerun=True.',
             self._place,
         )

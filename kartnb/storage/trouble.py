@@ -11,6 +11,8 @@ from kartnb.errors import MissingResultError, StorageError
 
 Doing = Literal['read', 'written', 'removed', 'listed']
 
+ON_WINDOWS = os.name == 'nt'
+
 _FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _RESERVED_NAMES = {'con', 'prn', 'aux', 'nul', *(f'{port}{n}' for port in ('com', 'lpt') for n in '123456789')}
@@ -28,7 +30,7 @@ def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
 
 
 def _sentence(error: OSError, path: str, doing: Doing) -> str:
-    windows = windows_problem(path) if os.name == 'nt' else None
+    windows = windows_problem(path) if ON_WINDOWS else None
     if windows:
         return windows
     if os.path.isdir(path) and error.errno in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, *_FORBIDDEN}:

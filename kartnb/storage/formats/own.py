@@ -40,7 +40,12 @@ class FunctionFileProcessor(FileProcessor):
         """Read a value."""
         if not self._text or isinstance(file, io.TextIOBase):
             return self._load(file)
-        return self._load(io.TextIOWrapper(file, encoding='utf-8'))
+        text = io.TextIOWrapper(file, encoding='utf-8')
+        try:
+            return self._load(text)
+        finally:
+            if not text.closed:
+                text.detach()
 
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a value."""

@@ -1,0 +1,245 @@
+"""Names that Windows forbids, places that fsspec reaches, metadata on Google Cloud Storage, and gokart's logs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from kartnb.errors import MissingPackageError, MissingResultError, StorageError, UnreadableResultError
+from kartnb.storage import gokart_logs, remote, trouble
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.labels import has_labels, object_labels
+from kartnb.storage.models import make_model_target
+from kartnb.storage.targets import make_target
+from kartnb.storage.trouble import storage_error, windows_problem
+
+
+@pytest.mark.parametrize(
+    'path, problem',
+    [
+        ('results/model.pkl', None),
+        ('C:\\results\\model.pkl', None),
+        ('./resources/../a.b/日本.csv', None),
+        ('results/aux.csv', "reserves the name 'aux.csv'"),
+        ('COM1/a.csv', "reserves the name 'COM1'"),
+        ('results/nul', "reserves the name 'nul'"),
+        ('results/a:b.csv', "forbids ':'"),
+        ('results/what?.csv', "forbids '?'"),
+        ('results/a|b/c.csv', "forbids '|'"),
+        ('results/a\tb.csv', r"forbids '\t'"),
+        ('results/a /b.csv', 'may not end in a space or a full stop'),
+        ('results/a./b.csv', 'may not end in a space or a full stop'),
+        ('x' * 300 + '.csv', 'characters of its full path Windows allows 259'),
+    ],
+)
+def test_what_windows_forbids(path: str, problem: str | None) -> None:
+    said = windows_problem(path)
+    if problem is None:
+        assert said is None
+    else:
+        assert said is not None
+        assert problem in said
+
+
+def test_windows_is_asked_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trouble, 'ON_WINDOWS', True)
+    with pytest.raises(StorageError, match="Windows, which forbids ':'"):
+        file_system('a').write_bytes('results/a:b.csv', b'')
+    assert not Path('results').exists()
+
+
+def test_an_error_is_translated_once() -> None:
+    error = storage_error(OSError(28, 'No space'), 'a', 'written')
+    assert storage_error(error, 'b', 'read') is error
+    assert error.errno == 28
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.path, again.errno) == (StorageError, str(error), 'a', 28)
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    store = fsspec.filesystem('memory')
+    yield store
+    store.store.clear()
+    store.pseudo_dirs[:] = ['']
+
+
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('a.pkl', {'a': 1}),
+        ('a.txt', ['x']),
+        ('a.gz', ['x']),
+        ('a.png', b'x'),
+        ('a.npz', np.arange(3)),
+        ('a.csv', pd.DataFrame({'a': [1]})),
+        ('a.json', pd.DataFrame({'a': [1]})),
+        ('a.parquet', pd.DataFrame({'a': [1]})),
+        ('a.feather', pd.DataFrame({'a': [1], 'b': ['x']})),
+    ],
+)
+def test_results_on_an_object_store(memory: Any, name: str, value: Any) -> None:
+    target = make_target(f'memory://work/deep/{name}', 'x')
+    assert not target.exists()
+    target.dump(value)
+    assert target.exists()
+    loaded = target.load()
+    assert loaded.equals(value) if isinstance(value, pd.DataFrame) else np.array_equal(loaded, value)
+    assert memory.ls('work/deep', detail=False) == [f'/work/deep/{name.replace(".", "_x.")}']
+    assert target.last_modification_time().tzinfo is None
+    assert file_system(target.path()).size(target.path()) > 0
+    target.remove()
+    assert not target.exists()
+    assert os.listdir() == []
+
+
+def test_models_on_an_object_store(memory: Any) -> None:
+    def save(model: str, path: str) -> None:
+        Path(path).write_text(model)
+
+    target = make_model_target('memory://work/a.zip', 'tmp', save, lambda path: Path(path).read_text())
+    target.dump('model')
+    assert target.load() == 'model'
+    target.remove()
+    assert not target.exists()
+
+
+def test_a_failed_dump_to_an_object_store_keeps_the_old_result(memory: Any) -> None:
+    target = make_target('memory://work/a.pkl')
+    target.dump('old')
+    place = file_system(target.path())
+
+    def write_half() -> None:
+        with place.writing(target.path()) as file:
+            file.write(b'half')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert target.load() == 'old'
+    assert memory.ls('work', detail=False) == ['/work/a.pkl']
+
+
+def test_what_is_missing_on_an_object_store(memory: Any) -> None:
+    for act in (make_target('memory://work/a.pkl').load, make_target('memory://work/a.pkl').last_modification_time):
+        with pytest.raises(MissingResultError, match=r'memory://work/a\.pkl does not exist'):
+            act()
+    assert file_system('memory://work').names('memory://nowhere') == set()
+
+
+def test_whole_objects_are_uploaded_where_the_store_shows_them_whole(
+    memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, '_OBJECT_STORES', {'memory'})
+    moved: list[str] = []
+    monkeypatch.setattr(type(memory), 'mv', lambda self, *paths, **_: moved.extend(paths))
+    make_target('memory://work/a.pkl').dump([1])
+    file_system('memory://work/b').write_bytes('memory://work/b', b'x')
+    assert make_target('memory://work/a.pkl').load() == [1]
+    assert file_system('memory://work/b').read_bytes('memory://work/b') == b'x'
+    assert moved == []
+
+
+@pytest.mark.parametrize(
+    'path, install',
+    [('s3://bucket/a.pkl', "'kartnb[s3]'"), ('gs://bucket/a.pkl', "'kartnb[gcs]'"), ('az://b/a', 'adlfs')],
+)
+def test_a_missing_package_is_named(path: str, install: str) -> None:
+    script = f"""
+import sys
+sys.modules['s3fs'] = sys.modules['gcsfs'] = sys.modules['adlfs'] = None
+from kartnb.storage.filesystem import file_system
+try:
+    file_system({path!r})
+except ImportError as error:
+    print(type(error).__name__, error)
+sys.modules['fsspec'] = None
+try:
+    file_system({path!r})
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, env=environment)
+    first, second = done.stdout.splitlines()
+    for line in (first, second):
+        assert line.startswith(MissingPackageError.__name__)
+        assert line.endswith(f'pip install {install}')
+    assert 'fsspec' in second
+
+
+def test_labels_are_gokarts() -> None:
+    @dataclass
+    class Output:
+        name: str
+
+        def serialize(self) -> dict[str, str]:
+            return {'__gokart_task_name': self.name, '__gokart_output_path': f'{self.name}.pkl'}
+
+    labels = object_labels({'n': 1, 'empty': '', 'owner': 'task'}, {'owner': 'me'}, {'in': [Output('A')]})
+    assert labels == {
+        'owner': 'me',
+        'n': '1',
+        '__required_task_outputs': '{"in": [{"__gokart_task_name": "A", "__gokart_output_path": "A.pkl"}]}',
+    }
+    plain = object_labels({}, {}, {'__gokart_task_name': 'A'})
+    assert plain == {'__required_task_outputs': '{"__gokart_task_name": "A"}'}
+    many = object_labels({f'p{i}': 'x' * 1000 for i in range(20)}, {'mine': 'y' * 1000})
+    assert list(many) == ['mine', 'p0', 'p1', 'p2', 'p3', 'p4', 'p5', 'p6']
+    assert not has_labels('s3://bucket/a.pkl')
+
+
+def test_labels_are_attached(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    attached: dict[str, Any] = {}
+    monkeypatch.setattr('kartnb.storage.targets.has_labels', lambda path: True)
+    monkeypatch.setattr(type(memory), 'setxattrs', lambda self, path, **labels: attached.update(labels), raising=False)
+    make_target('memory://work/a.pkl').dump(1, task_params={'n': '1', 'content_type': 'x'}, custom_labels={'m': 2})
+    assert attached == {'n': '1', 'm': '2'}
+
+
+LOGS = {
+    'module_versions': 'numpy==2.0\n',
+    'processing_time': 0.5,
+    'random_seed': {'seed': 1, 'seed_methods': ['random.seed']},
+    'task_log': {'file_path': ['a.pkl']},
+    'task_params': {'n': '1'},
+}
+
+
+@pytest.mark.parametrize('kind', gokart_logs.LOG_KINDS)
+def test_logs_are_written_as_gokart_writes_them(kind: gokart_logs.LogKind) -> None:
+    path = gokart_logs.log_path('./work/', kind, 'Example', '8441')
+    value = LOGS[kind]
+    gokart_logs.write_log(path, value)
+    extension = 'txt' if kind == 'module_versions' else 'pkl'
+    assert path == f'./work/log/{kind}/Example_8441.{extension}'
+    assert Path(path).read_bytes() == (value.encode() if isinstance(value, str) else pickle.dumps(value, protocol=4))
+    assert gokart_logs.read_log(path) == value
+    assert os.listdir('work/log') == [kind]
+
+
+def test_a_log_may_hold_anything() -> None:
+    path = gokart_logs.log_path('work', 'task_log', 'A', 'x')
+    gokart_logs.write_log(path, {'function': lambda x: x + 1})
+    assert gokart_logs.read_log(path)['function'](1) == 2
+
+
+def test_a_missing_and_a_damaged_log() -> None:
+    path = gokart_logs.log_path('work', 'task_log', 'A', 'x')
+    with pytest.raises(MissingResultError, match=path):
+        gokart_logs.read_log(path)
+    os.makedirs(os.path.dirname(path))
+    Path(path).write_bytes(b'\x80\x04')
+    with pytest.raises(UnreadableResultError, match=f'{path} is no readable log'):
+        gokart_logs.read_log(path)
