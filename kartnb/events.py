@@ -83,7 +83,10 @@ class PlanGrew:
 
 @dataclass(frozen=True, slots=True)
 class TaskStateChanged:
-    """One task enters a state. ``key`` is the node's key in the plan; ``error`` is one line, '' unless it failed."""
+    """One task enters a state. ``key`` is the node's key in the plan; ``error`` is one line, '' unless it failed.
+
+    A task that failed and is tried again is queued, with the error.
+    """
 
     build_id: str
     key: str
@@ -94,12 +97,13 @@ class TaskStateChanged:
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress:
-    """A running task reports how far it is (0 to 100, or None) or what it does (or None)."""
+    """A running task reports how far it is (0 to 100, or None), what it does (or None), or where to look (or None)."""
 
     build_id: str
     key: str
     percentage: float | None = None
     message: str | None = None
+    tracking_url: str | None = None
     time: float = field(default_factory=time.time)
 
 
@@ -120,6 +124,23 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """Lines that a task has printed.
+
+    ``text`` is one line or several, without the last line break; ``stream`` is 'stdout' or 'stderr'. ``key`` is the
+    node's key, or '' where it cannot be told which task has printed them. A line that is written over again and again,
+    such as a progress bar, comes once, in its last state; meanwhile it gives `TaskProgress`. Of a flood (over a million
+    characters in one task) only the newest lines come, ten times a second.
+    """
+
+    build_id: str
+    key: str
+    stream: str
+    text: str
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
 class BuildFinished:
     """A build ends. ``states`` gives the final state of each node by its key."""
 
@@ -128,5 +149,5 @@ class BuildFinished:
     time: float = field(default_factory=time.time)
 
 
-Event: TypeAlias = BuildStarted | PlanGrew | TaskStateChanged | TaskProgress | LogLine | BuildFinished
+Event: TypeAlias = BuildStarted | PlanGrew | TaskStateChanged | TaskProgress | LogLine | TaskOutput | BuildFinished
 Listener: TypeAlias = Callable[[Event], None]

@@ -7,6 +7,7 @@ from typing import Any
 
 import luigi
 
+from kartnb.errors import KartError
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.graph import Vertex, all_paths
 from kartnb.storage.listing import Listing
@@ -90,7 +91,13 @@ def _judge(vertex: Vertex, existence: Existence) -> None:
     if vertex.rerun and not is_external(task):
         vertex.state = TaskState.STALE if existence.all_exist(vertex) else TaskState.MISSING
         return
-    reason = _reason_to_run(vertex, existence)
+    try:
+        reason = _reason_to_run(vertex, existence)
+    except KartError:
+        raise
+    except Exception as error:
+        vertex.state, vertex.reason, vertex.broken = TaskState.MISSING, None, error
+        return
     if is_external(task):
         vertex.state = TaskState.EXTERNAL if reason is None else TaskState.MISSING
         vertex.reason = None
@@ -103,7 +110,7 @@ def _judge(vertex: Vertex, existence: Existence) -> None:
 def _reason_to_run(vertex: Vertex, existence: Existence) -> Reason | None:
     task = vertex.task
     if not _judges_by_outputs(task):
-        return None if task.complete() else _incomplete(vertex)
+        return None if _says_complete(task) else _incomplete(vertex)
     if not vertex.outputs:
         return Reason(ReasonKind.NO_OUTPUT)
     missing = existence.first_missing(vertex)
@@ -112,6 +119,13 @@ def _reason_to_run(vertex: Vertex, existence: Existence) -> Reason | None:
     if _asks_for_more(task) and not task.complete():
         return _failed_check(vertex)
     return None
+
+
+def _says_complete(task: luigi.Task) -> bool:
+    answer = task.complete()
+    if answer not in (True, False):
+        raise TypeError(f'{type(task).__name__}.complete() gives {answer!r:.40}: it must give True or False.')
+    return bool(answer)
 
 
 def _failed_check(vertex: Vertex) -> Reason:

@@ -14,8 +14,10 @@ import luigi
 from kartnb.events import Event, Listener, LogLine
 from kartnb.execution.build_error import build_error
 from kartnb.execution.choice import choose_executor
+from kartnb.execution.graph import TaskGraph
 from kartnb.execution.log_capture import heard_logs
 from kartnb.execution.loop import BuildLoop
+from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.planner import Rerun, draw_up, require_task
 from kartnb.execution.random_state import kept_random_state
@@ -209,7 +211,7 @@ class Build:
         self._emit = _Emitter(listeners)
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(executor, workers, log_level)
-        graph, self.plan = draw_up(task, rerun)
+        graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken))
         verbose = log_level <= logging.INFO or logger.isEnabledFor(logging.INFO)
         self._loop = BuildLoop(graph, self.plan, self.build_id, choose, self._emit, verbose)
 

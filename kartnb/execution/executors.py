@@ -155,6 +155,8 @@ class ParcelExecutor(TaskExecutor):
     def submit(self, runs: Sequence[TaskRun]) -> None:
         orders = [run.order for run in runs]
         self._build_id = orders[0].build_id
+        for order in orders:
+            self._store.add_handlers(type(order.task))
         try:
             data = self._store.dumps(orders)
         except Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import luigi
@@ -42,9 +42,16 @@ class Vertex:
 
 
 class TaskGraph:
-    """Vertices by task instance, by identity and by key."""
+    """Vertices by task instance, by identity and by key.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    on_broken
+        Is told of a task whose `requires()` or `output()` raises something, before that is raised on.
+    """
+
+    def __init__(self, on_broken: Callable[[luigi.Task, Exception], object] = lambda task, error: None) -> None:
+        self._on_broken = on_broken
         self.vertices: dict[str, Vertex] = {}
         self._by_instance: dict[int, Vertex] = {}
         #: Instances are known by their address, so none of them may be freed while the graph lives.
@@ -71,8 +78,7 @@ class TaskGraph:
         if id(root) in self._by_instance:
             return []
         new: list[Vertex] = []
-        visit = _Visit(root)
-        stack = [visit]
+        stack = [self._visit(root)]
         under_way = {id(root): root}
         while stack:
             visit = stack[-1]
@@ -80,14 +86,28 @@ class TaskGraph:
             if following is None:
                 stack.pop()
                 del under_way[id(visit.task)]
-                if self._settle(visit):
+                if self._settle_or_tell(visit):
                     new.append(self._by_instance[id(visit.task)])
                 continue
             if id(following) in under_way:
                 raise identity.cycle_error([*under_way.values()], following)
             under_way[id(following)] = following
-            stack.append(_Visit(following))
+            stack.append(self._visit(following))
         return new
+
+    def _visit(self, task: luigi.Task) -> _Visit:
+        try:
+            return _Visit(task)
+        except Exception as error:
+            self._on_broken(task, error)
+            raise
+
+    def _settle_or_tell(self, visit: _Visit) -> bool:
+        try:
+            return self._settle(visit)
+        except Exception as error:
+            self._on_broken(visit.task, error)
+            raise
 
     def snapshot(self, root: luigi.Task, workspace: str) -> Plan:
         """The graph as an immutable plan, `root` last."""

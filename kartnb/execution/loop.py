@@ -12,6 +12,7 @@ from kartnb.execution.assess import is_complete
 from kartnb.execution.choice import ExecutorFactory
 from kartnb.execution.engine import Engine, missing_external
 from kartnb.execution.graph import TaskGraph, Vertex
+from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.plan import Plan
 from kartnb.execution.resources import ReadyQueue, Resources
 from kartnb.execution.retries import Retries
@@ -115,6 +116,8 @@ class BuildLoop(Engine):
     def _read_terms(self, vertex: Vertex) -> BaseException | None:
         """Read on what terms a task runs; gives what was raised instead, by the user's properties perhaps."""
         if vertex.broken is not None:
+            fire_broken(vertex.task, vertex.broken)
+            trim_traceback(vertex.broken)
             return vertex.broken
         if vertex.reason is None:
             return None

@@ -51,13 +51,17 @@ def plan(task: luigi.Task, *, rerun: Rerun = False) -> Plan:
     >>> [(node.name, str(node.state)) for node in plan]
     [('Example', 'missing')]
     """
-    return draw_up(task, rerun)[1]
+    graph, planned = draw_up(task, rerun)
+    for vertex in graph.vertices.values():
+        if vertex.broken is not None:
+            raise vertex.broken
+    return planned
 
 
-def draw_up(task: luigi.Task, rerun: Rerun = False) -> tuple[TaskGraph, Plan]:
+def draw_up(task: luigi.Task, rerun: Rerun = False, graph: TaskGraph | None = None) -> tuple[TaskGraph, Plan]:
     """The plan of a task together with the graph that a build goes on to grow."""
     require_task(task)
-    graph = TaskGraph()
+    graph = graph or TaskGraph()
     vertices = graph.add(task)
     for vertex in _to_rerun(vertices, rerun):
         vertex.rerun = True

@@ -16,6 +16,7 @@ from kartnb._version import __version__
 from kartnb.errors import WorkerError
 from kartnb.execution.channel import Channel, Send, connect
 from kartnb.execution.log_capture import heard_logs
+from kartnb.execution.luigi_events import SentHandlers
 from kartnb.execution.random_state import seeding_allowed
 from kartnb.execution.transport import WorkerClasses
 from kartnb.execution.worker import TaskOrder, TaskRun, advance
@@ -24,6 +25,7 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import flatten, map_nested
 
 _classes = WorkerClasses()
+_handlers = SentHandlers()
 #: A worker runs one parcel at a time, also where its pool has threads (Dask's workers do).
 _one_at_a_time = threading.Lock()
 
@@ -108,6 +110,7 @@ def perform(data: bytes) -> bytes:
             raise WorkerError(
                 f'A worker has no module {error.name!r}, which the tasks need: install it there.'
             ) from error
+        _handlers.use(_classes.handlers(parcel.digests))
         os.chdir(parcel.directory)
         send = connect(parcel.channel)
         with seeding_allowed():

@@ -13,14 +13,19 @@ import importlib
 import io
 import pickle
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import luigi
 
 from kartnb.errors import TransportError
+from kartnb.execution.luigi_events import HandlersOf, handlers_of
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
+
+#: What the digests of event handlers begin with.
+_HANDLERS = 'handlers:'
 
 
 class ClassStore:
@@ -29,7 +34,32 @@ class ClassStore:
     def __init__(self) -> None:
         self._digests: dict[type, str] = {}
         self._classes: dict[str, type] = {}
+        self._handlers_seen: set[type] = set()
         self.pickled: dict[str, bytes] = {}
+
+    def add_handlers(self, cls: type) -> None:
+        """Let the event handlers that are on a class and its bases travel too; one that cannot is warned of."""
+        if cls in self._handlers_seen:
+            return
+        self._handlers_seen.update(cls.__mro__)
+        for base in cls.__mro__:
+            handlers = handlers_of(base)
+            if handlers is not None:
+                self._add_handlers(*handlers)
+
+    def _add_handlers(self, cls: type, by_event: dict[str, list[Any]]) -> None:
+        for event, handlers in by_event.items():
+            for handler in handlers:
+                try:
+                    data = self.dumps((cls, {event: [handler]}))
+                except TransportError as error:
+                    warnings.warn(
+                        f'The handler {getattr(handler, "__qualname__", handler)} of {cls.__name__} does not fire in '
+                        f'worker processes: {error.__cause__}',
+                        stacklevel=2,
+                    )
+                else:
+                    self.pickled[f'{_HANDLERS}{hashlib.blake2b(data, digest_size=16).hexdigest()}'] = data
 
     def digest(self, cls: type) -> str:
         """The name under which a class travels; it is pickled the first time that it is asked for.
@@ -84,15 +114,27 @@ class WorkerClasses:
     def __init__(self) -> None:
         self._classes: dict[str, type] = {}
         self._digests: dict[type, str] = {}
+        self._pickled_handlers: dict[str, bytes] = {}
+        self._handlers: dict[str, HandlersOf] = {}
 
     def missing(self, digests: Iterable[str]) -> list[str]:
-        """Those of some digests whose classes have not arrived."""
-        return [digest for digest in digests if digest not in self._classes]
+        """Those of some digests whose classes or handlers have not arrived."""
+        return [digest for digest in digests if digest not in self._classes and digest not in self._pickled_handlers]
+
+    def handlers(self, digests: Iterable[str]) -> dict[str, HandlersOf]:
+        """The event handlers among some digests."""
+        wanted = [digest for digest in digests if digest in self._pickled_handlers]
+        for digest in wanted:
+            if digest not in self._handlers:
+                self._handlers[digest] = self.loads(self._pickled_handlers[digest])
+        return {digest: self._handlers[digest] for digest in wanted}
 
     def receive(self, pickled: Mapping[str, bytes]) -> None:
-        """Take in classes that were sent."""
+        """Take in classes and handlers that were sent."""
         for digest, data in pickled.items():
-            if digest not in self._classes:
+            if digest.startswith(_HANDLERS):
+                self._pickled_handlers[digest] = data
+            elif digest not in self._classes:
                 cls = pickle.loads(data)
                 self._classes[digest] = cls
                 self._digests[cls] = digest

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from queue import Queue
 from types import TracebackType
 from typing import Any
 
@@ -31,6 +32,15 @@ from kartnb.task.targets import path_of
 current_task: ContextVar[tuple[str, str] | None] = ContextVar('kartnb_current_task', default=None)
 
 Reporter = Callable[[str, Any], None]
+
+#: The attributes that a task has while it runs only, luigi's.
+_LENT = (
+    'set_status_message',
+    'set_progress_percentage',
+    'set_tracking_url',
+    'decrease_running_resources',
+    'scheduler_messages',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,8 @@ class TaskRun:
     order
         What runs.
     report
-        Is told ``('percentage', float)`` and ``('message', str)`` while the task runs.
+        Is told ``('percentage', float)``, ``('message', str)``, ``('tracking_url', str)`` and ``('resources', dict)``
+        while the task runs.
     started
         When it began, in seconds since the epoch; 0 before that.
     spent
@@ -152,8 +163,20 @@ def _start(run: TaskRun) -> None:
     if isinstance(task, TaskOnKart):
         run.logs = RunLogs(task)
         run.logs.write_start(seed_for(task))
-    task.set_status_message = lambda message: run.report('message', str(message))
-    task.set_progress_percentage = lambda percentage: run.report('percentage', float(percentage))
+    for name, reporter in _reporters(run).items():
+        setattr(task, name, reporter)
+
+
+def _reporters(run: TaskRun) -> dict[str, Any]:
+    """What luigi lends a task while it runs."""
+    return {
+        'set_status_message': lambda message: run.report('message', str(message)),
+        'set_progress_percentage': lambda percentage: run.report('percentage', float(percentage)),
+        'set_tracking_url': lambda url: run.report('tracking_url', str(url)),
+        'decrease_running_resources': lambda amounts: run.report('resources', dict(amounts)),
+        # nobody sends messages but luigi's central scheduler
+        'scheduler_messages': Queue() if run.task.accepts_messages else None,
+    }
 
 
 def _timed(run: TaskRun) -> Any:
@@ -234,7 +257,7 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
 
 
 def _forget_reporters(task: luigi.Task) -> None:
-    for name in ('set_status_message', 'set_progress_percentage'):
+    for name in _LENT:
         vars(task).pop(name, None) if isinstance(task, TaskOnKart) else setattr(task, name, None)
 
 
