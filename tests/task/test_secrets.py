@@ -75,7 +75,11 @@ def has_no_secret(text: str) -> None:
     assert TOKEN not in text
 
 
-@pytest.mark.parametrize('show', [repr, str, lambda task: str(task.get_info()), lambda task: task.task_id], ids=str)
+@pytest.mark.parametrize(
+    'show',
+    [repr, str, lambda task: str(task.get_info()), lambda task: task.task_id],
+    ids=['repr', 'str', 'info', 'task_id'],
+)
 @pytest.mark.parametrize('task', [Query(), Report(), Report(query=Query(table='x'))], ids=['query', 'report', 'other'])
 def test_representations(show: Callable[[Any], str], task: Any) -> None:
     has_no_secret(show(task))
