@@ -19,7 +19,7 @@ from kartnb.storage.large_frames import LargeDataFrameProcessor
 from kartnb.storage.litter import sweep_litter, temporary_name
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.targets import TargetOnKart, add_unique_id
-from kartnb.storage.trouble import storage_error
+from kartnb.storage.trouble import FULL, storage_error
 
 __all__ = ['LargeDataFrameProcessor', 'LoadFunction', 'ModelTarget', 'SaveFunction', 'make_model_target']
 
@@ -90,6 +90,10 @@ class ModelTarget(TargetOnKart):
             try:
                 with zipfile.ZipFile(file) as archive:
                     archive.extractall(directory)
+            except OSError as error:
+                if error.errno in FULL:
+                    raise storage_error(error, directory, 'written') from error
+                raise self._unreadable(error) from error  # a place in the file, or a name, that cannot be
             except (*_DAMAGED, zlib.error) as error:
                 raise self._unreadable(error) from error
 

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kartnb.storage.captured_logs import (
+    CapturedLine,
+    captured_log_name,
+    remove_captured_lines,
+    write_captured_lines,
+)
 from kartnb.storage.filesystem import file_system
 
 _FAILED = 'failed'
@@ -28,11 +35,14 @@ class RecordSlot:
         ``<Class>_<unique id>``.
     older
         The names of the records that the task has.
+    may_have_log
+        Whether there may be captured lines of an earlier run.
     """
 
     directory: str
     stem: str
     older: tuple[str, ...]
+    may_have_log: bool = False
 
     def write(self, result_id: str, text: str) -> None:
         """Write a record and remove the ones that it replaces; without a result id, those of results stay."""
@@ -43,6 +53,14 @@ class RecordSlot:
             if _replaces(result_id, name, other):
                 with contextlib.suppress(FileNotFoundError):  # another process was faster
                     files.remove(os.path.join(self.directory, other))
+
+    def write_log(self, lines: Sequence[CapturedLine], build_id: str) -> None:
+        """Keep what a run has printed and logged, in the place of what the run before it has."""
+        path = os.path.join(self.directory, captured_log_name(self.stem))
+        if lines:
+            write_captured_lines(path, lines, build_id)
+        elif self.may_have_log:
+            remove_captured_lines(path)
 
 
 class RecordDirectory:
@@ -60,7 +78,9 @@ class RecordDirectory:
         self.path = os.path.join(workspace, 'log/run_record', module.replace('.', '/'))
         self._files = file_system(self.path)
         self._names: dict[str, set[str]] = {}
-        for name in self._files.names(self.path):
+        names = self._files.names(self.path)
+        self._logs = {name for name in names if name.endswith('.log')}
+        for name in names:
             stem, separator, _ = name.removesuffix(_SUFFIX).rpartition('~')
             if separator and name.endswith(_SUFFIX):
                 self._names.setdefault(stem, set()).add(name)
@@ -90,13 +110,16 @@ class RecordDirectory:
 
     def slot(self, stem: str) -> RecordSlot:
         """Where the next record of a task goes, for whoever runs it."""
-        return RecordSlot(self.path, stem, tuple(self._names.get(stem, ())))
+        return RecordSlot(
+            self.path, stem, tuple(self._names.get(stem, ())), may_have_log=captured_log_name(stem) in self._logs
+        )
 
     def note(self, stem: str, result_id: str) -> None:
         """Remember that a record was written in a slot of this directory."""
         name = _name(stem, result_id)
         kept = {other for other in self._names.get(stem, ()) if not _replaces(result_id, name, other)}
         self._names[stem] = {*kept, name}
+        self._logs.add(captured_log_name(stem))
 
     def _newest(self, stem: str) -> str | None:
         results = [name for name in self._names.get(stem, ()) if name != _name(stem, '')]

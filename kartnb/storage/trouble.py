@@ -13,7 +13,7 @@ Doing = Literal['read', 'written', 'removed', 'listed']
 
 ON_WINDOWS = os.name == 'nt'
 
-_FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _RESERVED_NAMES = {'con', 'prn', 'aux', 'nul', *(f'{port}{n}' for port in ('com', 'lpt') for n in '123456789')}
 _WINDOWS_PATH_LIMIT = 259
@@ -35,7 +35,7 @@ def _sentence(error: OSError, path: str, doing: Doing) -> str:
         return windows
     if os.path.isdir(path) and error.errno in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, *_FORBIDDEN}:
         return f'{path} is a directory, where a result file belongs: move it away or remove it'
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return f'{path} cannot be written, the disk is full: free some space or {_ELSEWHERE}'
     if error.errno in _FORBIDDEN:
         return f'{path} cannot be {doing}, permission is denied: {_ELSEWHERE}'

@@ -17,10 +17,11 @@ from kartnb.storage.formats.lossless import lossless
 from kartnb.storage.targets import make_target
 from tests.storage.examples import frames
 
+OLD_PANDAS = int(pd.__version__.partition('.')[0]) < 3
 TEXT = ('.csv', '.tsv', '.json', '.ndjson')
 COLUMNS = ('.parquet', '.feather')
 # column files have unique names, and turn a missing list into something else
-NOT_IN_COLUMNS = {'duplicate columns', 'lists', 'nothing'}
+NOT_IN_COLUMNS = {'duplicate columns', 'lists', 'nothing', *(['offsets'] if OLD_PANDAS else [])}
 MORE: dict[str, pd.DataFrame] = {
     'odd floats': pd.DataFrame({'a': [-0.0, 5e-324, 1 / 3, 1e308]}),
     'odd text': pd.DataFrame({'s': ['\\N', '\\', '\\x', 'a\r\nb', '"', ' ', '1', 'NaN', 'null']}),
@@ -73,7 +74,7 @@ def test_gokarts_loss_is_the_default() -> None:
         ('.json', pd.DataFrame({'c': [1j]}), "column 'c' has the type complex128"),
         ('.ndjson', pd.DataFrame({'o': [object()]}), "column 'o' holds a object"),
         ('.parquet', pd.DataFrame([[1, 2]], columns=['a', 'a']), 'Duplicate column names'),
-        ('.feather', pd.DataFrame({'o': [[1], None]}), 'without loss'),
+        ('.feather', pd.DataFrame({'o': [{'a': 1}, {'b': 2}]}), 'without loss'),
         ('.csv', pd.Series([1]), 'takes a pandas DataFrame, not Series'),
     ],
 )

@@ -183,8 +183,7 @@ def _decode_values(kind: Schema, cells: list[Cell]) -> Any:
         categories = pd.Index(_decode_values(kind['categories'], kind['cells']))
         return pd.Categorical.from_codes([int(c) for c in cells], categories=categories, ordered=kind['ordered'])  # type: ignore[arg-type]
     if 'text' in kind:
-        missing = np.nan if kind['missing'] == 'nan' else pd.NA
-        return pd.array(cells, dtype=pd.StringDtype(kind['text'], na_value=missing))
+        return _text(cells, kind['text'], kind['missing'] == 'nan')
     if name in _MASKED:
         return pd.array([None if cell is None else _number(name.lower(), cell) for cell in cells], dtype=name)
     if name.startswith('datetime64'):
@@ -194,6 +193,19 @@ def _decode_values(kind: Schema, cells: list[Cell]) -> Any:
     if name == 'object':
         return _objects(cells if 'plain' in kind else [json.loads(cell) for cell in cells])  # type: ignore[arg-type]
     return np.array([_number(name, cell) for cell in cells], dtype=name)
+
+
+def _text(cells: list[Cell], storage: str, missing_is_nan: bool) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    text: Any = pd.StringDtype
+    if not missing_is_nan:
+        return pd.array(cells, dtype=text(storage))
+    try:
+        return pd.array(cells, dtype=text(storage.removesuffix('_numpy'), na_value=np.nan))
+    except TypeError:  # pandas 2, whose text is objects
+        return _objects([np.nan if cell is None else cell for cell in cells])
 
 
 def _objects(values: list[Any]) -> Any:
