@@ -207,13 +207,14 @@ def _with_column_from_index(frame: pd.DataFrame) -> pd.DataFrame:
 def _with_index_from_column(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    found = [name for name in frame.columns if str(name).startswith(INDEX_COLUMN_PREFIX)]
+    # of several levels the first has the name
+    labels = [str(name[0] if isinstance(name, tuple) else name) for name in frame.columns]
+    found = [i for i, label in enumerate(labels) if label.startswith(INDEX_COLUMN_PREFIX)]
     if not found:
         return frame
-    column = found[-1]
-    name = column[len(INDEX_COLUMN_PREFIX) :]
-    index = pd.Index(frame[column]).rename(None if name == 'None' else name)
-    restored = frame.drop(columns=[column])
+    name = labels[found[-1]][len(INDEX_COLUMN_PREFIX) :]
+    index = pd.Index(frame.iloc[:, found[-1]]).rename(None if name == 'None' else name)
+    restored = frame.drop(columns=[frame.columns[found[-1]]])
     restored.index = index
     return restored
 
