@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from luigi.task_register import Register
 
 REQUIRE_ALL = 'KARTNB_REQUIRE_ALL'
 ALLOWED_SKIP = 'platform:'
@@ -22,6 +24,30 @@ def _own_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.chdir(tmp_path_factory.mktemp('cwd'))
     for name in ('LUIGI_CONFIG_PATH', 'LUIGI_CONFIG_PARSER', 'TASK_WORKSPACE_DIRECTORY'):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_register(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let luigi know only the task classes of libraries, helpers and this test's module, and put its register back.
+
+    All test modules share a process, and luigi calls a name ambiguous that two of them give to a class.
+    """
+    before = list(Register._reg)
+    own = request.module.__name__ if request.module is not None else ''
+    Register._reg = [cls for cls in before if cls.__module__ == own or not _is_of_a_test(cls)]
+    yield
+    known = set(before)
+    Register._reg = [*before, *(cls for cls in Register._reg if cls not in known and _belongs_to_its_module(cls))]
+
+
+def _is_of_a_test(cls: type) -> bool:
+    return cls.__module__.rpartition('.')[2].startswith('test_')
+
+
+def _belongs_to_its_module(cls: type) -> bool:
+    """Whether a class was defined by importing a library, and not by running a test or an example."""
+    module = sys.modules.get(cls.__module__)
+    return cls.__module__ != '__main__' and getattr(module, cls.__qualname__, None) is cls
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,8 +6,14 @@ With KARTNB_REQUIRE_ALL=1, as in `.ci/run`, such a skip is a failure.
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Look for tests and doctests in test modules only, not in the helpers beside them."""
+    return True if collection_path.suffix == '.py' and not collection_path.name.startswith('test_') else None
 
 
 @pytest.fixture(scope='session')

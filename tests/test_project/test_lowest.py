@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 EXTRAS = 'lab,parquet,polars,redis,slack'
-TOOLS = {'pytest', 'hypothesis', 'nbclient', 'nbformat'}
+TOOLS = {'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pytest'}
 QUICK = ('tests/task', 'tests/storage', 'tests/records', 'tests/execution', 'tests/view', 'tests/notebook')
 PASSED_AT_LEAST = 20
 
