@@ -131,12 +131,19 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         default=False, description='Hold a Redis lock while the task runs.', significant=False
     )
 
+    # gokart finds no class at all any more once two classes that luigi lists have one name
+    _visible_in_registry = False
     set_tracking_url = None
     set_status_message = None
     set_progress_percentage = None
     task_log: dict[str, Any]
     task_unique_id: str | None
     _rerun_pending: bool
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if TaskOnKart in cls.__bases__ and '_visible_in_registry' not in vars(cls):
+            cls._visible_in_registry = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         attributes = self.__dict__

@@ -28,6 +28,14 @@ class PandasTypeConfig(luigi.Config):
     them.
     """
 
+    # see TaskOnKart
+    _visible_in_registry = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if PandasTypeConfig in cls.__bases__:
+            cls._visible_in_registry = True
+
     @classmethod
     @abstractmethod
     def type_dict(cls) -> dict[str, Any]:

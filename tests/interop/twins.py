@@ -45,7 +45,10 @@ class Library:
             Register._reg = before
 
     def __getattr__(self, name: str) -> Any:
-        return self.names[name]
+        try:
+            return self.names[name]
+        except KeyError:
+            raise AttributeError(name) from None
 
 
 def _library(name: str, module: Any, inherits: Any) -> Library:
@@ -84,9 +87,10 @@ class Twins:
 
 
 def make(maker: Callable[[Library], Any]) -> Twins:
-    """Call `maker` with each library; what it defines is registered apart."""
+    """Call `maker` with each library; what it defines is registered apart, and what was defined before is forgotten."""
     made = []
     for library in BOTH:
+        library.register.clear()
         with library.registered():
             made.append(maker(library))
     return Twins(*made)

@@ -26,4 +26,7 @@ class Notebook:
         exec(compile(cell, name, 'exec', dont_inherit=True), self.names)
 
     def __getattr__(self, name: str) -> Any:
-        return self.names[name]
+        try:
+            return self.names[name]
+        except KeyError:
+            raise AttributeError(name) from None

@@ -12,9 +12,12 @@ from luigi.task_register import Register
 
 
 @pytest.fixture(autouse=True)
-def _own_register() -> Iterator[None]:
-    """Let names such as `A` be free in each test, and put luigi's register and instance cache back."""
+def _own_register(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let luigi know only the classes of this test's module, and put its register and instance cache back."""
     before = list(Register._reg)
+    libraries = ('kartnb', 'gokart', 'luigi')
+    own = request.module.__name__ if request.module is not None else ''
+    Register._reg = [cls for cls in before if cls.__module__ == own or cls.__module__.split('.')[0] in libraries]
     Register.clear_instance_cache()
     yield
     Register._reg = before

@@ -30,7 +30,7 @@ TASK_TEXT = (
 
 
 # a script, so that the module of its classes is `__main__`
-SCRIPT = '''
+SCRIPT = """
 import datetime
 import importlib
 import json
@@ -115,7 +115,7 @@ print(
         }
     )
 )
-'''
+"""
 
 
 @pytest.fixture(scope='module', params=['kartnb', 'gokart'])
@@ -144,7 +144,7 @@ def test_an_id_is_the_md5_of_its_parts() -> None:
 
 
 def test_paths(vectors: Any) -> None:
-    home = {name: '__main__' for name in IDS} | {'TaskOnKart()': f'{vectors["library"]}/task'}
+    home = dict.fromkeys(IDS, '__main__') | {'TaskOnKart()': f'{vectors["library"]}/task'}
     if vectors['library'] == 'kartnb':
         home['TaskOnKart()'] = 'kartnb/task/base'
     expected = {name: f'./resources/{home[name]}/{name.partition("(")[0]}_{id}.pkl' for name, id in IDS.items()}

@@ -171,8 +171,8 @@ class TestRequires:
         ('shape', 'parts'),
         [
             (lambda: None, []),
-            (lambda: [], []),
-            (lambda: {}, []),
+            (list, []),
+            (dict, []),
             (lambda: Leaf(), [1]),
             (lambda: [Leaf(n=2), Leaf()], [2, 1]),
             (lambda: (Leaf(n=2), [Leaf()]), [2, 1]),
@@ -200,13 +200,18 @@ class TestRequires:
         monkeypatch.setattr(Requires, 'shape', staticmethod(lambda: [Own()]))
         assert Requires().make_unique_id() == text_id(f'own-{text_id({}, "Own")[:4]}', {}, 'Requires')
         assert kartnb.plan(Requires()).root.unique_id == Requires().make_unique_id()
-        assert Own().output().path() == f'./resources/{Own.__module__.replace(".", "/")}/Own_{Own().make_unique_id()}.pkl'
+        assert (
+            Own().output().path() == f'./resources/{Own.__module__.replace(".", "/")}/Own_{Own().make_unique_id()}.pkl'
+        )
 
     @pytest.mark.parametrize(
         ('shape', 'message'),
         [
             (lambda: Leaf, 'Requires.requires() gives the class Leaf: give an instance, Leaf(…).'),
-            (lambda: [Leaf(), PlainTask], 'Requires.requires() gives the class PlainTask: give an instance, PlainTask(…).'),
+            (
+                lambda: [Leaf(), PlainTask],
+                'Requires.requires() gives the class PlainTask: give an instance, PlainTask(…).',
+            ),
             (lambda: 'Leaf', "Requires.requires() gives 'Leaf' (str), which is no task: give task instances."),
             (lambda: {'a': 3}, 'Requires.requires() gives 3 (int), which is no task: give task instances.'),
             (lambda: [None, Leaf()], None),
@@ -270,7 +275,9 @@ class TestCycles:
             def requires(self) -> Any:
                 return {'again': Clean()}
 
-        with pytest.raises(kartnb.CyclicRequirementsError, match='Clean requires itself: Clean → Train → Clean') as caught:
+        with pytest.raises(
+            kartnb.CyclicRequirementsError, match='Clean requires itself: Clean → Train → Clean'
+        ) as caught:
             question(Start())
         assert isinstance(caught.value, RecursionError)
         assert Leaf().make_unique_id()

@@ -127,7 +127,9 @@ def test_instances_of_many_parameters_cost_no_more_than_gokarts(record_property:
         for n in range(300):
             cls(n=n)
         seconds[cls] = time.process_time() - started
-    record_property('measured', f'making an instance: {seconds[GokartLeaf] / seconds[Leaf]:.0f} times as fast as gokart')
+    record_property(
+        'measured', f'making an instance: {seconds[GokartLeaf] / seconds[Leaf]:.0f} times as fast as gokart'
+    )
     assert seconds[Leaf] < seconds[GokartLeaf]
 
 

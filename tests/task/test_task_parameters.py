@@ -85,7 +85,10 @@ def test_several_missing_values() -> None:
     ('values', 'message'),
     [
         ({'rat': 1.0}, "Train has no parameter 'rat': did you mean 'rate'?"),
-        ({'wokspace_directory': 'x'}, "Train has no parameter 'wokspace_directory': did you mean 'workspace_directory'?"),
+        (
+            {'wokspace_directory': 'x'},
+            "Train has no parameter 'wokspace_directory': did you mean 'workspace_directory'?",
+        ),
         ({'zzz': 1}, "Train has no parameter 'zzz': it has rate, depth."),
     ],
 )
@@ -107,7 +110,9 @@ def test_too_many_values() -> None:
 
 def test_a_configured_value_that_cannot_be_read(configuration: LuigiConfigParser) -> None:
     configuration.set('Train', 'depth', 'three')
-    with pytest.raises(ValueError, match=r"that Train has for 'depth' by default, or from the configuration, cannot be"):
+    with pytest.raises(
+        ValueError, match=r"that Train has for 'depth' by default, or from the configuration, cannot be"
+    ):
         Train(rate=1.0)
 
 
