@@ -149,5 +149,7 @@ class BuildFinished:
     time: float = field(default_factory=time.time)
 
 
-Event: TypeAlias = BuildStarted | PlanGrew | TaskStateChanged | TaskProgress | LogLine | TaskOutput | BuildFinished
+#: What a task tells of itself while it runs.
+TaskEvent: TypeAlias = TaskProgress | LogLine | TaskOutput
+Event: TypeAlias = BuildStarted | PlanGrew | TaskStateChanged | TaskEvent | BuildFinished
 Listener: TypeAlias = Callable[[Event], None]

@@ -14,11 +14,12 @@ import luigi
 from kartnb.events import Event, Listener, LogLine
 from kartnb.execution.build_error import build_error
 from kartnb.execution.choice import choose_executor
+from kartnb.execution.current import NOBODY, current_task
 from kartnb.execution.graph import TaskGraph
-from kartnb.execution.log_capture import heard_logs
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.options import check_env_params, check_log_level
+from kartnb.execution.output_capture import captured
 from kartnb.execution.planner import Rerun, draw_up, require_task
 from kartnb.execution.random_state import kept_random_state
 from kartnb.execution.report import BuildReport
@@ -224,7 +225,7 @@ class Build:
             When it was interrupted.
         """
         __tracebackhide__ = True
-        with heard_logs(self.build_id, self._log_level, self._emit), kept_random_state():
+        with captured(self.build_id, self._log_level, self._emit), kept_random_state():
             self._loop.run()
         return self._loop.report(time.perf_counter() - self._started)
 
@@ -247,10 +248,18 @@ class _Emitter:
     def __call__(self, event: Event) -> None:
         for listener in tuple(self._listeners):
             try:
-                listener(event)
+                _tell(listener, event)
             except Exception:
                 self._listeners.remove(listener)
                 logger.exception('A listener of the build failed and is left out from here on')
+
+
+def _tell(listener: Listener, event: Event) -> None:
+    token = current_task.set(NOBODY)  # what a listener prints belongs to no task
+    try:
+        listener(event)
+    finally:
+        current_task.reset(token)
 
 
 def log_printer(level: int) -> Listener:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, TypeAlias
 
-#: Is given a node's key, what happened ('running', 'log', 'percentage', 'message'), and the value that goes with it.
+from kartnb.execution.task_log import Stream
+
+#: Is given a node's key, what happened ('running', 'event', 'percentage', …), and the value that goes with it.
 Send: TypeAlias = Callable[[str, str, Any], None]
+
+_STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
+#: Seconds to wait for messages that are on their way.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,32 @@ class Receiver:
         self._listener = Listener(authkey=key, backlog=64)
         self.channel = Channel(self._listener.address, key)
         self._closed = False
+        self._heard = threading.Condition()
+        self._workers: dict[int, _Worker] = {}
         threading.Thread(target=self._accept, daemon=True, name='kartnb-receiver').start()
 
     def close(self) -> None:
         """Take no more connections."""
         self._closed = True
         self._listener.close()
+        with self._heard:
+            for worker in self._workers.values():
+                worker.close()
+
+    def wait_for(self, sent: tuple[int, int]) -> None:
+        """Wait until so many messages (the second number) of a worker (the first) have been received."""
+        pid, count = sent
+        with self._heard:
+            self._heard.wait_for(lambda: pid in self._workers and self._workers[pid].received >= count, _PATIENCE)
+
+    def last_words(self, key: str) -> list[tuple[Stream, bytes]]:
+        """What a worker has written but not told, which was working on a node when it died: streams and bytes."""
+        with self._heard:
+            found = [worker for worker in self._workers.values() if worker.key == key]
+            if not found:
+                return []
+            self._heard.wait_for(lambda: found[-1].gone, _PATIENCE)
+            return found[-1].read_rest()
 
     def _accept(self) -> None:
         while not self._closed:
@@ -55,37 +83,110 @@ class Receiver:
 
     def _read(self, connection: Connection[Any, Any]) -> None:
         with connection:
+            try:
+                worker = self._greet(connection)
+            except (OSError, EOFError):
+                return
             while True:
                 try:
                     message = connection.recv()
                 except (OSError, EOFError):
-                    return
+                    break
+                if message[1] == 'running':
+                    worker.key = message[0]
                 self._receive(*message)
+                with self._heard:
+                    worker.received += 1
+                    self._heard.notify_all()
+            with self._heard:
+                worker.gone = True
+                self._heard.notify_all()
+
+    def _greet(self, connection: Connection[Any, Any]) -> _Worker:
+        pid, count = connection.recv()
+        worker = _Worker(tuple(recv_handle(connection) for _ in range(count)))
+        with self._heard:
+            self._workers[pid] = worker
+        return worker
 
 
-_connections: dict[Any, Connection[Any, Any]] = {}
-_lock = threading.Lock()
+class _Worker:
+    """What the receiver knows of a worker process.
+
+    Parameters
+    ----------
+    readers
+        Descriptors that read on in what it writes, from where it has read itself.
+    """
+
+    def __init__(self, readers: tuple[int, ...]) -> None:
+        self._readers = readers
+        self.key = ''
+        self.received = 0
+        self.gone = False
+
+    def read_rest(self) -> list[tuple[Stream, bytes]]:
+        return [(name, _read_all(reader)) for name, reader in zip(_STREAMS, self._readers, strict=False)]
+
+    def close(self) -> None:
+        for reader in self._readers:
+            os.close(reader)
+        self._readers = ()
 
 
-def connect(channel: Channel | None) -> Send:
-    """The end of the pipe in a worker; without a channel, what is sent is dropped, and comes with the outcome alone."""
-    if channel is None:
-        return _drop
-    with _lock:
-        connection = _connections.get(channel.address)
-        if connection is None:
-            connection = _connections[channel.address] = Client(channel.address, authkey=channel.key)
+def _read_all(descriptor: int) -> bytes:
+    parts: list[bytes] = []
+    while part := os.read(descriptor, 1 << 20):
+        parts = [*parts[-4:], part]
+    return b''.join(parts)
 
-    def send(key: str, what: str, value: Any) -> None:
-        # a build that has ended, or was interrupted, does not listen any more
-        with _lock:
+
+class Sender:
+    """The end of the pipe in a worker; without a channel, what is sent is dropped, and comes with the outcome alone.
+
+    Parameters
+    ----------
+    channel
+        Where to connect to.
+    readers
+        Descriptors from which the other end can read what this process has written and not told, if it dies.
+    """
+
+    def __init__(self, channel: Channel | None, readers: Sequence[int] = ()) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._connection: Connection[Any, Any] | None = None
+        if channel is not None:
+            self._connection = Client(channel.address, authkey=channel.key)
+            # descriptors travel through sockets of this computer only
+            sendable = readers if isinstance(channel.address, str) else ()
+            self._connection.send((os.getpid(), len(sendable)))
+            for reader in sendable:
+                send_handle(self._connection, reader, None)
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """The id of this process, and how many messages it has sent."""
+        return os.getpid(), self._count
+
+    def __call__(self, key: str, what: str, value: Any) -> None:
+        """Send a message; a build that has ended, or was interrupted, does not listen any more."""
+        if self._connection is None:
+            return
+        with self._lock:
             try:
-                connection.send((key, what, value))
+                self._connection.send((key, what, value))
+                self._count += 1
             except (OSError, ValueError):
                 return
 
-    return send
+
+_senders: dict[Any, Sender] = {}
 
 
-def _drop(key: str, what: str, value: Any) -> None:
-    """Nobody listens."""
+def connect(channel: Channel, readers: Sequence[int]) -> Sender:
+    """The sender of this process to a channel; there is one for each."""
+    sender = _senders.get(channel.address)
+    if sender is None:
+        sender = _senders[channel.address] = Sender(channel, readers)
+    return sender

@@ -12,10 +12,11 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from kartnb.errors import KartError, WorkerDiedError, WorkerError
-from kartnb.events import LogLine, TaskProgress, TaskState, TaskStateChanged
+from kartnb.events import TaskEvent, TaskProgress, TaskState, TaskStateChanged
 from kartnb.execution.channel import Receiver
 from kartnb.execution.pools import Work, WorkerPool
 from kartnb.execution.remote import Parcel, RemoteOutcome, Reply, perform
+from kartnb.execution.task_log import TaskLog, events_of
 from kartnb.execution.transport import ClassStore
 from kartnb.execution.worker import Outcome, TaskRun, advance
 
@@ -33,7 +34,7 @@ class ResourcesFreed:
 
 
 #: What comes back: a node's key and how its task went on, or an event of a running task, or a request to stop.
-Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskProgress | LogLine | ResourcesFreed | StopRequest
+Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskEvent | ResourcesFreed | StopRequest
 Inbox: TypeAlias = 'SimpleQueue[Message]'
 
 #: Orders are sent together for as long as they are expected to take no longer than this many seconds.
@@ -143,6 +144,7 @@ class ParcelExecutor(TaskExecutor):
         self._store = ClassStore()
         self._build_id = ''
         self._futures: dict[str, Any] = {}
+        self._runs: dict[str, TaskRun] = {}
         self.live = pool.live
         self.can_end = pool.can_end
         self._receiver = Receiver(self._receive) if pool.live else None
@@ -199,6 +201,7 @@ class ParcelExecutor(TaskExecutor):
             return
         for run in runs:
             self._futures[run.order.key] = future
+            self._runs[run.order.key] = run
         future.add_done_callback(lambda done: self._take(done, parcel, runs))
 
     def _take(self, future: Any, parcel: Parcel, runs: Sequence[TaskRun]) -> None:
@@ -212,15 +215,20 @@ class ParcelExecutor(TaskExecutor):
                 self._send(replace(parcel, classes=wanted), runs, self._pool.submit_again)
                 return
             outcomes: list[RemoteOutcome] = self._store.loads(reply.outcomes)
+            if reply.sent is not None and self._receiver is not None:
+                self._receiver.wait_for(reply.sent)
         except BaseException as error:
             self._lose(runs, error)
             return
         for run, outcome in zip(runs, outcomes, strict=True):
+            for event in events_of(outcome.lines, self._build_id, run.order.key):
+                self._inbox.put(event)
             self._inbox.put((run.order.key, _arrived(outcome)))
 
     def _lose(self, runs: Sequence[TaskRun], error: BaseException) -> None:
         """A parcel was lost with its worker: of several tasks each is sent again, alone, to see which one it was."""
         if len(runs) == 1 or not isinstance(error, BrokenExecutor):
+            self._hear_last_words(runs)
             self._fail(runs, error)
             return
         for run in runs:
@@ -233,12 +241,29 @@ class ParcelExecutor(TaskExecutor):
     def _receive(self, key: str, what: str, value: Any) -> None:
         if what == 'running':
             self._inbox.put(TaskStateChanged(self._build_id, key, TaskState.RUNNING))
-        elif what == 'log':
+        elif what == 'event':
+            self._remember(key, value)
             self._inbox.put(value)
         elif what == 'resources':
             self._inbox.put(ResourcesFreed(key, value))
         else:
             self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
+
+    def _remember(self, key: str, event: TaskEvent) -> None:
+        """Keep what is told of a running task, for the case that its worker dies."""
+        run = self._runs.get(key)
+        if run is not None:
+            run.output = run.output or TaskLog(self._build_id, key, self._inbox.put)
+            run.output.remember(event)
+
+    def _hear_last_words(self, runs: Sequence[TaskRun]) -> None:
+        """Take in what a dead worker had written, and not told, when it died."""
+        for run in runs:
+            key = run.order.key
+            run.output = run.output or TaskLog(self._build_id, key, self._inbox.put)
+            for stream, data in self._receiver.last_words(key) if self._receiver is not None else ():
+                run.output.wait_with(stream, data.decode('utf-8', 'replace'))
+            run.output.settle()
 
 
 def _share(ready: int, places: int) -> int:

@@ -1,79 +1,50 @@
-"""Hearing what is logged during a build, without changing what the user's own handlers do.
+"""Hearing what is logged, without changing what the user's own handlers do.
 
 While a build runs, one handler hangs on the root logger, and the root logger lets INFO pass. The user's handlers get a
-filter that keeps from them what they would not have been given without the build. The last build to end takes all of
-that away again.
+filter that keeps from them what they would not have been given without the build.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from kartnb.events import LogLine
-from kartnb.execution.worker import current_task
-
-_formatter = logging.Formatter()
+_thread = threading.local()
 
 
-@contextmanager
-def heard_logs(build_id: str, level: int, hear: Callable[[LogLine], None]) -> Iterator[None]:
-    """Give every line that is logged during a build to `hear`: INFO and above, and what is at `level` or above.
+def is_echo() -> bool:
+    """Whether this thread is in a handler of the user's, which writes out a log line that is heard anyway."""
+    return getattr(_thread, 'echo', False)
 
-    Lines that a task logs carry its key; lines from outside of any task go to every build that is running.
+
+class LogTap(logging.Handler):
+    """The handler that hears.
+
+    Parameters
+    ----------
+    take
+        Is given each record, and whether a handler of the user's has written it to a stream.
     """
-    _hub.enter(build_id, min(level, logging.INFO), hear)
-    try:
-        yield
-    finally:
-        _hub.leave(build_id)
 
-
-class _Hub(logging.Handler):
-    """The one handler, shared by the builds of this process."""
-
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[logging.LogRecord, bool], None]) -> None:
         super().__init__()
-        self._gate = threading.RLock()
-        self._builds: dict[str, tuple[int, Callable[[LogLine], None]]] = {}
+        self._take = take
         self._root_level = logging.WARNING
         self._lowered_to: int | None = None
-        self._filtered: list[tuple[logging.Handler, logging.Filter]] = []
+        self._filtered: list[tuple[logging.Handler, _AsBefore]] = []
 
-    def enter(self, build_id: str, level: int, hear: Callable[[LogLine], None]) -> None:
-        with self._gate:
-            if not self._builds:
-                self._install()
-            self._builds[build_id] = (level, hear)
-            self._lower()
-
-    def leave(self, build_id: str) -> None:
-        with self._gate:
-            del self._builds[build_id]
-            if not self._builds:
-                self._uninstall()
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """Make none: listeners are called from here, and may wait for a thread that logs."""
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        place = current_task.get()
-        builds = [place[0]] if place is not None else list(self._builds)
-        for build_id in builds:
-            level, hear = self._builds.get(build_id, (logging.CRITICAL + 1, None))
-            if hear is not None and record.levelno >= level:
-                hear(
-                    LogLine(
-                        build_id,
-                        place[1] if place is not None else '',
-                        record.levelno,
-                        record.name,
-                        _formatter.format(record),
-                        already_shown=self._shown_by_others(record),
-                        time=record.created,
-                    )
-                )
+        """Hear a record."""
+        _thread.echo = False
+        self._take(record, self._shown_by_others(record))
 
-    def _install(self) -> None:
+    def install(self) -> None:
+        """Begin to hear."""
         root = logging.getLogger()
         self._root_level = root.level
         for handler in root.handlers:
@@ -82,14 +53,21 @@ class _Hub(logging.Handler):
             self._filtered.append((handler, guard))
         root.addHandler(self)
 
-    def _lower(self) -> None:
-        level = min(level for level, _ in self._builds.values())
+    def lower(self, level: int) -> None:
+        """Let the root logger pass records of this level and above."""
         root = logging.getLogger()
         if root.level > level:
             root.setLevel(level)
             self._lowered_to = level
 
-    def _uninstall(self) -> None:
+    def stay(self) -> None:
+        """Come back, if the user's code has cleared the root logger's handlers."""
+        root = logging.getLogger()
+        if self not in root.handlers:
+            root.addHandler(self)
+
+    def remove(self) -> None:
+        """Hear no more, and leave the root logger and its handlers as they were."""
         root = logging.getLogger()
         root.removeHandler(self)
         for handler, guard in self._filtered:
@@ -101,7 +79,7 @@ class _Hub(logging.Handler):
         self._lowered_to = None
 
     def _shown_by_others(self, record: logging.LogRecord) -> bool:
-        others = (handler for handler, guard in self._filtered if guard.filter(record))
+        others = (handler for handler, guard in self._filtered if guard.passes(record))
         return any(isinstance(handler, logging.StreamHandler) and record.levelno >= handler.level for handler in others)
 
 
@@ -113,12 +91,15 @@ class _AsBefore(logging.Filter):
         self._root_level = root_level
 
     def filter(self, record: logging.LogRecord) -> bool:
+        passes = self.passes(record)
+        _thread.echo = passes
+        return passes
+
+    def passes(self, record: logging.LogRecord) -> bool:
+        """Whether a record would have passed."""
         logger: logging.Logger | None = logging.getLogger(record.name)
         while logger is not None and logger.parent is not None:
             if logger.level:
                 return True
             logger = logger.parent
         return record.levelno >= self._root_level
-
-
-_hub = _Hub()

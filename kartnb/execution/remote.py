@@ -7,6 +7,7 @@ import pickle
 import threading
 import traceback
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,12 +15,13 @@ import luigi
 
 from kartnb._version import __version__
 from kartnb.errors import WorkerError
-from kartnb.execution.channel import Channel, Send, connect
-from kartnb.execution.log_capture import heard_logs
+from kartnb.execution.channel import Channel, Sender, connect
 from kartnb.execution.luigi_events import SentHandlers
+from kartnb.execution.output_capture import captured, is_building, swallow_output, taken_output
 from kartnb.execution.random_state import seeding_allowed
 from kartnb.execution.transport import WorkerClasses
 from kartnb.execution.worker import TaskOrder, TaskRun, advance
+from kartnb.storage.captured_logs import CapturedLine
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import flatten, map_nested
@@ -71,21 +73,28 @@ class Reply:
         The classes that it has to be sent first; nothing was run then.
     outcomes
         A pickled list of `RemoteOutcome`, one for each order.
+    sent
+        The id of the worker's process, and how many messages it has sent through its channel; None without one.
     """
 
     missing: tuple[str, ...] = ()
     outcomes: bytes = b''
+    sent: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteOutcome:
-    """How a task run went on elsewhere: as in `Outcome`, and what the task has put into its log."""
+    """How a task run went on elsewhere: as in `Outcome`, and what the task has put into its log.
+
+    `lines` is what it has printed and logged, where there is no channel that has told of it.
+    """
 
     spent: float
     result_id: str
     error: BaseException | None
     requirements: Any
     task_log: dict[str, Any]
+    lines: tuple[CapturedLine, ...] = ()
 
 
 def perform(data: bytes) -> bytes:
@@ -112,18 +121,32 @@ def perform(data: bytes) -> bytes:
             ) from error
         _handlers.use(_classes.handlers(parcel.digests))
         os.chdir(parcel.directory)
-        send = connect(parcel.channel)
         with seeding_allowed():
-            return pickle.dumps(Reply((), _packed([_run(order, parcel.log_level, send) for order in orders])))
+            return pickle.dumps(_run_all(orders, parcel))
 
 
-def _run(order: TaskOrder, log_level: int, send: Send) -> RemoteOutcome:
+def _run_all(orders: list[TaskOrder], parcel: Parcel) -> Reply:
+    if parcel.channel is not None:
+        send = connect(parcel.channel, swallow_output())
+        outcomes = [_run(order, parcel.log_level, send) for order in orders]
+        return Reply((), _packed(outcomes), send.sent)
+    # an executor without processes of its own runs this in the process that builds, which hears by itself
+    with nullcontext() if is_building() else taken_output():
+        return Reply((), _packed([_run(order, parcel.log_level, None) for order in orders]))
+
+
+def _run(order: TaskOrder, log_level: int, sender: Sender | None) -> RemoteOutcome:
+    def send(what: str, value: Any) -> None:
+        if sender is not None:
+            sender(order.key, what, value)
+
     task = order.task
     if isinstance(task, TaskOnKart):
         identity.adopt_id(task, order.unique_id)
-    send(order.key, 'running', None)
-    run = TaskRun(order, lambda what, value: send(order.key, what, value))
-    with heard_logs(order.build_id, log_level, lambda line: send(order.key, 'log', line)):
+    send('running', None)
+    run = TaskRun(order, send)
+    elsewhere = not is_building()
+    with captured(order.build_id, log_level, lambda event: send('event', event)):
         outcome = advance(run)
         while outcome.requirements is not None and _are_complete(outcome.requirements):
             run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
@@ -132,7 +155,8 @@ def _run(order: TaskOrder, log_level: int, send: Send) -> RemoteOutcome:
         # it begins again, perhaps in another process, when what it asks for is complete (luigi's way)
         run.generator.close()
     task_log = getattr(task, 'task_log', {})
-    return RemoteOutcome(outcome.spent, outcome.result_id, outcome.error, outcome.requirements, task_log)
+    lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
+    return RemoteOutcome(outcome.spent, outcome.result_id, outcome.error, outcome.requirements, task_log, lines)
 
 
 def required(asked: Any) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import Queue
 from types import TracebackType
@@ -16,8 +16,11 @@ from typing import Any
 import luigi
 
 from kartnb.errors import KartError, TaskNotDumpedError
+from kartnb.execution.current import current_task
 from kartnb.execution.luigi_events import fire
+from kartnb.execution.output_capture import captured_task, task_log
 from kartnb.execution.random_state import seed_for
+from kartnb.execution.task_log import TaskLog
 from kartnb.records.gokart_logs import RunLogs
 from kartnb.records.run_record import InputResult, OutputFile, RunRecord, utc_text
 from kartnb.storage.filesystem import file_system
@@ -28,8 +31,7 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.shown import shown_parameters
 from kartnb.task.targets import path_of
 
-#: The build and the node key of the task that runs in this context; log lines are told apart by it.
-current_task: ContextVar[tuple[str, str] | None] = ContextVar('kartnb_current_task', default=None)
+logger = logging.getLogger('kartnb')
 
 Reporter = Callable[[str, Any], None]
 
@@ -85,6 +87,8 @@ class TaskRun:
         Seconds that the user's code has taken so far.
     answer
         What a suspended generator is to be sent.
+    output
+        What it has printed and logged so far.
     """
 
     order: TaskOrder
@@ -94,6 +98,7 @@ class TaskRun:
     logs: RunLogs | None = None
     generator: Generator[Any, Any, Any] | None = None
     answer: Any = None
+    output: TaskLog | None = None
     result_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     @property
@@ -138,7 +143,21 @@ def advance(run: TaskRun) -> Outcome:
     KeyboardInterrupt
         When it is interrupted; its record says so.
     """
-    token = current_task.set((run.order.build_id, run.order.key))
+    place = (run.order.build_id, run.order.key)
+    token = current_task.set(place)
+    run.output = run.output or task_log(*place)
+    outcome = None
+    try:
+        with captured_task(run.output):
+            outcome = _advance(run)
+        return outcome
+    finally:
+        current_task.reset(token)
+        if outcome is None or outcome.requirements is None:
+            keep_output(run)
+
+
+def _advance(run: TaskRun) -> Outcome:
     try:
         if not run.started:
             _start(run)
@@ -152,8 +171,6 @@ def advance(run: TaskRun) -> Outcome:
         raise
     except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
         return Outcome(run.spent, error=_fail(run, error))
-    finally:
-        current_task.reset(token)
 
 
 def _start(run: TaskRun) -> None:
@@ -246,10 +263,21 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
     return error
 
 
+def keep_output(run: TaskRun) -> None:
+    """Write what a run has printed and logged to its file, if there is anything."""
+    if run.order.record is None or run.output is None:
+        return
+    try:
+        run.order.record.write_log(run.output.lines, run.order.build_id)
+    except KartError as error:
+        logger.warning('What %s has printed and logged could not be kept: %s', run.order.key, error)
+
+
 def record_loss(run: TaskRun, error: BaseException) -> None:
     """Record a run that was lost together with its process."""
     run.started = run.started or time.time()
     run.spent = time.time() - run.started
+    keep_output(run)
     try:
         _write_record(run, 'failed', error)
     except KartError as second:

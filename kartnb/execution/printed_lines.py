@@ -1,0 +1,188 @@
+"""From a stream of printed text to lines, as a terminal would show them in the end.
+
+A line that is written over (a progress bar) is kept in its last state. Colours and other escape sequences are left out;
+other control characters are made visible.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: A line that is longer is given in pieces of this many characters.
+LONGEST_LINE = 16_000
+_MOST_PENDING_ROWS = 20
+
+_TOKEN = re.compile(
+    r'\n|\r|\x08'
+    r'|\x1b\[(?P<number>[0-9]*)[0-?]*[ -/]*(?P<command>[@-~])'
+    r'|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)'
+    r'|\x1b[ -/]*[0-Z\\^-~]'
+    r'|(?P<text>[^\n\r\x08\x1b]+)'
+)
+_UNFINISHED_ESCAPE = re.compile(r'\x1b(?:[ -/]{0,9}|\[[0-?]{0,99}[ -/]{0,9}|\][^\x07\x1b]{0,999}\x1b?)\Z')
+_MOVES_OR_HIDES = ('\r', '\b', '\x1b')
+_INVISIBLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+_INVISIBLE_ASCII = bytes(code for code in range(128) if _INVISIBLE.match(chr(code)))
+_TQDM = re.compile(r'(?P<before>.*?)(?P<percentage>\d{1,3})%\|[^|]*\|(?P<after>.*)', re.DOTALL)
+_BAR = re.compile(r'\d ?%|\[\d\d:\d\d')
+_PERCENTAGE = re.compile(r'(?<![\d.])(?P<percentage>\d{1,3}(?:\.\d+)?) ?%')
+
+
+def visible(text: str) -> str:
+    r"""Write control characters as escapes; line breaks and tabs stay.
+
+    Examples
+    --------
+    >>> print(visible('bell\x07'))
+    bell\x07
+    """
+    if text.isascii() and len(text.encode('ascii').translate(None, _INVISIBLE_ASCII)) == len(text):
+        return text  # nearly always, and twenty times as fast
+    return _INVISIBLE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode('unicode_escape').decode('ascii')
+
+
+def progress_of(line: str) -> tuple[float | None, str]:
+    """What a line that is written over tells: a percentage, if it has one, and the words.
+
+    Examples
+    --------
+    >>> progress_of('train:  45%|####5     | 45/100 [00:04<00:05, 10.0it/s]')
+    (45.0, 'train: 45/100 [00:04<00:05, 10.0it/s]')
+    """
+    bar = _TQDM.fullmatch(line)
+    found = bar or _PERCENTAGE.search(line)
+    percentage = float(found['percentage']) if found is not None else None
+    words = f'{bar["before"].strip()} {bar["after"].strip()}'.strip() if bar is not None else line.strip()
+    return (percentage if percentage is not None and percentage <= 100 else None), words[:300]
+
+
+@dataclass(slots=True)
+class _Row:
+    text: str = ''
+    rewritten: bool = False
+
+
+class PrintedLines:
+    """The lines of one stream of one task."""
+
+    def __init__(self) -> None:
+        self._rows = [_Row()]
+        self._at = 0
+        #: The next character starts the row afresh: '\\r' writes over it, '\\n' has just come to it.
+        self._fresh = ''
+        self._held = ''
+
+    @property
+    def rewritten(self) -> str:
+        """The line that is being written over just now, the outermost of nested bars; '' when there is none."""
+        bars = [row.text for row in self._rows[: self._at + 1] if row.rewritten and row.text.strip()]
+        return next((bar for bar in bars if progress_of(bar)[0] != 100), bars[-1] if bars else '')
+
+    def feed(self, text: str) -> list[str]:
+        """Take in text; gives the lines that it has finished."""
+        text, self._held = self._held + text, ''
+        only = self._rows[0]
+        moves = self._fresh or any(character in text for character in _MOVES_OR_HIDES)
+        if len(self._rows) == 1 and not only.rewritten and not moves:
+            *lines, only.text = f'{only.text}{visible(text)}'.split('\n')
+            return [*_whole_or_pieces(lines), *self._cut(only)]
+        unfinished = _UNFINISHED_ESCAPE.search(text)
+        if unfinished is not None:
+            text, self._held = text[: unfinished.start()], unfinished[0]
+        lines = []
+        for token in _TOKEN.finditer(text):
+            self._take(token, lines)
+        return lines
+
+    def end(self) -> list[str]:
+        """Finish what is unfinished; gives its lines."""
+        lines = self._finished(len(self._rows))
+        if lines and not lines[-1]:
+            lines.pop()
+        self._fresh = self._held = ''
+        return lines
+
+    def _take(self, token: re.Match[str], lines: list[str]) -> None:
+        whole = token[0]
+        if token['text'] is not None:
+            self._write(whole, lines)
+        elif whole == '\n':
+            self._new_line(lines)
+        elif whole == '\r':
+            self._fresh = whole
+        elif whole == '\b':
+            row = self._rows[self._at]
+            row.text, row.rewritten = row.text[:-1], True
+        elif token['command'] is not None:
+            self._obey(token['command'], int(token['number'] or 1))
+
+    def _write(self, text: str, lines: list[str]) -> None:
+        row = self._rows[self._at]
+        if self._fresh:
+            row.rewritten = self._fresh == '\r' and (row.text.strip() != '' or _BAR.search(text) is not None)
+            row.text = self._fresh = ''
+        row.text += visible(text)
+        lines += self._cut(row)
+
+    def _cut(self, row: _Row) -> list[str]:
+        """Take full pieces off a row that is too long."""
+        if len(row.text) <= LONGEST_LINE:
+            return []
+        *full, row.text = _pieces(row.text)
+        return full
+
+    def _new_line(self, lines: list[str]) -> None:
+        self._fresh = ''
+        if self._at + 1 < len(self._rows):
+            self._at += 1
+            self._fresh = '\n'
+        elif not self._rows[self._at].rewritten:
+            lines += self._finished(len(self._rows))
+        else:
+            # the cursor may come back to a bar: those of nested loops go up and down
+            self._rows.append(_Row())
+            self._at += 1
+            if len(self._rows) > _MOST_PENDING_ROWS:
+                lines += self._finished(1)
+
+    def _obey(self, command: str, number: int) -> None:
+        if command in 'AF':
+            self._go_up(min(number, _MOST_PENDING_ROWS))
+        elif command in 'BE':
+            self._at = min(self._at + number, len(self._rows) - 1)
+        elif command == 'K' and (number == 2 or self._fresh):
+            self._rows[self._at] = _Row('', True)
+        elif command == 'J':
+            del self._rows[self._at + 1 :]
+        elif command == 'G':
+            self._fresh = '\r'
+
+    def _go_up(self, number: int) -> None:
+        missing = max(number - self._at, 0)
+        self._rows[:0] = [_Row('', True) for _ in range(missing)]
+        self._at += missing - number
+
+    def _finished(self, count: int) -> list[str]:
+        """Take the first rows away; gives their lines, without bars that have been wiped out."""
+        rows = self._rows[:count]
+        self._rows[:count] = []
+        self._rows = self._rows or [_Row()]
+        self._at = max(self._at - count, 0)
+        return [
+            row.text.rstrip() if row.rewritten else row.text for row in rows if row.text.strip() or not row.rewritten
+        ]
+
+
+def _whole_or_pieces(lines: list[str]) -> list[str]:
+    if all(len(line) <= LONGEST_LINE for line in lines):
+        return lines
+    return [piece for line in lines for piece in _pieces(line)]
+
+
+def _pieces(line: str) -> list[str]:
+    return [line[start : start + LONGEST_LINE] for start in range(0, len(line), LONGEST_LINE)] or [line]

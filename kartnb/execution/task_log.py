@@ -1,0 +1,220 @@
+"""What one running task prints and logs: put into lines, told to listeners, and kept within bounds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeAlias, cast
+
+from kartnb.events import LogLine, TaskEvent, TaskOutput, TaskProgress
+from kartnb.execution.printed_lines import PrintedLines, progress_of, visible
+from kartnb.storage.captured_logs import CapturedLine, Source
+
+Stream: TypeAlias = Literal['stdout', 'stderr']
+_Entry: TypeAlias = tuple[float, Source, str, int, str]
+
+#: Printed text is put into lines at once after a pause of this many seconds, and otherwise as often.
+INTERVAL = 0.05
+#: More characters than this are not left waiting to be put into lines.
+_MOST_WAITING = 100_000
+#: Characters of the first lines that are kept, of the last lines, and of one logged text.
+KEPT_FIRST = 1_000_000
+KEPT_LAST = 1_000_000
+_LONGEST_LOGGED = 100_000
+#: What a line costs beside its characters: its time, its stream.
+_LINE_COST = 40
+#: After this many characters, listeners are told the last lines only, a few times a second.
+TOLD_IN_FULL = 1_000_000
+_TOLD_LAST = 50
+_FLOOD_INTERVAL = 0.1
+#: A thread that adds to more untold events than this waits for its listeners.
+_MOST_UNTOLD = 10_000
+
+
+class TaskLog:
+    """The lines of one run of one task, or of a build's text that belongs to none.
+
+    Parameters
+    ----------
+    build_id, key
+        Whose they are; the key is '' for the build.
+    hear
+        Is given the events.
+    """
+
+    def __init__(self, build_id: str, key: str, hear: Callable[[TaskEvent], None]) -> None:
+        self.build_id = build_id
+        self.key = key
+        self._hear = hear
+        self._lock = threading.Lock()
+        self._telling = threading.Lock()
+        self._waiting: deque[tuple[float, Stream, str]] = deque()
+        self._waiting_size = 0
+        self._taken_at = 0.0
+        self._printed: dict[Stream, PrintedLines] = {}
+        self._kept = KeptLines()
+        self._untold: deque[TaskEvent] = deque()
+        self._told = 0
+        self._told_at = 0.0
+        self._newest: TaskOutput | None = None
+        self._progress: tuple[float | None, str] = (None, '')
+
+    @property
+    def lines(self) -> list[CapturedLine]:
+        """What is kept of it."""
+        with self._lock:
+            return self._kept.lines()
+
+    def wait_with(self, stream: Stream, text: str) -> None:
+        """Take in printed text, and leave it for the next `advance`."""
+        self._waiting.append((time.time(), stream, text))
+        self._waiting_size += len(text)
+
+    def print(self, stream: Stream, text: str) -> None:
+        """Take in printed text; what follows closely waits for the next `advance`."""
+        self.wait_with(stream, text)
+        self.advance_soon()
+
+    def advance_soon(self) -> None:
+        """Put into lines what has been waiting, unless that was done just now."""
+        if self._waiting_size > _MOST_WAITING or time.time() - self._taken_at > INTERVAL:
+            self.advance()
+
+    def log(self, line: LogLine) -> None:
+        """Take in a logged line."""
+        with self._lock:
+            self._take_waiting()
+            self._keep_logged(line)
+            self._untold.append(line)
+        self._tell()
+
+    def remember(self, event: TaskEvent) -> None:
+        """Keep what another process has told of the task."""
+        with self._lock:
+            if isinstance(event, LogLine):
+                self._keep_logged(event)
+            elif isinstance(event, TaskOutput):
+                for line in event.text.split('\n'):
+                    self._kept.add(event.time, cast(Stream, event.stream), line)
+
+    def advance(self) -> None:
+        """Put into lines what has been waiting, and tell of it."""
+        if self._waiting or self._untold:
+            with self._lock:
+                self._take_waiting()
+            self._tell()
+
+    def settle(self) -> None:
+        """Finish: unfinished lines become whole ones, and every event has been told when this returns."""
+        with self._lock:
+            self._take_waiting()
+            for stream, printed in self._printed.items():
+                self._add(time.time(), stream, printed.end())
+            self._printed.clear()
+            self._tell_newest()
+        self._tell(wait=True)
+
+    def _take_waiting(self) -> None:
+        self._taken_at = time.time()
+        self._waiting_size = 0
+        while self._waiting:
+            when, stream, text = self._waiting.popleft()
+            texts = [text]
+            while self._waiting and self._waiting[0][1] == stream:
+                texts.append(self._waiting.popleft()[2])
+            printed = self._printed.setdefault(stream, PrintedLines())
+            self._add(when, stream, printed.feed(''.join(texts)))
+            self._note_progress(printed.rewritten)
+        if self._taken_at - self._told_at > _FLOOD_INTERVAL:
+            self._tell_newest()
+
+    def _add(self, when: float, stream: Stream, lines: list[str]) -> None:
+        if not lines:
+            return
+        for line in lines:
+            self._kept.add(when, stream, line)
+        self._told += sum(map(len, lines)) + len(lines)
+        is_flood = self._told > TOLD_IN_FULL
+        text = '\n'.join(lines[-_TOLD_LAST:] if is_flood else lines)
+        event = TaskOutput(self.build_id, self.key, stream, text, when)
+        if is_flood:
+            self._newest = event
+        else:
+            self._untold.append(event)
+
+    def _tell_newest(self) -> None:
+        if self._newest is not None:
+            self._untold.append(self._newest)
+            self._newest = None
+            self._told_at = time.time()
+
+    def _note_progress(self, line: str) -> None:
+        if line:
+            progress = progress_of(line)
+            if progress != self._progress:
+                self._progress = progress
+                self._untold.append(TaskProgress(self.build_id, self.key, *progress))
+
+    def _keep_logged(self, line: LogLine) -> None:
+        text = visible(line.text)
+        if len(text) > _LONGEST_LOGGED:
+            left_out = len(text) - _LONGEST_LOGGED
+            text = f'{text[:_LONGEST_LOGGED]}… and {left_out:,} more characters'
+        self._kept.add(line.time, 'log', text, line.level, line.logger)
+
+    def _tell(self, wait: bool = False) -> None:
+        # outside of `_lock`, which a listener's own lock could wait for; one thread at a time, for the order
+        while self._untold and self._telling.acquire(blocking=wait or len(self._untold) > _MOST_UNTOLD):
+            try:
+                while self._untold:
+                    self._hear(self._untold.popleft())
+            finally:
+                self._telling.release()
+
+
+def events_of(lines: Iterable[CapturedLine], build_id: str, key: str) -> Iterator[TaskEvent]:
+    """The events that lines from elsewhere stand for."""
+    for line in lines:
+        if line.source == 'log':
+            yield LogLine(build_id, key, line.level, line.logger, line.text, time=line.time)
+        else:
+            stream = line.source if line.source in ('stdout', 'stderr') else 'stdout'
+            yield TaskOutput(build_id, key, stream, line.text, line.time)
+
+
+class KeptLines:
+    """The first and the last of many lines."""
+
+    def __init__(self) -> None:
+        # as plain tuples: of most lines of a flood nothing else ever becomes
+        self._first: list[_Entry] = []
+        self._last: deque[_Entry] = deque()
+        self._room_first = KEPT_FIRST
+        self._room_last = KEPT_LAST
+        self._left_out = 0
+        self._characters = 0
+
+    def add(self, when: float, source: Source, text: str, level: int = 0, logger: str = '') -> None:
+        """Take in a line."""
+        cost = len(text) + _LINE_COST
+        if cost <= self._room_first and not self._last:
+            self._room_first -= cost
+            self._first.append((when, source, text, level, logger))
+            return
+        self._last.append((when, source, text, level, logger))
+        self._room_last -= cost
+        while self._room_last < 0:
+            dropped = self._last.popleft()[2]
+            self._room_last += len(dropped) + _LINE_COST
+            self._left_out += 1
+            self._characters += len(dropped)
+
+    def lines(self) -> list[CapturedLine]:
+        """The lines, and in the middle how much was left out."""
+        first, last = ([CapturedLine(*entry) for entry in entries] for entries in (self._first, self._last))
+        if self._left_out:
+            words = f'{self._left_out:,} lines with {self._characters:,} characters are left out here'
+            first.append(CapturedLine(last[0].time, 'left out', words))
+        return first + last

@@ -1,0 +1,126 @@
+"""What a task has printed and logged, as a file beside its run record: ``<Class>_<unique id>.log``.
+
+The file is UTF-8 text. Its first line names the build; each further one is a time, the stream or the level with the
+logger's name, and the text, with tabs in between. A line that begins with a tab goes on with the text of the one above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias, cast
+
+from kartnb.storage.filesystem import file_system
+
+Source: TypeAlias = Literal['stdout', 'stderr', 'log', 'left out']
+
+_HEADER = '# kartnb captured log 1'
+_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+_ENTRY_END = re.compile(r'\n(?!\t)')
+_BREAKS = re.compile('[\x00-\x1f\x7f-\x9f]+')
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedLine:
+    """Something that a task has printed or logged.
+
+    Attributes
+    ----------
+    time
+        In seconds since the epoch.
+    source
+        'stdout', 'stderr', 'log', or 'left out' for the words that stand in the place of too many lines.
+    text
+        One printed line, or the whole text of a logged one.
+    level, logger
+        Of a logged line; 0 and '' otherwise.
+    """
+
+    time: float
+    source: Source
+    text: str
+    level: int = 0
+    logger: str = ''
+
+
+def captured_log_name(stem: str) -> str:
+    """The name of the file of a task, given ``<Class>_<unique id>``."""
+    return f'{stem}.log'
+
+
+def captured_log_path(workspace: str, module: str, stem: str) -> str:
+    """The place of the captured lines of a task.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory as the task gives it.
+    module
+        The module of its class.
+    stem
+        ``<Class>_<unique id>``.
+
+    Examples
+    --------
+    >>> captured_log_path('./resources/', 'pipelines.words', 'Count_0f')
+    './resources/log/run_record/pipelines/words/Count_0f.log'
+    """
+    return os.path.join(workspace, 'log/run_record', module.replace('.', '/'), captured_log_name(stem))
+
+
+def write_captured_lines(path: str, lines: Iterable[CapturedLine], build_id: str) -> None:
+    """Write the captured lines of a run, in the place of those of earlier runs."""
+    text = '\n'.join([f'{_HEADER}, build {build_id}', *map(_line_text, lines), ''])
+    file_system(path).write_bytes(path, text.encode('utf-8', 'backslashreplace'))
+
+
+def read_captured_lines(path: str) -> list[CapturedLine]:
+    """Read the captured lines of the latest run that had some; none when there is no file."""
+    try:
+        data = file_system(path).read_bytes(path)
+    except FileNotFoundError:
+        return []
+    entries = _ENTRY_END.split(data.decode('utf-8', 'replace'))
+    return [line for entry in entries[1:] if (line := _parsed(entry)) is not None]
+
+
+def remove_captured_lines(path: str) -> None:
+    """Remove the captured lines of an earlier run, if there are some."""
+    with contextlib.suppress(FileNotFoundError):
+        file_system(path).remove(path)
+
+
+def _line_text(line: CapturedLine) -> str:
+    tag = f'{_level_text(line.level)} {_BREAKS.sub(" ", line.logger)}' if line.source == 'log' else line.source
+    time = datetime.fromtimestamp(line.time, UTC).isoformat(timespec='milliseconds')
+    return '\t'.join((time, tag, line.text.replace('\n', '\n\t')))
+
+
+def _parsed(entry: str) -> CapturedLine | None:
+    """The line that an entry stands for; None for what kartnb has not written."""
+    parts = entry.split('\t', 2)
+    if len(parts) != 3:
+        return None
+    tag, text = parts[1], parts[2].replace('\n\t', '\n')
+    level, _, logger = tag.partition(' ')
+    try:
+        time = datetime.fromisoformat(parts[0]).timestamp()
+        if tag in ('stdout', 'stderr', 'left out'):
+            return CapturedLine(time, cast(Source, tag), text)
+        return CapturedLine(time, 'log', text, _level_number(level), logger)
+    except ValueError:
+        return None
+
+
+def _level_text(level: int) -> str:
+    name = logging.getLevelName(level)
+    return name if name in _LEVELS else str(level)
+
+
+def _level_number(text: str) -> int:
+    return int(getattr(logging, text)) if text in _LEVELS else int(text)
