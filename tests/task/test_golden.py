@@ -159,9 +159,7 @@ def test_seeds(vectors: Any) -> None:
 def test_tasks_as_text(vectors: Any) -> None:
     assert vectors['task text'] == TASK_TEXT
     assert vectors['list text'] == json.dumps([TASK_TEXT])
-    assert vectors['representation'] == (
-        'C[4ac21b6e00dd135ba4c4b62d66a66916](l=[A(3620d25466226184e64b2f28b84f89c3), A(e899b18babdfb3699eff7e3e34ab86e6)])'
-    )
+    assert vectors['representation'] == (f'C[{IDS["C(l=[A(), A(n=4)])"]}](l=[A({IDS["A()"]}), A({IDS["A(n=4)"]})])')
 
 
 def test_parameters_as_text(vectors: Any) -> None:

@@ -168,7 +168,7 @@ class Requires(kartnb.TaskOnKart):
 
 class TestRequires:
     @pytest.mark.parametrize(
-        ('shape', 'parts'),
+        'shape, parts',
         [
             (lambda: None, []),
             (list, []),
@@ -205,7 +205,7 @@ class TestRequires:
         )
 
     @pytest.mark.parametrize(
-        ('shape', 'message'),
+        'shape, message',
         [
             (lambda: Leaf, 'Requires.requires() gives the class Leaf: give an instance, Leaf(…).'),
             (

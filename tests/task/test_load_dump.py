@@ -65,7 +65,7 @@ def consumer(required: Any, ask: Callable[[Any], Any]) -> Any:
 
 class TestLoad:
     @pytest.mark.parametrize(
-        ('required', 'loaded'),
+        'required, loaded',
         [
             (Number(n=5), 5),
             ([Number(n=1), Number(n=2)], [1, 2]),
@@ -93,7 +93,7 @@ class TestLoad:
         assert kartnb.build(Lazy()) == [1, 2]
 
     @pytest.mark.parametrize(
-        ('wanted', 'loaded'),
+        'wanted, loaded',
         [
             ('a', 1),
             ('b', [2, 3]),
@@ -226,7 +226,7 @@ def _message(function: Callable[[], Any]) -> str:
 
 class TestLoadGenerator:
     @pytest.mark.parametrize(
-        ('required', 'loaded'),
+        'required, loaded',
         [
             (Number(n=5), [5]),
             ([Number(n=1), Number(n=2)], [1, 2]),
@@ -285,7 +285,7 @@ class TestDump:
         assert pickle.loads(Path('elsewhere/x.pkl').read_bytes()) == {'a': 1}
 
     @pytest.mark.parametrize(
-        ('arguments', 'message'),
+        'arguments, message',
         [
             ((1,), "Outputs has several outputs ('model', 'scores'): say which one, as in dump(obj, 'model')."),
             ((1, 'modle'), "Outputs has no output named 'modle': did you mean 'model'?"),
@@ -305,7 +305,7 @@ class TestDump:
             def output(self) -> Any:
                 return output
 
-        with pytest.raises(OutputError, match='Odd has the output .*, which dump cannot write'):
+        with pytest.raises(OutputError, match=r'Odd has the output .*, which dump cannot write'):
             Odd().dump(1)
 
     def test_a_name_without_several_outputs(self) -> None:
@@ -399,7 +399,7 @@ class TestTargets:
         target.dump('hello')
         assert target.load() == 'HELLO'
 
-    @pytest.mark.parametrize(('kind', 'expected'), [('pandas', pd.DataFrame), ('polars', None), ('lazy', None)])
+    @pytest.mark.parametrize('kind, expected', [('pandas', pd.DataFrame), ('polars', None), ('lazy', None)])
     def test_the_library_of_frames_follows_from_the_class(self, kind: str, expected: Any) -> None:
         polars = pytest.importorskip('polars')
         frames = {'pandas': pd.DataFrame, 'polars': polars.DataFrame, 'lazy': polars.LazyFrame}

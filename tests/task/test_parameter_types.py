@@ -156,7 +156,7 @@ class TestExplicitBoolParameter:
         with pytest.raises(MissingParameterException, match="needs a value for 'flag'"):
             Flagged()
 
-    @pytest.mark.parametrize(('text', 'value'), [('true', True), ('True', True), ('FALSE', False), ('false', False)])
+    @pytest.mark.parametrize('text, value', [('true', True), ('True', True), ('FALSE', False), ('false', False)])
     def test_its_texts(self, text: str, value: bool) -> None:
         assert kartnb.ExplicitBoolParameter().parse(text) is value
 
@@ -233,7 +233,7 @@ TOKYO = datetime.timezone(datetime.timedelta(hours=9))
 
 class TestZonedDateSecondParameter:
     @pytest.mark.parametrize(
-        ('text', 'value'),
+        'text, value',
         [
             ('2024-01-02T03:04:05Z', datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
             ('2024-01-02T03:04:05+00:00', datetime.datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),

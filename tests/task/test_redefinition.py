@@ -250,7 +250,8 @@ class TestInPlace:
         assert notebook.Load().to_str_params(only_significant=True) == {'n': '1', 'm': '5'}
         assert notebook.Load().make_unique_id() != before
         assert 'n=1' in repr(task), 'the older instance lacks it, and is shown all the same'
-        assert task.get_info() and task.make_unique_id()
+        assert task.get_info()
+        assert task.make_unique_id()
 
     def test_a_parameter_taken_away(self, notebook: Notebook) -> None:
         task = notebook.Load(n=3)

@@ -105,7 +105,7 @@ def everything(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[st
         contents = [f'{file} {file.read_bytes().decode("latin-1")}' for file in files]
         return '\n'.join([caplog.text, read.out, read.err, *contents])
 
-    yield collected
+    return collected
 
 
 def test_a_build_that_succeeds(everything: Callable[[], str]) -> None:

@@ -82,7 +82,7 @@ def test_several_missing_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ('values', 'message'),
+    'values, message',
     [
         ({'rat': 1.0}, "Train has no parameter 'rat': did you mean 'rate'?"),
         (
@@ -194,10 +194,10 @@ def test_values_that_luigi_gives_a_deprecated_way(configuration: LuigiConfigPars
         n = luigi.IntParameter(config_path={'section': 'old', 'name': 'n'}, default=1)
 
     configuration.set('old', 'n', '5')
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match='is deprecated'):
         assert Old().n == 5
     configuration.set('old', 'n', '6')
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match='is deprecated'):
         assert Old().n == 6
 
 
