@@ -46,11 +46,14 @@ class Receiver:
         self._closed = False
         self._heard = threading.Condition()
         self._workers: dict[int, _Worker] = {}
-        threading.Thread(target=self._accept, daemon=True, name='kartnb-receiver').start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True, name='kartnb-receiver')
+        self._accepting.start()
 
     def close(self) -> None:
         """Take no more connections."""
         self._closed = True
+        _knock(self._listener.address)
+        self._accepting.join(_PATIENCE)
         self._listener.close()
         with self._heard:
             for worker in self._workers.values():
@@ -108,6 +111,14 @@ class Receiver:
         with self._heard:
             self._workers[pid] = worker
         return worker
+
+
+def _knock(address: Any) -> None:
+    """Wake a thread that waits for connections: closing what it waits for does not."""
+    try:
+        Client(address).close()
+    except (OSError, EOFError):
+        return
 
 
 class _Worker:

@@ -190,7 +190,7 @@ class _Capture:
 
     def _tick(self) -> None:
         logs = [log for log, _ in list(self._running.values())]
-        for log in (*logs, *(build.log for build in list(self._builds.values()))):
+        for log in (*logs, *self._logs_of_builds()):
             log.advance()
 
     def _take_text(self, stream: Stream, text: str) -> bool:
@@ -198,37 +198,39 @@ class _Capture:
         taps = self._taps
         if taps is not None:
             taps.pump()  # what C code wrote before comes first
-        log = self._log_here()
-        if log is not None and not is_echo():
-            log.print(stream, text)
-        return self._mode is Mode.SWALLOWED or (self._mode is Mode.TAKEN and log is not None)
+        logs = self._logs_here()
+        if not is_echo():
+            for log in logs:
+                log.print(stream, text)
+        return self._mode is Mode.SWALLOWED or (self._mode is Mode.TAKEN and logs != [])
 
     def _take_record(self, record: logging.LogRecord, shown: bool) -> None:
         if current_task.get() is NOBODY:
             return
         if self._taps is not None:
             self._taps.pump()
-        log = self._log_here()
         text = _formatter.format(record)
         shown = shown and self._mode is Mode.SHOWN
-        for build in list(self._builds.values()):
-            owner = build.log if log is None else log
-            if owner.build_id == build.log.build_id and record.levelno >= build.level:
-                line = LogLine(owner.build_id, owner.key, record.levelno, record.name, text, shown, time=record.created)
-                owner.log(line)
+        for log in self._logs_here() or self._logs_of_builds():
+            build = self._builds.get(log.build_id)
+            if build is not None and record.levelno >= build.level:
+                log.log(LogLine(log.build_id, log.key, record.levelno, record.name, text, shown, time=record.created))
 
-    def _log_here(self) -> TaskLog | None:
-        """The log of the task that the running code belongs to."""
+    def _logs_here(self) -> list[TaskLog]:
+        """The logs that what the running code prints belongs to: of its task, or of its builds."""
         place = current_task.get()
         if place is not None:
             running = self._running.get(place)
-            return None if running is None else running[0]
+            return [] if running is None else [running[0]]
         thread = threading.current_thread()
         if not self._running or thread in self._older_threads or thread.name.startswith('kartnb'):
-            return None
-        # a thread that was started while a task runs, and that knows nothing of it
+            return []
+        # a thread that was started while a task ran, and that knows nothing of it
         alone = self._alone()
-        return None if alone is None else alone[0]
+        return self._logs_of_builds() if alone is None else [alone[0]]
+
+    def _logs_of_builds(self) -> list[TaskLog]:
+        return [build.log for build in list(self._builds.values())]
 
     def _alone(self) -> tuple[TaskLog, threading.Thread] | None:
         """The innermost of the running tasks, if they all run in one thread."""
@@ -240,9 +242,7 @@ class _Capture:
         alone = self._alone()
         if alone is not None and (self._mode is not Mode.SHOWN or alone[1] is threading.main_thread()):
             return [alone[0]]
-        if self._mode is not Mode.SHOWN:
-            return []
-        return [build.log for build in list(self._builds.values())]
+        return self._logs_of_builds() if self._mode is Mode.SHOWN else []
 
 
 _capture = _Capture()
