@@ -40,11 +40,6 @@ def has_file_outputs(vertex: Vertex) -> bool:
     return all(_is_file(target) for target in vertex.outputs)
 
 
-def is_external(task: luigi.Task) -> bool:
-    """Whether a task's output is made outside, so that there is nothing to run."""
-    return task.run is None or task.run is NotImplemented
-
-
 def is_complete(vertex: Vertex) -> bool:
     """Whether a task is complete now."""
     task = vertex.task
@@ -81,14 +76,14 @@ def _spread_reruns(vertices: Sequence[Vertex]) -> None:
             vertex.reason = Reason(ReasonKind.RERUN)
             continue
         cause = next((other for other in vertex.requires if other.rerun), None)
-        if cause is not None and not is_external(vertex.task):
+        if cause is not None and not vertex.is_external:
             vertex.rerun = True
             vertex.reason = Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
 
 
 def _judge(vertex: Vertex, existence: Existence) -> None:
     task = vertex.task
-    if vertex.rerun and not is_external(task):
+    if vertex.rerun and not vertex.is_external:
         vertex.state = TaskState.STALE if existence.all_exist(vertex) else TaskState.MISSING
         return
     try:
@@ -98,7 +93,7 @@ def _judge(vertex: Vertex, existence: Existence) -> None:
     except Exception as error:
         vertex.state, vertex.reason, vertex.broken = TaskState.MISSING, None, error
         return
-    if is_external(task):
+    if vertex.is_external:
         vertex.state = TaskState.EXTERNAL if reason is None else TaskState.MISSING
         vertex.reason = None
         return
@@ -159,7 +154,7 @@ def _asks_for_more(task: luigi.Task) -> bool:
 def _idle_state(vertex: Vertex, existence: Existence) -> TaskState:
     if not has_file_outputs(vertex) or not existence.all_exist(vertex):
         return TaskState.NOT_NEEDED
-    return TaskState.EXTERNAL if is_external(vertex.task) else TaskState.CACHED
+    return TaskState.EXTERNAL if vertex.is_external else TaskState.CACHED
 
 
 def _is_file(target: Any) -> bool:

@@ -12,7 +12,6 @@ import luigi
 
 from kartnb.errors import ExternalTaskMissingError, TaskTimeoutError, WorkerDiedError
 from kartnb.events import Event, TaskState, TaskStateChanged
-from kartnb.execution.assess import is_external
 from kartnb.execution.choice import ExecutorFactory
 from kartnb.execution.executors import Inbox, Message, ResourcesFreed, StopRequest, TaskExecutor
 from kartnb.execution.graph import TaskGraph, Vertex
@@ -263,7 +262,7 @@ def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMis
     return {
         vertex: _missing(vertex)
         for vertex in vertices
-        if vertex.state is TaskState.MISSING and vertex.reason is None and is_external(vertex.task)
+        if vertex.state is TaskState.MISSING and vertex.reason is None and vertex.is_external
     }
 
 

@@ -40,6 +40,11 @@ class Vertex:
         """The class name."""
         return type(self.task).__name__
 
+    @property
+    def is_external(self) -> bool:
+        """Whether the task's output is made outside, so that there is nothing to run."""
+        return self.task.run is None or self.task.run is NotImplemented
+
 
 class TaskGraph:
     """Vertices by task instance, by identity and by key.
@@ -159,6 +164,8 @@ class TaskGraph:
 
     def _refuse_shared_outputs(self, vertex: Vertex) -> None:
         passed_on = {path for other in vertex.requires for path in other.paths}
+        if vertex.is_external:
+            return
         for path in vertex.paths:
             place = posixpath.normpath(path) if '://' not in path else path
             writer = self._writers.setdefault(place, vertex)
@@ -210,7 +217,7 @@ class _Visit:
 
 
 def _identity(vertex: Vertex) -> Any:
-    return (_definition(vertex.task), vertex.unique_id, vertex.paths)
+    return (_definition(vertex.task), vertex.unique_id, vertex.paths, vertex.is_external)
 
 
 def _definition(task: luigi.Task) -> tuple[str, str]:

@@ -156,8 +156,8 @@ class WorkerClasses:
     def _digest(self, cls: type) -> str | None:
         known = self._digests.get(cls)
         if known is None and travels_by_value(cls):
-            # a class that came inside of another one: the parent process has it under its name
-            return f'{cls.__module__}:{cls.__qualname__}'
+            # a class that came inside of another one: the parent process knows it by cloudpickle's id, or by name
+            return f'{cls.__module__}:{cls.__qualname__}:{_cloudpickles_id(cls)}'
         return known
 
 
@@ -168,7 +168,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: str) -> type:
         known = self._classes.get(pid)
-        return known if known is not None else _class_named(*pid.split(':'))
+        return known if known is not None else _class_known_as(*pid.split(':'))
 
 
 def travels_by_value(cls: type) -> bool:
@@ -186,8 +186,18 @@ def _importable(cls: type) -> Any:
         return None
 
 
-def _class_named(module: str, qualname: str) -> type:
-    found = registry.definition_named(module, qualname)
+def _cloudpickles_id(cls: type) -> str:
+    """The id that cloudpickle gives a class that it pickles by value, here and where it arrives; '' without one."""
+    from cloudpickle import cloudpickle
+
+    return str(getattr(cloudpickle, '_DYNAMIC_CLASS_TRACKER_BY_CLASS', {}).get(cls, ''))
+
+
+def _class_known_as(module: str, qualname: str, cloudpickles_id: str) -> type:
+    from cloudpickle import cloudpickle
+
+    found: type | None = getattr(cloudpickle, '_DYNAMIC_CLASS_TRACKER_BY_ID', {}).get(cloudpickles_id)
+    found = found or registry.definition_named(module, qualname)
     if found is not None:
         return found
     value: Any = functools.reduce(getattr, qualname.split('.'), importlib.import_module(module))
