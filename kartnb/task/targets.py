@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import luigi
 
 from kartnb.storage import targets as storage
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.task.data_frames import data_frame_type
 from kartnb.task.structure import flatten, map_nested
@@ -90,18 +92,25 @@ def newer_input(inputs: list[Any], outputs: list[Any]) -> str | None:
     input_times = {path_of(target): target for target in inputs}
     output_times = {path_of(target): target for target in outputs}
     shared = input_times.keys() & output_times.keys()
-    made = [target.last_modification_time() for path, target in output_times.items() if path not in shared]
-    if not made:
+    made = [_modified(target) for path, target in output_times.items() if path not in shared]
+    oldest = min((time for time in made if time is not None), default=None)
+    if oldest is None:
         return None
-    oldest = min(made)
-    return next(
-        (
-            path
-            for path, target in input_times.items()
-            if path not in shared and target.last_modification_time() > oldest
-        ),
-        None,
-    )
+    for path, target in input_times.items():
+        time = _modified(target) if path not in shared else None
+        if time is not None and time > oldest:
+            return path
+    return None
+
+
+def _modified(target: Any) -> datetime | None:
+    """When a target was made; None for one that cannot tell, such as a row in a database."""
+    if hasattr(target, 'last_modification_time'):
+        time: datetime = target.last_modification_time()
+        return time
+    if isinstance(target, luigi.target.FileSystemTarget):
+        return file_system(str(target.path)).modified(str(target.path))
+    return None
 
 
 def path_of(target: Any) -> str:
