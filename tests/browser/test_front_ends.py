@@ -1,0 +1,102 @@
+"""JupyterLab and Notebook 7 show the card, the progress and the picture, and load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from tests.browser.conftest import Write
+from tests.browser.front_end import FrontEndServer, Kind, opened
+
+TASKS = """%%kart
+import time
+
+class Slow(TaskOnKart):
+    number = luigi.IntParameter()
+
+    def run(self):
+        time.sleep(1)
+        self.dump(self.number)
+
+class All(TaskOnKart):
+    def requires(self):
+        return [Slow(number=i) for i in range(3)]
+
+    def run(self):
+        self.dump(sum(self.load()))
+"""
+#: Notebook 7 has one of its own at load.
+HARMLESS = "reading 'schema'"
+
+
+def test_a_pipeline_from_card_to_picture(browser: Any, server: FrontEndServer, kind: Kind, write: Write) -> None:
+    name = write('%load_ext kartnb', TASKS, '%kart_graph All()', '%kart_build All()')
+    with opened(browser, server, name, kind) as front_end:
+        front_end.run_cell(0)
+        front_end.run_cell(1)
+        assert 'new Slow(number)' in ' '.join(front_end.cell(1).inner_text().split())
+        front_end.run_cell(2)
+        (planned,) = front_end.pictures(2)
+        assert planned['natural'] > 100
+        front_end.run_cell(3, wait=False)
+        progress = front_end.cell(3).locator('[role=progressbar]')
+        progress.wait_for()
+        front_end.cell(3).get_by_text('Slow (').wait_for()
+        (built,) = front_end.pictures(3)
+        assert progress.count() == 0, 'the picture takes the place of the progress'
+        assert 100 < built['width'] <= built['natural'] <= planned['natural'] + 40
+        shown = front_end.cell(3).inner_text()
+        assert '4 done' in shown
+        assert shown.rstrip().endswith('3')
+        front_end.save()
+        assert front_end.left == []
+        assert [error for error in front_end.errors if HARMLESS not in error] == []
+
+
+def test_a_failure_shows_the_picture_and_the_traceback(
+    browser: Any, server: FrontEndServer, kind: Kind, write: Write
+) -> None:
+    name = write(
+        '%load_ext kartnb', '%%kart\nclass Fails(TaskOnKart):\n    def run(self):\n        1 / 0', '%kart_build Fails()'
+    )
+    with opened(browser, server, name, kind) as front_end:
+        front_end.run_all()
+        assert len(front_end.pictures(2)) == 1
+        shown = front_end.cell(2).inner_text()
+        assert '1 failed' in shown
+        assert 'Cell In[2], line 4, in Fails.run(self)' in shown
+        assert shown.count('GokartBuildError') == 1
+
+
+def test_tab_completes_on_the_line_of_a_magic(browser: Any, server: FrontEndServer, kind: Kind, write: Write) -> None:
+    name = write('%load_ext kartnb', TASKS, '')
+    with opened(browser, server, name, kind) as front_end:
+        front_end.run_cell(0)
+        front_end.run_cell(1)
+        for typed, offered in {
+            '%kart_build --': '--log-level',
+            '%kart_build --log-level ': 'DEBUG',
+            '%kart_build --rerun-from ': 'Slow',
+            'total = %kart_build Slow(': 'number=',
+        }.items():
+            front_end.write(2, typed)
+            assert offered in front_end.offered(offered)
+
+
+def test_a_saved_notebook_shows_its_pictures_untrusted(
+    browser: Any, server: FrontEndServer, kind: Kind, folder: Path, repository: Path
+) -> None:
+    """Nobody has run it here, so the front end takes out scripts and styles."""
+    stored = repository / 'notebooks' / '00-quickstart.ipynb'
+    shutil.copy(stored, folder / 'stored.ipynb')
+    cells = nbformat.read(stored, as_version=4).cells
+    builds = [i for i, cell in enumerate(cells) if '<img src="data:image/svg+xml' in str(cell.get('outputs'))]
+    assert len(builds) >= 6
+    with opened(browser, server, 'stored.ipynb', kind) as front_end:
+        for number in builds:
+            (picture,) = front_end.pictures(number)
+            assert picture['natural'] > 100
+        assert front_end.left == []
