@@ -28,6 +28,7 @@ from kartnb.task.parameters import (
 
 T = TypeVar('T')
 K = TypeVar('K')
+TaskT = TypeVar('TaskT', bound=luigi.Task)
 
 logger = getLogger('kartnb')
 
@@ -136,9 +137,6 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     set_tracking_url = None
     set_status_message = None
     set_progress_percentage = None
-    task_log: dict[str, Any]
-    task_unique_id: str | None
-    _rerun_pending: bool
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -152,9 +150,10 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             resolved = type(self)._resolve(args, kwargs)
         attributes.update(resolved.values)
         attributes['param_kwargs'] = resolved.values
-        attributes['task_log'] = {}
-        attributes['task_unique_id'] = None
-        attributes['_rerun_pending'] = resolved.values['rerun']
+        # not annotated in the class: type checkers would take them for parameters
+        self.task_log: dict[str, Any] = {}
+        self.task_unique_id: str | None = None
+        self._rerun_pending: bool = resolved.values['rerun']
         self._bind_run()
         if self.should_lock_run:
             targets.check_run_lock(self)
@@ -271,6 +270,10 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         """
         return not self._rerun_pending and targets.outputs_are_complete(self)
 
+    @overload
+    def clone(self, cls: None = None, **kwargs: Any) -> Self: ...
+    @overload
+    def clone(self, cls: type[TaskT], **kwargs: Any) -> TaskT: ...
     def clone(self, cls: Any = None, **kwargs: Any) -> Any:
         """A task with the same parameter values, of this class or of `cls`, except for those given.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import luigi
 from luigi.task_register import Register
@@ -46,7 +46,7 @@ class KartRegister(Register):
         _tables_version += 1
         registry.advance_epoch()
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def _instance(cls, *args: Any, **kwargs: Any) -> Any:
         """Give the instance for these parameter values: the same one for values that serialise alike."""
         resolved = cls._resolve(args, kwargs)
         cache = registry.instance_cache()
@@ -59,6 +59,10 @@ class KartRegister(Register):
             # another thread may have made one meanwhile: all get the same
             found = instances.setdefault(key, cls._make(resolved, args, kwargs))
         return found
+
+    if not TYPE_CHECKING:
+        # type checkers know how instances are made from luigi, which declares parameters to be fields
+        __call__ = _instance
 
     def parameter_table(cls) -> ParameterTable:
         """The parameters of this class, worked out once until one is added."""
