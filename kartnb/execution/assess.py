@@ -82,7 +82,6 @@ def _spread_reruns(vertices: Sequence[Vertex]) -> None:
 
 
 def _judge(vertex: Vertex, existence: Existence) -> None:
-    task = vertex.task
     if vertex.rerun and not vertex.is_external:
         vertex.state = TaskState.STALE if existence.all_exist(vertex) else TaskState.MISSING
         return

@@ -23,7 +23,6 @@ from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.execution.timeouts import Timeouts
 from kartnb.execution.worker import Outcome, TaskRun, one_line, record_loss
-from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import map_nested
 
 logger = logging.getLogger('kartnb')
@@ -283,9 +282,14 @@ def _lost(run: TaskRun, error: BaseException) -> Outcome:
 
 def _learn(task: luigi.Task, outcome: Outcome) -> None:
     """Let the task know here what it did in another process."""
-    if isinstance(task, TaskOnKart) and outcome.task_log is not None:
-        task.task_log.update(outcome.task_log)
-        vars(task)['_rerun_pending'] = False
+    if outcome.task_log is None:
+        return
+    known = vars(task)
+    for name in ('_rerun_pending', '_rerun_state'):  # kartnb's and gokart's
+        if name in known:
+            known[name] = False
+    if isinstance(known.get('task_log'), dict):
+        known['task_log'].update(outcome.task_log)
 
 
 def _close(run: TaskRun) -> None:

@@ -229,7 +229,9 @@ def _described(task: luigi.Task) -> str:
 
 
 def _wants_rerun(task: luigi.Task) -> bool:
-    return isinstance(task, TaskOnKart) and bool(vars(task).get('rerun'))
+    # gokart's own tasks keep in `_rerun_state` whether they have run again already; asking their `complete()` would
+    # delete their outputs
+    return bool(vars(task).get('rerun' if isinstance(task, TaskOnKart) else '_rerun_state'))
 
 
 def all_paths(vertices: Iterable[Vertex]) -> Iterator[str]:

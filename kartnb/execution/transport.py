@@ -39,11 +39,9 @@ class ClassStore:
 
     def add_handlers(self, cls: type) -> None:
         """Let the event handlers that are on a class and its bases travel too; one that cannot is warned of."""
-        if cls in self._handlers_seen:
-            return
-        self._handlers_seen.update(cls.__mro__)
-        for base in cls.__mro__:
-            handlers = handlers_of(base)
+        for base in cls.__mro__ if cls not in self._handlers_seen else ():
+            handlers = handlers_of(base) if base not in self._handlers_seen else None
+            self._handlers_seen.add(base)
             if handlers is not None:
                 self._add_handlers(*handlers)
 
@@ -89,23 +87,19 @@ class ClassStore:
         TransportError
             When a part of it cannot be pickled; the message says which.
         """
-        import cloudpickle
+        from kartnb.execution import task_pickler
 
-        buffer = io.BytesIO()
-        pickler = cloudpickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
-        pickler.persistent_id = self._persistent_id
         try:
-            pickler.dump(value)
+            return task_pickler.dumps(value, self._name)
         except Exception as error:
             raise TransportError(_culprit(value, error)) from error
-        return buffer.getvalue()
 
     def loads(self, data: bytes) -> Any:
         """Read what a worker sent: its copies of classes become the classes of this process again."""
         return _Unpickler(io.BytesIO(data), self._classes).load()
 
-    def _persistent_id(self, value: Any) -> str | None:
-        return self.digest(value) if isinstance(value, type) and travels_by_value(value) else None
+    def _name(self, cls: type) -> str | None:
+        return self.digest(cls) if travels_by_value(cls) else None
 
 
 class WorkerClasses:
@@ -145,13 +139,9 @@ class WorkerClasses:
 
     def dumps(self, value: Any) -> bytes:
         """Pickle a value for the parent process; the classes that it has sent are named by their digests."""
-        import cloudpickle
+        from kartnb.execution import task_pickler
 
-        buffer = io.BytesIO()
-        pickler = cloudpickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
-        pickler.persistent_id = lambda item: self._digest(item) if isinstance(item, type) else None
-        pickler.dump(value)
-        return buffer.getvalue()
+        return task_pickler.dumps(value, self._digest)
 
     def _digest(self, cls: type) -> str | None:
         known = self._digests.get(cls)
@@ -205,16 +195,15 @@ def _class_known_as(module: str, qualname: str, cloudpickles_id: str) -> type:
 
 
 def _pickled_class(cls: type) -> bytes:
-    import cloudpickle
+    from kartnb.execution import task_pickler
 
     try:
-        data: bytes = cloudpickle.dumps(cls, protocol=pickle.HIGHEST_PROTOCOL)
+        return task_pickler.dumps(cls)
     except Exception as error:
         raise TransportError(
             f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
             f'({type(error).__name__}: {error}): make that inside of run(), or build without workers.'
         ) from error
-    return data
 
 
 def _culprit(value: Any, error: Exception) -> str:
@@ -232,10 +221,10 @@ def _culprit(value: Any, error: Exception) -> str:
 
 
 def _can_be_pickled(value: Any) -> bool:
-    import cloudpickle
+    from kartnb.execution import task_pickler
 
     try:
-        cloudpickle.dumps(value)
+        task_pickler.dumps(value)
     except Exception:
         return False
     return True

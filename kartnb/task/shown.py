@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import luigi
 from luigi.parameter import ParameterVisibility
-
-from kartnb.task.parameters import TaskInstanceParameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +66,12 @@ def _public_parameters(cls: Any) -> tuple[list[tuple[str, Any]], list[tuple[str,
 def _is_shared(name: str, parameter: Any) -> bool:
     from kartnb.task.base import TaskOnKart
 
-    return vars(TaskOnKart).get(name) is parameter
+    gokart: Any = sys.modules.get('gokart.task')
+    return any(vars(cls).get(name) is parameter for cls in (TaskOnKart, getattr(gokart, 'TaskOnKart', TaskOnKart)))
 
 
 def _text(parameter: luigi.Parameter[Any], value: Any) -> str:
-    if isinstance(parameter, TaskInstanceParameter):
+    if isinstance(value, luigi.Task):
         return _task_name(value)
     if isinstance(value, tuple) and value and all(isinstance(item, luigi.Task) for item in value):
         return ', '.join(map(_task_name, value))
