@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,8 +49,8 @@ class FrontEndServer(PrivateJupyter):
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {'PYTHONPATH': str(ROOT), 'IPYTHONDIR': str(self.place / 'ipython')}
-        return {**super().environment, **own}
+        own = {'PYTHONPATH': str(ROOT), 'IPYTHONDIR': str(self.place / 'ipython'), 'HOME': str(self.place.parent)}
+        return {'MPLCONFIGDIR': str(Path(tempfile.gettempdir()) / 'kartnb-matplotlib'), **super().environment, **own}
 
     def configure(self) -> None:
         """Write the settings: a token, no news, and the application within reach of the page."""
@@ -160,12 +161,11 @@ def opened(
     server: FrontEndServer,
     name: str,
     kind: Kind = 'lab',
-    width: int = 1280,
-    height: int = 900,
-    **options: Any,
+    size: tuple[int, int] = (1280, 900),
+    scale: float = 1,
 ) -> Iterator[FrontEnd]:
     """Open a notebook and wait until its kernel answers."""
-    page = browser.new_page(viewport={'width': width, 'height': height}, **options)
+    page = browser.new_page(viewport={'width': size[0], 'height': size[1]}, device_scale_factor=scale)
     page.set_default_timeout(30_000)
     front_end = FrontEnd(page)
     page.route('**/*', lambda route: _pass(route, front_end.left))
