@@ -56,11 +56,9 @@ class RecordSlot:
 
     def write_log(self, lines: Sequence[CapturedLine], build_id: str) -> None:
         """Keep what a run has printed and logged, in the place of what the run before it has."""
-        path = os.path.join(self.directory, captured_log_name(self.stem))
-        if lines:
-            write_captured_lines(path, lines, build_id)
-        elif self.may_have_log:
-            remove_captured_lines(path)
+        if lines or self.may_have_log:
+            path = os.path.join(self.directory, captured_log_name(self.stem))
+            write_captured_lines(path, lines, build_id) if lines else remove_captured_lines(path)
 
 
 class RecordDirectory:

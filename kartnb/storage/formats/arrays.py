@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import IO, TYPE_CHECKING, Any
 
 from kartnb.errors import WrongValueError
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MEMBER = 'data'
+_PIECE = 1 << 20
+_LONGEST_HEADER = 1 << 24
 
 
 class NpzFileProcessor(FileProcessor):
@@ -42,16 +45,30 @@ class NpzFileProcessor(FileProcessor):
         """Read the array; a damaged file is noticed by its checksum."""
         import numpy as np
 
-        with np.load(file) as members:
+        with np.load(file, max_header_size=_LONGEST_HEADER) as members:
             array: np.ndarray[Any, Any] = members[_MEMBER]
         return array
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
-        """Write the array, a few megabytes at a time."""
-        import numpy as np
-
+        """Write the array, a piece at a time, so that a piece is in the processor's cache for its checksum."""
         self.check(obj)
-        np.savez(file, allow_pickle=False, **{_MEMBER: obj})
+        with zipfile.ZipFile(file, 'w') as archive, archive.open(f'{_MEMBER}.npy', 'w', force_zip64=True) as member:
+            _write_array(obj, member)
+
+
+def _write_array(array: np.ndarray[Any, Any], file: IO[bytes]) -> None:
+    import numpy as np
+
+    scattered = not (array.flags.c_contiguous or array.flags.f_contiguous)
+    if scattered or array.dtype.names is not None:  # names may need a header of another version
+        np.lib.format.write_array(file, array, allow_pickle=False)
+        return
+    layout = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(file, layout)
+    in_order = array.T if layout['fortran_order'] else array
+    values = memoryview(in_order.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    for start in range(0, len(values), _PIECE):
+        file.write(values[start : start + _PIECE])
 
 
 FORMATS: dict[str, ProcessorFactory] = {'.npz': always(NpzFileProcessor())}

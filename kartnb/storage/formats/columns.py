@@ -121,17 +121,9 @@ class FeatherFileProcessor(FileProcessor):
             return polars_frames.read_feather(file, self._dataframe_type)
         import pandas as pd
 
-        pa = _pyarrow()
-        path = local_path(file)
-        if path is None:
-            source = pa.BufferReader(file.read())
-            _validate(source)
-            source.seek(0)
-        else:
-            with pa.memory_map(path) as mapped:
-                _validate(mapped)
-            source = pa.OSFile(path)  # which pandas reads faster than a file of Python
-        frame = pd.read_feather(source)
+        _pyarrow()
+        with _feather_source(file) as source:
+            frame = pd.read_feather(source)
         return _with_index_from_column(frame) if self._store_index_in_feather else frame
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
@@ -166,11 +158,21 @@ def _check_index(frame: pd.DataFrame) -> None:
         )
 
 
-def _validate(source: Any) -> None:
-    """Look for damage that would crash the process; numbers, which cannot, are not even read."""
+def _feather_source(file: IO[bytes]) -> Any:
+    """Give what pandas reads a feather file from, looked over for damage that would crash the process."""
     import pyarrow as pa
 
-    pa.ipc.open_file(source).read_all().validate(full=True)
+    path = local_path(file)
+    if path is None:
+        data = file.read()
+        pa.ipc.open_file(pa.BufferReader(data)).read_all().validate(full=True)
+        return pa.BufferReader(data)
+    with pa.memory_map(path) as mapped:
+        table = pa.ipc.open_file(mapped).read_all()
+        table.validate(full=True)
+    # numbers are copied into the frame; what is not must not depend on a file that somebody may change
+    numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in table.schema.types)
+    return pa.memory_map(path) if numbers else pa.OSFile(path)
 
 
 def _write_feather(frame: pd.DataFrame, file: IO[bytes]) -> None:

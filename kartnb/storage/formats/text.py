@@ -30,7 +30,7 @@ def lines_of(text: str) -> list[str]:
 
 def _encoded(obj: Any, encoding: str) -> bytes:
     if isinstance(obj, list):
-        return ''.join([f'{item!s}\n' for item in obj]).encode(encoding)
+        return '\n'.join([*map(str, obj), '']).encode(encoding)
     return str(obj).encode(encoding)
 
 
