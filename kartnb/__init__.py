@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     import luigi
 
     from kartnb.cli.run import run
-    from kartnb.errors import BuildStoppedError, CyclicRequirementsError, EmptyDumpError, KartError, PandasTypeError
+    from kartnb.errors import (
+        BuildStoppedError,
+        CyclicRequirementsError,
+        EmptyDumpError,
+        KartError,
+        PandasTypeError,
+        StorageError,
+        UnreadableResultError,
+        WrongValueError,
+    )
     from kartnb.events import TaskState
     from kartnb.execution.background import BackgroundBuild, build_async
     from kartnb.execution.build import build
@@ -28,6 +37,9 @@ if TYPE_CHECKING:
     from kartnb.execution.plan import Plan
     from kartnb.execution.planner import plan
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
+    from kartnb.storage.formats.base import FileProcessor
+    from kartnb.storage.formats.lossless import lossless
+    from kartnb.storage.formats.own import register_format, unregister_format
     from kartnb.task.base import TaskOnKart
     from kartnb.task.config_files import add_config
     from kartnb.task.data_frames import PandasTypeConfig
@@ -45,6 +57,7 @@ _HOMES = {
     'CyclicRequirementsError': 'kartnb.errors',
     'EmptyDumpError': 'kartnb.errors',
     'ExplicitBoolParameter': 'kartnb.task.parameters',
+    'FileProcessor': 'kartnb.storage.formats.base',
     'GokartBuildError': 'kartnb.execution.build_error',
     'HasLockedTaskException': 'kartnb.execution.build_error',
     'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
@@ -54,18 +67,24 @@ _HOMES = {
     'PandasTypeError': 'kartnb.errors',
     'Plan': 'kartnb.execution.plan',
     'SerializableParameter': 'kartnb.task.parameters',
+    'StorageError': 'kartnb.errors',
     'TaskInstanceParameter': 'kartnb.task.parameters',
     'TaskOnKart': 'kartnb.task.base',
     'TaskState': 'kartnb.events',
+    'UnreadableResultError': 'kartnb.errors',
+    'WrongValueError': 'kartnb.errors',
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
     'add_config': 'kartnb.task.config_files',
     'build': 'kartnb.execution.build',
     'build_async': 'kartnb.execution.background',
     'load_ipython_extension': 'kartnb.notebook.extension',
+    'lossless': 'kartnb.storage.formats.lossless',
     'luigi': 'luigi:',
     'plan': 'kartnb.execution.planner',
+    'register_format': 'kartnb.storage.formats.own',
     'run': 'kartnb.cli.run',
     'unload_ipython_extension': 'kartnb.notebook.extension',
+    'unregister_format': 'kartnb.storage.formats.own',
 }
 
 __all__ = [
@@ -74,6 +93,7 @@ __all__ = [
     'CyclicRequirementsError',
     'EmptyDumpError',
     'ExplicitBoolParameter',
+    'FileProcessor',
     'GokartBuildError',
     'HasLockedTaskException',
     'KartBuildError',
@@ -83,19 +103,25 @@ __all__ = [
     'PandasTypeError',
     'Plan',
     'SerializableParameter',
+    'StorageError',
     'TaskInstanceParameter',
     'TaskOnKart',
     'TaskState',
+    'UnreadableResultError',
+    'WrongValueError',
     'ZonedDateSecondParameter',
     '__version__',
     'add_config',
     'build',
     'build_async',
     'load_ipython_extension',
+    'lossless',
     'luigi',
     'plan',
+    'register_format',
     'run',
     'unload_ipython_extension',
+    'unregister_format',
 ]
 
 
