@@ -7,7 +7,7 @@ from typing import Any
 
 import luigi
 
-from kartnb.errors import KartError
+from kartnb.errors import ExternalTaskMissingError, KartError
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.graph import Vertex, all_paths
 from kartnb.storage.listing import Listing
@@ -46,6 +46,22 @@ def is_complete(vertex: Vertex) -> bool:
     if not _judges_by_outputs(task) or _asks_for_more(task):
         return bool(task.complete())
     return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
+
+
+def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMissingError]:
+    """Those of some vertices that are made outside, are needed and are not there, each with the error that says so."""
+    return {
+        vertex: _missing(vertex)
+        for vertex in vertices
+        if vertex.state is TaskState.MISSING and vertex.reason is None and vertex.is_external
+    }
+
+
+def _missing(vertex: Vertex) -> ExternalTaskMissingError:
+    where = f': {vertex.paths[0]} does not exist' if vertex.paths else ''
+    return ExternalTaskMissingError(
+        f'{vertex.name} is made outside of this pipeline and is not there{where}. Make it, then build again.'
+    )
 
 
 def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex]) -> None:

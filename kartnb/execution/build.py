@@ -15,6 +15,7 @@ from kartnb.events import Event, Listener, LogLine
 from kartnb.execution.build_error import build_error
 from kartnb.execution.choice import choose_executor
 from kartnb.execution.current import NOBODY, current_task
+from kartnb.execution.engine import Engine
 from kartnb.execution.graph import TaskGraph
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.luigi_events import fire_broken
@@ -50,6 +51,7 @@ def build(
     workers: int = 1,
     executor: Any = None,
     background: bool = False,
+    scheduler_url: str | None = None,
     rerun: Rerun = False,
     listeners: Iterable[Listener] = (),
     **env_params: Any,
@@ -76,6 +78,9 @@ def build(
         address ('dask://host:port'), or any `concurrent.futures.Executor`.
     background
         Whether to give a `BackgroundBuild` at once, and run tasks in worker processes unless `executor` says otherwise.
+    scheduler_url
+        Where a central scheduler of luigi's (``luigid``) is, such as 'http://127.0.0.1:8082': it gives the tasks out
+        then, to this build and to others. By default the build decides itself what runs.
     rerun
         What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
@@ -96,7 +101,7 @@ def build(
     TaskArgumentError
         When `task` is no task instance.
     UnknownOptionError, ExecutorChoiceError
-        When there is no such option or executor.
+        When there is no such option or executor, or the scheduler cannot be reached.
     HasLockedTaskException
         When another process still held a lock after the last try.
 
@@ -122,6 +127,7 @@ def build(
             log_level=log_level,
             workers=workers,
             executor=executor,
+            scheduler_url=scheduler_url,
             rerun=rerun,
             listeners=listeners,
             **env_params,
@@ -136,6 +142,7 @@ def build(
             task,
             workers=workers,
             executor=executor,
+            scheduler_url=scheduler_url,
             rerun=rerun,
             log_level=log_level,
             listeners=(log_printer(log_level), *listeners),
@@ -166,6 +173,7 @@ def run_build(
     *,
     workers: int = 1,
     executor: Any = None,
+    scheduler_url: str | None = None,
     rerun: Rerun = False,
     log_level: int = logging.ERROR,
     listeners: Iterable[Listener] = (),
@@ -178,7 +186,15 @@ def run_build(
         When the build was interrupted.
     """
     __tracebackhide__ = True
-    return Build(task, workers=workers, executor=executor, rerun=rerun, log_level=log_level, listeners=listeners).run()
+    return Build(
+        task,
+        workers=workers,
+        executor=executor,
+        scheduler_url=scheduler_url,
+        rerun=rerun,
+        log_level=log_level,
+        listeners=listeners,
+    ).run()
 
 
 class Build:
@@ -186,7 +202,7 @@ class Build:
 
     Parameters
     ----------
-    task, workers, executor, rerun, log_level, listeners
+    task, workers, executor, scheduler_url, rerun, log_level, listeners
         As for `build`.
 
     Attributes
@@ -203,6 +219,7 @@ class Build:
         *,
         workers: int = 1,
         executor: Any = None,
+        scheduler_url: str | None = None,
         rerun: Rerun = False,
         log_level: int = logging.ERROR,
         listeners: Iterable[Listener] = (),
@@ -214,7 +231,8 @@ class Build:
         choose = choose_executor(executor, workers, log_level)
         graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken))
         verbose = log_level <= logging.INFO or logger.isEnabledFor(logging.INFO)
-        self._loop = BuildLoop(graph, self.plan, self.build_id, choose, self._emit, verbose)
+        parts = (graph, self.plan, self.build_id, choose, self._emit, verbose)
+        self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)
 
     def run(self) -> BuildReport:
         """Run it in this thread, and report.
@@ -232,6 +250,12 @@ class Build:
     def stop(self) -> None:
         """End it from another thread, as soon as its executor can."""
         self._loop.stop()
+
+
+def _scheduler_loop(*parts: Any, url: str) -> Engine:
+    from kartnb.execution.luigi_scheduler import SchedulerLoop
+
+    return SchedulerLoop(*parts, url=url)
 
 
 def result_of(task: luigi.Task) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 import luigi
 
-from kartnb.errors import ExternalTaskMissingError, TaskTimeoutError, WorkerDiedError
-from kartnb.events import Event, TaskState, TaskStateChanged
+from kartnb.errors import TaskTimeoutError, WorkerDiedError
+from kartnb.events import Event, ReasonKind, TaskState, TaskStateChanged
+from kartnb.execution.assess import is_complete
 from kartnb.execution.choice import ExecutorFactory
 from kartnb.execution.executors import Inbox, Message, ResourcesFreed, StopRequest, TaskExecutor
 from kartnb.execution.graph import TaskGraph, Vertex
@@ -19,13 +20,18 @@ from kartnb.execution.growth import grow, required
 from kartnb.execution.ledger import Ledger
 from kartnb.execution.luigi_events import fire
 from kartnb.execution.orders import Orders
+from kartnb.execution.outcomes import close, learn, lost
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.execution.timeouts import Timeouts
-from kartnb.execution.worker import Outcome, TaskRun, one_line, record_loss
+from kartnb.execution.worker import Outcome, TaskRun, one_line
+from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import map_nested
 
 logger = logging.getLogger('kartnb')
+
+#: Reasons that a result that appears meanwhile (another process has made it) does away with.
+_MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
 
 
 class _StopAskedError(Exception):
@@ -91,7 +97,7 @@ class Engine(ABC):
             self._executor.close()
         finally:
             for suspended in self._suspended.values():
-                _close(suspended)
+                close(suspended)
             self._ledger.end()
 
     def stop(self) -> None:
@@ -135,6 +141,31 @@ class Engine(ABC):
             fire(task, luigi.Event.DEPENDENCY_PRESENT, task)
         elif vertex.state is TaskState.MISSING and vertex.reason is None:
             fire(task, luigi.Event.DEPENDENCY_MISSING, task)
+
+    def _next_run(self, vertex: Vertex) -> TaskRun | None:
+        """The run of a task whose turn it is; None when it was made meanwhile."""
+        run = self._suspended.pop(vertex.key, None)
+        if run is None:
+            if self._was_made_meanwhile(vertex):
+                logger.warning('%s is not run, because it is complete already.', vertex.key)
+                self._completed(vertex, TaskState.CACHED)
+                return None
+            run = self._orders.new_run(vertex)
+            self._ledger.log('%s starts: %s', vertex.key, vertex.reason)
+        return run
+
+    def _was_made_meanwhile(self, vertex: Vertex) -> bool:
+        task = vertex.task
+        if vertex.reason is None or vertex.reason.kind not in _MADE_GOOD_BY_EXISTENCE:
+            return False
+        return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
+
+    def _limit_time(self, vertex: Vertex, seconds: float) -> None:
+        """A task may run for so many seconds (0: as long as it likes), where its executor can end it."""
+        if seconds and self._executor.can_end:
+            self._timeouts.limit(vertex.key, seconds)
+        elif seconds:
+            self._timeouts.warn_of_no_effect(vertex.task)
 
     def _launch(self, runs: Sequence[TaskRun]) -> None:
         """Give runs to the executor: those with limited time one by one, so that one can be ended alone."""
@@ -194,7 +225,7 @@ class Engine(ABC):
         self._timeouts.forget(key)
         self._freed(key, None)
         if run is not None and isinstance(outcome.error, WorkerDiedError | TaskTimeoutError):
-            outcome = _lost(run, outcome.error)
+            outcome = lost(run, outcome.error)
         self._ledger.spend(key, outcome.spent)
         self._orders.note(vertex, outcome)
         if outcome.error is not None:
@@ -204,7 +235,7 @@ class Engine(ABC):
             self._suspend(vertex, outcome)
         else:
             self._ledger.log('%s is done after %.3f s', key, outcome.spent)
-            _learn(vertex.task, outcome)
+            learn(vertex.task, outcome)
             self._completed(vertex, TaskState.DONE)
 
     def _suspend(self, vertex: Vertex, outcome: Outcome) -> None:
@@ -216,7 +247,7 @@ class Engine(ABC):
             if run.generator is not None:
                 run.answer = map_nested(lambda task: task.output(), requirements)
         except Exception as error:
-            _close(run)
+            close(run)
             self._failed(vertex, error)
             return
         self._suspended[vertex.key] = run
@@ -254,48 +285,3 @@ class _NoExecutor(TaskExecutor):
 
 
 _NO_EXECUTOR = _NoExecutor()
-
-
-def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMissingError]:
-    """Those of some vertices that are made outside, are needed and are not there, each with the error that says so."""
-    return {
-        vertex: _missing(vertex)
-        for vertex in vertices
-        if vertex.state is TaskState.MISSING and vertex.reason is None and vertex.is_external
-    }
-
-
-def _missing(vertex: Vertex) -> ExternalTaskMissingError:
-    where = f': {vertex.paths[0]} does not exist' if vertex.paths else ''
-    return ExternalTaskMissingError(
-        f'{vertex.name} is made outside of this pipeline and is not there{where}. Make it, then build again.'
-    )
-
-
-def _lost(run: TaskRun, error: BaseException) -> Outcome:
-    """What came of a run whose process was lost; luigi's event for it is fired here."""
-    event = luigi.Event.TIMEOUT if isinstance(error, TaskTimeoutError) else luigi.Event.PROCESS_FAILURE
-    fire(run.task, event, run.task, str(error))
-    record_loss(run, error)
-    return Outcome(run.spent, error=error)
-
-
-def _learn(task: luigi.Task, outcome: Outcome) -> None:
-    """Let the task know here what it did in another process."""
-    if outcome.task_log is None:
-        return
-    known = vars(task)
-    for name in ('_rerun_pending', '_rerun_state'):  # kartnb's and gokart's
-        if name in known:
-            known[name] = False
-    if isinstance(known.get('task_log'), dict):
-        known['task_log'].update(outcome.task_log)
-
-
-def _close(run: TaskRun) -> None:
-    """End a generator that will not be resumed, so that its `finally` blocks run."""
-    if run.generator is not None:
-        try:
-            run.generator.close()
-        except Exception:
-            logger.exception('%s could not be closed', run.order.key)

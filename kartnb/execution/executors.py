@@ -48,6 +48,8 @@ class TaskExecutor(ABC):
     ----------
     places
         How many tasks it can be given at once.
+    parallel
+        How many tasks it runs at once.
     live
         Whether it tells itself when a task begins to run.
     can_end
@@ -55,6 +57,7 @@ class TaskExecutor(ABC):
     """
 
     places: int = 1
+    parallel: int = 1
     live: bool = False
     can_end: bool = False
 
@@ -103,7 +106,7 @@ class ThreadExecutor(TaskExecutor):
     """
 
     def __init__(self, inbox: Inbox, workers: int, executor: ThreadPoolExecutor | None = None) -> None:
-        self.places = workers
+        self.places = self.parallel = workers
         self._inbox = inbox
         self._own = executor is None
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix='kartnb')
@@ -137,7 +140,7 @@ class ParcelExecutor(TaskExecutor):
     def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int) -> None:
         # one parcel is worked on, and one waits, so that no worker is idle while its outcomes travel
         self.places = 2 * workers
-        self._workers = workers
+        self.parallel = workers
         self._inbox = inbox
         self._pool = pool
         self._log_level = log_level

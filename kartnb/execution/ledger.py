@@ -70,6 +70,12 @@ class Ledger:
         self._earlier.setdefault(key, []).append(error)
         self.change(key, TaskState.QUEUED, one_line(error))
 
+    def take_back(self, key: str) -> None:
+        """A task that has failed is tried again after all."""
+        error = self.errors.pop(key, None)
+        if error is not None:
+            self._earlier.setdefault(key, []).append(error)
+
     def spend(self, key: str, seconds: float) -> None:
         """A task took so long."""
         self.durations[key] = seconds

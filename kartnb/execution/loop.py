@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from kartnb.events import Event, ReasonKind, TaskState
-from kartnb.execution.assess import is_complete
+from kartnb.events import Event, TaskState
+from kartnb.execution.assess import missing_external
 from kartnb.execution.choice import ExecutorFactory
-from kartnb.execution.engine import Engine, missing_external
+from kartnb.execution.engine import Engine
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.plan import Plan
@@ -18,12 +18,8 @@ from kartnb.execution.resources import ReadyQueue, Resources
 from kartnb.execution.retries import Retries
 from kartnb.execution.terms import Terms, TermsReader
 from kartnb.execution.worker import TaskRun, one_line, trim_traceback
-from kartnb.task.base import TaskOnKart
 
 logger = logging.getLogger('kartnb')
-
-#: Reasons that a result that appears meanwhile (another process has made it) does away with.
-_MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
 
 
 class BuildLoop(Engine):
@@ -73,29 +69,16 @@ class BuildLoop(Engine):
             keys = [key for key in (self._ready.pop() for _ in range(size)) if key is not None]
             if not keys:
                 return
-            runs = [run for run in map(self._next_run, keys) if run is not None]
+            runs = [run for run in map(self._take_up, keys) if run is not None]
             if runs:
                 self._launch(runs)
 
-    def _next_run(self, key: str) -> TaskRun | None:
-        """The run of a ready task; None when it was made meanwhile."""
-        vertex = self._graph.vertices[key]
-        run = self._suspended.pop(key, None)
+    def _take_up(self, key: str) -> TaskRun | None:
+        """The run of a ready task; None, and its resources are free again, when it was made meanwhile."""
+        run = self._next_run(self._graph.vertices[key])
         if run is None:
-            if self._was_made_meanwhile(vertex):
-                logger.warning('%s is not run, because it is complete already.', key)
-                self._freed(key, None)
-                self._completed(vertex, TaskState.CACHED)
-                return None
-            run = self._orders.new_run(vertex)
-            self._ledger.log('%s starts: %s', key, vertex.reason)
+            self._freed(key, None)
         return run
-
-    def _was_made_meanwhile(self, vertex: Vertex) -> bool:
-        task = vertex.task
-        if vertex.reason is None or vertex.reason.kind not in _MADE_GOOD_BY_EXISTENCE:
-            return False
-        return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
 
     def _enlist(self, vertices: Sequence[Vertex]) -> None:
         for vertex in vertices:
@@ -129,10 +112,7 @@ class BuildLoop(Engine):
         self._terms[vertex.key] = terms
         if terms.priority:
             self._priorities[vertex.key] = terms.priority
-        if terms.timeout and self._executor.can_end:
-            self._timeouts.limit(vertex.key, terms.timeout)
-        elif terms.timeout:
-            self._timeouts.warn_of_no_effect(vertex.task)
+        self._limit_time(vertex, terms.timeout)
         return None
 
     def _raise_priorities(self, vertices: Sequence[Vertex]) -> None:

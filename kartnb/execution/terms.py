@@ -44,7 +44,7 @@ class TermsReader:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._timeout: float = worker_settings().timeout
+        self._timeout = usual_timeout()
 
     def read(self, task: luigi.Task) -> Terms:
         """The terms of a task that has to run.
@@ -58,9 +58,26 @@ class TermsReader:
         """
         if task.disabled:
             raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
-        timeout = self._timeout if task.worker_timeout is None else _number(task, 'worker_timeout')
-        terms = Terms(_number(task, 'priority'), demand_of(task, self._resources), max(timeout, 0))
+        timeout = timeout_of(task, self._timeout)
+        terms = Terms(_number(task, 'priority'), demand_of(task, self._resources), timeout)
         return terms if terms != _USUAL else _USUAL
+
+
+def usual_timeout() -> float:
+    """Seconds after which tasks are ended that say nothing of it themselves: luigi's configuration, or 0 for never."""
+    seconds: float = worker_settings().timeout
+    return seconds
+
+
+def timeout_of(task: luigi.Task, usual: float) -> float:
+    """Seconds after which a task is ended; 0 for never.
+
+    Raises
+    ------
+    TaskSettingError
+        When it is no number.
+    """
+    return max(usual if task.worker_timeout is None else _number(task, 'worker_timeout'), 0)
 
 
 def _number(task: luigi.Task, name: str) -> float:

@@ -89,6 +89,8 @@ class TaskRun:
         What a suspended generator is to be sent.
     output
         What it has printed and logged so far.
+    messages
+        Where messages of luigi's central scheduler come in, when there is one.
     """
 
     order: TaskOrder
@@ -99,6 +101,7 @@ class TaskRun:
     generator: Generator[Any, Any, Any] | None = None
     answer: Any = None
     output: TaskLog | None = None
+    messages: Queue[Any] | None = None
     result_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     @property
@@ -192,7 +195,7 @@ def _reporters(run: TaskRun) -> dict[str, Any]:
         'set_tracking_url': lambda url: run.report('tracking_url', str(url)),
         'decrease_running_resources': lambda amounts: run.report('resources', dict(amounts)),
         # nobody sends messages but luigi's central scheduler
-        'scheduler_messages': Queue() if run.task.accepts_messages else None,
+        'scheduler_messages': (run.messages or Queue()) if run.task.accepts_messages else None,
     }
 
 
