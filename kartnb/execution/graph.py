@@ -13,6 +13,7 @@ from kartnb.events import Reason, TaskState
 from kartnb.execution.plan import Node, Plan
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
+from kartnb.task.definitions import is_same_definition
 from kartnb.task.structure import flatten
 from kartnb.task.targets import path_of
 
@@ -143,6 +144,7 @@ class TaskGraph:
         vertex = Vertex(task, unique_id, flatten(task.output()))
         known = self._by_identity.get(_identity(vertex))
         if known is not None:
+            _refuse_other_definition(known, task)
             self._by_instance[id(task)] = known
             known.rerun |= vertex.rerun
             return False
@@ -222,6 +224,15 @@ def _identity(vertex: Vertex) -> Any:
 
 def _definition(task: luigi.Task) -> tuple[str, str]:
     return (type(task).__module__, type(task).__qualname__)
+
+
+def _refuse_other_definition(known: Vertex, task: luigi.Task) -> None:
+    if not is_same_definition(type(known.task), type(task)):
+        result = f'write {known.paths[0]}' if known.paths else 'be the same task'
+        raise SharedOutputError(
+            f'Two different definitions of {_described(task)} are in this plan, and both would {result}: '
+            'make the tasks again that were made with the older one, or rename one of the classes.'
+        )
 
 
 def _described(task: luigi.Task) -> str:

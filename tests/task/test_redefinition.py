@@ -218,6 +218,38 @@ def test_gokart_keeps_the_stale_id() -> None:
     assert names['Train']().make_unique_id() == before, 'gokart is mended: say so in docs/compatibility.md'
 
 
+class TestTwoGenerationsInOnePlan:
+    END = 'class End(kartnb.TaskOnKart):\n    def requires(self): return [old, Load()]\n    def run(self): self.dump(1)'
+
+    def test_of_one_definition_they_are_one_task(self, notebook: Notebook) -> None:
+        notebook.names['old'] = notebook.Load()
+        notebook.run('# as before' + LOAD.format(n=1, result='"first"'))
+        notebook.run(self.END)
+        assert [node.name for node in kartnb.plan(notebook.End())] == ['Load', 'End']
+
+    def test_of_two_definitions_they_are_an_error(self, notebook: Notebook) -> None:
+        notebook.names['old'] = notebook.Load()
+        notebook.run(LOAD.format(n=1, result='"second"'))
+        notebook.run(self.END)
+        with pytest.raises(kartnb.KartError, match=r'Two different definitions of a_notebook\.Load are in this plan'):
+            kartnb.plan(notebook.End())
+
+    def test_classes_of_a_factory(self) -> None:
+        def make(result: int) -> Any:
+            class Made(kartnb.TaskOnKart):
+                def run(self) -> None:
+                    self.dump(result)
+
+            return Made
+
+        class Both(kartnb.TaskOnKart):
+            def requires(self) -> Any:
+                return {'one': make(1)(), 'other': make(2)()}
+
+        with pytest.raises(kartnb.KartError, match='both would write'):
+            kartnb.build(Both())
+
+
 def test_restore_follows_a_new_definition(notebook: Notebook, caplog: pytest.LogCaptureFixture) -> None:
     task = notebook.Load(n=6)
     kartnb.build(task)
