@@ -55,7 +55,7 @@ class BuildScreen:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
-        self._line.clear()
+        self._line.close()
         shown = self._result if self._result is not None else self._last_plan()
         if shown is not None:
             self._screen.show_object(shown)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
-from typing import Any
+from typing import Any, TextIO
 
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -50,18 +51,29 @@ class StatusLine:
     """The line of a terminal that is written over; nothing where standard error is no terminal."""
 
     def __init__(self) -> None:
+        self._terminal = _own_terminal()
         self._width = 0
 
     def write(self, text: str) -> None:
         """Put `text` in the place of the line."""
-        if sys.stderr.isatty():
-            sys.stderr.write('\r' + text.ljust(self._width))
-            sys.stderr.flush()
+        if self._terminal is not None:
+            self._terminal.write('\r' + text.ljust(self._width))
+            self._terminal.flush()
             self._width = len(text)
 
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._width:
-            self.write(' ' * self._width)
-            sys.stderr.write('\r')
-            self._width = 0
+    def close(self) -> None:
+        """Take the line away, and write no other."""
+        if self._terminal is not None:
+            self._terminal.write('\r' + ' ' * self._width + '\r')
+            self._terminal.close()
+            self._terminal = None
+
+
+def _own_terminal() -> TextIO | None:
+    """A way to the terminal besides `sys.stderr`: what is written there while a task runs counts as the task's."""
+    try:
+        if not sys.stderr.isatty():
+            return None
+        return open(os.dup(sys.stderr.fileno()), 'w', encoding='utf-8', errors='replace', newline='')
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -204,7 +204,9 @@ def test_the_notebook_is_in_the_record(kernel: Kernel) -> None:
 
 
 def _records(kernel: Kernel) -> list[dict[str, object]]:
-    kernel.ok('import glob, json; records = [json.load(open(f)) for f in glob.glob("resources/log/run_record/*/*")]')
+    kernel.ok(
+        'import glob, json; records = [json.load(open(f)) for f in glob.glob("resources/log/run_record/*/*.json")]'
+    )
     found: list[dict[str, object]] = json.loads(kernel.ok('print(json.dumps(records))').stdout)
     return found
 
