@@ -23,8 +23,9 @@ from kartnb.execution.orders import Orders
 from kartnb.execution.outcomes import close, learn, lost
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
+from kartnb.execution.runs import Outcome, TaskRun
 from kartnb.execution.timeouts import Timeouts
-from kartnb.execution.worker import Outcome, TaskRun, one_line
+from kartnb.execution.tracebacks import one_line
 from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import map_nested
 

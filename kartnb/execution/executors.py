@@ -16,9 +16,10 @@ from kartnb.events import TaskEvent, TaskProgress, TaskState, TaskStateChanged
 from kartnb.execution.channel import Receiver
 from kartnb.execution.pools import Work, WorkerPool
 from kartnb.execution.remote import Parcel, RemoteOutcome, Reply, perform
+from kartnb.execution.runs import Outcome, TaskRun
 from kartnb.execution.task_log import TaskLog, events_of
 from kartnb.execution.transport import ClassStore
-from kartnb.execution.worker import Outcome, TaskRun, advance
+from kartnb.execution.worker import advance
 
 
 class StopRequest:

@@ -10,7 +10,7 @@ from kartnb.events import BuildFinished, BuildStarted, Event, PlanGrew, TaskStat
 from kartnb.execution.build_error import user_code_location
 from kartnb.execution.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.execution.worker import one_line
+from kartnb.execution.tracebacks import one_line
 from kartnb.task.shown import shown_parameters
 
 logger = logging.getLogger('kartnb')

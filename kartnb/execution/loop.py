@@ -16,8 +16,9 @@ from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.plan import Plan
 from kartnb.execution.resources import ReadyQueue, Resources
 from kartnb.execution.retries import Retries
+from kartnb.execution.runs import TaskRun
 from kartnb.execution.terms import Terms, TermsReader
-from kartnb.execution.worker import TaskRun, one_line, trim_traceback
+from kartnb.execution.tracebacks import one_line, trim_traceback
 
 logger = logging.getLogger('kartnb')
 

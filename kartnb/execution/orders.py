@@ -10,7 +10,7 @@ import luigi
 from kartnb.events import Event, TaskProgress
 from kartnb.execution.executors import Inbox, ResourcesFreed
 from kartnb.execution.graph import Vertex
-from kartnb.execution.worker import Outcome, TaskOrder, TaskRun
+from kartnb.execution.runs import Outcome, TaskOrder, TaskRun
 from kartnb.records.run_record import InputResult
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task.base import TaskOnKart

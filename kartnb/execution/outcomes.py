@@ -8,7 +8,8 @@ import luigi
 
 from kartnb.errors import TaskTimeoutError
 from kartnb.execution.luigi_events import fire
-from kartnb.execution.worker import Outcome, TaskRun, record_loss
+from kartnb.execution.recording import record_loss
+from kartnb.execution.runs import Outcome, TaskRun
 
 logger = logging.getLogger('kartnb')
 

@@ -19,8 +19,9 @@ from kartnb.execution.channel import Channel, Sender, connect
 from kartnb.execution.luigi_events import SentHandlers
 from kartnb.execution.output_capture import captured, is_building, swallow_output, taken_output
 from kartnb.execution.random_state import seeding_allowed
+from kartnb.execution.runs import TaskOrder, TaskRun
 from kartnb.execution.transport import WorkerClasses
-from kartnb.execution.worker import TaskOrder, TaskRun, advance
+from kartnb.execution.worker import advance
 from kartnb.storage.captured_logs import CapturedLine
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart

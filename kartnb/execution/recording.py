@@ -1,0 +1,71 @@
+"""Writing down a run that has ended: its record, and what it has printed and logged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from kartnb.errors import KartError
+from kartnb.execution.runs import TaskRun
+from kartnb.execution.tracebacks import one_line
+from kartnb.records.run_record import OutputFile, RunRecord, utc_text
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.targets import SingleFileTarget
+from kartnb.task.base import TaskOnKart
+from kartnb.task.shown import shown_parameters
+from kartnb.task.targets import path_of
+
+logger = logging.getLogger('kartnb')
+
+
+def keep_output(run: TaskRun) -> None:
+    """Write what a run has printed and logged to its file, if there is anything."""
+    if run.order.record is None or run.output is None:
+        return
+    try:
+        run.order.record.write_log(run.output.lines, run.order.build_id)
+    except KartError as error:
+        logger.warning('What %s has printed and logged could not be kept: %s', run.order.key, error)
+
+
+def record_loss(run: TaskRun, error: BaseException) -> None:
+    """Record a run that was lost together with its process."""
+    run.started = run.started or time.time()
+    run.spent = time.time() - run.started
+    keep_output(run)
+    try:
+        write_record(run, 'failed', error)
+    except KartError as second:
+        error.add_note(f'The failure could not be recorded: {second}')
+
+
+def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
+    """Write the record of a run; `state` is done, failed or interrupted."""
+    task = run.task
+    if run.order.record is None or not isinstance(task, TaskOnKart):
+        return
+    done = state == 'done'
+    record = RunRecord(
+        task=type(task).__name__,
+        module=type(task).__module__,
+        unique_id=task.make_unique_id(),
+        parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
+        state=state,
+        result_id=run.result_id if done else '',
+        inputs=run.order.inputs,
+        outputs=tuple(_output_file(target) for target in run.order.outputs) if done else (),
+        started=utc_text(run.started),
+        ended=utc_text(time.time()),
+        seconds=round(run.spent, 6),
+        error='' if error is None else one_line(error),
+        build_id=run.order.build_id,
+    )
+    run.order.record.write(record.result_id, record.to_json())
+
+
+def _output_file(target: Any) -> OutputFile:
+    path = path_of(target)
+    if not isinstance(target, SingleFileTarget):
+        return OutputFile(path, None, None)
+    return OutputFile(path, *file_system(path).stamp(path))
