@@ -104,10 +104,11 @@ def table(scale: float, repeats: int, place: str, gokart: Any) -> None:
     """Measure all payloads and print their medians, in milliseconds and as ratios."""
     every: dict[str, dict[tuple[str, str], list[float]]] = {}
     made = {name: (extension, make()) for name, (extension, make) in payloads(scale).items()}
-    for turn in range(repeats):
+    for turn in range(-1, repeats):  # the first round warms up: memory that was never touched is slow to get
         for name, (extension, value) in made.items():
             for step, seconds in measure(extension, value, place, gokart, turn).items():
-                every.setdefault(name, defaultdict(list))[step].append(seconds)
+                if turn >= 0:
+                    every.setdefault(name, defaultdict(list))[step].append(seconds)
     print(f'| payload | {" | ".join(f"{who} {step}, ms" for who, step in STEPS)} | ÷ raw | gokart ÷ |')
     print(f'|---|{"---:|" * (len(STEPS) + 2)}')
     for name, steps in every.items():

@@ -18,10 +18,11 @@ import luigi
 
 from kartnb.errors import KartError
 from kartnb.storage import trouble
-from kartnb.storage.litter import temporary_name
+from kartnb.storage.litter import sweep_litter, temporary_name
 from kartnb.storage.trouble import storage_error
 
 _luigis_own_local_target = luigi.LocalTarget
+_swept: set[str] = set()
 
 
 class FileSystem(ABC):
@@ -160,7 +161,18 @@ def _temporary_path(path: str, scratch: str | None) -> str:
         if problem:
             raise storage_error(OSError(problem), path, 'written')
     directory, name = os.path.split(path)
-    return os.path.join(directory if scratch is None else scratch, temporary_name(name))
+    if scratch is not None:
+        directory = scratch
+    if directory not in _swept:
+        _sweep(directory)
+    return os.path.join(directory, temporary_name(name))
+
+
+def _sweep(directory: str) -> None:
+    """Remove what killed processes left in a directory, when this process first writes there."""
+    _swept.add(directory)
+    with contextlib.suppress(OSError):
+        sweep_litter(directory, os.listdir(directory or '.'))
 
 
 def _make_directories(temporary: str, path: str) -> None:

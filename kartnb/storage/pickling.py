@@ -109,12 +109,10 @@ def _has_buffer(array: np.ndarray[Any, Any]) -> bool:
 
 
 def _array_reducer(stream: _Stream) -> Callable[[Any], Any]:
-    import numpy as np
-
     def reduce(array: np.ndarray[Any, Any]) -> Any:
         if array.nbytes < _LARGE or array.dtype.hasobject or _has_buffer(array):
             return array.__reduce_ex__(5)
-        rebuild = np.empty(1).__reduce_ex__(5)[0]
+        rebuild = type(array)(1).__reduce_ex__(5)[0]
         return rebuild, (stream.promise(array), array.dtype, array.shape, 'C')
 
     return reduce
@@ -167,9 +165,10 @@ def _start_again(file: IO[bytes], start: int) -> None:
 
 def _dump_by_reference(obj: Any, file: IO[bytes], protocol: int | None) -> None:
     stream = _Stream(file, may_name_main=False)
-    pickler = pickle.Pickler(cast(BinaryIO, stream), protocol or (4 if type(obj) in _PLAIN else 5))
+    protocol = protocol or (4 if type(obj) in _PLAIN else 5)
+    pickler = pickle.Pickler(cast(BinaryIO, stream), protocol)
     numpy = sys.modules.get('numpy')
-    if numpy is not None and protocol in (None, 5):
+    if numpy is not None and protocol >= 5:
         pickler.dispatch_table = {**copyreg.dispatch_table, numpy.ndarray: _array_reducer(stream)}
     pickler.dump(obj)
 

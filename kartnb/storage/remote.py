@@ -40,7 +40,8 @@ def remote_file_system(path: str) -> FileSystem:
     except ImportError as error:
         raise MissingPackageError(f'{path} needs fsspec: pip install {packages}') from error
     try:
-        backend, _ = url_to_fs(path)
+        # what other processes write must be seen
+        backend, _ = url_to_fs(path, use_listings_cache=False)
     except ImportError as error:
         raise MissingPackageError(
             f'{path} needs a package for {scheme}:// ({error}): pip install {packages}'

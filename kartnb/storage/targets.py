@@ -45,9 +45,9 @@ class TargetOnKart(luigi.Target):
         kartnb.errors.UnreadableResultError
             When its file cannot be read.
         """
-        params = self._get_task_lock_params()
-        if params.should_task_lock:
-            locks.wait(params)
+        lock = self._lock()
+        if lock is not None:
+            locks.wait(lock)
         return self._load()
 
     def dump(
@@ -69,11 +69,11 @@ class TargetOnKart(luigi.Target):
         task_params, custom_labels, required_task_outputs
             Written as metadata to Google Cloud Storage, and nowhere else.
         """
-        params = self._get_task_lock_params()
-        if not (lock_at_dump and params.should_task_lock):
+        lock = self._lock() if lock_at_dump else None
+        if lock is None:
             self._dump(obj, task_params, custom_labels, required_task_outputs)
             return
-        with locks.hold(params):
+        with locks.hold(lock):
             if not self.exists():
                 self._dump(obj, task_params, custom_labels, required_task_outputs)
 
@@ -93,6 +93,10 @@ class TargetOnKart(luigi.Target):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.path()!r})'
+
+    def _lock(self) -> TaskLockParams | None:
+        params = self._get_task_lock_params()
+        return params if params.should_task_lock else None
 
     @abstractmethod
     def _exists(self) -> bool: ...
@@ -151,6 +155,9 @@ class SingleFileTarget(TargetOnKart):
         if self._luigi_target is not None:
             return bool(self._luigi_target.exists())
         return file_system(self._place).exists(self._place)
+
+    def _lock(self) -> TaskLockParams | None:
+        return None if self._task_lock_params is None else super()._lock()
 
     def _get_task_lock_params(self) -> TaskLockParams:
         if self._task_lock_params is None:

@@ -157,6 +157,14 @@ def test_a_killed_process_leaves_no_result_and_its_litter_is_swept() -> None:
     assert os.listdir() == []
 
 
+def test_the_first_write_to_a_directory_sweeps_it() -> None:
+    dead = temporary_name('a').replace(f'-{os.getpid()}-', '-999999999-')
+    here = os.path.abspath('.')
+    Path(dead).touch()
+    LOCAL.write_bytes(os.path.join(here, 'a'), b'x')
+    assert os.listdir() == ['a']
+
+
 def test_what_a_living_process_writes_is_not_swept() -> None:
     with LOCAL.writing('a') as file:
         file.write(b'x')

@@ -90,13 +90,13 @@ def memory() -> Iterator[Any]:
     ],
 )
 def test_results_on_an_object_store(memory: Any, name: str, value: Any) -> None:
-    target = make_target(f'memory://work/deep/{name}', 'x')
+    target = make_target(f'memory://shelf/deep/{name}', 'x')
     assert not target.exists()
     target.dump(value)
     assert target.exists()
     loaded = target.load()
     assert loaded.equals(value) if isinstance(value, pd.DataFrame) else np.array_equal(loaded, value)
-    assert memory.ls('work/deep', detail=False) == [f'/work/deep/{name.replace(".", "_x.")}']
+    assert memory.ls('shelf/deep', detail=False) == [f'/shelf/deep/{name.replace(".", "_x.")}']
     assert target.last_modification_time().tzinfo is None
     assert file_system(target.path()).size(target.path()) > 0
     target.remove()
@@ -108,7 +108,7 @@ def test_models_on_an_object_store(memory: Any) -> None:
     def save(model: str, path: str) -> None:
         Path(path).write_text(model)
 
-    target = make_model_target('memory://work/a.zip', 'tmp', save, lambda path: Path(path).read_text())
+    target = make_model_target('memory://shelf/a.zip', 'tmp', save, lambda path: Path(path).read_text())
     target.dump('model')
     assert target.load() == 'model'
     target.remove()
@@ -116,7 +116,7 @@ def test_models_on_an_object_store(memory: Any) -> None:
 
 
 def test_a_failed_dump_to_an_object_store_keeps_the_old_result(memory: Any) -> None:
-    target = make_target('memory://work/a.pkl')
+    target = make_target('memory://shelf/a.pkl')
     target.dump('old')
     place = file_system(target.path())
 
@@ -128,14 +128,14 @@ def test_a_failed_dump_to_an_object_store_keeps_the_old_result(memory: Any) -> N
     with pytest.raises(KeyboardInterrupt):
         write_half()
     assert target.load() == 'old'
-    assert memory.ls('work', detail=False) == ['/work/a.pkl']
+    assert memory.ls('shelf', detail=False) == ['/shelf/a.pkl']
 
 
 def test_what_is_missing_on_an_object_store(memory: Any) -> None:
-    for act in (make_target('memory://work/a.pkl').load, make_target('memory://work/a.pkl').last_modification_time):
-        with pytest.raises(MissingResultError, match=r'memory://work/a\.pkl does not exist'):
+    for act in (make_target('memory://shelf/a.pkl').load, make_target('memory://shelf/a.pkl').last_modification_time):
+        with pytest.raises(MissingResultError, match=r'memory://shelf/a\.pkl does not exist'):
             act()
-    assert file_system('memory://work').names('memory://nowhere') == set()
+    assert file_system('memory://shelf').names('memory://nowhere') == set()
 
 
 def test_whole_objects_are_uploaded_where_the_store_shows_them_whole(
@@ -144,10 +144,10 @@ def test_whole_objects_are_uploaded_where_the_store_shows_them_whole(
     monkeypatch.setattr(remote, '_OBJECT_STORES', {'memory'})
     moved: list[str] = []
     monkeypatch.setattr(type(memory), 'mv', lambda self, *paths, **_: moved.extend(paths))
-    make_target('memory://work/a.pkl').dump([1])
-    file_system('memory://work/b').write_bytes('memory://work/b', b'x')
-    assert make_target('memory://work/a.pkl').load() == [1]
-    assert file_system('memory://work/b').read_bytes('memory://work/b') == b'x'
+    make_target('memory://shelf/a.pkl').dump([1])
+    file_system('memory://shelf/b').write_bytes('memory://shelf/b', b'x')
+    assert make_target('memory://shelf/a.pkl').load() == [1]
+    assert file_system('memory://shelf/b').read_bytes('memory://shelf/b') == b'x'
     assert moved == []
 
 
@@ -204,7 +204,7 @@ def test_labels_are_attached(memory: Any, monkeypatch: pytest.MonkeyPatch) -> No
     attached: dict[str, Any] = {}
     monkeypatch.setattr('kartnb.storage.targets.has_labels', lambda path: True)
     monkeypatch.setattr(type(memory), 'setxattrs', lambda self, path, **labels: attached.update(labels), raising=False)
-    make_target('memory://work/a.pkl').dump(1, task_params={'n': '1', 'content_type': 'x'}, custom_labels={'m': 2})
+    make_target('memory://shelf/a.pkl').dump(1, task_params={'n': '1', 'content_type': 'x'}, custom_labels={'m': 2})
     assert attached == {'n': '1', 'm': '2'}
 
 

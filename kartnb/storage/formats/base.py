@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from typing import IO, Any, Literal, TypeAlias
 
 import luigi.format
@@ -139,12 +138,18 @@ def _factory(extension: str, file_path: str) -> ProcessorFactory:
 def _from_package(extension: str) -> ProcessorFactory | None:
     """Find a format that an installed package brings, by an entry point named like the extension."""
     name = extension.removeprefix('.')
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _entry_points():
         if entry.name.removeprefix('.') == name:
             processor = entry.load()()
             _factories[extension] = always(processor)
             return _factories[extension]
     return None
+
+
+def _entry_points() -> Any:
+    from importlib.metadata import entry_points  # takes a while, and is seldom needed
+
+    return entry_points(group=ENTRY_POINTS)
 
 
 def always(processor: FileProcessor) -> ProcessorFactory:
@@ -169,7 +174,7 @@ def registered_formats() -> dict[str, ProcessorFactory]:
 
 def known_extensions() -> list[str]:
     """Give the extensions that have a format, gokart's first."""
-    from_packages = [f'.{entry.name.removeprefix(".")}' for entry in entry_points(group=ENTRY_POINTS)]
+    from_packages = [f'.{entry.name.removeprefix(".")}' for entry in _entry_points()]
     return list(dict.fromkeys([*_MODULES, *_registered, *from_packages]))
 
 
