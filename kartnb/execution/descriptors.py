@@ -34,6 +34,19 @@ class DescriptorTap:
     number
         1 or 2.
 
+    Attributes
+    ----------
+    saved
+        Leads where the descriptor led before.
+    file
+        Appends to the file.
+    reader
+        Reads the file; a copy of it in another process goes on from where this one has read.
+    position
+        How many bytes have been read.
+    closed
+        Whether it is over.
+
     Raises
     ------
     OSError
@@ -45,42 +58,47 @@ class DescriptorTap:
         self.stream: Stream = 'stdout' if number == 1 else 'stderr'
         self.saved = os.dup(number)
         try:
-            self._file, self.reader = _open_file()
+            self.file, self.reader = _open_file()
         except OSError:
             os.close(self.saved)
             raise
-        self._read = self._freed = 0
+        self.position = self._freed = 0
+        self.closed = False
+        self._has_decoded = False
         self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
-        os.dup2(self._file, number)
+        os.dup2(self.file, number)
 
-    @property
-    def position(self) -> int:
-        """How many bytes have been read."""
-        return self._read
-
-    def waiting(self) -> int:
-        """How many bytes can be read."""
-        return os.lseek(self._file, 0, os.SEEK_END) - self._read
+    def end(self) -> int:
+        """How many bytes have been written."""
+        # a look that changes nothing, if another thread has just closed the file and its number is another one's
+        return self.position if self.closed else os.fstat(self.file).st_size
 
     def read(self) -> bytes:
         """Read some of what has been written since."""
         data = os.read(self.reader, _READ)
-        self._read += len(data)
-        if self._read - self._freed > _PUNCH:
+        self.position += len(data)
+        if self.position - self._freed > _PUNCH:
             self._free()
         return data
 
     def skip_to_last(self, count: int) -> int:
         """Leave out all but the last bytes; gives how many were left out."""
-        end = os.lseek(self._file, 0, os.SEEK_END)
-        skipped = max(end - count - self._read, 0)
-        self._read = os.lseek(self.reader, skipped, os.SEEK_CUR)
+        skipped = max(self.end() - count - self.position, 0)
+        self.position = os.lseek(self.reader, skipped, os.SEEK_CUR)
         self._free()
         return skipped
 
-    def decoded(self, data: bytes, final: bool = False) -> str:
-        """Bytes as text; what is not UTF-8 becomes U+FFFD."""
-        return self._decoder.decode(data, final)
+    def decoded(self, data: bytes) -> str:
+        """The text that bytes begin or go on with; what is not UTF-8 becomes U+FFFD."""
+        self._has_decoded = True
+        return self._decoder.decode(data)
+
+    def end_of_text(self) -> str:
+        """What stands for a character that was begun and not ended, '' as a rule."""
+        if not self._has_decoded:
+            return ''
+        self._has_decoded = False
+        return self._decoder.decode(b'', final=True)
 
     def give_back(self) -> None:
         """Lead the descriptor where it led before; what has been written can still be read."""
@@ -88,15 +106,16 @@ class DescriptorTap:
 
     def close(self) -> None:
         """Close what was opened for it."""
-        for descriptor in (self.saved, self._file, self.reader):
+        self.closed = True
+        for descriptor in (self.saved, self.file, self.reader):
             os.close(descriptor)
 
     def _free(self) -> None:
         """Give the space of what was read back to the disk, where the system can do that."""
         if sys.platform == 'linux':
-            length = self._read - self._freed
-            _c_library().fallocate(self._file, _KEEP_SIZE_AND_PUNCH, ctypes.c_long(self._freed), ctypes.c_long(length))
-        self._freed = self._read
+            length = self.position - self._freed
+            _c_library().fallocate(self.file, _KEEP_SIZE_AND_PUNCH, ctypes.c_long(self._freed), ctypes.c_long(length))
+        self._freed = self.position
 
 
 def write_all(descriptor: int, data: bytes) -> None:

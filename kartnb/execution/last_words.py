@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 _SHELL = '/bin/sh'
 #: Ends when it is told to; if it is not told before this process ends, it shows what is left in the two files.
-_SCRIPT = 'read end <&3 || { cat <&4 >&5; cat <&6 >&7; }'
+_SCRIPT = 'read end <&3 || { sleep 0.2; cat <&4 >&5; cat <&6 >&7; }'
 
 
 class LastWords:

@@ -148,7 +148,7 @@ class _Capture:
         if log.build_id not in self._builds:
             return
         with self._gate:
-            self._install_taps().cover_streams()
+            self._install_taps().begin()
             self._log_tap.stay()
             self._running[log.build_id, log.key] = (log, threading.current_thread())
 
@@ -197,7 +197,7 @@ class _Capture:
         """Hear what Python code writes; tells whether it is not to be shown."""
         taps = self._taps
         if taps is not None:
-            taps.pump()  # what C code wrote before comes first
+            taps.before_text()  # what C code wrote before comes first
         logs = self._logs_here()
         if not is_echo():
             for log in logs:
@@ -207,8 +207,9 @@ class _Capture:
     def _take_record(self, record: logging.LogRecord, shown: bool) -> None:
         if current_task.get() is NOBODY:
             return
-        if self._taps is not None:
-            self._taps.pump()
+        taps = self._taps
+        if taps is not None:
+            taps.before_text()
         text = _formatter.format(record)
         shown = shown and self._mode is Mode.SHOWN
         for log in self._logs_here() or self._logs_of_builds():

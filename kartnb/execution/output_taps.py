@@ -14,13 +14,15 @@ from kartnb.execution.descriptors import DescriptorTap, flush_c_streams, write_a
 from kartnb.execution.last_words import LastWords
 from kartnb.execution.stream_tap import Hear, StreamTap
 from kartnb.execution.task_log import INTERVAL, Stream, TaskLog
+from kartnb.execution.terminal_tap import Terminals, TerminalTap
 
 logger = logging.getLogger('kartnb')
 
 _NUMBERS: dict[Stream, int] = {'stdout': 1, 'stderr': 2}
-#: Of more bytes than this that wait and that nobody is shown, only the last are read.
-_MOST_BEHIND = 1 << 24
-_READ_OF_TOO_MANY = 1 << 20
+#: Where nobody is shown what waits, and it is much, as many bytes of its beginning and of its end are read.
+_READ_OF_TOO_MANY = 1 << 22
+#: Seconds to wait for the thread that looks after them, which may be busy with a listener.
+_PATIENCE = 2.0
 
 
 class Mode(Enum):
@@ -63,21 +65,34 @@ class OutputTaps:
         self._cells: dict[str, StreamTap] = {}
         self._last_words: LastWords | None = None
         self._over = threading.Event()
+        self._ticking = threading.Thread(target=self._tick, daemon=True, name='kartnb output')
         _flush_streams()
-        self._descriptors = _take_descriptors()
+        self._descriptors = _take_descriptors(terminals=mode is Mode.SHOWN)
+        self._terminals = Terminals(self._descriptors)
         try:
             self.cover_streams()
             self._show_last_words()
         except BaseException:
             self.remove()
             raise
-        self._ticking = threading.Thread(target=self._tick, daemon=True, name='kartnb output')
         self._ticking.start()
 
     @property
     def readers(self) -> tuple[int, ...]:
         """Descriptors that read on from where this process has read what C code and child processes write."""
         return tuple(tap.reader for tap in self._descriptors)
+
+    def begin(self) -> None:
+        """A task begins."""
+        self.cover_streams()
+        self._terminals.begin()
+
+    def before_text(self) -> None:
+        """Take in what C code and child processes have written before Python code writes something."""
+        if self._terminals:
+            with self._lock:
+                self._terminals.catch_up_before_text()
+        self.pump()
 
     def cover_streams(self) -> None:
         """Hear what is written to `sys.stdout` and `sys.stderr` as they are now; the user's code may replace them."""
@@ -91,19 +106,18 @@ class OutputTaps:
     def pump(self) -> None:
         """Take in what C code and child processes have written so far."""
         for tap in self._descriptors:
-            waiting = tap.waiting()
-            if waiting:
-                self._pump(tap, tap.position + waiting)
+            end = tap.end()
+            if end != tap.position:
+                self._pump(tap, end)
 
     def settle(self) -> None:
         """Take in all that has been written so far, also what is in buffers."""
         for stream in self._streams:
             stream.flush_own()
         if self._descriptors:
-            flush_c_streams()
-            self.pump()
+            self._catch_up()
             for tap in self._descriptors:
-                rest = tap.decoded(b'', final=True)
+                rest = tap.end_of_text()
                 if rest:
                     self._give(tap.stream, rest)
 
@@ -125,6 +139,13 @@ class OutputTaps:
         for stream in self._streams:
             stream.flush_shown()
 
+    def _catch_up(self) -> None:
+        flush_c_streams()
+        if self._terminals:
+            with self._lock:
+                self._terminals.catch_up()
+        self.pump()
+
     def _cover(self, name: Stream, stream: Any) -> None:
         around = next((tap.saved for tap in self._descriptors if _descriptor_of(stream) == tap.number), None)
         try:
@@ -135,10 +156,13 @@ class OutputTaps:
             self._cells.setdefault(name, self._streams[-1])
 
     def _pump(self, tap: DescriptorTap, end: int) -> None:
+        begin = tap.position
         while tap.position < end:
             with self._lock:
+                if tap.closed:
+                    return
                 skipped = 0
-                if self._mode is not Mode.SHOWN and end - tap.position > _MOST_BEHIND:
+                if self._mode is not Mode.SHOWN and tap.position - begin >= _READ_OF_TOO_MANY < end - tap.position:
                     skipped = tap.skip_to_last(_READ_OF_TOO_MANY)
                 data = tap.read()
                 text = tap.decoded(data)
@@ -193,10 +217,12 @@ class OutputTaps:
 
     def _remove(self) -> None:
         self._over.set()
+        if self._ticking.is_alive():
+            self._ticking.join(_PATIENCE)
         for stream in self._streams:
             stream.flush_own()
         if self._descriptors:
-            flush_c_streams()
+            self._catch_up()
         for tap in self._descriptors:
             tap.give_back()
         self.pump()
@@ -212,14 +238,14 @@ class OutputTaps:
                 self._descriptors.pop()
 
 
-def _take_descriptors() -> list[DescriptorTap]:
+def _take_descriptors(terminals: bool) -> list[DescriptorTap]:
     """Take over both descriptors; neither where that does not work (on Windows, or when one is closed)."""
     if os.name != 'posix':
         return []
     taken: list[DescriptorTap] = []
     try:
         for number in _NUMBERS.values():
-            taken.append(DescriptorTap(number))
+            taken.append(TerminalTap(number) if terminals and os.isatty(number) else DescriptorTap(number))
     except OSError:
         for tap in taken:
             tap.give_back()

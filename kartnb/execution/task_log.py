@@ -9,22 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias, cast
 
 from kartnb.events import LogLine, TaskEvent, TaskOutput, TaskProgress
+from kartnb.execution.kept_lines import KeptLines
 from kartnb.execution.printed_lines import PrintedLines, progress_of, visible
-from kartnb.storage.captured_logs import CapturedLine, Source
+from kartnb.storage.captured_logs import CapturedLine
 
 Stream: TypeAlias = Literal['stdout', 'stderr']
-_Entry: TypeAlias = tuple[float, Source, str, int, str]
 
 #: Printed text is put into lines at once after a pause of this many seconds, and otherwise as often.
 INTERVAL = 0.05
 #: More characters than this are not left waiting to be put into lines.
 _MOST_WAITING = 100_000
-#: Characters of the first lines that are kept, of the last lines, and of one logged text.
-KEPT_FIRST = 1_000_000
-KEPT_LAST = 1_000_000
+#: Characters of one logged text that are kept.
 _LONGEST_LOGGED = 100_000
-#: What a line costs beside its characters: its time, its stream.
-_LINE_COST = 40
 #: After this many characters, listeners are told the last lines only, a few times a second.
 TOLD_IN_FULL = 1_000_000
 _TOLD_LAST = 50
@@ -74,8 +70,17 @@ class TaskLog:
 
     def print(self, stream: Stream, text: str) -> None:
         """Take in printed text; what follows closely waits for the next `advance`."""
-        self.wait_with(stream, text)
-        self.advance_soon()
+        if len(text) > _MOST_WAITING:
+            for start in range(0, len(text), _MOST_WAITING):
+                self.wait_with(stream, text[start : start + _MOST_WAITING])
+                self.advance()
+            return
+        now = time.time()
+        self._waiting.append((now, stream, text))
+        self._waiting_size += len(text)
+        is_due = now - self._taken_at > INTERVAL and ('\n' in text or '\r' in text)
+        if is_due or self._waiting_size > _MOST_WAITING:
+            self.advance()
 
     def advance_soon(self) -> None:
         """Put into lines what has been waiting, unless that was done just now."""
@@ -96,8 +101,7 @@ class TaskLog:
             if isinstance(event, LogLine):
                 self._keep_logged(event)
             elif isinstance(event, TaskOutput):
-                for line in event.text.split('\n'):
-                    self._kept.add(event.time, cast(Stream, event.stream), line)
+                self._kept.add(event.time, cast(Stream, event.stream), event.text.split('\n'))
 
     def advance(self) -> None:
         """Put into lines what has been waiting, and tell of it."""
@@ -108,6 +112,8 @@ class TaskLog:
 
     def settle(self) -> None:
         """Finish: unfinished lines become whole ones, and every event has been told when this returns."""
+        if not (self._waiting or self._printed or self._untold or self._telling.locked()):
+            return
         with self._lock:
             self._take_waiting()
             for stream, printed in self._printed.items():
@@ -133,8 +139,7 @@ class TaskLog:
     def _add(self, when: float, stream: Stream, lines: list[str]) -> None:
         if not lines:
             return
-        for line in lines:
-            self._kept.add(when, stream, line)
+        self._kept.add(when, stream, lines)
         self._told += sum(map(len, lines)) + len(lines)
         is_flood = self._told > TOLD_IN_FULL
         text = '\n'.join(lines[-_TOLD_LAST:] if is_flood else lines)
@@ -162,7 +167,7 @@ class TaskLog:
         if len(text) > _LONGEST_LOGGED:
             left_out = len(text) - _LONGEST_LOGGED
             text = f'{text[:_LONGEST_LOGGED]}… and {left_out:,} more characters'
-        self._kept.add(line.time, 'log', text, line.level, line.logger)
+        self._kept.add(line.time, 'log', [text], line.level, line.logger)
 
     def _tell(self, wait: bool = False) -> None:
         # outside of `_lock`, which a listener's own lock could wait for; one thread at a time, for the order
@@ -182,39 +187,3 @@ def events_of(lines: Iterable[CapturedLine], build_id: str, key: str) -> Iterato
         else:
             stream = line.source if line.source in ('stdout', 'stderr') else 'stdout'
             yield TaskOutput(build_id, key, stream, line.text, line.time)
-
-
-class KeptLines:
-    """The first and the last of many lines."""
-
-    def __init__(self) -> None:
-        # as plain tuples: of most lines of a flood nothing else ever becomes
-        self._first: list[_Entry] = []
-        self._last: deque[_Entry] = deque()
-        self._room_first = KEPT_FIRST
-        self._room_last = KEPT_LAST
-        self._left_out = 0
-        self._characters = 0
-
-    def add(self, when: float, source: Source, text: str, level: int = 0, logger: str = '') -> None:
-        """Take in a line."""
-        cost = len(text) + _LINE_COST
-        if cost <= self._room_first and not self._last:
-            self._room_first -= cost
-            self._first.append((when, source, text, level, logger))
-            return
-        self._last.append((when, source, text, level, logger))
-        self._room_last -= cost
-        while self._room_last < 0:
-            dropped = self._last.popleft()[2]
-            self._room_last += len(dropped) + _LINE_COST
-            self._left_out += 1
-            self._characters += len(dropped)
-
-    def lines(self) -> list[CapturedLine]:
-        """The lines, and in the middle how much was left out."""
-        first, last = ([CapturedLine(*entry) for entry in entries] for entries in (self._first, self._last))
-        if self._left_out:
-            words = f'{self._left_out:,} lines with {self._characters:,} characters are left out here'
-            first.append(CapturedLine(last[0].time, 'left out', words))
-        return first + last
