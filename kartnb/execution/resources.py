@@ -69,13 +69,15 @@ class Resources:
 
     def give_back(self, key: str, amounts: Mapping[str, float] | None = None) -> list[str]:
         """A task has ended, or gives some of what it takes back while it runs; the names of what is freer now."""
-        held = self._held.get(key, {})
+        held = self._held.get(key)
+        if held is None:
+            return []
         freed = dict(held) if amounts is None else {name: min(n, held.get(name, 0)) for name, n in amounts.items()}
         for name, amount in freed.items():
             self._used[name] = self._used.get(name, 0) - amount
             held[name] = held.get(name, 0) - amount
         if amounts is None:
-            self._held.pop(key, None)
+            del self._held[key]
         return [name for name, amount in freed.items() if amount > 0]
 
 
@@ -145,8 +147,11 @@ class ReadyQueue:
         while self._ready:
             rank = heapq.heappop(self._ready)
             key = rank[2]
-            demand = self._demands.get(key, ())
-            lacking = self._lacking(rank, demand) if demand else None
+            demand = self._demands.get(key)
+            if demand is None:
+                self._count -= 1
+                return key
+            lacking = self._lacking(rank, demand)
             if lacking is None:
                 self._resources.take(key, demand)
             else:
@@ -156,7 +161,7 @@ class ReadyQueue:
                 self._wake(woken_by)
             if lacking is None:
                 self._count -= 1
-                self._demands.pop(key, None)
+                del self._demands[key]
                 return key
         return None
 
