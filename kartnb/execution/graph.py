@@ -58,6 +58,8 @@ class TaskGraph:
 
     def __init__(self, on_broken: Callable[[luigi.Task, Exception], object] = lambda task, error: None) -> None:
         self._on_broken = on_broken
+        #: Tells of a new vertex whether it was asked to run again.
+        self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
         self.vertices: dict[str, Vertex] = {}
         self._by_instance: dict[int, Vertex] = {}
         #: Instances are known by their address, so none of them may be freed while the graph lives.
@@ -152,6 +154,7 @@ class TaskGraph:
         self._refuse_shared_outputs(vertex)
         self._by_instance[id(task)] = self._by_identity[_identity(vertex)] = vertex
         vertex.key = self._free_key(vertex)
+        vertex.rerun = vertex.rerun or self.rerun_asked(vertex)
         self.vertices[vertex.key] = vertex
         return True
 

@@ -12,6 +12,7 @@ from kartnb.errors import TaskArgumentError
 from kartnb.execution.assess import assess
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.plan import Plan
+from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 
 #: What can be asked to run again: True is the root; a class or its name stands for all its tasks in the plan.
@@ -63,8 +64,11 @@ def draw_up(task: luigi.Task, rerun: Rerun = False, graph: TaskGraph | None = No
     require_task(task)
     graph = graph or TaskGraph()
     vertices = graph.add(task)
-    for vertex in _to_rerun(vertices, rerun):
+    wanted = _wanted(rerun, task)
+    for vertex in _to_rerun(vertices, wanted):
         vertex.rerun = True
+    # tasks that are asked for while others run are not known yet
+    graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
     assess(vertices, [vertices[-1]])
     return graph, graph.snapshot(task, workspace_of(task))
 
@@ -87,21 +91,34 @@ def workspace_of(task: luigi.Task) -> str:
     return workspace if '://' in workspace else os.path.abspath(workspace)
 
 
-def _to_rerun(vertices: list[Vertex], rerun: Rerun) -> list[Vertex]:
-    if rerun is False:
-        return []
-    if rerun is True:
-        return [vertices[-1]]
-    wanted: list[Any] = [rerun] if isinstance(rerun, str | type | luigi.Task) else list(rerun)
+def _wanted(rerun: Rerun, root: luigi.Task) -> list[Any]:
+    if isinstance(rerun, bool):
+        return [root] if rerun else []
+    return [rerun] if isinstance(rerun, str | type | luigi.Task) else list(rerun)
+
+
+def _to_rerun(vertices: list[Vertex], wanted: list[Any]) -> list[Vertex]:
     chosen: list[Vertex] = []
+    missing = []
     for item in wanted:
         found = [vertex for vertex in vertices if _is_meant(vertex, item)]
-        if not found:
-            names = ', '.join(sorted({vertex.name for vertex in vertices}))
-            name = item if isinstance(item, str) else getattr(item, '__name__', repr(item))
-            raise TaskArgumentError(f'Nothing to rerun is called {name}: the tasks of this plan are {names}.')
         chosen.extend(found)
+        if not found:
+            missing.append(item)
+    later = [item for item in missing if _may_come_later(item)]
+    if missing and (missing != later or not chosen):
+        names = ', '.join(sorted({vertex.name for vertex in vertices}))
+        name = missing[0] if isinstance(missing[0], str) else getattr(missing[0], '__name__', repr(missing[0]))
+        hint = ' If one of them asks for it while it runs, name that one too.' if later else ''
+        raise TaskArgumentError(f'Nothing to rerun is called {name}: the tasks of this plan are {names}.{hint}')
     return chosen
+
+
+def _may_come_later(item: Any) -> bool:
+    """Whether a running task may ask for what is meant."""
+    if isinstance(item, str):
+        return any(item in (cls.__name__, cls.get_task_family()) for cls in registry.task_classes())
+    return True
 
 
 def _is_meant(vertex: Vertex, item: str | type | luigi.Task) -> bool:
