@@ -34,11 +34,11 @@ def lossless(extension: str) -> FileProcessor:
     >>> import pandas as pd
     >>> from kartnb.storage.targets import make_target
     >>> target = make_target('codes.csv', processor=lossless('.csv'))
-    >>> target.dump(pd.DataFrame({'code': ['001', None]}, index=['a', 'b']))
+    >>> target.dump(pd.DataFrame({'code': ['001', '002']}, index=['a', 'b']))
     >>> target.load()
       code
     a  001
-    b  None
+    b  002
     """
     if extension not in _EXTENSIONS:
         raise UnknownFormatError(f'{extension!r} has no lossless form; those of {", ".join(_EXTENSIONS)} have')
