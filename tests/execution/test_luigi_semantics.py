@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -407,6 +408,29 @@ def test_tasks_with_batch_parameters_run_one_by_one() -> None:
             self.dump(self.load())
 
     assert kartnb.build(Week()) == list(range(7))
+
+
+@pytest.mark.parametrize('options', [['--local-scheduler'], [], ['--scheduler-url=http://127.0.0.1:1']], ids=str)
+def test_the_command_line_runs_locally(options: list[str]) -> None:
+    class FromTheCommandLine(kartnb.TaskOnKart):
+        run_by = luigi.Parameter(default='')
+
+        def run(self) -> None:
+            self.dump(os.getpid())
+
+    with pytest.raises(SystemExit) as caught:
+        kartnb.run(['FromTheCommandLine', '--run-by', str(options), '--log-level=ERROR', *options])
+    assert caught.value.code == 0
+    assert FromTheCommandLine(run_by=str(options)).output().load() == os.getpid()
+
+
+def test_the_table_of_the_documentation_names_tests_that_exist(repository: Path) -> None:
+    named = set(re.findall(r'`(test_\w+)`', (repository / 'docs/luigi.md').read_text()))
+    written = set()
+    for file in (repository / 'tests/execution').glob('test_*.py'):
+        written.update(re.findall(r'^def (test_\w+)', file.read_text(), re.MULTILINE))
+    assert named - written == set()
+    assert len(named) > 40
 
 
 def test_no_mail_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
