@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class Definitions:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._codes: dict[str, str] = {}
+        self._classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
     def note_cell(self, cell: str) -> list[CardEntry]:
         """Take note of the task classes that a cell which has just run defines, and say which are new or changed.
@@ -48,10 +50,13 @@ class Definitions:
         for node in _class_statements(tree.body):
             cls = self._shell.user_ns.get(node.name)
             if isinstance(cls, type) and issubclass(cls, luigi.Task):
-                entries[node.name] = _entry(cls, self._note(node))
+                entries[node.name] = _entry(cls, self._note(node, cls))
         return list(entries.values())
 
-    def _note(self, node: ast.ClassDef) -> Status:
+    def _note(self, node: ast.ClassDef, cls: type) -> Status:
+        if self._classes.get(node.name) is cls:
+            return 'unchanged'  # the cell has ended before it came here
+        self._classes[node.name] = cls
         code = ast.unparse(node)  # comments and formatting do not count
         known = self._codes.get(node.name)
         self._codes[node.name] = code
@@ -88,6 +93,12 @@ def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
     default = parameter._default
     if default is _no_value:
         return name
+    if default is None:
+        return f'{name}=None'
+    tasks = default if isinstance(default, list | tuple) else [default]
+    if tasks and all(isinstance(task, luigi.Task) for task in tasks):
+        names = ', '.join(f'{type(task).__name__}(…)' for task in tasks)
+        return f'{name}={names if tasks[0] is default else f"[{names}]"}'
     try:
         return f'{name}={parameter.serialize(default)}'
     except Exception:  # a default may be anything, and the card must not fail for it

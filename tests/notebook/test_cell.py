@@ -82,6 +82,24 @@ def test_the_card_says_what_is_new_changed_and_unchanged(run: Run) -> None:
     assert run(NUMBERS.replace('range(self', 'range(1, self')) == '~ changed Numbers(count=5): Count upwards.\n'
 
 
+def test_a_cell_that_failed_changes_nothing_for_the_card(run: Run) -> None:
+    changed = NUMBERS.replace('%%kart', '').replace('range(self', 'range(1, self')
+    run(NUMBERS)
+    run('1 / 0\n' + changed)
+    assert run(NUMBERS.replace('range(self', 'range(1, self')).startswith('~ changed Numbers')
+
+
+def test_defaults_are_on_the_card_as_one_gives_them(run: Run) -> None:
+    run('%%kart\nclass One(TaskOnKart): pass')
+    shown = run(
+        '%%kart\nclass Many(TaskOnKart):\n    one = TaskInstanceParameter(default=One())\n'
+        '    all = ListTaskInstanceParameter(default=[One(), One()])\n'
+        '    none = ListTaskInstanceParameter(default=[])\n'
+        '    day = luigi.OptionalParameter(default=None)\n    odd = luigi.IntParameter(default=object())\n'
+    )
+    assert shown.startswith('+ new Many(one=One(…), all=[One(…), One(…)], none=[], day=None, odd=')
+
+
 def test_secret_parameters_are_not_on_the_card(run: Run) -> None:
     assert 's3cret' not in run(NUMBERS)
     assert 'token' not in run(NUMBERS)
