@@ -40,7 +40,7 @@ def note_definition(cls: type) -> None:
     name = (cls.__module__, cls.__qualname__)
     older = _latest.get(name)
     _latest[name] = cls
-    if older is not None and older is not cls and not issubclass(cls, older):
+    if older is not None and _replaces(cls, older, name):
         for replaced in _same_name(older, name):
             _supersede(replaced)
 
@@ -87,7 +87,7 @@ def drop_superseded() -> None:
             name = (cls.__module__, cls.__qualname__)
             older = newest.get(name)
             newest[name] = cls
-            if older is not None and not issubclass(cls, older):
+            if older is not None and _replaces(cls, older, name):
                 for replaced in _same_name(older, name):
                     _supersede(replaced)
         for cls in [cls for cls in Register._reg if cls in _superseded]:
@@ -105,6 +105,11 @@ def instance_cache() -> dict[Any, Any] | None:
     """luigi's instance cache (None while it is disabled): clearing or disabling it must work for kartnb's tasks too."""
     cache: dict[Any, Any] | None = vars(Register)['_Register__instance_cache']
     return cache
+
+
+def _replaces(cls: type, older: type, name: tuple[str, str]) -> bool:
+    """Whether a class is a new definition of an older one's name, and does not build on the same definition as that."""
+    return not any(base in older.__mro__ for base in _same_name(cls, name))
 
 
 def _same_name(cls: type, name: tuple[str, str]) -> list[type]:

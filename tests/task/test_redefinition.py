@@ -158,6 +158,15 @@ class Split(kartnb.TaskOnKart):
     assert not is_superseded(notebook.Split)
 
 
+def test_two_classes_made_of_one_do_not_replace_it_or_each_other(notebook: Notebook) -> None:
+    one, other = luigi.task.externalize(notebook.Load), luigi.task.externalize(notebook.Load)
+    assert not any(map(is_superseded, (notebook.Load, one, other)))
+    assert Register.get_task_cls('Load') is notebook.Load
+    notebook.run(LOAD.format(n=2, result='0'))
+    assert is_superseded(one) or is_superseded(other)
+    assert Register.get_task_cls('Load') is notebook.Load
+
+
 def test_two_decorated_classes_do_not_replace_each_other(notebook: Notebook) -> None:
     notebook.run(
         """
