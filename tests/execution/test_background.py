@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ class Sleeping(kartnb.TaskOnKart):
 class Failing(kartnb.TaskOnKart):
     def run(self) -> None:
         raise ValueError('failing')
+
+
+def _run(coroutine: Any) -> Any:
+    """Run a coroutine in a thread of its own: a test of a browser may have left an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result(timeout=120)
 
 
 def _until(condition: Any) -> None:
@@ -112,7 +119,7 @@ def test_an_awaited_build_lets_the_loop_go_on() -> None:
         counting.cancel()
         return value
 
-    assert asyncio.run(main()) == 'slept'
+    assert _run(main()) == 'slept'
     assert ticks > 5
 
 
@@ -125,7 +132,7 @@ def test_cancelling_an_awaited_build_stops_it() -> None:
         with pytest.raises(asyncio.CancelledError):
             await building
 
-    asyncio.run(main())
+    _run(main())
     pid = int(Path('sleeping').read_text())
     _until(lambda: not Path(f'/proc/{pid}').exists() or 'Z' in Path(f'/proc/{pid}/stat').read_text().split())
 
