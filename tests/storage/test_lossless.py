@@ -25,6 +25,7 @@ NOT_IN_COLUMNS = {'duplicate columns', 'lists', 'nothing', *(['offsets'] if OLD_
 MORE: dict[str, pd.DataFrame] = {
     'odd floats': pd.DataFrame({'a': [-0.0, 5e-324, 1 / 3, 1e308]}),
     'odd text': pd.DataFrame({'s': ['\\N', '\\', '\\x', 'a\r\nb', '"', ' ', '1', 'NaN', 'null']}),
+    'carriage returns': pd.DataFrame({'a\rb': ['x\ry', '\r', 'z']}),
     'single floats': pd.DataFrame({'o': np.array([0.1, np.inf, np.nan], dtype='f4')}),
     'named range': pd.DataFrame({'a': [1, 2]}, index=pd.RangeIndex(5, 9, 2, name='r')),
     'day columns': pd.DataFrame([[1, 2]], columns=pd.DatetimeIndex(['2024-01-01', '2024-01-02'])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kartnb.errors import UnreadableResultError
 from kartnb.storage.formats import typed_tables
@@ -36,11 +36,17 @@ def write(frame: pd.DataFrame, extension: str) -> str:
     if extension == '.ndjson':
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
         return '\n'.join([f'{_JSON_HEAD}{head}}}', *lines, ''])
+    names = [str(name) for name in [*frame.index.names[: _levels(schema)], *frame.columns]]
+    body = _csv_text([names, *([_csv_cell(cell) for cell in row] for row in rows)], extension)
+    return f'{_CSV_HEAD}{head}\n{body}'
+
+
+def _csv_text(rows: list[list[str]], extension: str) -> str:
+    # csv.writer leaves a lone carriage return without quotes, and csv.reader takes that for the end of a row
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if any('\r' in cell for row in rows for cell in row) else csv.QUOTE_MINIMAL
     text = io.StringIO()
-    writer = csv.writer(text, delimiter=_SEPARATORS[extension], lineterminator='\n')
-    writer.writerow([str(name) for name in [*frame.index.names[: _levels(schema)], *frame.columns]])
-    writer.writerows([_csv_cell(cell) for cell in row] for row in rows)
-    return f'{_CSV_HEAD}{head}\n{text.getvalue()}'
+    csv.writer(text, delimiter=_SEPARATORS[extension], lineterminator='\n', quoting=quoting).writerows(rows)
+    return text.getvalue()
 
 
 def _levels(schema: typed_tables.Schema) -> int:
