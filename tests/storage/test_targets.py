@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import time
@@ -24,7 +25,7 @@ from kartnb.errors import (
     UnreadableResultError,
     WrongValueError,
 )
-from kartnb.storage.formats.base import FileProcessor
+from kartnb.storage.formats.base import FileProcessor, make_file_processor
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart, make_target
 
 
@@ -333,3 +334,25 @@ def test_a_target_of_ones_own() -> None:
     assert target.load() == 3
     target.remove()
     assert not target.exists()
+
+
+@pytest.mark.parametrize('extension', ['.pkl', '.csv', '.json', '.parquet', '.feather', '.npz', '.txt', '.gz', '.png'])
+def test_processors_work_on_luigis_files_and_on_files_of_ones_own(extension: str) -> None:
+    values: dict[str, Any] = {'.npz': np.arange(3), '.txt': ['x'], '.gz': ['x'], '.png': b'x'}
+    value = values.get(extension, pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']}))
+    processor = make_file_processor(f'a{extension}')
+    place = luigi.LocalTarget(f'a{extension}', format=processor.format())
+    memory = io.BytesIO()
+    with place.open('w') as file:
+        processor.dump(value, file)
+    processor.dump(value, memory)
+    memory.seek(0)
+    with place.open('r') as file:
+        found = [processor.load(file), processor.load(memory)]
+    if extension in ('.csv', '.json', '.txt'):
+        with open('text', 'w') as file:
+            processor.dump(value, file)
+        with open('text') as file:
+            found.append(processor.load(file))
+    for loaded in found:
+        assert loaded.equals(value) if isinstance(value, pd.DataFrame) else np.array_equal(loaded, value)

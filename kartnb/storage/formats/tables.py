@@ -66,7 +66,8 @@ class CsvFileProcessor(FileProcessor):
         if typed_text.is_typed(_head(file)):
             return typed_text.read_csv(_whole(file), self._sep)
         try:
-            return pd.read_csv(file, sep=self._sep, encoding=self._encoding)
+            # pandas compares a text file's encoding letter by letter
+            return pd.read_csv(file, sep=self._sep, encoding=getattr(file, 'encoding', None) or self._encoding)
         except pd.errors.EmptyDataError:
             return pd.DataFrame()
 
