@@ -15,8 +15,6 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.options import LOG_LEVELS
 from kartnb.notebook.arguments import MagicParser, parsers
-from kartnb.notebook.definitions import own_parameters
-from kartnb.task import registry
 
 _MAGIC = re.compile(r'(?:^|=)\s*%{1,2}(?P<magic>kart\w*)\s(?P<rest>.*)$')
 _CELL_MAGIC = re.compile(r'\s*%%(?P<magic>kart_\w+)\b')
@@ -61,6 +59,8 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Off
     if taken == 'level':
         return 'level', list(LOG_LEVELS)
     if taken == 'task':
+        from kartnb.task import registry
+
         return 'task', sorted({cls.__name__ for cls in registry.task_classes()})
     if word.startswith('-'):
         return 'option', parser.options
@@ -82,6 +82,8 @@ def _parameters_to_give(cls: type[luigi.Task], given: str) -> list[str]:
     """The parameters of a task that a call does not give yet, where the cursor stands at the start of an argument."""
     if not re.fullmatch(r'(?:.*,)?\s*\w*', given, re.DOTALL):
         return []
+    from kartnb.notebook.definitions import own_parameters
+
     taken = set(re.findall(r'(\w+)\s*=', given))
     return [f'{name}=' for name, _ in own_parameters(cls) if name not in taken]
 

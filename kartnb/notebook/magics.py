@@ -27,12 +27,10 @@ same magics print text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import traitlets
-from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import (
     Magics,
@@ -44,19 +42,11 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
-from kartnb.errors import TaskArgumentError
-from kartnb.execution.options import LOG_LEVELS, log_level_named
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import Rerun, plan
-from kartnb.notebook import arguments
-from kartnb.notebook.building import build_and_show
-from kartnb.notebook.cell import lend_names, run_cell
-from kartnb.notebook.definitions import Definitions, note_on_kept_results
-from kartnb.notebook.expression import task_of
-from kartnb.notebook.screen import Screen
-from kartnb.notebook.tracebacks import show_own_part
-from kartnb.task import registry
-from kartnb.view.card import card_html, card_text
+from kartnb.execution.options import LOG_LEVELS
+
+if TYPE_CHECKING:
+    from kartnb.execution.plan import Plan
+    from kartnb.notebook.commands import Commands
 
 
 @magics_class
@@ -67,10 +57,16 @@ class KartMagics(Magics):
         LOG_LEVELS, 'ERROR', help='From which level on a build shows log lines, where --log-level is not given.'
     ).tag(config=True)
 
-    def __init__(self, shell: InteractiveShell, definitions: Definitions) -> None:
+    def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._shell = shell
-        self._definitions = definitions
+
+    @cached_property
+    def commands(self) -> Commands:
+        """What the magics do; imported when the first of them is used, so that loading the extension is quick."""
+        from kartnb.notebook.commands import Commands
+
+        return Commands(self._shell)
 
     @no_var_expand
     @cell_magic
@@ -85,21 +81,7 @@ class KartMagics(Magics):
                     self.dump([1, 2, 3])
         """
         __tracebackhide__ = True
-        parser = arguments.cell_parser()
-        given = parser.split(line)
-        if given.options.help:
-            _help(parser)
-            return
-        if given.expression:
-            raise UsageError(f'%%kart takes nothing on its line, but there is {given.expression!r}')
-        lend_names(self._shell)
-        with self._own_part_shown():
-            run_cell(cell, self._shell)
-        registry.drop_superseded()
-        entries = self._definitions.note_cell(cell)
-        if entries:
-            note = note_on_kept_results(entries, self._shell.user_ns)
-            Screen(self._shell).show(card_text(entries, note), card_html(entries, note))
+        self.commands.kart(line, cell)
 
     @no_var_expand
     @needs_local_scope
@@ -119,20 +101,7 @@ class KartMagics(Magics):
         lines goes below ``%%kart_build``.
         """
         __tracebackhide__ = True
-        parser = arguments.build_parser()
-        given = parser.split(line)
-        if given.options.help:
-            _help(parser)
-            return None
-        with self._own_part_shown():
-            task = task_of(_expression('kart_build', given.expression, cell), 'kart_build', self._shell, local_ns)
-            return build_and_show(
-                task,
-                self._shell,
-                rerun=_rerun(task, given.options),
-                log_level=given.options.log_level or log_level_named(self.log_level),
-                return_value=not given.options.no_value,
-            )
+        return self.commands.build(line, cell, local_ns, self.log_level)
 
     @no_var_expand
     @needs_local_scope
@@ -144,41 +113,4 @@ class KartMagics(Magics):
         The value of the magic is the plan.
         """
         __tracebackhide__ = True
-        parser = arguments.graph_parser()
-        given = parser.split(line)
-        if given.options.help:
-            _help(parser)
-            return None
-        with self._own_part_shown():
-            return plan(task_of(_expression('kart_graph', given.expression, cell), 'kart_graph', self._shell, local_ns))
-
-    @contextmanager
-    def _own_part_shown(self) -> Iterator[None]:
-        __tracebackhide__ = True
-        try:
-            yield
-        except UsageError:
-            raise
-        except TaskArgumentError as error:
-            raise UsageError(str(error)) from None
-        except BaseException as error:
-            show_own_part(error, self._shell)
-            raise
-
-
-def _expression(magic: str, line: str, cell: str | None) -> str:
-    if cell is None:
-        return line
-    if line:
-        raise UsageError(f'%%{magic} takes its expression from the lines below: write %{magic} {line} for one line')
-    return cell
-
-
-def _rerun(task: Any, options: Any) -> Rerun:
-    if options.rerun_from:
-        return [*options.rerun_from, *([task] if options.rerun else [])]
-    return bool(options.rerun)
-
-
-def _help(parser: arguments.MagicParser) -> None:
-    print(parser.format_help())  # noqa: T201 - what was asked for
+        return self.commands.graph(line, cell, local_ns)

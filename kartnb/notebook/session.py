@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -13,12 +14,9 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from kartnb import display
 from kartnb.errors import KartError
 from kartnb.notebook.completion import task_matcher
-from kartnb.notebook.definitions import Definitions
 from kartnb.notebook.magics import KartMagics
 from kartnb.notebook.source import cell_namer
-from kartnb.notebook.tracebacks import own_lines, traceback_formatter
 from kartnb.records.run_record import current_notebook, set_current_notebook
-from kartnb.task import registry
 
 _sessions: weakref.WeakKeyDictionary[InteractiveShell, Session] = weakref.WeakKeyDictionary()
 
@@ -44,12 +42,11 @@ class Session:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._undo: list[Callable[[], object]] = []
-        self.definitions = Definitions(shell)
-        self._add_magics(shell)
+        self._magics = self._add_magics(shell)
         self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
         self._add_to(display.source_namers, cell_namer(shell))
-        self._add_to(display.traceback_formatters, traceback_formatter(shell))
-        self._set(KartError, '_render_traceback_', lambda error: own_lines(error, shell))
+        self._add_to(display.traceback_formatters, partial(_traceback_lines, shell))
+        self._set(KartError, '_render_traceback_', lambda error: _own_lines(shell, error))
         shell.events.register('post_run_cell', self._after_cell)
         self._undo.append(lambda: shell.events.unregister('post_run_cell', self._after_cell))
         earlier = current_notebook()
@@ -69,23 +66,42 @@ class Session:
         setattr(cls, name, value)
         self._undo.append(partial(delattr, cls, name))
 
-    def _add_magics(self, shell: InteractiveShell) -> None:
+    def _add_magics(self, shell: InteractiveShell) -> KartMagics:
         manager, configurables = shell.magics_manager, list(shell.configurables)
         tables = [manager.registry, *manager.magics.values()]
         before = [dict(table) for table in tables]
-        shell.register_magics(KartMagics(shell, self.definitions))
+        magics = KartMagics(shell)
+        shell.register_magics(magics)
         for table, known in zip(tables, before, strict=True):
             added = {name: known.get(name) for name, magic in table.items() if known.get(name) is not magic}
             self._undo.append(partial(_put_back, table, added))
         self._undo.extend(
             partial(shell.configurables.remove, item) for item in shell.configurables if item not in configurables
         )
+        return magics
 
     def _after_cell(self, result: ExecutionResult) -> None:
+        if 'kartnb.task' not in sys.modules:
+            return  # no cell can have defined a task yet
+        from kartnb.task import registry
+
         # luigi's own tasks tell nobody that they were defined again, and editors do not lint `%%` cells
         registry.drop_superseded()
-        if result.info is not None and isinstance(result.info.raw_cell, str):
-            self.definitions.note_cell(result.info.raw_cell)
+        cell = getattr(result.info, 'raw_cell', None)
+        if isinstance(cell, str) and 'class' in cell:
+            self._magics.commands.definitions.note_cell(cell)
+
+
+def _traceback_lines(shell: InteractiveShell, error: BaseException) -> list[str]:
+    from kartnb.notebook.tracebacks import traceback_lines
+
+    return traceback_lines(error, shell)
+
+
+def _own_lines(shell: InteractiveShell, error: BaseException) -> list[str]:
+    from kartnb.notebook.tracebacks import own_lines
+
+    return own_lines(error, shell)
 
 
 def notebook_path(shell: InteractiveShell) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -17,22 +17,17 @@ from kartnb.notebook.source import EXPRESSION_FILE
 _CLEAR = (KartError, ParameterException)
 
 
-def traceback_formatter(shell: InteractiveShell) -> Callable[[BaseException], list[str]]:
+def traceback_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
     """Draw an exception as the shell draws its own; nothing for one of kartnb's that no code of the user's led to.
 
     What is to be said of such a one is its message, which stands in the error of the build anyway.
     """
-
-    def lines(error: BaseException) -> list[str]:
-        if isinstance(error, _CLEAR) and not _has_user_code(own_part(error.__traceback__)):
-            return []
-        with _bared(error):
-            drawn: list[str] = shell.InteractiveTB.structured_traceback(
-                type(error), error, error.__traceback__, tb_offset=0
-            )
-            return drawn
-
-    return lines
+    if isinstance(error, _CLEAR) and not _has_user_code(own_part(error.__traceback__)):
+        return []
+    with _bared(error):
+        draw = shell.InteractiveTB.structured_traceback
+        lines: list[str] = draw(type(error), error, error.__traceback__, tb_offset=0)
+        return lines
 
 
 def show_own_part(error: BaseException, shell: InteractiveShell) -> None:
@@ -47,7 +42,7 @@ def show_own_part(error: BaseException, shell: InteractiveShell) -> None:
 
 def own_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
     """What is shown of an exception: the traceback of the user's own code, or one line where there is none."""
-    return traceback_formatter(shell)(error) or [f'{type(error).__name__}: {error}']
+    return traceback_lines(error, shell) or [f'{type(error).__name__}: {error}']
 
 
 def own_part(trace: TracebackType | None) -> TracebackType | None:
