@@ -20,7 +20,7 @@ from kartnb.execution.graph import TaskGraph
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.options import check_env_params, check_log_level
-from kartnb.execution.output_capture import captured
+from kartnb.execution.output_capture import captured, is_enabled
 from kartnb.execution.planner import Rerun, draw_up, require_task
 from kartnb.execution.random_state import kept_random_state
 from kartnb.execution.report import BuildReport
@@ -230,7 +230,7 @@ class Build:
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(executor, workers, log_level)
         graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken))
-        verbose = log_level <= logging.INFO or logger.isEnabledFor(logging.INFO)
+        verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         parts = (graph, self.plan, self.build_id, choose, self._emit, verbose)
         self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)
 

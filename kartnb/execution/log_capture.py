@@ -78,6 +78,10 @@ class LogTap(logging.Handler):
             root.setLevel(self._root_level)
         self._lowered_to = None
 
+    def would_pass(self, logger: logging.Logger, level: int) -> bool:
+        """Whether a logger would pass records of a level if nothing was heard."""
+        return _passes(logger, level, self._root_level)
+
     def _shown_by_others(self, record: logging.LogRecord) -> bool:
         others = (handler for handler, guard in self._filtered if guard.passes(record))
         return any(isinstance(handler, logging.StreamHandler) and record.levelno >= handler.level for handler in others)
@@ -97,9 +101,12 @@ class _AsBefore(logging.Filter):
 
     def passes(self, record: logging.LogRecord) -> bool:
         """Whether a record would have passed."""
-        logger: logging.Logger | None = logging.getLogger(record.name)
-        while logger is not None and logger.parent is not None:
-            if logger.level:
-                return True
-            logger = logger.parent
-        return record.levelno >= self._root_level
+        return _passes(logging.getLogger(record.name), record.levelno, self._root_level)
+
+
+def _passes(logger: logging.Logger | None, level: int, root_level: int) -> bool:
+    while logger is not None and logger.parent is not None:
+        if logger.level:
+            return level >= logger.level
+        logger = logger.parent
+    return level >= root_level

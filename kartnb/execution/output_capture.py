@@ -40,9 +40,12 @@ def captured(build_id: str, level: int, hear: Callable[[TaskEvent], None]) -> It
     if not _capture.enter(build_id, min(level, logging.INFO), hear):
         yield
         return
+    # what is logged between tasks belongs to this build, also inside of a task that builds
+    token = current_task.set((build_id, ''))
     try:
         yield
     finally:
+        current_task.reset(token)
         _capture.leave(build_id)
 
 
@@ -54,6 +57,11 @@ def captured_task(log: TaskLog) -> Iterator[None]:
         yield
     finally:
         _capture.finish(log)
+
+
+def is_enabled(logger: logging.Logger, level: int) -> bool:
+    """Whether a logger passes records of a level by the user's settings, whatever builds need to hear."""
+    return _capture.is_enabled(logger, level)
 
 
 def swallow_output() -> tuple[int, ...]:
@@ -113,6 +121,7 @@ class _Capture:
                 return False
             if not self._builds:
                 self._log_tap.install()
+            self._older_threads.add(threading.current_thread())
             self._builds[build_id] = _Build(level, hear, TaskLog(build_id, '', hear))
             self._log_tap.lower(level)
             return True
@@ -128,6 +137,9 @@ class _Capture:
     @property
     def is_building(self) -> bool:
         return bool(self._builds)
+
+    def is_enabled(self, logger: logging.Logger, level: int) -> bool:
+        return logger.isEnabledFor(level) and (not self._builds or self._log_tap.would_pass(logger, level))
 
     def tell(self, event: TaskEvent) -> None:
         build = self._builds.get(event.build_id)
@@ -212,7 +224,7 @@ class _Capture:
             taps.before_text()
         text = _formatter.format(record)
         shown = shown and self._mode is Mode.SHOWN
-        for log in self._logs_here() or self._logs_of_builds():
+        for log in self._logs_here() or self._logs_of_builds(current_task.get()):
             build = self._builds.get(log.build_id)
             if build is not None and record.levelno >= build.level:
                 log.log(LogLine(log.build_id, log.key, record.levelno, record.name, text, shown, time=record.created))
@@ -230,8 +242,9 @@ class _Capture:
         alone = self._alone()
         return self._logs_of_builds() if alone is None else [alone[0]]
 
-    def _logs_of_builds(self) -> list[TaskLog]:
-        return [build.log for build in list(self._builds.values())]
+    def _logs_of_builds(self, place: tuple[str, str] | None = None) -> list[TaskLog]:
+        builds = list(self._builds.values())
+        return [build.log for build in builds if place is None or place[0] == build.log.build_id]
 
     def _alone(self) -> tuple[TaskLog, threading.Thread] | None:
         """The innermost of the running tasks, if they all run in one thread."""

@@ -132,7 +132,10 @@ class OutputTaps:
     def forget(self) -> None:
         """In a forked process: what is written goes to the descriptors, which the parent process reads."""
         for stream in self._streams:
-            stream.remove()
+            if self._descriptors:
+                stream.lead_to(_NUMBERS[stream.name])
+            else:
+                stream.remove()
 
     def flush_shown(self) -> None:
         """Leave nothing in buffers of which a forked process would get a copy."""

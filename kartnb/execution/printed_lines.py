@@ -98,6 +98,12 @@ class PrintedLines:
             self._take(token, lines)
         return lines
 
+    def ended(self) -> list[str]:
+        """The lines that were written over and have been left with a line break, when nothing has followed yet."""
+        if self._at == 0 or self._at + 1 < len(self._rows) or self._rows[-1].text or self._held:
+            return []
+        return self._finished(self._at)
+
     def end(self) -> list[str]:
         """Finish what is unfinished; gives its lines."""
         lines = self._finished(len(self._rows))

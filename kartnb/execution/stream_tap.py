@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from kartnb.execution.descriptors import write_all
 from kartnb.execution.task_log import Stream
 
 #: Is given a stream's name and what was written; tells whether that is to be kept from being shown.
@@ -43,7 +44,7 @@ class StreamTap:
 
     def __init__(self, stream: Any, name: Stream, hear: Hear, around: int | None) -> None:
         self.stream = stream
-        self._name = name
+        self.name = name
         self._hear = hear
         self._own = {key: vars(stream)[key] for key in ('write', 'flush') if key in vars(stream)}
         self._shown = None if around is None else _like(stream, around)
@@ -82,6 +83,16 @@ class StreamTap:
         if self._shown is not None:
             self._show, self._shown = self._uncovered('write'), None
 
+    def lead_to(self, descriptor: int) -> None:
+        """In a forked process: write to a descriptor, which the parent process reads."""
+        encoding = getattr(self.stream, 'encoding', None) or 'utf-8'
+
+        def show(text: str) -> int:
+            write_all(descriptor, text.encode(encoding, 'backslashreplace'))
+            return len(text)
+
+        self._active, self._show, self._shown = False, show, None
+
     def _uncovered(self, key: str) -> Any:
         return self._own.get(key) or getattr(type(self.stream), key).__get__(self.stream)
 
@@ -92,7 +103,7 @@ class StreamTap:
             raise TypeError(f'write() argument must be str, not {type(text).__name__}')
         _writing.now = True
         try:
-            return len(text) if self._hear(self._name, text) else self._show(text)
+            return len(text) if self._hear(self.name, text) else self._show(text)
         finally:
             _writing.now = False
 

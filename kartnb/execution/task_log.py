@@ -91,6 +91,7 @@ class TaskLog:
         """Take in a logged line."""
         with self._lock:
             self._take_waiting()
+            self._end_bars(line.time)
             self._keep_logged(line)
             self._untold.append(line)
         self._tell()
@@ -130,11 +131,18 @@ class TaskLog:
             texts = [text]
             while self._waiting and self._waiting[0][1] == stream:
                 texts.append(self._waiting.popleft()[2])
+            self._end_bars(when, other_than=stream)
             printed = self._printed.setdefault(stream, PrintedLines())
             self._add(when, stream, printed.feed(''.join(texts)))
             self._note_progress(printed.rewritten)
         if self._taken_at - self._told_at > _FLOOD_INTERVAL:
             self._tell_newest()
+
+    def _end_bars(self, when: float, other_than: Stream | None = None) -> None:
+        """Let bars that are done come before what another stream prints, or what is logged."""
+        for stream, printed in self._printed.items():
+            if stream != other_than:
+                self._add(when, stream, printed.ended())
 
     def _add(self, when: float, stream: Stream, lines: list[str]) -> None:
         if not lines:

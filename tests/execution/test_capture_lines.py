@@ -147,7 +147,7 @@ def test_listeners_are_told_lines_in_order_and_of_a_flood_the_newest() -> None:
     log.settle()
     texts = [event.text for event in heard if isinstance(event, TaskOutput | LogLine)]
     assert texts == ['first', 'second', 'logged', ' 10%|#  | 1/10 [00:01<00:09]']
-    assert [event for event in heard if isinstance(event, TaskProgress)][0].percentage == 10
+    assert next(event for event in heard if isinstance(event, TaskProgress)).percentage == 10
     heard.clear()
     for number in range(100_000):
         log.print('stdout', f'{number:099}\n')
@@ -155,6 +155,25 @@ def test_listeners_are_told_lines_in_order_and_of_a_flood_the_newest() -> None:
     told = [event.text for event in heard]
     assert TOLD_IN_FULL * 0.8 < sum(map(len, told)) < TOLD_IN_FULL * 1.5
     assert told[-1].endswith(f'{99_999:099}')
+
+
+def test_a_bar_that_is_done_comes_before_what_is_printed_and_logged_later() -> None:
+    log = TaskLog('build', 'key', lambda event: None)
+    for number in range(2):
+        log.print('stderr', f'\rbar {number}: 50%|# |')
+        log.print('stderr', f'\rbar {number}: 100%|##|')
+        log.print('stderr', '\n')
+        log.print('stdout', f'printed {number}\n')
+    log.print('stderr', '\rbar 2: 0%|  |\n')
+    log.log(LogLine('build', 'key', 20, 'logger', 'logged'))
+    assert [line.text for line in log.lines] == [
+        'bar 0: 100%|##|',
+        'printed 0',
+        'bar 1: 100%|##|',
+        'printed 1',
+        'bar 2: 0%|  |',
+        'logged',
+    ]
 
 
 def test_one_thread_tells_while_another_prints() -> None:

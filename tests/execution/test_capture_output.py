@@ -1,4 +1,4 @@
-"""What tasks print in any way, in scripts and terminals, threads and workers: kept with the task, told, shown as ever."""
+"""What tasks print in any way, in scripts and terminals, threads, workers: kept with the task, told, shown as ever."""
 
 from __future__ import annotations
 
