@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -69,6 +70,8 @@ class PrivateJupyter:
         while time.monotonic() < deadline and server.poll() is None:
             try:
                 return urllib.request.urlopen(f'http://127.0.0.1:{self.port}{path}', timeout=10)
+            except urllib.error.HTTPError as error:
+                raise AssertionError(f'Jupyter answers {path} with {error}:\n{self.log.read_text()[-4000:]}') from error
             except OSError:
                 time.sleep(0.5)
         raise AssertionError(f'Jupyter does not answer {path}:\n{self.log.read_text()[-4000:]}')
