@@ -18,8 +18,14 @@ import yaml
 
 from kartnb.errors import UnknownFormatError, UnreadableResultError
 from kartnb.storage.formats import base
-from kartnb.storage.formats.base import FileProcessor, known_extensions, registered_formats, set_format
-from kartnb.storage.formats.own import FunctionFileProcessor, register_format, unregister_format
+from kartnb.storage.formats.base import FileProcessor, known_extensions, registered_formats
+from kartnb.storage.formats.own import (
+    FunctionFileProcessor,
+    packed_formats,
+    register_format,
+    unpack_formats,
+    unregister_format,
+)
 from kartnb.storage.targets import make_target
 
 
@@ -92,12 +98,21 @@ def test_a_built_in_format_can_be_replaced_and_comes_back() -> None:
 
 
 def test_another_process_gets_the_formats() -> None:
+    assert packed_formats() == b''
     register_format('.upper', Upper())
-    sent = dict(registered_formats())
+    register_format(
+        '.lines', load=lambda file: file.read().split(), dump=lambda words, file: file.write(' '.join(words))
+    )
+    packed = packed_formats()
     unregister_format('.upper')
-    for extension, factory in sent.items():
-        set_format(extension, factory)
-    assert isinstance(make_target('a.upper')._processor, Upper)  # type: ignore[attr-defined]
+    unregister_format('.lines')
+    register_format('.older', Upper())
+    unpack_formats(packed)
+    assert set(registered_formats()) == {'.upper', '.lines'}
+    make_target('a.lines').dump(['a', 'b'])
+    assert Path('a.lines').read_bytes() == b'a b'
+    unpack_formats(b'')
+    assert registered_formats() == {}
 
 
 PACKAGE = """

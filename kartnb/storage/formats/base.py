@@ -168,7 +168,7 @@ def set_format(extension: str, factory: ProcessorFactory | None) -> None:
 
 
 def registered_formats() -> dict[str, ProcessorFactory]:
-    """Give the formats that the user registered in this process, for `set_format` in another."""
+    """Give the formats that the user registered in this process."""
     return dict(_registered)
 
 

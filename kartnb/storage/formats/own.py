@@ -6,7 +6,8 @@ import io
 from collections.abc import Callable
 from typing import IO, Any, cast
 
-from kartnb.storage.formats.base import FileProcessor, always, set_format
+from kartnb.storage import pickling
+from kartnb.storage.formats.base import FileProcessor, always, registered_formats, set_format
 
 
 class FunctionFileProcessor(FileProcessor):
@@ -142,3 +143,18 @@ def unregister_format(extension: str) -> None:
 def _check_extension(extension: str) -> None:
     if not isinstance(extension, str) or not extension.startswith('.') or extension.count('.') != 1 or extension == '.':
         raise ValueError(f"an extension looks like '.yaml', with one full stop at its beginning, not {extension!r}")
+
+
+def packed_formats() -> bytes:
+    """Give the formats that were registered in this process, for `unpack_formats` in a worker; b'' for none."""
+    formats = {extension: factory(True, 'pandas') for extension, factory in registered_formats().items()}
+    return pickling.dumps(formats) if formats else b''
+
+
+def unpack_formats(packed: bytes) -> None:
+    """Register the formats of another process in this one, in the place of those registered before."""
+    formats: dict[str, FileProcessor] = pickling.loads(packed) if packed else {}
+    for extension in registered_formats().keys() - formats.keys():
+        set_format(extension, None)
+    for extension, processor in formats.items():
+        set_format(extension, always(processor))
