@@ -20,6 +20,7 @@ import kartnb
 from kartnb import display
 from kartnb.events import TaskState
 from kartnb.execution.build import run_build
+from tests.execution.luigi_settings import luigi_settings
 
 PACKAGE = {
     '__init__.py': '',
@@ -125,7 +126,8 @@ def test_gokart_finds_what_kartnb_built_and_the_same_numbers(shop: Any, tmp_path
 
     ours, theirs = (str(tmp_path / name) for name in ('ours', 'theirs'))
     built = kartnb.build(shop.features.Rows(workspace_directory=ours))
-    loaded = gokart.build(shop.features.Rows(workspace_directory=theirs), log_level=50)
+    with luigi_settings('core', no_configure_logging='true'):
+        loaded = gokart.build(shop.features.Rows(workspace_directory=theirs))
     pd.testing.assert_frame_equal(built, loaded)
 
 

@@ -138,8 +138,9 @@ def test_luigi_itself_counts_tries_in_the_same_way(tmp_path: Path) -> None:
     with (
         luigi_settings('worker', keep_alive='true', wait_interval=0.02, wait_jitter=0),
         luigi_settings('scheduler', retry_delay=0.01),
+        luigi_settings('core', no_configure_logging='true'),
     ):
-        luigi.build([Failing()], local_scheduler=True, no_lock=True, log_level='CRITICAL')
+        luigi.build([Failing()], local_scheduler=True, no_lock=True)
     of_luigi = len(_tries(tmp_path))
     (tmp_path / 'tries').unlink()
     with pytest.raises(kartnb.GokartBuildError):
