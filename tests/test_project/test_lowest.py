@@ -15,8 +15,20 @@ import pytest
 
 EXTRAS = 'lab,parquet,polars,redis,slack'
 TOOLS = {'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pytest'}
-QUICK = ('tests/task', 'tests/storage', 'tests/records', 'tests/execution', 'tests/view', 'tests/notebook')
-PASSED_AT_LEAST = 20
+QUICK = (
+    'tests/task',
+    'tests/storage',
+    'tests/records',
+    'tests/execution/test_build.py',
+    'tests/execution/test_plan.py',
+    'tests/view',
+    'tests/notebook/test_extension.py',
+    'tests/notebook/test_build_magic.py',
+)
+# These take long, or measure time, or need a browser; the run with the newest versions has them.
+LEFT_OUT = ('--ignore=tests/storage/test_damage.py', '--ignore=tests/view/test_browser.py')
+NO_MEASURING = ('-k', 'not in_time and not 20_000 and not quick and not not_copied')
+PASSED_AT_LEAST = 1000
 
 
 @pytest.mark.lowest
@@ -24,11 +36,10 @@ def test_lowest_supported_versions(
     repository: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     python = _environment(repository, tmp_path / 'lowest')
-    chosen = [part for part in QUICK if list((repository / part).glob('test_*.py'))]
     environment = {
         name: value for name, value in os.environ.items() if name not in ('KARTNB_REQUIRE_ALL', 'PYTEST_ADDOPTS')
     }
-    command = [str(python), '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *chosen]
+    command = [str(python), '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *QUICK, *LEFT_OUT, *NO_MEASURING]
     done = _run(command, cwd=repository, env=environment)
     passed = re.search(r'(\d+) passed', done)
     assert passed is not None, done
@@ -52,6 +63,6 @@ def _tools(repository: Path) -> list[str]:
 
 
 def _run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=420)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f'{" ".join(command)}\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}'
     return done.stdout
