@@ -6,6 +6,7 @@ other control characters are made visible.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -23,10 +24,7 @@ _TOKEN = re.compile(
 _UNFINISHED_ESCAPE = re.compile(r'\x1b(?:[ -/]{0,9}|\[[0-?]{0,99}[ -/]{0,9}|\][^\x07\x1b]{0,999}\x1b?)\Z')
 _MOVES_OR_HIDES = ('\r', '\b', '\x1b')
 _INVISIBLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
-_ESCAPES = {
-    code: chr(code).encode('unicode_escape').decode('ascii') for code in range(0xE000) if _INVISIBLE.match(chr(code))
-}
-_INVISIBLE_ASCII = bytes(code for code in _ESCAPES if code < 128)
+_INVISIBLE_ASCII = bytes((*range(9), *range(0x0B, 0x20), 0x7F))
 _TQDM = re.compile(r'(?P<before>.*?)(?P<percentage>\d{1,3})%\|[^|]*\|(?P<after>.*)', re.DOTALL)
 _BAR = re.compile(r'\d ?%|\[\d\d:\d\d')
 _PERCENTAGE = re.compile(r'(?<![\d.])(?P<percentage>\d{1,3}(?:\.\d+)?) ?%')
@@ -42,7 +40,13 @@ def visible(text: str) -> str:
     """
     if text.isascii() and len(text.encode('ascii').translate(None, _INVISIBLE_ASCII)) == len(text):
         return text  # nearly always, and twenty times as fast
-    return text.translate(_ESCAPES) if _INVISIBLE.search(text) else text
+    return text.translate(_escapes()) if _INVISIBLE.search(text) else text
+
+
+@functools.cache
+def _escapes() -> dict[int, str]:
+    codes = (*_INVISIBLE_ASCII, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
+    return {code: chr(code).encode('unicode_escape').decode('ascii') for code in codes}
 
 
 def progress_of(line: str) -> tuple[float | None, str]:
