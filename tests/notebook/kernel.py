@@ -73,7 +73,8 @@ class Kernel:
     def run(self, code: str, timeout: float = 60, interrupt_after: float | None = None) -> Cell:
         """Run a cell; `interrupt_after` seconds after its start the kernel is interrupted."""
         cell = Cell()
-        sent = self.client.execute(code, allow_stdin=False)
+        # else an older kernel drops what comes right after an error
+        sent = self.client.execute(code, allow_stdin=False, stop_on_error=False)
         deadline = time.monotonic() + timeout
         interrupt_at = None if interrupt_after is None else time.monotonic() + interrupt_after
         while True:
