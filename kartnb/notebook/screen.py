@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import logging
 import os
 import sys
 import uuid
@@ -11,6 +13,8 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
+
+logger = logging.getLogger('kartnb')
 
 
 class Screen:
@@ -43,8 +47,17 @@ class Screen:
         self._shown = True
 
     def show_object(self, shown: object) -> None:
-        """Show what kartnb can draw."""
-        self.show(display.render(shown, 'text'), display.render(shown, 'html') if self.is_rich else '')
+        """Show what kartnb can draw; as text where drawing fails, since no value may be lost for a picture."""
+        text = display.render(shown, 'text')
+        self.show(text, _html(shown, text) if self.is_rich else '')
+
+
+def _html(shown: object, text: str) -> str:
+    try:
+        return display.render(shown, 'html')
+    except Exception:
+        logger.warning('The picture could not be drawn', exc_info=True)
+        return f'<pre>{html.escape(text)}</pre>'
 
 
 class StatusLine:

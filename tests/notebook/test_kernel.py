@@ -107,6 +107,18 @@ def test_captured_builds_can_be_shown_later(kernel: Kernel) -> None:
     assert 'slow 0' in cell.stdout
 
 
+def test_a_value_is_not_lost_where_nothing_can_be_drawn(kernel: Kernel) -> None:
+    kernel.ok(SLOW)
+    kernel.ok('import sys; kept = sys.modules.pop("pygraphviz", None); sys.modules["pygraphviz"] = None')
+    try:
+        cell = kernel.ok('%kart_build All(seconds=0)')
+    finally:
+        kernel.ok('sys.modules["pygraphviz"] = kept or sys.modules.pop("pygraphviz")')
+    assert cell.value == '6'
+    assert '5 done' in cell.html[0]
+    assert 'The picture could not be drawn' in cell.stderr
+
+
 def test_an_interrupted_build_can_be_gone_on_with(kernel: Kernel) -> None:
     kernel.ok(SLOW)
     cell = kernel.run('%kart_build All(seconds=1)', interrupt_after=1.5)

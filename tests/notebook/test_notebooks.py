@@ -81,3 +81,9 @@ def _shape(cell: Any) -> tuple[str, list[tuple[str, ...]]]:
         (output.output_type, output.get('name', ''), output.get('ename', ''), *sorted(output.get('data', {})))
         for output in cell.get('outputs', [])
     ]
+
+
+def test_the_picture_of_the_readme_is_light(repository: Path) -> None:
+    picture = (repository / 'docs' / 'images' / 'quickstart.png').read_bytes()
+    assert picture.startswith(b'\x89PNG')
+    assert len(picture) < 300_000
