@@ -88,7 +88,7 @@ class Receiver:
         with connection:
             try:
                 worker = self._greet(connection)
-            except (OSError, EOFError):
+            except (OSError, EOFError, RuntimeError):  # it has died, or could not send its descriptors
                 return
             while True:
                 try:

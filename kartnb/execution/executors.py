@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
-from kartnb.errors import KartError, WorkerDiedError, WorkerError
+from kartnb.errors import KartError, TaskTimeoutError, WorkerDiedError, WorkerError
 from kartnb.events import TaskEvent, TaskProgress, TaskState, TaskStateChanged
 from kartnb.execution.channel import Receiver
 from kartnb.execution.pools import Work, WorkerPool
 from kartnb.execution.remote import Parcel, RemoteOutcome, Reply, perform
+from kartnb.execution.remote_output import RemoteOutput
 from kartnb.execution.runs import Outcome, TaskRun
-from kartnb.execution.task_log import TaskLog, events_of
+from kartnb.execution.task_log import events_of
 from kartnb.execution.transport import ClassStore
 from kartnb.execution.worker import advance
 
@@ -148,10 +149,10 @@ class ParcelExecutor(TaskExecutor):
         self._store = ClassStore()
         self._build_id = ''
         self._futures: dict[str, Any] = {}
-        self._runs: dict[str, TaskRun] = {}
         self.live = pool.live
         self.can_end = pool.can_end
         self._receiver = Receiver(self._receive) if pool.live else None
+        self._output = RemoteOutput(self._receiver, inbox.put)
 
     def batch_size(self, ready: int, typical: float | None) -> int:
         if not typical:
@@ -184,6 +185,7 @@ class ParcelExecutor(TaskExecutor):
 
     def close(self, *, at_once: bool = False) -> None:
         self._pool.shut_down(at_once)
+        self._output.close(at_once)
         if self._receiver is not None:
             self._receiver.close()
 
@@ -205,7 +207,7 @@ class ParcelExecutor(TaskExecutor):
             return
         for run in runs:
             self._futures[run.order.key] = future
-            self._runs[run.order.key] = run
+            self._output.begin(run)
         future.add_done_callback(lambda done: self._take(done, parcel, runs))
 
     def _take(self, future: Any, parcel: Parcel, runs: Sequence[TaskRun]) -> None:
@@ -225,6 +227,7 @@ class ParcelExecutor(TaskExecutor):
             self._lose(runs, error)
             return
         for run, outcome in zip(runs, outcomes, strict=True):
+            self._output.end(run)
             for event in events_of(outcome.lines, self._build_id, run.order.key):
                 self._inbox.put(event)
             self._inbox.put((run.order.key, _arrived(outcome)))
@@ -232,42 +235,27 @@ class ParcelExecutor(TaskExecutor):
     def _lose(self, runs: Sequence[TaskRun], error: BaseException) -> None:
         """A parcel was lost with its worker: of several tasks each is sent again, alone, to see which one it was."""
         if len(runs) == 1 or not isinstance(error, BrokenExecutor):
-            self._hear_last_words(runs)
             self._fail(runs, error)
             return
         for run in runs:
             self.submit([run])
 
     def _fail(self, runs: Sequence[TaskRun], error: BaseException) -> None:
+        is_lost = isinstance(error, BrokenExecutor | TaskTimeoutError)
         for run in runs:
-            self._inbox.put((run.order.key, Outcome(0.0, error=_worker_error(error))))
+            last_words = self._output.lose(run) if is_lost else self._output.end(run)
+            self._inbox.put((run.order.key, Outcome(0.0, error=_worker_error(error, last_words))))
 
     def _receive(self, key: str, what: str, value: Any) -> None:
         if what == 'running':
             self._inbox.put(TaskStateChanged(self._build_id, key, TaskState.RUNNING))
         elif what == 'event':
-            self._remember(key, value)
+            self._output.remember(key, value)
             self._inbox.put(value)
         elif what == 'resources':
             self._inbox.put(ResourcesFreed(key, value))
         else:
             self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
-
-    def _remember(self, key: str, event: TaskEvent) -> None:
-        """Keep what is told of a running task, for the case that its worker dies."""
-        run = self._runs.get(key)
-        if run is not None:
-            run.output = run.output or TaskLog(self._build_id, key, self._inbox.put)
-            run.output.remember(event)
-
-    def _hear_last_words(self, runs: Sequence[TaskRun]) -> None:
-        """Take in what a dead worker had written, and not told, when it died."""
-        for run in runs:
-            key = run.order.key
-            run.output = run.output or TaskLog(self._build_id, key, self._inbox.put)
-            for stream, data in self._receiver.last_words(key) if self._receiver is not None else ():
-                run.output.wait_with(stream, data.decode('utf-8', 'replace'))
-            run.output.settle()
 
 
 def _share(ready: int, places: int) -> int:
@@ -287,12 +275,12 @@ def _arrived(sent: RemoteOutcome) -> Outcome:
     return Outcome(sent.spent, sent.result_id, sent.error, sent.requirements, task_log=sent.task_log)
 
 
-def _worker_error(error: BaseException) -> BaseException:
+def _worker_error(error: BaseException, last_words: str) -> BaseException:
     if isinstance(error, KartError):
         return error
     if isinstance(error, BrokenExecutor):
+        hint = f'its last words were {last_words!r:.200}' if last_words else 'build without workers to see more'
         return WorkerDiedError(
-            'The worker process that ran this task died (killed, crashed or out of memory): '
-            'build without workers to see more.'
+            f'The worker process that ran this task died (killed, crashed or out of memory): {hint}.'
         )
     return WorkerError(f'The worker could not run this task: {type(error).__name__}: {error}')

@@ -34,9 +34,10 @@ class LogTap(logging.Handler):
         self._lowered_to: int | None = None
         self._filtered: list[tuple[logging.Handler, _AsBefore]] = []
 
-    def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Make none: listeners are called from here, and may wait for a thread that logs."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Hear a record, without the lock of a handler: listeners are called, and may wait for a thread that logs."""
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hear a record."""
@@ -45,13 +46,8 @@ class LogTap(logging.Handler):
 
     def install(self) -> None:
         """Begin to hear."""
-        root = logging.getLogger()
-        self._root_level = root.level
-        for handler in root.handlers:
-            guard = _AsBefore(root.level)
-            handler.addFilter(guard)
-            self._filtered.append((handler, guard))
-        root.addHandler(self)
+        self._root_level = logging.getLogger().level
+        self.stay()
 
     def lower(self, level: int) -> None:
         """Let the root logger pass records of this level and above."""
@@ -61,10 +57,18 @@ class LogTap(logging.Handler):
             self._lowered_to = level
 
     def stay(self) -> None:
-        """Come back, if the user's code has cleared the root logger's handlers."""
+        """Be the last of the root logger's handlers, and guard those that the user's code has put there meanwhile."""
         root = logging.getLogger()
-        if self not in root.handlers:
-            root.addHandler(self)
+        if root.handlers and root.handlers[-1] is self:
+            return
+        root.removeHandler(self)
+        guarded = {handler for handler, _ in self._filtered}
+        for handler in root.handlers:
+            if handler not in guarded:
+                guard = _AsBefore(self._root_level)
+                handler.addFilter(guard)
+                self._filtered.append((handler, guard))
+        root.addHandler(self)
 
     def remove(self) -> None:
         """Hear no more, and leave the root logger and its handlers as they were."""

@@ -128,6 +128,8 @@ class _Capture:
 
     def leave(self, build_id: str) -> None:
         with self._gate:
+            if build_id not in self._builds:  # this is a forked process
+                return
             if len(self._builds) == 1:
                 self._log_tap.remove()
                 if not self._stays:
@@ -165,9 +167,11 @@ class _Capture:
             self._running[log.build_id, log.key] = (log, threading.current_thread())
 
     def finish(self, log: TaskLog) -> None:
-        if self._taps is not None:
-            self._taps.settle()
-        self._running.pop((log.build_id, log.key), None)
+        try:
+            if self._taps is not None:
+                self._taps.settle()
+        finally:
+            self._running.pop((log.build_id, log.key), None)
         log.settle()
         build = self._builds.get(log.build_id)
         if build is not None:
@@ -222,7 +226,7 @@ class _Capture:
         taps = self._taps
         if taps is not None:
             taps.before_text()
-        text = _formatter.format(record)
+        text = _text_of(record)
         shown = shown and self._mode is Mode.SHOWN
         for log in self._logs_here() or self._logs_of_builds(current_task.get()):
             build = self._builds.get(log.build_id)
@@ -257,6 +261,13 @@ class _Capture:
         if alone is not None and (self._mode is not Mode.SHOWN or alone[1] is threading.main_thread()):
             return [alone[0]]
         return self._logs_of_builds() if self._mode is Mode.SHOWN else []
+
+
+def _text_of(record: logging.LogRecord) -> str:
+    try:
+        return _formatter.format(record)
+    except Exception:  # the handlers of logging complain of this, and the task goes on
+        return record.msg if isinstance(record.msg, str) else 'a log line that cannot be formatted'
 
 
 _capture = _Capture()

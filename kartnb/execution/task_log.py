@@ -14,6 +14,7 @@ from kartnb.execution.printed_lines import PrintedLines, progress_of, visible
 from kartnb.storage.captured_logs import CapturedLine
 
 Stream: TypeAlias = Literal['stdout', 'stderr']
+_Waiting: TypeAlias = tuple[float, Stream, str] | LogLine
 
 #: Printed text is put into lines at once after a pause of this many seconds, and otherwise as often.
 INTERVAL = 0.05
@@ -46,7 +47,9 @@ class TaskLog:
         self._hear = hear
         self._lock = threading.Lock()
         self._telling = threading.Lock()
-        self._waiting: deque[tuple[float, Stream, str]] = deque()
+        self._teller = 0
+        # what comes in waits here, so that nobody who prints, a signal handler or finalizer, waits for `_lock`
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_size = 0
         self._taken_at = 0.0
         self._printed: dict[Stream, PrintedLines] = {}
@@ -89,12 +92,8 @@ class TaskLog:
 
     def log(self, line: LogLine) -> None:
         """Take in a logged line."""
-        with self._lock:
-            self._take_waiting()
-            self._end_bars(line.time)
-            self._keep_logged(line)
-            self._untold.append(line)
-        self._tell()
+        self._waiting.append(line)
+        self.advance()
 
     def remember(self, event: TaskEvent) -> None:
         """Keep what another process has told of the task."""
@@ -105,11 +104,13 @@ class TaskLog:
                 self._kept.add(event.time, cast(Stream, event.stream), event.text.split('\n'))
 
     def advance(self) -> None:
-        """Put into lines what has been waiting, and tell of it."""
-        if self._waiting or self._untold:
-            with self._lock:
+        """Put into lines what has been waiting, and tell of it, unless somebody is at it."""
+        if self._waiting and self._lock.acquire(blocking=False):
+            try:
                 self._take_waiting()
-            self._tell()
+            finally:
+                self._lock.release()
+        self._tell()
 
     def settle(self) -> None:
         """Finish: unfinished lines become whole ones, and every event has been told when this returns."""
@@ -127,16 +128,28 @@ class TaskLog:
         self._taken_at = time.time()
         self._waiting_size = 0
         while self._waiting:
-            when, stream, text = self._waiting.popleft()
-            texts = [text]
-            while self._waiting and self._waiting[0][1] == stream:
-                texts.append(self._waiting.popleft()[2])
-            self._end_bars(when, other_than=stream)
-            printed = self._printed.setdefault(stream, PrintedLines())
-            self._add(when, stream, printed.feed(''.join(texts)))
-            self._note_progress(printed.rewritten)
+            first = self._waiting.popleft()
+            if isinstance(first, LogLine):
+                self._end_bars(first.time)
+                self._keep_logged(first)
+                self._untold.append(first)
+            else:
+                self._take_printed(*first)
         if self._taken_at - self._told_at > _FLOOD_INTERVAL:
             self._tell_newest()
+
+    def _take_printed(self, when: float, stream: Stream, text: str) -> None:
+        texts = [text]
+        while self._waiting:
+            following = self._waiting[0]
+            if isinstance(following, LogLine) or following[1] != stream:
+                break
+            texts.append(following[2])
+            self._waiting.popleft()
+        self._end_bars(when, other_than=stream)
+        printed = self._printed.setdefault(stream, PrintedLines())
+        self._add(when, stream, printed.feed(''.join(texts)))
+        self._note_progress(printed.rewritten)
 
     def _end_bars(self, when: float, other_than: Stream | None = None) -> None:
         """Let bars that are done come before what another stream prints, or what is logged."""
@@ -179,12 +192,17 @@ class TaskLog:
 
     def _tell(self, wait: bool = False) -> None:
         # outside of `_lock`, which a listener's own lock could wait for; one thread at a time, for the order
-        while self._untold and self._telling.acquire(blocking=wait or len(self._untold) > _MOST_UNTOLD):
+        while self._untold and self._telling.acquire(blocking=wait or self._is_behind()):
+            self._teller = threading.get_ident()
             try:
                 while self._untold:
                     self._hear(self._untold.popleft())
             finally:
+                self._teller = 0
                 self._telling.release()
+
+    def _is_behind(self) -> bool:
+        return len(self._untold) > _MOST_UNTOLD and self._teller != threading.get_ident()
 
 
 def events_of(lines: Iterable[CapturedLine], build_id: str, key: str) -> Iterator[TaskEvent]:
