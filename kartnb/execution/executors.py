@@ -184,8 +184,9 @@ class ParcelExecutor(TaskExecutor):
             self._pool.end(future, error)
 
     def close(self, *, at_once: bool = False) -> None:
+        interrupted = self._output.unfinished() if at_once else []
         self._pool.shut_down(at_once)
-        self._output.close(at_once)
+        self._output.keep(interrupted)
         if self._receiver is not None:
             self._receiver.close()
 

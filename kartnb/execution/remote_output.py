@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kartnb.events import TaskEvent
 from kartnb.execution.channel import Receiver
@@ -56,9 +56,13 @@ class RemoteOutput:
         fatal = [line for line in lines if line.startswith('Fatal Python error')]
         return (fatal or lines or [''])[-1]
 
-    def close(self, at_once: bool) -> None:
-        """The build has ended; at once: tasks that ran were interrupted, and what they printed is kept."""
-        for run in list(self._runs.values()) if at_once else ():
+    def unfinished(self) -> list[TaskRun]:
+        """The runs whose outcome has not come."""
+        return list(self._runs.values())
+
+    def keep(self, runs: Iterable[TaskRun]) -> None:
+        """These were interrupted, and their workers ended: what they printed is kept."""
+        for run in runs:
             self.lose(run)
             if run.output is not None:
                 keep_output(run)

@@ -17,9 +17,9 @@ pytest.importorskip('playwright.sync_api')
 Write = Callable[..., str]
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def browser(chromium: str) -> Iterator[Any]:
-    """Give a running Chromium."""
+    """Give a running Chromium; while it runs, no test of this process can have an event loop of its own."""
     with browsing(chromium) as started:
         yield started
 

@@ -74,7 +74,7 @@ def test_a_background_build_is_stopped_at_once_and_can_be_gone_on_with() -> None
     handle = kartnb.build(Sleeping(), background=True)
     _until(Path('sleeping').exists)
     assert handle.status == 'running'
-    assert handle.progress.running == ('Sleeping',)
+    _until(lambda: handle.progress.running == ('Sleeping',))
     assert handle.progress.ended == 1
     with pytest.raises(TimeoutError, match='1/2 · Sleeping'):
         handle.result(timeout=0.01)
