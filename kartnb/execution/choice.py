@@ -8,12 +8,11 @@ from typing import Any, TypeAlias
 
 from kartnb.errors import ExecutorChoiceError, MissingPackageError
 from kartnb.execution.executors import Inbox, InlineExecutor, ParcelExecutor, TaskExecutor, ThreadExecutor
+from kartnb.execution.options import EXECUTOR_NAMES
 from kartnb.execution.pools import ForeignPool
 
 #: Makes the executor of one build, given the build's inbox.
 ExecutorFactory: TypeAlias = Callable[[Inbox], TaskExecutor]
-
-NAMES = ('inline', 'processes', 'threads')
 
 
 def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
@@ -47,11 +46,11 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
     if isinstance(executor, Executor):
         size = getattr(executor, '_max_workers', None) or workers
         return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level)
-    if _is_dask(executor):
+    if is_dask(executor):
         return lambda inbox: _dask(inbox, executor, log_level)
     raise ExecutorChoiceError(
-        f'There is no executor {executor!r:.60}: give {", ".join(map(repr, NAMES))}, a Dask client or its address, '
-        'or a concurrent.futures.Executor.'
+        f'There is no executor {executor!r:.60}: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
+        'address, or a concurrent.futures.Executor.'
     )
 
 
@@ -61,7 +60,8 @@ def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
     return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level)
 
 
-def _is_dask(executor: Any) -> bool:
+def is_dask(executor: Any) -> bool:
+    """Whether something is a Dask client or the address of a Dask scheduler."""
     if isinstance(executor, str):
         return executor.startswith('dask://')
     return type(executor).__module__.partition('.')[0] == 'distributed' and hasattr(executor, 'submit')

@@ -10,6 +10,8 @@ import luigi
 
 from kartnb.errors import UnknownOptionError
 
+#: The executors that have a name.
+EXECUTOR_NAMES = ('inline', 'processes', 'threads')
 LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 
 

@@ -7,11 +7,11 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from IPython.core.error import UsageError
 
-from kartnb.execution.options import LOG_LEVELS, log_level_named
+from kartnb.execution.options import EXECUTOR_NAMES, LOG_LEVELS, log_level_named
 
 _OPTION = r'--[A-Za-z][\w-]*(?:(?:=|\s+)[^\s-]\S*)?(?:\s+|$)'
 _TRAILING_OPTIONS = re.compile(rf'(?P<rest>.*?)(?:^|\s)(?P<options>(?:{_OPTION})+)$')
@@ -100,8 +100,17 @@ def build_parser() -> MagicParser:
         metavar='NAME',
         help='run the tasks of this class again, and all that is downstream of them; may be repeated',
     )
+    parser.add_argument(
+        '--workers', type=_workers, default=1, metavar='N', help='run up to N tasks at once, in worker processes'
+    )
+    parser.add_argument(
+        '--executor',
+        metavar='NAME',
+        help=f'{", ".join(EXECUTOR_NAMES)}, dask://HOST:PORT, or a variable that holds a Dask client or an Executor',
+    )
+    parser.add_argument('--background', action='store_true', help='give a handle at once, and build meanwhile')
     parser.add_argument('--no-value', action='store_true', help='do not load and give the value')
-    parser.takes = {'--log-level': 'level', '--rerun-from': 'task'}
+    parser.takes = {'--log-level': 'level', '--rerun-from': 'task', '--executor': 'executor'}
     return parser
 
 
@@ -123,11 +132,12 @@ def log_level(name: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is no whole number from 1 on')
+    return int(text)
+
+
 def _first_word(line: str) -> tuple[str, str]:
     word, _, rest = line.partition(' ')
     return word, rest.lstrip()
-
-
-def parsers() -> dict[str, Any]:
-    """The parser of each magic, by its name."""
-    return {'kart': cell_parser(), 'kart_build': build_parser(), 'kart_graph': graph_parser()}

@@ -8,9 +8,9 @@ from typing import Any
 import luigi
 from IPython.core.interactiveshell import InteractiveShell
 
+from kartnb.execution.background import BackgroundBuild, build_in_background
 from kartnb.execution.build import log_printer, result_of, run_build
 from kartnb.execution.build_error import build_error
-from kartnb.execution.planner import Rerun
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.notebook.progress import BuildScreen
@@ -21,7 +21,7 @@ _LONGEST_WAIT = 600.0
 
 
 def build_and_show(
-    task: luigi.Task, shell: InteractiveShell, *, rerun: Rerun, log_level: int, return_value: bool
+    task: luigi.Task, shell: InteractiveShell, *, return_value: bool, log_level: int, **options: Any
 ) -> Any:
     """Build a task with progress and a picture at the end.
 
@@ -31,7 +31,7 @@ def build_and_show(
         The root task.
     shell
         The shell whose cell is running.
-    rerun, log_level, return_value
+    return_value, log_level, **options
         As for `kartnb.build`.
 
     Raises
@@ -43,7 +43,7 @@ def build_and_show(
     registry.drop_superseded()
     with BuildScreen(shell) as screen:
         report = retried_while_locked(
-            lambda: run_build(task, rerun=rerun, log_level=log_level, listeners=(log_printer(log_level), screen)),
+            lambda: run_build(task, log_level=log_level, listeners=(log_printer(log_level), screen), **options),
             _LOCK_TRIES,
             _LONGEST_WAIT,
         )
@@ -53,6 +53,18 @@ def build_and_show(
         # the user's frame is the innermost one, so that a debugger stops in it
         raise error.with_traceback(report.failures[0].error.__traceback__) from report.failures[0].error
     return result_of(task) if return_value else None
+
+
+def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, **options: Any) -> BackgroundBuild:
+    """Begin to build a task, shown in the cell that has begun it, also when that has ended; gives the handle.
+
+    The parameters are those of `build_and_show`.
+    """
+    __tracebackhide__ = True
+    screen = BuildScreen(shell, behind_the_cell=True)
+    build = build_in_background(task, listeners=(screen,), **options)
+    build.add_done_callback(lambda ended: screen.close_with(ended.report))
+    return build
 
 
 class FailedBuild(BuildReport):

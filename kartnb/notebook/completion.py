@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any, TypeGuard
 
 import luigi
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.execution.options import LOG_LEVELS
-from kartnb.notebook.arguments import MagicParser, parsers
+from kartnb.execution.options import EXECUTOR_NAMES, LOG_LEVELS
+from kartnb.notebook.arguments import MagicParser
+from kartnb.notebook.topics import PARSERS
 
 _MAGIC = re.compile(r'(?:^|=)\s*%{1,2}(?P<magic>kart\w*)\s(?P<rest>.*)$')
 _CELL_MAGIC = re.compile(r'\s*%%(?P<magic>kart_\w+)\b')
@@ -28,7 +30,7 @@ _BESIDE_OTHERS = ('name', 'param')
 
 def task_matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMatcherResult]:
     """The matcher to add to a shell's completer."""
-    known = parsers()
+    known = {name: parser() for name, parser in PARSERS.items()}
 
     @context_matcher()  # type: ignore[untyped-decorator]
     def kart_matcher(context: CompletionContext) -> SimpleMatcherResult:
@@ -58,6 +60,8 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Off
     taken = parser.takes.get(option if equals else before[-1] if before else '')
     if taken == 'level':
         return 'level', list(LOG_LEVELS)
+    if taken == 'executor':
+        return 'executor', [*EXECUTOR_NAMES, *_executors_of(shell)]
     if taken == 'task':
         from kartnb.task import registry
 
@@ -65,6 +69,16 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Off
     if word.startswith('-'):
         return 'option', parser.options
     return _in_expression(rest, shell)
+
+
+def _executors_of(shell: InteractiveShell) -> list[str]:
+    from kartnb.execution.choice import is_dask
+
+    return [
+        name
+        for name, value in shell.user_ns.items()
+        if not name.startswith('_') and not isinstance(value, type) and (isinstance(value, Executor) or is_dask(value))
+    ]
 
 
 def _in_expression(text: str, shell: InteractiveShell) -> Offer:

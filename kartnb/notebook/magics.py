@@ -15,7 +15,8 @@ parameter classes are known without an import. ::
     numbers = %kart_build Numbers(count=3)
 
 runs what the task needs and is not cached, shows the graph, and gives the value. An expression over several lines goes
-below ``%%kart_build``. Options: ``--log-level LEVEL``, ``--rerun``, ``--rerun-from NAME``, ``--no-value``. ::
+below ``%%kart_build``. Options: ``--log-level LEVEL``, ``--rerun``, ``--rerun-from NAME``, ``--workers N``,
+``--executor NAME``, ``--background``, ``--no-value``. ::
 
     %kart_graph Numbers(count=5)
 
@@ -95,6 +96,9 @@ class KartMagics(Magics):
             --log-level LEVEL   show log lines from this level on
             --rerun             run the task even if it is complete
             --rerun-from NAME   run the tasks of this class again, and all that is downstream; may be repeated
+            --workers N         run up to N tasks at once, in worker processes
+            --executor NAME     inline, processes, threads, dask://HOST:PORT, or a variable that holds an executor
+            --background        give a handle at once, and build meanwhile
             --no-value          do not load and give the value
 
         The value of the magic is the task's result, so ``x = %kart_build Numbers()`` works. An expression over several

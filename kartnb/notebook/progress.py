@@ -26,11 +26,14 @@ class BuildScreen:
     ----------
     shell
         The shell whose cell is running.
+    behind_the_cell
+        Whether the build goes on when the cell has ended: a terminal then shows nothing but the end, since the next
+        line is typed meanwhile.
     """
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    def __init__(self, shell: InteractiveShell, behind_the_cell: bool = False) -> None:
         self._screen = Screen(shell)
-        self._line = StatusLine()
+        self._line: StatusLine | None = None if behind_the_cell else StatusLine()
         self._lock = threading.Lock()
         self._plan: Plan | None = None
         self._states: dict[str, TaskState] = {}
@@ -55,10 +58,16 @@ class BuildScreen:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
-        self._line.close()
+        if self._line is not None:
+            self._line.close()
         shown = self._result if self._result is not None else self._last_plan()
         if shown is not None:
             self._screen.show_object(shown)
+
+    def close_with(self, result: Any) -> None:
+        """Show `result`, or the last states where there is none, and end."""
+        self._result = result
+        self.__exit__()
 
     def end_with(self, result: Any) -> None:
         """Show `result` in the end, in the place of the plan with its last states."""
@@ -99,7 +108,7 @@ class BuildScreen:
         self._drawn = text
         if self._screen.is_rich:
             self._screen.show(text, progress_html(state))
-        else:
+        elif self._line is not None:
             self._line.write(text)
 
     def _progress(self) -> Progress:

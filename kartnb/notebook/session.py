@@ -16,6 +16,7 @@ from kartnb.errors import KartError
 from kartnb.notebook.completion import task_matcher
 from kartnb.notebook.magics import KartMagics
 from kartnb.notebook.source import cell_namer
+from kartnb.notebook.topics import MAGICS
 from kartnb.records.run_record import current_notebook, set_current_notebook
 
 _sessions: weakref.WeakKeyDictionary[InteractiveShell, Session] = weakref.WeakKeyDictionary()
@@ -70,15 +71,15 @@ class Session:
         manager, configurables = shell.magics_manager, list(shell.configurables)
         tables = [manager.registry, *manager.magics.values()]
         before = [dict(table) for table in tables]
-        magics = KartMagics(shell)
-        shell.register_magics(magics)
+        added_sets = [cls(shell) for cls in MAGICS]
+        shell.register_magics(*added_sets)
         for table, known in zip(tables, before, strict=True):
             added = {name: known.get(name) for name, magic in table.items() if known.get(name) is not magic}
             self._undo.append(partial(_put_back, table, added))
         self._undo.extend(
             partial(shell.configurables.remove, item) for item in shell.configurables if item not in configurables
         )
-        return magics
+        return next(item for item in added_sets if isinstance(item, KartMagics))
 
     def _after_cell(self, result: ExecutionResult) -> None:
         if 'kartnb.task' not in sys.modules:

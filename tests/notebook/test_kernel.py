@@ -169,8 +169,15 @@ def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
     [
         ('%kart_b', ['%kart_build', '%%kart_build']),
         ('%%kar', ['%%kart', '%%kart_build', '%%kart_graph']),
-        ('%kart_build -', ['--help', '--log-level', '--no-value', '--rerun', '--rerun-from']),
+        (
+            '%kart_build -',
+            [
+                *('--background', '--executor', '--help', '--log-level'),
+                *('--no-value', '--rerun', '--rerun-from', '--workers'),
+            ],
+        ),
         ('x = %kart_build --n', ['--no-value']),
+        ('%kart_build --executor ', ['inline', 'my_pool', 'processes', 'threads']),
         ('%%kart_build --no-value --re', ['--rerun', '--rerun-from']),
         ('%kart_graph --', ['--help']),
         ('%kart_build --log-level ', ['CRITICAL', 'DEBUG', 'ERROR', 'INFO', 'WARNING']),
@@ -191,7 +198,7 @@ def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
 )  # fmt: skip
 def test_tab_offers(line: str, offered: list[str], kernel: Kernel) -> None:
     kernel.ok(SLOW)
-    kernel.ok('a_variable = 2')
+    kernel.ok('a_variable = 2\nfrom concurrent.futures import ThreadPoolExecutor\nmy_pool = ThreadPoolExecutor(1)')
     assert kernel.complete(line) == offered
 
 

@@ -1,0 +1,20 @@
+"""The magics by topic: a topic brings a class of magics, and the options of each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from IPython.core.magic import Magics
+
+from kartnb.notebook.arguments import MagicParser, build_parser, cell_parser, graph_parser
+from kartnb.notebook.magics import KartMagics
+
+#: What `%load_ext` adds. What their commands need is imported when one of them is used.
+MAGICS: tuple[type[Magics], ...] = (KartMagics,)
+
+#: The options of each magic, by its name: what Tab completes.
+PARSERS: dict[str, Callable[[], MagicParser]] = {
+    'kart': cell_parser,
+    'kart_build': build_parser,
+    'kart_graph': graph_parser,
+}
