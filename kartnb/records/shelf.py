@@ -1,0 +1,128 @@
+"""What a workspace remembers of tasks, to be looked at: nothing is run, and no pickle is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from luigi.parameter import ParameterVisibility
+
+from kartnb.errors import KartError
+from kartnb.records.run_record import RunRecord
+from kartnb.storage.captured_logs import CapturedLine, captured_log_name, captured_log_path, read_captured_lines
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.gokart_logs import LOG_KINDS, LogKind, log_path
+from kartnb.storage.peeking import peek
+from kartnb.storage.run_records import RecordDirectory
+from kartnb.task.base import TaskOnKart
+from kartnb.task.shown import shown_parameters
+
+#: Bytes of a log that are looked at; a longer one is only named.
+MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """One of gokart's logs: its kind, its path, the value as far as it is plain, and why there is none, or ''."""
+
+    kind: LogKind
+    path: str
+    value: Any = None
+    problem: str = ''
+
+
+class Shelf:
+    """Finds what workspaces remember of tasks; each directory is listed once, so make a new one to look again.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Two(kartnb.TaskOnKart[int]):
+    ...     def run(self):
+    ...         self.dump(2)
+    >>> task = Two(workspace_directory=tempfile.mkdtemp())
+    >>> Shelf().record(task) is None
+    True
+    >>> kartnb.build(task)
+    2
+    >>> Shelf().record(task).state
+    'done'
+    """
+
+    def __init__(self) -> None:
+        self._directories: dict[tuple[str, str], RecordDirectory] = {}
+        self._names: dict[str, set[str]] = {}
+
+    def record(self, task: TaskOnKart[Any]) -> RunRecord | None:
+        """The record of the run that made the result, or None."""
+        return _parsed(self._directory(task).read(_stem(task)))
+
+    def failure(self, task: TaskOnKart[Any]) -> RunRecord | None:
+        """The record of the latest run that gave no result, or None."""
+        return _parsed(self._directory(task).read_failure(_stem(task)))
+
+    def captured(self, task: TaskOnKart[Any]) -> list[CapturedLine]:
+        """What the task printed and logged when it last ran."""
+        if captured_log_name(_stem(task)) not in self._listed(self._directory(task).path):
+            return []
+        return read_captured_lines(captured_path(task))
+
+    def gokart_logs(self, task: TaskOnKart[Any]) -> list[LookedAt]:
+        """The five logs of gokart, as far as they have been written."""
+        found = []
+        for kind in LOG_KINDS:
+            path = log_path(task.workspace_directory, kind, type(task).__name__, task.make_unique_id())
+            directory, _, name = path.rpartition('/')
+            if name in self._listed(directory):
+                found.append(_looked_at(task, kind, path))
+        return found
+
+    def _directory(self, task: TaskOnKart[Any]) -> RecordDirectory:
+        place = (task.workspace_directory, type(task).__module__)
+        if place not in self._directories:
+            self._directories[place] = RecordDirectory(*place)
+        return self._directories[place]
+
+    def _listed(self, directory: str) -> set[str]:
+        if directory not in self._names:
+            self._names[directory] = file_system(directory).names(directory)
+        return self._names[directory]
+
+
+def captured_path(task: TaskOnKart[Any]) -> str:
+    """The file of what a task printed and logged."""
+    return captured_log_path(task.workspace_directory, type(task).__module__, _stem(task))
+
+
+def _stem(task: TaskOnKart[Any]) -> str:
+    return f'{type(task).__name__}_{task.make_unique_id()}'
+
+
+def _parsed(text: str | None) -> RunRecord | None:
+    try:
+        return None if text is None else RunRecord.from_json(text)
+    except ValueError:  # damaged, or of a newer version: what else is known can still be shown
+        return None
+
+
+def _looked_at(task: TaskOnKart[Any], kind: LogKind, path: str) -> LookedAt:
+    try:
+        files = file_system(path)
+        size = files.size(path)
+        if size > MOST_BYTES:
+            return LookedAt(kind, path, problem=f'{size:,} bytes are too many to be looked at here')
+        data = files.read_bytes(path)
+        value = data.decode('utf-8', 'replace') if path.endswith('.txt') else peek(data)
+    except KartError as error:
+        return LookedAt(kind, path, problem=str(error))
+    return LookedAt(kind, path, _without_hidden(task, value) if kind == 'task_params' else value)
+
+
+def _without_hidden(task: TaskOnKart[Any], value: Any) -> Any:
+    """The logged parameters without those that are not to be shown: identity needs them in the file."""
+    if not isinstance(value, dict):
+        return value
+    public = {name for name, p in type(task).get_params() if p.visibility == ParameterVisibility.PUBLIC}
+    # the parameters of tasks that are parameters, also hidden ones, are packed into the text that gokart writes
+    tasks = {p.name: p.text for p in shown_parameters(task) if task.is_task_on_kart(task.param_kwargs.get(p.name))}
+    return {name: tasks.get(name, text) for name, text in value.items() if name in public}
