@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kartnb.storage.formats.base import FileProcessor
     from kartnb.storage.formats.lossless import lossless
     from kartnb.storage.formats.own import register_format, unregister_format
+    from kartnb.storage.in_memory import InMemoryTarget, make_in_memory_target
     from kartnb.task.base import TaskOnKart
     from kartnb.task.config_files import add_config
     from kartnb.task.data_frames import PandasTypeConfig
@@ -60,6 +61,7 @@ _HOMES = {
     'FileProcessor': 'kartnb.storage.formats.base',
     'GokartBuildError': 'kartnb.execution.build_error',
     'HasLockedTaskException': 'kartnb.execution.build_error',
+    'InMemoryTarget': 'kartnb.storage.in_memory',
     'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
     'KartError': 'kartnb.errors',
     'ListTaskInstanceParameter': 'kartnb.task.parameters',
@@ -80,6 +82,7 @@ _HOMES = {
     'load_ipython_extension': 'kartnb.notebook.extension',
     'lossless': 'kartnb.storage.formats.lossless',
     'luigi': 'luigi:',
+    'make_in_memory_target': 'kartnb.storage.in_memory',
     'plan': 'kartnb.execution.planner',
     'register_format': 'kartnb.storage.formats.own',
     'run': 'kartnb.cli.run',
@@ -96,6 +99,7 @@ __all__ = [
     'FileProcessor',
     'GokartBuildError',
     'HasLockedTaskException',
+    'InMemoryTarget',
     'KartBuildError',
     'KartError',
     'ListTaskInstanceParameter',
@@ -117,6 +121,7 @@ __all__ = [
     'load_ipython_extension',
     'lossless',
     'luigi',
+    'make_in_memory_target',
     'plan',
     'register_format',
     'run',

@@ -14,13 +14,14 @@ from kartnb.errors import TaskTimeoutError, WorkerDiedError
 from kartnb.events import Event, ReasonKind, TaskState, TaskStateChanged
 from kartnb.execution.assess import is_complete
 from kartnb.execution.choice import ExecutorFactory
-from kartnb.execution.executors import Inbox, Message, ResourcesFreed, StopRequest, TaskExecutor
+from kartnb.execution.executors import Inbox, InlineExecutor, Message, ResourcesFreed, StopRequest, TaskExecutor
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.growth import grow, required
 from kartnb.execution.ledger import Ledger
 from kartnb.execution.luigi_events import fire
 from kartnb.execution.orders import Orders
 from kartnb.execution.outcomes import close, learn, lost
+from kartnb.execution.placement import needs_this_process
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.execution.runs import Outcome, TaskRun
@@ -170,16 +171,27 @@ class Engine(ABC):
 
     def _launch(self, runs: Sequence[TaskRun]) -> None:
         """Give runs to the executor: those with limited time one by one, so that one can be ended alone."""
+        here = [] if self._executor.shares_memory else [run for run in runs if needs_this_process(run.task)]
+        away = [run for run in runs if run not in here] if here else runs
         for run in runs:
             self._running[run.order.key] = run
             if not self._executor.live:
                 self._begin(run.order.key)
-        together = [run for run in runs if not self._timeouts.has_limit(run.order.key)]
+        together = [run for run in away if not self._timeouts.has_limit(run.order.key)]
         if together:
             self._executor.submit(together)
-        for run in runs:
+        for run in away:
             if self._timeouts.has_limit(run.order.key):
                 self._executor.submit([run])
+        self._run_here(here)
+
+    def _run_here(self, runs: Sequence[TaskRun]) -> None:
+        """Run what needs the memory of this process, when the workers have got something to do meanwhile."""
+        for run in runs:
+            self._timeouts.forget(run.order.key)
+            if self._executor.live:
+                self._begin(run.order.key)
+            InlineExecutor(self._inbox).submit([run])
 
     def _begin(self, key: str) -> None:
         self._timeouts.start(key)

@@ -56,12 +56,15 @@ class TaskExecutor(ABC):
         Whether it tells itself when a task begins to run.
     can_end
         Whether it can end one running task.
+    shares_memory
+        Whether tasks run in this process.
     """
 
     places: int = 1
     parallel: int = 1
     live: bool = False
     can_end: bool = False
+    shares_memory: bool = True
 
     @abstractmethod
     def submit(self, runs: Sequence[TaskRun]) -> None:
@@ -138,6 +141,8 @@ class ParcelExecutor(TaskExecutor):
     log_level
         From which level on logged lines are wanted.
     """
+
+    shares_memory = False
 
     def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int) -> None:
         # one parcel is worked on, and one waits, so that no worker is idle while its outcomes travel

@@ -20,6 +20,7 @@ from typing import Any
 import luigi
 
 from kartnb.errors import TransportError
+from kartnb.execution.baggage import HEAVY, warn_of_baggage
 from kartnb.execution.luigi_events import HandlersOf, handlers_of
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
@@ -198,12 +199,15 @@ def _pickled_class(cls: type) -> bytes:
     from kartnb.execution import task_pickler
 
     try:
-        return task_pickler.dumps(cls)
+        data = task_pickler.dumps(cls)
     except Exception as error:
         raise TransportError(
             f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
             f'({type(error).__name__}: {error}): make that inside of run(), or build without workers.'
         ) from error
+    if len(data) > HEAVY:
+        warn_of_baggage(cls, task_pickler.dumps)
+    return data
 
 
 def _culprit(value: Any, error: Exception) -> str:

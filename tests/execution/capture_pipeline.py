@@ -40,17 +40,17 @@ class Loud(kartnb.TaskOnKart[int]):
 
     def run(self) -> None:
         n = self.n
-        print('printed', n)
+        print(f'printed {n}')
         sys.stderr.write(f'error stream {n}\n')
         warnings.warn_explicit(f'warned {n}', UserWarning, f'file {n}.py', 1)
         logging.getLogger('users').info('logged %s', n)
         os.write(1, f'descriptor {n}\n'.encode())
         ctypes.CDLL(None).puts(f'from C {n}'.encode())
         subprocess.run(['/bin/sh', '-c', f'echo from a child {n}; echo error of a child {n} >&2'], check=True)
-        thread = threading.Thread(target=lambda: print('in a thread', n))
+        thread = threading.Thread(target=lambda: print(f'in a thread {n}'))
         thread.start()
         thread.join()
-        print('no newline', n, end='')
+        print(f'no newline {n}', end='')
         self.dump(n)
 
 
