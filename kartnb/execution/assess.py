@@ -11,7 +11,7 @@ from kartnb.errors import ExternalTaskMissingError, KartError
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.graph import Vertex, all_paths
 from kartnb.storage.listing import Listing
-from kartnb.storage.targets import TargetOnKart
+from kartnb.storage.targets import SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import flatten
 from kartnb.task.targets import newer_input
@@ -173,4 +173,5 @@ def _idle_state(vertex: Vertex, existence: Existence) -> TaskState:
 
 
 def _is_file(target: Any) -> bool:
-    return isinstance(target, TargetOnKart) and target.is_plain_file
+    is_ours = type(target) is SingleFileTarget or isinstance(target, TargetOnKart)
+    return is_ours and target.is_plain_file

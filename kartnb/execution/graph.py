@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -21,7 +22,20 @@ from kartnb.task.targets import path_of
 class Vertex:
     """One task of a graph under construction; two instances with one identity and one set of outputs share a vertex."""
 
-    __slots__ = ('broken', 'key', 'outputs', 'paths', 'reason', 'requires', 'rerun', 'state', 'task', 'unique_id')
+    __slots__ = (
+        'broken',
+        'is_external',
+        'key',
+        'name',
+        'outputs',
+        'paths',
+        'reason',
+        'requires',
+        'rerun',
+        'state',
+        'task',
+        'unique_id',
+    )
 
     def __init__(self, task: luigi.Task, unique_id: str, outputs: list[Any]) -> None:
         self.task = task
@@ -35,16 +49,10 @@ class Vertex:
         #: What the task's own `complete()` raised, so that nobody knows whether it has to run.
         self.broken: Exception | None = None
         self.rerun = _wants_rerun(task)
-
-    @property
-    def name(self) -> str:
-        """The class name."""
-        return type(self.task).__name__
-
-    @property
-    def is_external(self) -> bool:
-        """Whether the task's output is made outside, so that there is nothing to run."""
-        return self.task.run is None or self.task.run is NotImplemented
+        #: The class name.
+        self.name = type(task).__name__
+        #: Whether the task's output is made outside, so that there is nothing to run.
+        self.is_external = task.run is None or task.run is NotImplemented
 
 
 class TaskGraph:
@@ -90,7 +98,7 @@ class TaskGraph:
         under_way = {id(root): root}
         while stack:
             visit = stack[-1]
-            following = next((task for task in visit.rest if id(task) not in self._by_instance), None)
+            following = self._next(visit)
             if following is None:
                 stack.pop()
                 del under_way[id(visit.task)]
@@ -102,6 +110,13 @@ class TaskGraph:
             under_way[id(following)] = following
             stack.append(self._visit(following))
         return new
+
+    def _next(self, visit: _Visit) -> luigi.Task | None:
+        """The next of the tasks that a visited one needs and that has no vertex yet."""
+        for task in visit.rest:
+            if id(task) not in self._by_instance:
+                return task
+        return None
 
     def _visit(self, task: luigi.Task) -> _Visit:
         try:
@@ -144,7 +159,8 @@ class TaskGraph:
         self._instances.append(task)
         unique_id = self._unique_id(visit)
         vertex = Vertex(task, unique_id, flatten(task.output()))
-        known = self._by_identity.get(_identity(vertex))
+        own_identity = _identity(vertex)
+        known = self._by_identity.get(own_identity)
         if known is not None:
             _refuse_other_definition(known, task)
             self._by_instance[id(task)] = known
@@ -152,7 +168,7 @@ class TaskGraph:
             return False
         vertex.requires = list(dict.fromkeys(self._by_instance[id(other)] for other in visit.needed))
         self._refuse_shared_outputs(vertex)
-        self._by_instance[id(task)] = self._by_identity[_identity(vertex)] = vertex
+        self._by_instance[id(task)] = self._by_identity[own_identity] = vertex
         vertex.key = self._free_key(vertex)
         vertex.rerun = vertex.rerun or self.rerun_asked(vertex)
         self.vertices[vertex.key] = vertex
@@ -160,28 +176,32 @@ class TaskGraph:
 
     def _unique_id(self, visit: _Visit) -> str:
         task = visit.task
+        known = identity.known_id(task)
+        if known is not None and type(task).make_unique_id is TaskOnKart.make_unique_id:  # type: ignore[attr-defined]
+            return known
         if not isinstance(task, TaskOnKart):
             foreign = getattr(task, 'make_unique_id', None)
             return str(foreign()) if foreign is not None else str(task.task_id)
         if type(task).make_unique_id is not TaskOnKart.make_unique_id:
             return task.make_unique_id()
-        return identity.identify(task, [identity.id_part(other) for other in visit.required])
+        return identity.identify(task, identity.id_parts(visit.required))
 
     def _refuse_shared_outputs(self, vertex: Vertex) -> None:
-        passed_on = {path for other in vertex.requires for path in other.paths}
         if vertex.is_external:
             return
         for path in vertex.paths:
-            place = posixpath.normpath(path) if '://' not in path else path
-            writer = self._writers.setdefault(place, vertex)
-            if path not in passed_on and _definition(writer.task) != _definition(vertex.task):
+            writer = self._writers.setdefault(_place(path), vertex)
+            if writer is vertex or _definition(writer.task) == _definition(vertex.task):
+                continue
+            if not any(path in other.paths for other in vertex.requires):
                 raise SharedOutputError(
                     f'{_described(writer.task)} and {_described(vertex.task)} would both write {path}: '
                     'rename one of the classes, or give one another path in output().'
                 )
 
     def _free_key(self, vertex: Vertex) -> str:
-        stem = f'{vertex.name}_{vertex.unique_id}' if isinstance(vertex.task, TaskOnKart) else vertex.unique_id
+        ours = TaskOnKart in type(vertex.task).__mro__
+        stem = f'{vertex.name}_{vertex.unique_id}' if ours else vertex.unique_id
         key, again = stem, 1
         while key in self.vertices:
             again += 1
@@ -198,13 +218,14 @@ class TaskGraph:
             stack: list[tuple[Vertex, Iterator[Vertex]]] = [(root, iter(root.requires))]
             while stack:
                 vertex, rest = stack[-1]
-                following = next((other for other in rest if other.key not in seen), None)
-                if following is None:
+                for following in rest:
+                    if following.key not in seen:
+                        seen.add(following.key)
+                        stack.append((following, iter(following.requires)))
+                        break
+                else:
                     stack.pop()
                     order.append(vertex)
-                else:
-                    seen.add(following.key)
-                    stack.append((following, iter(following.requires)))
         return order
 
 
@@ -219,6 +240,19 @@ class _Visit:
         self.needed = identity.dependencies(task, self.required)
         extra = [] if self.needed is self.required else self.required
         self.rest: Iterator[luigi.Task] = iter([*self.needed, *extra])
+
+
+def _place(path: str) -> str:
+    """One name for each place, however its path is written."""
+    if '://' in path:
+        return path
+    directory, _, name = path.rpartition('/')
+    return posixpath.normpath(path) if name in ('', '.', '..') else f'{_normal(directory)}/{name}'
+
+
+@functools.lru_cache(maxsize=1024)
+def _normal(directory: str) -> str:
+    return posixpath.normpath(directory)
 
 
 def _identity(vertex: Vertex) -> Any:
@@ -245,7 +279,7 @@ def _described(task: luigi.Task) -> str:
 def _wants_rerun(task: luigi.Task) -> bool:
     # gokart's own tasks keep in `_rerun_state` whether they have run again already; asking their `complete()` would
     # delete their outputs
-    return bool(vars(task).get('rerun' if isinstance(task, TaskOnKart) else '_rerun_state'))
+    return bool(task.__dict__.get('rerun' if TaskOnKart in type(task).__mro__ else '_rerun_state'))
 
 
 def all_paths(vertices: Iterable[Vertex]) -> Iterator[str]:

@@ -15,6 +15,7 @@ class RunLogs:
     def __init__(self, task: TaskOnKart[Any]) -> None:
         self._task = task
         self._wanted = task.should_dump_supplementary_log_files
+        self._place = (type(task).__name__, task.make_unique_id())
         self._versions = ''
 
     def write_start(self, seeding: dict[str, Any]) -> None:
@@ -35,6 +36,4 @@ class RunLogs:
 
     def _write(self, kind: files.LogKind, value: Any) -> None:
         if self._wanted:
-            task = self._task
-            path = files.log_path(task.workspace_directory, kind, type(task).__name__, task.make_unique_id())
-            files.write_log(path, value)
+            files.write_log(files.log_path(self._task.workspace_directory, kind, *self._place), value)

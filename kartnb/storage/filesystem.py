@@ -18,11 +18,12 @@ import luigi
 
 from kartnb.errors import KartError
 from kartnb.storage import trouble
-from kartnb.storage.litter import sweep_litter, temporary_name
+from kartnb.storage.litter import sweep_litter, temporary_beginning, temporary_end, temporary_name
 from kartnb.storage.trouble import storage_error
 
 _luigis_own_local_target = luigi.LocalTarget
 _swept: set[str] = set()
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
 
 class FileSystem(ABC):
@@ -98,7 +99,10 @@ class _Local(FileSystem):
 
     @contextlib.contextmanager
     def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
-        temporary = _temporary_path(path, scratch)
+        beside, name = os.path.split(path)
+        directory = beside if scratch is None else scratch
+        _prepare(path, directory)
+        temporary = os.path.join(directory, temporary_name(name))
         try:
             with _create(temporary, path, buffering) as file:
                 yield file
@@ -110,7 +114,9 @@ class _Local(FileSystem):
             raise
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
-        temporary = _temporary_path(path, scratch)
+        directory = os.path.dirname(path) if scratch is None else scratch
+        _prepare(path, directory)
+        temporary = temporary_beginning(directory) + temporary_end()
         try:
             _write(temporary, path, data)
             _put_in_place(temporary, path)
@@ -155,17 +161,14 @@ class _Local(FileSystem):
             raise storage_error(error, directory, 'listed') from error
 
 
-def _temporary_path(path: str, scratch: str | None) -> str:
+def _prepare(path: str, directory: str) -> None:
+    """Make sure that a path may be written, by a temporary file in a directory."""
     if trouble.ON_WINDOWS:
         problem = trouble.windows_problem(path)
         if problem:
             raise storage_error(OSError(problem), path, 'written')
-    directory, name = os.path.split(path)
-    if scratch is not None:
-        directory = scratch
     if directory not in _swept:
         _sweep(directory)
-    return os.path.join(directory, temporary_name(name))
 
 
 def _sweep(directory: str) -> None:
@@ -191,12 +194,11 @@ def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
 
 
 def _write(temporary: str, path: str, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
     try:
-        descriptor = os.open(temporary, flags, 0o666)
+        descriptor = os.open(temporary, _NEW_FILE, 0o666)
     except FileNotFoundError:
         _make_directories(temporary, path)
-        descriptor = os.open(temporary, flags, 0o666)
+        descriptor = os.open(temporary, _NEW_FILE, 0o666)
     try:
         written = os.write(descriptor, data)
         while written < len(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, Literal, TypeAlias
 
@@ -29,14 +30,24 @@ def log_path(workspace: str, kind: LogKind, class_name: str, unique_id: str) -> 
     >>> log_path('./resources/', 'processing_time', 'Example', '8441')
     './resources/log/processing_time/Example_8441.pkl'
     """
-    return os.path.join(workspace, f'log/{kind}/{class_name}_{unique_id}{_EXTENSIONS[kind]}')
+    return f'{_beginning(workspace, kind)}{class_name}_{unique_id}{_EXTENSIONS[kind]}'
+
+
+@functools.lru_cache(maxsize=256)
+def _beginning(workspace: str, kind: LogKind) -> str:
+    return os.path.join(workspace, f'log/{kind}/')
 
 
 def write_log(path: str, value: Any) -> None:
     """Write a log: text as it is, anything else pickled as gokart does."""
     data = value.encode('utf-8') if path.endswith('.txt') else pickling.dumps(value, protocol=4)
     # readers of gokart's log directories take every file in them for a log, so the temporary name lies above
-    file_system(path).write_bytes(path, data, scratch=os.path.dirname(os.path.dirname(path)))
+    file_system(path).write_bytes(path, data, scratch=_above(os.path.dirname(path)))
+
+
+@functools.lru_cache(maxsize=256)
+def _above(directory: str) -> str:
+    return os.path.dirname(directory)
 
 
 def read_log(path: str) -> Any:

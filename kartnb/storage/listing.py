@@ -59,7 +59,9 @@ class Listing:
 def _by_directory(paths: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for path in paths:
-        directory, name = os.path.split(path)
+        directory, separator, name = path.rpartition('/')
+        if not separator or directory.endswith('/') or not directory or '\\' in path:
+            directory, name = os.path.split(path)
         found.setdefault(directory, []).append((path, name))
     return found
 

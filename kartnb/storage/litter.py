@@ -34,7 +34,33 @@ def _host() -> str:
 
 def temporary_name(name: str) -> str:
     """Give a name that no other process and no other call uses, for something that will be called `name`."""
-    return f'.{name[:_LONGEST_STEM]}.{_host()}-{os.getpid()}-{_process_token}{next(_numbers):08x}{SUFFIX}'
+    return f'.{name[:_LONGEST_STEM]}.{_mark()}{next(_numbers):08x}{SUFFIX}'
+
+
+@functools.cache
+def temporary_beginning(directory: str) -> str:
+    """Give the part of a temporary path in a directory that is the same for every file of this process."""
+    return f'{os.path.join(directory, ".new.")}{_mark()}'
+
+
+def temporary_end() -> str:
+    """Give the rest of it, another one for every file."""
+    return f'{next(_numbers):08x}{SUFFIX}'
+
+
+@functools.cache
+def _mark() -> str:
+    return f'{_host()}-{os.getpid()}-{_process_token}'
+
+
+def _forget_marks() -> None:
+    """In a forked process: it has a pid of its own."""
+    _mark.cache_clear()
+    temporary_beginning.cache_clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_marks)
 
 
 def is_temporary(name: str) -> bool:

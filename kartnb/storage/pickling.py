@@ -27,6 +27,11 @@ __all__ = ['dump', 'dumps', 'load', 'loads']
 
 # with protocol 4 these give the very bytes that gokart writes
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+_SIZED = frozenset({str, bytes})
+_CONTAINERS = frozenset({dict, list, tuple})
+#: Sizes up to which a value is small: characters of a text, items of a list.
+_SMALL = 1 << 16
+_FEW = 100
 _MAIN = b'\x8c\x08__main__'  # how a pickle from protocol 4 on spells the text '__main__'
 _STAND_INS = (b'kartnb.storage.gokart_names', b'kartnb.storage.large_frames')
 _MOST_OPCODES = 1 << 18  # the pickler hands over opcodes in pieces below this; larger ones are the bytes of one value
@@ -189,8 +194,38 @@ def _dump_by_value(obj: Any, file: IO[bytes]) -> None:
         raise WrongValueError(f'a value of type {type(obj).__name__} cannot be pickled: {error}') from error
 
 
+def dumps_plain(obj: Any, protocol: int | None = None) -> bytes | None:
+    """Pickle a small value of plain types, such as a number or a dict of texts; None for any other.
+
+    The bytes are those of `dump`, at a fraction of its cost.
+
+    Examples
+    --------
+    >>> pickle.loads(dumps_plain({'a': [1, 2.5]})), dumps_plain(object())
+    ({'a': [1, 2.5]}, None)
+    """
+    if not is_plain(obj):
+        return None
+    return pickle.dumps(obj, protocol or (4 if type(obj) in _PLAIN else 5))
+
+
+def is_plain(obj: Any, depth: int = 3) -> bool:
+    """Whether a value is small and made of plain types alone, so that its pickle names no class."""
+    kind = type(obj)
+    if kind in _PLAIN:
+        return kind not in _SIZED or len(obj) < _SMALL
+    if kind not in _CONTAINERS or len(obj) > _FEW or not depth:
+        return False
+    if kind is dict and not all(is_plain(key, 0) for key in obj):
+        return False
+    return all(is_plain(item, depth - 1) for item in (obj.values() if kind is dict else obj))
+
+
 def dumps(obj: Any, protocol: int | None = None) -> bytes:
     """Pickle a small value to bytes."""
+    plain = dumps_plain(obj, protocol)
+    if plain is not None:
+        return plain
     file = io.BytesIO()
     dump(obj, file, protocol)
     return file.getvalue()

@@ -187,8 +187,12 @@ class SingleFileTarget(TargetOnKart):
             with self._luigi_target.open('w') as file:
                 self._processor.dump(obj, file)
             return
-        with file_system(self._place).writing(self._place, getattr(self._processor, 'buffering', -1)) as file:
-            _dump_through(self._processor, obj, file)
+        small = getattr(self._processor, 'small_bytes', _never)(obj)
+        if small is not None:
+            file_system(self._place).write_bytes(self._place, small)
+        else:
+            with file_system(self._place).writing(self._place, getattr(self._processor, 'buffering', -1)) as file:
+                _dump_through(self._processor, obj, file)
         if has_labels(self._place):
             labels = object_labels(task_params, custom_labels, required_task_outputs)
             file_system(self._place).label(self._place, labels)
@@ -215,6 +219,10 @@ class SingleFileTarget(TargetOnKart):
         if kind is None:
             return io.TextIOWrapper(file, encoding='utf-8')
         return kind.pipe_reader(file)
+
+
+def _never(obj: Any) -> None:
+    """What processors that were written for gokart know of small values."""
 
 
 def _dump_through(processor: FileProcessor, obj: Any, file: IO[bytes]) -> None:

@@ -147,7 +147,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         attributes = self.__dict__
         resolved: Resolved | None = attributes.pop('_resolved', None)
         if resolved is None or not resolved.fits(args, kwargs):
-            resolved = type(self)._resolve(args, kwargs)
+            resolved = type(self).resolve(args, kwargs)
         attributes.update(resolved.values)
         attributes['param_kwargs'] = resolved.values
         # not annotated in the class: type checkers would take them for parameters
@@ -195,7 +195,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         """The value of each parameter in `params` for these arguments, in order."""
         wanted = dict(params)
         table = ParameterTable(cls, wanted.items()) if wanted.keys() != cls._table().parameters.keys() else cls._table()
-        given, defaults = table.explicit_values(tuple(args), kwargs), table.defaults()
+        given, defaults = table.explicit_values(tuple(args), kwargs), table.defaults(table.state())
         missing = [name for name in defaults.missing if name not in given]
         if missing:
             raise table.missing(missing)
@@ -221,14 +221,11 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         form = forms.get((only_significant, only_public))
         if form is None:
             identity.warm_text_forms(self)
-            values, table = self.param_kwargs, self._table()
+            values = self.param_kwargs
             form = forms[only_significant, only_public] = {
                 name: parameter.serialize(values[name])
-                for name, parameter in table.parameters.items()
+                for name, parameter in self._table().told(only_significant, only_public)
                 if name in values  # a parameter may have been added to the class since
-                and (parameter.significant or not only_significant)
-                and parameter.visibility != ParameterVisibility.PRIVATE
-                and (parameter.visibility == ParameterVisibility.PUBLIC or not only_public)
             }
         return dict(form)
 

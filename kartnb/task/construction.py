@@ -8,7 +8,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import luigi
-from luigi.cmdline_parser import CmdlineParser
 from luigi.parameter import (
     DuplicateParameterException,
     MissingParameterException,
@@ -18,10 +17,11 @@ from luigi.parameter import (
     _no_value,
 )
 
+from kartnb.task.configuration import SHARED_SECTION, configuration_state, current_configuration, section
 from kartnb.task.instance_keys import value_key
 
-#: The config section whose values hold for every task class, from gokart.
-SHARED_SECTION = 'TaskOnKart'
+#: Values of these types are the same for every purpose when they are equal.
+_UNMISTAKABLE = frozenset({str, int, bool, type(None)})
 
 #: How luigi finds a default value; a parameter with another way of its own is asked anew each time.
 _DEFAULT_HOOKS = ('has_task_value', 'task_value', '_get_value', '_value_iterator', '_get_value_from_config')
@@ -36,10 +36,27 @@ class ParameterTable:
         self.positional = [name for name, parameter in self.parameters.items() if parameter.positional]
         self.position = {name: i for i, name in enumerate(self.parameters)}
         self.reference: dict[str, Hashable] | None = None
+        #: Whether the class has a `get_param_values` of its own.
+        self.overridden = False
         #: What `shown` has worked out of them.
         self.public: Any = None
         self._defaults: dict[Hashable, Defaults] = {}
+        self._told: dict[tuple[bool, bool], list[tuple[str, luigi.Parameter[Any]]]] = {}
+        self._heads: dict[Hashable, Hashable] = {}
         self._keeps_defaults = not any(map(_finds_default_anew, self.parameters.values()))
+
+    def told(self, only_significant: bool, only_public: bool) -> list[tuple[str, luigi.Parameter[Any]]]:
+        """The parameters that `to_str_params` gives."""
+        found = self._told.get((only_significant, only_public))
+        if found is None:
+            found = self._told[only_significant, only_public] = [
+                (name, parameter)
+                for name, parameter in self.parameters.items()
+                if (parameter.significant or not only_significant)
+                and parameter.visibility != ParameterVisibility.PRIVATE
+                and (parameter.visibility == ParameterVisibility.PUBLIC or not only_public)
+            ]
+        return found
 
     def explicit_values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The normalised values that a caller gave.
@@ -72,15 +89,24 @@ class ParameterTable:
             # the message may hold the value, which is secret
             raise ValueError(f'{self._name} does not take this value of its secret parameter {name!r}.') from None
 
-    def defaults(self) -> Defaults:
-        """The values of the parameters that nobody gives, under luigi's configuration as it is now."""
-        state = self._configuration_state()
+    def defaults(self, state: Hashable) -> Defaults:
+        """The values of the parameters that nobody gives.
+
+        Parameters
+        ----------
+        state
+            What `state` gives: luigi's configuration as it is now.
+        """
         found = self._defaults.get(state)
         if found is None:
             found = Defaults(self, self.cls.get_task_family())
             if self._keeps_defaults:
                 self._defaults[state] = found
         return found
+
+    def state(self) -> Hashable:
+        """What the default values depend on."""
+        return configuration_state(self.cls.get_task_family())
 
     def missing(self, names: Iterable[str]) -> MissingParameterException:
         """The error that tells which parameters a caller left out."""
@@ -101,9 +127,44 @@ class ParameterTable:
     def _name(self) -> str:
         return str(self.cls.get_task_family())
 
-    def _configuration_state(self) -> Hashable:
-        sections = (SHARED_SECTION, self.cls.get_task_family())
-        return (*(_section_state(section) for section in sections), CmdlineParser.get_instance())
+    def call_key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], state: Hashable) -> Hashable:
+        """What makes two calls alike before anything is worked out; None for values that could be alike and differ."""
+        if not self._keeps_defaults:
+            return None
+        given: list[Any] = [self._heads.setdefault(state, (self, state))]
+        for value in args:
+            kind = type(value)
+            if kind in _UNMISTAKABLE:
+                given += (kind, value)
+            elif luigi.Task in kind.__mro__:
+                given += (kind, id(value))
+            else:
+                return None
+        for name, value in kwargs.items():
+            kind = type(value)
+            if kind in _UNMISTAKABLE:
+                given += (name, kind, value)
+            elif luigi.Task in kind.__mro__:
+                given += (name, kind, id(value))
+            else:
+                return None
+        return tuple(given)
+
+    def complete(self, defaults: Defaults, explicit: Mapping[str, Any]) -> dict[str, Any]:
+        """All values in order: the given ones, and for the others the default ones.
+
+        Raises
+        ------
+        MissingParameterException
+            When one has neither.
+        """
+        if defaults.missing:
+            missing = [name for name in defaults.missing if name not in explicit]
+            if missing:
+                raise self.missing(missing)
+        values = defaults.template.copy()
+        values.update(explicit)
+        return values
 
 
 class Defaults:
@@ -139,6 +200,8 @@ class Defaults:
                 exact[name] = value_key(parameter, value)
             except TypeError:
                 self.unkeyed.add(name)
+        #: All names in order, those without a value too.
+        self.template = {name: self.values.get(name) for name in table.parameters}
         if table.reference is None:
             table.reference = exact
         self.differing = {name: key for name, key in exact.items() if table.reference.get(name) != key}
@@ -213,32 +276,17 @@ def _shared_values(table: ParameterTable) -> dict[str, Any]:
     from kartnb.task.base import TaskOnKart
 
     declared = {**vars(TaskOnKart), **vars(table.cls)}
-    section = _section(SHARED_SECTION)
+    configured = section(current_configuration(), SHARED_SECTION)
     return {
         name: table.parameters[name].normalize(declared[name].parse(text))
-        for name, text in section.items()
+        for name, text in configured.items()
         if name in table.parameters and isinstance(declared.get(name), luigi.Parameter)
     }
 
 
-def _section(name: str) -> Mapping[str, Any]:
-    config = luigi.configuration.get_config()
-    data = getattr(config, 'data', None)
-    if isinstance(data, dict):
-        return data.get(name) or {}
-    return dict(config[name]) if name in config else {}
-
-
-def _section_state(name: str) -> Hashable:
-    config = luigi.configuration.get_config()
-    if not hasattr(config, 'data') and not config.has_section(name):
-        return None
-    return tuple((key, repr(value)) for key, value in _section(name).items())
-
-
 def _warn_of_unconsumed(family: str, table: ParameterTable) -> None:
     ignored: set[str] = getattr(table.cls, 'ignore_unconsumed', set())
-    names = (key.replace('-', '_') for key in _section(family))
+    names = (key.replace('-', '_') for key in section(current_configuration(), family))
     for name in names:
         if name not in table.parameters and name not in ignored:
             warnings.warn(

@@ -54,7 +54,7 @@ def unique_id(task: TaskOnKart[Any]) -> str:
     RequirementError
         When some `requires()` gives something that is no task.
     """
-    known = _known_id(task)
+    known = known_id(task)
     if known is not None:
         return known
     under_way: dict[int, luigi.Task] = {id(task): task}
@@ -89,7 +89,7 @@ def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
         For each required task, in order: its unique id; for a plain luigi task its significant parameters as a dict;
         None for a task that is not significant.
     """
-    known = _known_id(task)
+    known = known_id(task)
     if known is not None:
         return known
     parts = [part for part in required_parts if part is not None]
@@ -110,9 +110,16 @@ def adopt_id(task: luigi.Task, unique_id: str) -> None:
     task.__dict__['_id_epoch'] = definition_epoch()
 
 
-def id_part(task: luigi.Task) -> Any:
-    """What a required task contributes to the id of the task that requires it."""
-    return _id_part(task, {})
+def id_parts(required: list[luigi.Task]) -> list[Any]:
+    """What required tasks contribute to the id of the task that requires them, in order."""
+    epoch, rule = definition_epoch(), _standard_rule()
+    parts = []
+    for task in required:
+        attributes: Any = task.__dict__
+        known = attributes.get('task_unique_id')
+        is_usual = attributes.get('significant') is True and getattr(type(task), 'make_unique_id', None) is rule
+        parts.append(known if known and is_usual and attributes.get('_id_epoch') == epoch else _id_part(task, {}))
+    return parts
 
 
 def cycle_error(path: list[luigi.Task], again: luigi.Task) -> CyclicRequirementsError:
@@ -158,14 +165,15 @@ def _task_values(task: luigi.Task) -> list[luigi.Task]:
     return found
 
 
-def _known_id(task: luigi.Task) -> str | None:
-    attributes = vars(task)
+def known_id(task: luigi.Task) -> str | None:
+    """The unique id of a task where it has been computed, and no definition has changed since; else None."""
+    attributes = task.__dict__
     known: str | None = attributes.get('task_unique_id')
     return known if known and attributes.get('_id_epoch') == definition_epoch() else None
 
 
 def _needs_id(task: luigi.Task, fresh: dict[int, str]) -> bool:
-    return _is_ours(task) and id(task) not in fresh and _is_significant(task) and _known_id(task) is None
+    return _is_ours(task) and id(task) not in fresh and _is_significant(task) and known_id(task) is None
 
 
 def _id_part(task: luigi.Task, fresh: dict[int, str]) -> Any:
@@ -192,9 +200,14 @@ def _is_significant(task: luigi.Task) -> bool:
     return bool(getattr(task, 'significant', True))
 
 
+def is_task(value: object) -> bool:
+    """`isinstance(value, luigi.Task)`, without the detour that abstract base classes take."""
+    return luigi.Task in type(value).__mro__ or isinstance(value, luigi.Task)
+
+
 def _checked(task: luigi.Task, found: list[Any]) -> list[luigi.Task]:
     for item in found:
-        if not isinstance(item, luigi.Task):
+        if not is_task(item):
             raise RequirementError(_not_a_task(task, item))
     return found
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import luigi
 
 from kartnb.errors import InputError, OutputError
-from kartnb.storage.targets import TargetOnKart, make_target
+from kartnb.storage.targets import SingleFileTarget, TargetOnKart, make_target
 from kartnb.task.identity import required_tasks
 from kartnb.task.shown import described_task
 from kartnb.task.structure import flatten
@@ -33,9 +33,11 @@ def input_targets(task: TaskOnKart[Any], wanted: Any) -> Any:
 
 def output_target(task: TaskOnKart[Any], wanted: Any) -> TargetOnKart:
     """The target that `task.dump(obj, wanted)` writes."""
-    if isinstance(wanted, TargetOnKart):
+    if wanted is not None and isinstance(wanted, TargetOnKart):
         return wanted
     output = task.output()
+    if wanted is None and type(output) is SingleFileTarget:
+        return output
     if isinstance(wanted, str):
         output = _named(task, wanted, output, 'output', OutputError)
     elif isinstance(output, dict):

@@ -35,7 +35,7 @@ class KartRegister(Register):
             registry.note_definition(cls)
             return
         super().__setattr__(name, value)
-        if isinstance(value, luigi.Parameter):
+        if isinstance(value, luigi.Parameter) or name == 'get_param_values':
             _tables_version += 1
         if isinstance(value, _DEFINING):
             registry.advance_epoch()
@@ -48,16 +48,26 @@ class KartRegister(Register):
 
     def _instance(cls, *args: Any, **kwargs: Any) -> Any:
         """Give the instance for these parameter values: the same one for values that serialise alike."""
-        resolved = cls._resolve(args, kwargs)
         cache = registry.instance_cache()
-        key = resolved.key if cache is not None else None
-        if cache is None or key is None:
-            return cls._make(resolved, args, kwargs)
-        instances = cache.setdefault(cls, {})
-        found = instances.get(key)
+        if cache is None:
+            return cls._make(cls.resolve(args, kwargs), args, kwargs)
+        instances: dict[Any, Any] = cache.setdefault(cls, {})
+        call = state = None
+        table = cls.parameter_table()
+        if not table.overridden:
+            state = table.state()
+            call = table.call_key(args, kwargs, state)
+        found = instances.get(call) if call is not None else None
         if found is None:
-            # another thread may have made one meanwhile: all get the same
-            found = instances.setdefault(key, cls._make(resolved, args, kwargs))
+            resolved = cls._resolve(args, kwargs, state)
+            if resolved.key is None:
+                return cls._make(resolved, args, kwargs)
+            found = instances.get(resolved.key)
+            if found is None:
+                # another thread may have made one meanwhile: all get the same
+                found = instances.setdefault(resolved.key, cls._make(resolved, args, kwargs))
+            if call is not None:
+                instances[call] = found
         return found
 
     if not TYPE_CHECKING:
@@ -76,21 +86,21 @@ class KartRegister(Register):
             table = cached[1]
         else:
             table = ParameterTable(task_class, parameters)
+        table.overridden = task_class.get_param_values.__func__ is not task_class._kart_get_param_values
         type.__setattr__(cls, '_kart_table', (_tables_version, table))
         return table
 
-    def _resolve(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
-        task_class: Any = cls
-        if task_class.get_param_values.__func__ is not task_class._kart_get_param_values:
-            return cls._resolve_by_override(args, kwargs)
+    def resolve(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
+        """The parameter values of a call."""
+        return cls._resolve(args, kwargs, cls.parameter_table().state())
+
+    def _resolve(cls, args: tuple[Any, ...], kwargs: dict[str, Any], state: Any) -> Resolved:
         table = cls.parameter_table()
+        if table.overridden:
+            return cls._resolve_by_override(args, kwargs)
         explicit = table.explicit_values(args, kwargs)
-        defaults = table.defaults()
-        if defaults.missing:
-            missing = [name for name in defaults.missing if name not in explicit]
-            if missing:
-                raise table.missing(missing)
-        values = {name: explicit[name] if name in explicit else defaults.values[name] for name in table.parameters}
+        defaults = table.defaults(state)
+        values = table.complete(defaults, explicit)
         check_types(table, explicit)
         try:
             key = instance_key(table, defaults, explicit)

@@ -29,7 +29,10 @@ def flatten(items: Any) -> list[Any]:
         return [items]
     leaves: list[Any] = []
     for item in items:
-        leaves.extend(flatten(item))
+        if item is None or hasattr(type(item), '__iter__'):
+            leaves.extend(flatten(item))
+        else:
+            leaves.append(item)
     return leaves
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import luigi
 
 from kartnb.storage import targets as storage
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.formats.base import processor_of
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.task.data_frames import data_frame_type
 from kartnb.task.structure import flatten, map_nested
@@ -23,6 +25,8 @@ def make_file_target(
     task: TaskOnKart[Any], relative_path: str | None, use_unique_id: bool, processor: Any
 ) -> TargetOnKart:
     """The target of one file."""
+    if relative_path is None and processor is None:
+        return _default_target(task, use_unique_id)
     path = _path(task, relative_path, 'pkl')
     unique_id = task.make_unique_id() if use_unique_id else None
     if processor is None and relative_path is not None:
@@ -38,6 +42,21 @@ def make_file_target(
         task_lock_params=_lock(task, path, unique_id),
         store_index_in_feather=task.store_index_in_feather,
     )
+
+
+def _default_target(task: TaskOnKart[Any], use_unique_id: bool) -> TargetOnKart:
+    cls = type(task)
+    stem = _default_stem(task.workspace_directory, cls.__module__, cls.__name__)
+    unique_id = task.make_unique_id() if use_unique_id else None
+    path = f'{stem}.pkl' if unique_id is None else f'{stem}_{unique_id}.pkl'
+    return storage.SingleFileTarget(
+        path, processor_of('.pkl', task.store_index_in_feather), _lock(task, f'{stem}.pkl', unique_id)
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _default_stem(workspace: str, module: str, name: str) -> str:
+    return os.path.join(workspace, module.replace('.', '/'), name)
 
 
 def make_model_target(
@@ -115,6 +134,8 @@ def _modified(target: Any) -> datetime | None:
 
 def path_of(target: Any) -> str:
     """The path of a target: kartnb's is a method, luigi's an attribute; a target without one is named by its text."""
+    if type(target) is storage.SingleFileTarget:
+        return target.path()
     path = getattr(target, 'path', None)
     return str(path() if callable(path) else path if path is not None else target)
 

@@ -43,6 +43,10 @@ class FileProcessor:
     def check(self, obj: Any) -> None:
         """Raise `WrongValueError` for a value that the format cannot keep; called before any byte is written."""
 
+    def small_bytes(self, obj: Any) -> bytes | None:
+        """Give at once what `dump` would write of a value, where that is known to be little; else None."""
+        return None
+
     def load(self, file: IO[Any]) -> Any:
         """Read a value from an open file."""
         raise NotImplementedError(f'{type(self).__name__} has no load')
@@ -114,7 +118,16 @@ def make_file_processor(
     >>> make_file_processor('resources/words.txt')
     TextFileProcessor()
     """
-    extension = os.path.splitext(file_path)[1]
+    return processor_of(os.path.splitext(file_path)[1], store_index_in_feather, dataframe_type, file_path)
+
+
+def processor_of(
+    extension: str,
+    store_index_in_feather: bool = True,
+    dataframe_type: DataFrameType = 'pandas',
+    file_path: str = '',
+) -> FileProcessor:
+    """Give the processor for an extension, as `make_file_processor` does; the path is for its error message."""
     key = (extension, store_index_in_feather, dataframe_type)
     processor = _made.get(key)
     if processor is None:

@@ -13,6 +13,10 @@ class PickleFileProcessor(FileProcessor):
 
     buffering = 0
 
+    def small_bytes(self, obj: Any) -> bytes | None:
+        """The whole pickle of a small value of plain types."""
+        return pickling.dumps_plain(obj) if type(self) is PickleFileProcessor else None
+
     def load(self, file: IO[bytes]) -> Any:
         """Read a value."""
         return pickling.load(file)

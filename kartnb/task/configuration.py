@@ -1,0 +1,54 @@
+"""luigi's configuration as it is now, asked for at each call of a task class, and so at little cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import luigi
+from luigi.cmdline_parser import CmdlineParser
+
+#: The config section whose values hold for every task class, from gokart.
+SHARED_SECTION = 'TaskOnKart'
+
+_luigis_get_config: Any = luigi.configuration.get_config
+#: The process's variables as `os.environ` keeps them: asking that costs as much as all the rest of a call.
+_variables: Mapping[Any, Any] | None = getattr(os.environ, '_data', None)
+_PARSER: Any = 'LUIGI_CONFIG_PARSER' if os.name == 'nt' else b'LUIGI_CONFIG_PARSER'
+#: The configuration that was given last, for which parser.
+_last: tuple[Any, Any] = (None, None)
+
+
+def current_configuration() -> Any:
+    """luigi's configuration, as `luigi.configuration.get_config` gives it."""
+    global _last
+    if _variables is None or luigi.configuration.get_config is not _luigis_get_config:
+        return luigi.configuration.get_config()
+    parser = _variables.get(_PARSER)
+    config = _last[1]
+    if config is None or parser != _last[0] or type(config)._instance is not config:
+        config = _luigis_get_config()
+        _last = (parser, config)
+    return config
+
+
+def section(config: Any, name: str) -> Mapping[str, Any]:
+    """What a section sets, by name; empty for one that is not there."""
+    data = getattr(config, 'data', None)
+    if isinstance(data, dict):
+        return data.get(name) or {}
+    return dict(config[name]) if name in config else {}
+
+
+def configuration_state(family: str) -> Hashable:
+    """What the default values of a task class depend on; None where nothing is configured."""
+    config = current_configuration()
+    shared, own, command_line = _state(config, SHARED_SECTION), _state(config, family), CmdlineParser.get_instance()
+    return None if shared is own is command_line is None else (shared, own, command_line)
+
+
+def _state(config: Any, name: str) -> Hashable:
+    if not hasattr(config, 'data') and not config.has_section(name):
+        return None
+    return tuple((key, repr(value)) for key, value in section(config, name).items())
