@@ -26,9 +26,9 @@ def current_configuration() -> Any:
     if _variables is None or luigi.configuration.get_config is not _luigis_get_config:
         return luigi.configuration.get_config()
     parser = _variables.get(_PARSER)
-    config = _last[1]
-    if config is None or parser != _last[0] or type(config)._instance is not config:
-        config = _luigis_get_config()
+    last_parser, config = _last
+    if config is None or parser != last_parser or type(config)._instance is not config:
+        config = _luigis_get_config()  # type: ignore[no-untyped-call]
         _last = (parser, config)
     return config
 
