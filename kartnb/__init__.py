@@ -51,6 +51,8 @@ if TYPE_CHECKING:
         TaskInstanceParameter,
         ZonedDateSecondParameter,
     )
+    from kartnb.view.previews.preview import Preview, preview
+    from kartnb.view.previews.registry import register_preview, unregister_preview
 
 _HOMES = {
     'BackgroundBuild': 'kartnb.execution.background',
@@ -68,6 +70,7 @@ _HOMES = {
     'PandasTypeConfig': 'kartnb.task.data_frames',
     'PandasTypeError': 'kartnb.errors',
     'Plan': 'kartnb.execution.plan',
+    'Preview': 'kartnb.view.previews.preview',
     'SerializableParameter': 'kartnb.task.parameters',
     'StorageError': 'kartnb.errors',
     'TaskInstanceParameter': 'kartnb.task.parameters',
@@ -84,10 +87,13 @@ _HOMES = {
     'luigi': 'luigi:',
     'make_in_memory_target': 'kartnb.storage.in_memory',
     'plan': 'kartnb.execution.planner',
+    'preview': 'kartnb.view.previews.preview',
     'register_format': 'kartnb.storage.formats.own',
+    'register_preview': 'kartnb.view.previews.registry',
     'run': 'kartnb.cli.run',
     'unload_ipython_extension': 'kartnb.notebook.extension',
     'unregister_format': 'kartnb.storage.formats.own',
+    'unregister_preview': 'kartnb.view.previews.registry',
 }
 
 __all__ = [
@@ -106,6 +112,7 @@ __all__ = [
     'PandasTypeConfig',
     'PandasTypeError',
     'Plan',
+    'Preview',
     'SerializableParameter',
     'StorageError',
     'TaskInstanceParameter',
@@ -123,10 +130,13 @@ __all__ = [
     'luigi',
     'make_in_memory_target',
     'plan',
+    'preview',
     'register_format',
+    'register_preview',
     'run',
     'unload_ipython_extension',
     'unregister_format',
+    'unregister_preview',
 ]
 
 

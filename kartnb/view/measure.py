@@ -62,3 +62,23 @@ def wrap(items: Sequence[str], room: float, size: float, most: int, *, mono: boo
             rows[-1] = fit(f'{rows[-1].removesuffix(ELLIPSIS)} {ELLIPSIS}', room, size, mono=mono)
             break
     return rows
+
+
+def columns_of(text: str) -> int:
+    """How many columns a text takes on a terminal.
+
+    Examples
+    --------
+    >>> columns_of('abc'), columns_of('日本')
+    (3, 4)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.category(character) in _ZERO_CATEGORIES
+        else 2
+        if unicodedata.east_asian_width(character) in 'WF'
+        else 1
+        for character in text
+    )

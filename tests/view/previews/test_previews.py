@@ -1,0 +1,297 @@
+"""Every type has its preview, text and HTML say the same, and large values are not gone through."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import io
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import kartnb
+from kartnb.view.previews import png
+from kartnb.view.previews.html import preview_html
+from tests.view.markup import Skeleton
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    tags: list[str]
+
+
+Pair = collections.namedtuple('Pair', 'left right')
+CHANCE = np.random.default_rng(0)
+PIXELS = (CHANCE.random((20, 30, 3)) * 255).astype('uint8')
+PNG = png.encode(PIXELS.tobytes(), 30, 20, 3)
+FRAME = pd.DataFrame({'数': [1, 2], 'name': ['a<b', 'c']}, index=['first', 'second'])
+
+EXPECTED: list[tuple[Any, list[str]]] = [
+    (FRAME, ['pandas.DataFrame of 2 rows × 2 columns', '数', 'int64', 'first', 'a<b']),
+    (FRAME['name'], ['pandas.Series of 2 values', 'name', 'a<b']),
+    (FRAME.index, ['of 2 entries', 'second']),
+    (pd.DataFrame(), ['0 rows × 0 columns']),
+    (pd.DataFrame([[1, 2]], columns=['a', 'a']), ['1 row × 2 columns']),
+    (pl.DataFrame({'a': [1], 'b': ['x']}), ['polars.DataFrame of 1 row × 2 columns', 'Int64', 'String']),
+    (pl.Series('s', [1.5]), ['polars.Series of 1 value', '1.5']),
+    (pl.LazyFrame({'a': [1]}), ['polars.LazyFrame of 1 column', 'not been collected']),
+    (pa.table({'a': [1, 2]}), ['pyarrow.Table of 2 rows × 1 column', 'int64']),
+    (np.arange(6).reshape(2, 3), ['ndarray 2 × 3 of int64', 'min 0, max 5, mean 2.5', '6 values, 48 B']),
+    (np.array([1.0, np.nan, np.inf]), ['1 NaN, 1 infinite']),
+    (np.zeros((0, 3)), ['ndarray 0 × 3 of float64']),
+    (np.array([(1, 'x')], dtype=[('n', int), ('t', 'U3')]), ['n', 't', 'x']),
+    (PIXELS, ['image of 30 × 20 pixels']),
+    (np.float32(0.5), ['numpy.float32', '0.5']),
+    ('日本\nsecond', ['str of 9 characters', '日本', 'second']),
+    (b'\x00abc', ['4 B of bytes', '00 61 62 63', '.abc']),
+    (PNG, ['PNG image of 30 × 20 pixels']),
+    ({'a': {'b': [1, 2]}}, ['dict of 1 entry', 'list of 2 items']),
+    ([], ['list of 0 items']),
+    (Pair(1, 'r'), ['Pair of 2 items', 'left', 'right']),
+    (Point(1.0, ['t']), ['Point of 2 fields', 'tags']),
+    ({3}, ['set of 1 item']),
+    (ET.fromstring('<a k="v"><b>text</b></a>'), ['XML element a', 'k="v"', 'text']),
+    (ET.ElementTree(ET.fromstring('<a/>')), ['XML element a']),
+    (None, ['NoneType', 'None']),
+    (3.25, ['float', '3.25']),
+    (len, ['<built-in function len>']),
+    (range(10**9), ['range(0, 1000000000)']),
+]
+
+
+@pytest.mark.parametrize('value, parts', EXPECTED, ids=lambda value: type(value).__name__)
+def test_each_type_is_told(value: Any, parts: list[str]) -> None:
+    shown = kartnb.preview(value)
+    text, html = repr(shown), Skeleton(preview_html(shown))
+    for part in parts:
+        assert part in text
+        assert part in html.text or part in [alt for name, alt in html.values if name == 'alt']
+
+
+@pytest.mark.parametrize('value', [value for value, _ in EXPECTED], ids=lambda value: type(value).__name__)
+def test_text_and_html_say_the_same(value: Any) -> None:
+    shown = kartnb.preview(value)
+    words = set(re.findall(r'[\w.]+', ' '.join(Skeleton(preview_html(shown)).texts)))
+    told = set(re.findall(r'[\w.]+', repr(shown)))
+    assert {word for word in words if not word.startswith('image')} <= told
+
+
+def test_large_values_are_sampled() -> None:
+    frame = pd.DataFrame(CHANCE.random((400_000, 30)))
+    lists = {str(i): list(range(1000)) for i in range(2000)}
+    started = time.process_time()
+    for value in (frame, frame.to_numpy(), pl.from_pandas(frame[[0]].set_axis(['a'], axis=1)), lists, 'x' * 10**7):
+        shown = kartnb.preview(value)
+        assert len(preview_html(shown)) < 250_000
+        assert len(repr(shown)) < 30_000
+    assert time.process_time() - started < 5
+    assert '399,987 rows and 10 columns not shown' in repr(kartnb.preview(frame))
+    assert '1,970 more' in repr(kartnb.preview(dict.fromkeys(range(2000))))
+
+
+def test_containers_that_hold_themselves_end() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert repr(kartnb.preview(endless)).startswith('list of 1 item')
+
+
+class Rich:
+    def _repr_html_(self) -> str:
+        return '<script>alert(1)</script><b>bold</b><img src="http://example.invalid/x.png">'
+
+
+class Drawn:
+    def _repr_png_(self) -> bytes:
+        return PNG
+
+
+class Bundled:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {'text/plain': 'p', 'text/html': '<i>h</i>'}
+
+
+class Broken:
+    def __repr__(self) -> str:
+        raise ValueError('no <b>')
+
+    def _repr_html_(self) -> str:
+        raise ValueError('no html')
+
+
+def test_objects_that_draw_themselves_do_it_in_a_sandbox() -> None:
+    html = preview_html(kartnb.preview(Rich()))
+    found = Skeleton(html)
+    assert ('iframe', ('class', 'sandbox', 'srcdoc', 'title')) in found.tags
+    assert dict(found.values)['sandbox'] == ''
+    assert "default-src 'none'" in dict(found.values)['srcdoc']
+    assert '<script' not in html
+    assert 'image/png' in repr(kartnb.preview(Drawn()))
+    assert 'iframe' in preview_html(kartnb.preview(Bundled()))
+
+
+def test_a_value_that_cannot_be_drawn_says_why() -> None:
+    assert repr(kartnb.preview(Broken())) == f'{__name__}.Broken\nIt cannot be shown: ValueError: no <b>'
+
+
+class Model:
+    pass
+
+
+class Better(Model):
+    pass
+
+
+def test_own_previews_come_first_and_serve_subclasses() -> None:
+    kartnb.register_preview(Model, lambda model: pd.DataFrame({'weight': [1]}))
+    try:
+        assert repr(kartnb.preview(Better())).startswith(f'{__name__}.Better\n')
+        assert 'weight' in repr(kartnb.preview(Better()))
+        kartnb.register_preview(f'{__name__}.Better', lambda model: 'the better one')
+        assert repr(kartnb.preview(Better())) == f'{__name__}.Better\nthe better one'
+    finally:
+        kartnb.unregister_preview(Model)
+        kartnb.unregister_preview(f'{__name__}.Better')
+    assert 'weight' not in repr(kartnb.preview(Better()))
+
+
+def test_own_previews_that_fail_or_go_round_are_told() -> None:
+    kartnb.register_preview(Model, lambda model: 1 / 0)
+    try:
+        assert 'It cannot be shown: ZeroDivisionError' in repr(kartnb.preview(Model()))
+        kartnb.register_preview(Model, lambda model: Model())
+        assert 'Model object' in repr(kartnb.preview(Model()))
+    finally:
+        kartnb.unregister_preview(Model)
+
+
+@pytest.mark.parametrize('wrong', ['Model', 3, None])
+def test_what_is_no_type_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match='a type is needed'):
+        kartnb.register_preview(wrong, str)
+
+
+def test_figures_are_pictures_and_stay_as_they_are() -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(20, 4))
+    axes = figure.subplots()
+    axes.plot([1, 2])
+    axes.set_title('日本 <b>')
+    canvas, dpi = figure.canvas, figure.dpi
+    (image,) = kartnb.preview(axes).blocks
+    assert png.size_of(image.data)[1] <= 800
+    assert (figure.canvas, figure.dpi) == (canvas, dpi)
+    assert image.description == '日本 <b>'
+
+
+def test_plotly_is_sketched() -> None:
+    plotly = pytest.importorskip('plotly.graph_objects')
+    figure = plotly.Figure([plotly.Scatter(x=[1, 2, 3], y=[3, 1, 2], name='<b>'), plotly.Bar(y=[1, 2])])
+    figure.update_layout(title='Two <traces>')
+    shown = kartnb.preview(figure)
+    assert shown.title == 'plotly Figure of 2 traces'
+    assert 'Two <traces>' in repr(shown)
+    picture = next(block for block in shown.blocks if type(block).__name__ == 'Image')
+    assert len(ET.fromstring(picture.data).findall('{http://www.w3.org/2000/svg}path')) == 3
+
+
+def test_estimators_tell_parameters_steps_and_what_they_learnt() -> None:
+    linear_model = pytest.importorskip('sklearn.linear_model')
+    pipeline = pytest.importorskip('sklearn.pipeline')
+    model = linear_model.LogisticRegression(C=3)
+    assert 'not fitted' in kartnb.preview(model).title
+    model.fit(CHANCE.random((20, 2)), [0, 1] * 10)
+    text = repr(kartnb.preview(model))
+    assert re.search(r'C +3 +set', text)
+    assert re.search(r'coef_ +ndarray 1 × 2 float64', text)
+    whole = kartnb.preview(pipeline.make_pipeline(model))
+    assert 'LogisticRegression(C=3)' in repr(whole)
+    assert whole.title.endswith(', fitted')
+
+
+def test_pil_images_are_made_smaller() -> None:
+    pillow = pytest.importorskip('PIL.Image')
+    (image,) = kartnb.preview(pillow.new('P', (3000, 10))).blocks
+    assert png.size_of(image.data)[1] == 640
+    file = io.BytesIO()
+    pillow.fromarray((CHANCE.random((900, 900, 3)) * 255).astype('uint8')).save(file, 'PNG')
+    (smaller,) = kartnb.preview(file.getvalue()).blocks
+    assert len(smaller.data) < 500_000
+    assert smaller.description.endswith('made smaller')
+
+
+def test_images_with_too_many_pixels_are_not_embedded() -> None:
+    bomb = png.encode(b'\0', 1, 1, 1)
+    bomb = bomb[:16] + (60_000).to_bytes(4, 'big') * 2 + bomb[24:]
+    assert 'too many pixels' in repr(kartnb.preview(bomb))
+
+
+class Words(kartnb.TaskOnKart[Any]):
+    def output(self) -> Any:
+        return {'text': self.make_target('words.txt'), 'list': [self.make_target('words.pkl')]}
+
+    def run(self) -> None:
+        self.dump('a\nb', 'text')
+        self.dump({'a': 1}, self.output()['list'][0])
+
+
+def test_results_of_tasks_are_loaded_on_demand() -> None:
+    task = Words()
+    assert 'has not been made yet' in repr(kartnb.preview(task))
+    kartnb.build(task)
+    text = repr(kartnb.preview(task))
+    assert 'text: list of 2 items' in text
+    assert 'list[0]: dict of 1 entry' in text
+
+
+def test_a_result_that_cannot_be_loaded_says_why() -> None:
+    task = Words()
+    kartnb.build(task)
+    Path(task.output()['list'][0].path()).write_bytes(b'damaged')
+    assert 'cannot be read' in repr(kartnb.preview(task))
+
+
+def _save(model: Any, path: str) -> None:
+    Path(path).write_text(model)
+
+
+def _load(path: str) -> str:
+    return Path(path).read_text()
+
+
+class Zipped(kartnb.TaskOnKart[str]):
+    def output(self) -> Any:
+        return self.make_model_target('model.zip', _save, _load)
+
+    def run(self) -> None:
+        self.dump('a model')
+
+
+def test_zip_files_tell_what_is_in_them() -> None:
+    kartnb.build(Zipped())
+    text = repr(kartnb.preview(Zipped()))
+    assert 'Zipped: str of 7 characters' in text
+    assert 'model.pkl' in text
+    assert 'load_function.pkl' in text
+
+
+def test_nothing_is_imported_for_a_preview_of_something_else() -> None:
+    code = (
+        'import sys, kartnb; repr(kartnb.preview({"a": [1]})); '
+        'print([m for m in ("pandas", "numpy", "polars", "matplotlib", "sklearn", "PIL") '
+        'if m in sys.modules and m not in before])'
+    )
+    script = f'import sys, luigi, kartnb.task.base, kartnb.execution.plan; before = set(sys.modules); {code}'
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == '[]', done.stderr
