@@ -92,8 +92,10 @@ class Engine(ABC):
             self._go()
         except _StopAskedError:
             self._abandon()
-        except BaseException:
+        except BaseException as error:
             self._abandon()
+            if isinstance(error, KeyboardInterrupt) and not error.args:
+                error.args = (self._ledger.how_far(),)
             raise
         else:
             self._executor.close()

@@ -98,6 +98,12 @@ class Ledger:
         if self._verbose:
             logger.info(message, *args)
 
+    def how_far(self) -> str:
+        """What an interrupt leaves, in one line."""
+        to_run = [node.key for node in self.plan if node.will_run]
+        done = sum(self.states.get(key) is TaskState.DONE for key in to_run)
+        return f'the build was interrupted; {done} of {len(to_run)} tasks are done and kept, build again to go on'
+
     def report(self, seconds: float) -> BuildReport:
         """How the build ended."""
         plan = self.plan.with_states(self.states)

@@ -14,7 +14,7 @@ from kartnb.execution.build_error import is_user_code
 from kartnb.notebook.source import EXPRESSION_FILE
 
 #: Exceptions whose message says it all: where in kartnb they were raised helps nobody.
-_CLEAR = (KartError, ParameterException)
+_CLEAR = (KartError, ParameterException, KeyboardInterrupt)
 
 
 def traceback_lines(error: BaseException, shell: InteractiveShell) -> list[str]:

@@ -59,6 +59,13 @@ def test_an_executor_may_be_a_variable(steps: Kernel) -> None:
     assert steps.ok('pids == {os.getpid()} and mine.submit(int).result() == 0').value == 'True'
 
 
+def test_an_interrupt_while_workers_run_is_one_line(steps: Kernel) -> None:
+    cell = steps.run('%kart_build --workers 2 Steps(seconds=30.0)', interrupt_after=5, timeout=60)
+    assert cell.traceback == (
+        'KeyboardInterrupt: the build was interrupted; 0 of 5 tasks are done and kept, build again to go on'
+    )
+
+
 def test_a_build_in_the_background_leaves_the_kernel_free_and_its_cell_shows_the_end(steps: Kernel) -> None:
     began = time.monotonic()
     cell = steps.ok('handle = %kart_build --background Steps(seconds=0.5)')
