@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 import luigi
 
 from kartnb.errors import TaskTimeoutError, WorkerDiedError
-from kartnb.events import Event, ReasonKind, TaskState, TaskStateChanged
+from kartnb.events import Event, ReasonKind, TaskEvent, TaskState, TaskStateChanged
 from kartnb.execution.assess import is_complete
 from kartnb.execution.choice import ExecutorFactory
 from kartnb.execution.executors import Inbox, InlineExecutor, Message, ResourcesFreed, StopRequest, TaskExecutor
@@ -282,11 +282,24 @@ class Engine(ABC):
     def _abandon(self) -> None:
         """The build was interrupted: what ran is interrupted, what waited stays as it was planned."""
         self._executor.close(at_once=True)
+        self._take_last_outcomes()
         for key, state in list(self._ledger.states.items()):
             if state is TaskState.RUNNING:
                 self._ledger.change(key, TaskState.INTERRUPTED)
             elif state is TaskState.QUEUED:
                 self._ledger.change(key, self._graph.vertices[key].state)
+
+    def _take_last_outcomes(self) -> None:
+        """Tasks that have ended well while their executor was closed are done."""
+        while not self._inbox.empty():
+            message = self._inbox.get()
+            if isinstance(message, tuple):
+                key, outcome = message
+                if outcome.error is None and outcome.requirements is None and key in self._running:
+                    self._ledger.spend(key, outcome.spent)
+                    self._ledger.change(key, TaskState.DONE)
+            elif isinstance(message, TaskEvent):
+                self._emit(message)
 
 
 class _NoExecutor(TaskExecutor):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -115,16 +117,28 @@ class ThreadExecutor(TaskExecutor):
         self._inbox = inbox
         self._own = executor is None
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix='kartnb')
+        self._futures: set[Future[Outcome]] = set()
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
         for run in runs:
             future = self._executor.submit(advance, run)
-            future.add_done_callback(_deliverer(self._inbox, run.order.key))
+            self._futures.add(future)
+            future.add_done_callback(functools.partial(self._deliver, run.order.key))
 
     def close(self, *, at_once: bool = False) -> None:
-        """Wait for the running tasks; a thread cannot be stopped."""
+        """Wait for the running tasks, and say so: a thread cannot be stopped."""
+        running = [future for future in list(self._futures) if not future.cancel()]
+        if at_once and running:
+            warnings.warn(f'Threads cannot be stopped: the build ends when {_tasks(len(running))} ended.', stacklevel=2)
+        wait(running)
         if self._own:
-            self._executor.shutdown(wait=True, cancel_futures=at_once)
+            self._executor.shutdown()
+
+    def _deliver(self, key: str, future: Future[Outcome]) -> None:
+        self._futures.discard(future)
+        if not future.cancelled():
+            error = future.exception()
+            self._inbox.put((key, future.result() if error is None else Outcome(0.0, error=error)))
 
 
 class ParcelExecutor(TaskExecutor):
@@ -268,13 +282,8 @@ def _share(ready: int, places: int) -> int:
     return max(1, -(-ready // places))
 
 
-def _deliverer(inbox: Inbox, key: str) -> Callable[[Future[Outcome]], None]:
-    return lambda future: inbox.put((key, _outcome(future)))
-
-
-def _outcome(future: Future[Outcome]) -> Outcome:
-    error = future.exception()
-    return future.result() if error is None else Outcome(0.0, error=error)
+def _tasks(number: int) -> str:
+    return 'the running task has' if number == 1 else f'the {number} running tasks have'
 
 
 def _arrived(sent: RemoteOutcome) -> Outcome:

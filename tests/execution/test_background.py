@@ -138,10 +138,19 @@ def test_cancelling_an_awaited_build_stops_it() -> None:
 
 
 def test_a_threaded_build_stops_after_the_running_tasks() -> None:
-    handle = kartnb.build(Sleeping(seconds=0.5), background=True, executor='threads')
+    class After(kartnb.TaskOnKart[str]):
+        def requires(self) -> Any:
+            return Sleeping(seconds=2.0)
+
+        def run(self) -> None:
+            self.dump('after')
+
+    handle = kartnb.build(After(), background=True, executor='threads')
     _until(Path('sleeping').exists)
-    handle.stop()
+    with pytest.warns(UserWarning, match='Threads cannot be stopped: the build ends when the running task has ended'):
+        handle.stop()
     assert handle.status == 'stopped'
+    assert [node.state for node in handle.plan] == [TaskState.DONE, TaskState.DONE, TaskState.MISSING]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith('kartnb_')]
 
 
