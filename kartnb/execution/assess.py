@@ -10,6 +10,8 @@ import luigi
 from kartnb.errors import ExternalTaskMissingError, KartError
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.graph import Vertex, all_paths
+from kartnb.execution.known_results import KnownResults
+from kartnb.execution.staleness import find_outdated, follows_its_inputs
 from kartnb.storage.listing import Listing
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
@@ -64,7 +66,7 @@ def _missing(vertex: Vertex) -> ExternalTaskMissingError:
     )
 
 
-def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex]) -> None:
+def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], results: KnownResults) -> None:
     """Set state and reason of vertices.
 
     Parameters
@@ -73,8 +75,11 @@ def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex]) -> None:
         In topological order, upstream first. Those that a vertex requires may be outside of it, assessed before.
     demanded
         The vertices that must be complete in the end.
+    results
+        What is recorded of their results.
     """
     _spread_reruns(vertices)
+    find_outdated(vertices, results)
     existence = Existence(vertices)
     wanted = {vertex.key for vertex in demanded}
     for vertex in reversed(vertices):
@@ -84,6 +89,36 @@ def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex]) -> None:
                 wanted.update(other.key for other in vertex.requires)
         else:
             vertex.state = _idle_state(vertex, existence)
+    _follow_runs(vertices, wanted, existence, results)
+    for vertex in vertices:
+        if vertex.note and (vertex.reason is not None or vertex.state not in (TaskState.CACHED, TaskState.STALE)):
+            vertex.note = ''
+
+
+def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], existence: Existence, results: KnownResults) -> None:
+    """Let what was made from the earlier result of a task that will run, run too, and what that needs in turn."""
+    pending = [vertex for vertex in vertices if vertex.reason is not None]
+    waiting: dict[str, list[Vertex]] = {}
+    for vertex in vertices if pending else ():
+        if vertex.reason is None and vertex.state is TaskState.CACHED and follows_its_inputs(vertex, results):
+            for other in vertex.requires:
+                waiting.setdefault(other.key, []).append(vertex)
+    if not waiting:
+        return
+    own = {vertex.key for vertex in vertices}
+    while pending:
+        cause = pending.pop()
+        for vertex in waiting.pop(cause.key, ()):
+            if vertex.reason is None:
+                vertex.outdated = vertex.reason = Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
+                vertex.state = TaskState.STALE
+                pending.append(vertex)
+        for other in cause.requires:
+            if other.key in own and other.key not in wanted:
+                wanted.add(other.key)
+                _judge(other, existence)
+                if other.reason is not None:
+                    pending.append(other)
 
 
 def _spread_reruns(vertices: Sequence[Vertex]) -> None:
@@ -112,8 +147,8 @@ def _judge(vertex: Vertex, existence: Existence) -> None:
         vertex.state = TaskState.EXTERNAL if reason is None else TaskState.MISSING
         vertex.reason = None
         return
-    vertex.reason = reason
-    stale = reason is not None and reason.kind is ReasonKind.INPUT_NEWER
+    stale = reason is None or reason.kind is ReasonKind.INPUT_NEWER
+    vertex.reason = reason = reason or vertex.outdated
     vertex.state = TaskState.CACHED if reason is None else TaskState.STALE if stale else TaskState.MISSING
 
 
@@ -169,7 +204,9 @@ def _asks_for_more(task: luigi.Task) -> bool:
 def _idle_state(vertex: Vertex, existence: Existence) -> TaskState:
     if not has_file_outputs(vertex) or not existence.all_exist(vertex):
         return TaskState.NOT_NEEDED
-    return TaskState.EXTERNAL if vertex.is_external else TaskState.CACHED
+    if vertex.is_external:
+        return TaskState.EXTERNAL
+    return TaskState.CACHED if vertex.outdated is None else TaskState.STALE
 
 
 def _is_file(target: Any) -> bool:

@@ -198,6 +198,7 @@ def build_in_background(
     executor: Any = None,
     scheduler_url: str | None = None,
     rerun: Rerun = False,
+    on_code_change: str | None = None,
     listeners: Iterable[Listener] = (),
     **env_params: Any,
 ) -> BackgroundBuild:
@@ -222,6 +223,7 @@ def build_in_background(
         executor='processes' if executor is None else executor,
         scheduler_url=scheduler_url,
         rerun=rerun,
+        on_code_change=on_code_change,
         log_level=log_level,
         listeners=(states, log_printer(log_level), *listeners),
     )

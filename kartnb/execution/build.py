@@ -53,6 +53,7 @@ def build(
     background: bool = False,
     scheduler_url: str | None = None,
     rerun: Rerun = False,
+    on_code_change: str | None = None,
     listeners: Iterable[Listener] = (),
     **env_params: Any,
 ) -> Any:
@@ -84,6 +85,10 @@ def build(
     rerun
         What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
+    on_code_change
+        What happens to results whose code has changed: 'rerun' makes them anew, 'warn' keeps and names them, 'ignore'
+        keeps them as gokart does. By default what the class, the session, the environment or the configuration says;
+        else 'rerun' for classes of the notebook and 'warn' for those of imported modules.
     listeners
         Callables that are given every event of the build, in the thread in which it happens.
     **env_params
@@ -129,6 +134,7 @@ def build(
             executor=executor,
             scheduler_url=scheduler_url,
             rerun=rerun,
+            on_code_change=on_code_change,
             listeners=listeners,
             **env_params,
         )
@@ -144,6 +150,7 @@ def build(
             executor=executor,
             scheduler_url=scheduler_url,
             rerun=rerun,
+            on_code_change=on_code_change,
             log_level=log_level,
             listeners=(log_printer(log_level), *listeners),
         ),
@@ -175,6 +182,7 @@ def run_build(
     executor: Any = None,
     scheduler_url: str | None = None,
     rerun: Rerun = False,
+    on_code_change: str | None = None,
     log_level: int = logging.ERROR,
     listeners: Iterable[Listener] = (),
 ) -> BuildReport:
@@ -192,6 +200,7 @@ def run_build(
         executor=executor,
         scheduler_url=scheduler_url,
         rerun=rerun,
+        on_code_change=on_code_change,
         log_level=log_level,
         listeners=listeners,
     ).run()
@@ -202,7 +211,7 @@ class Build:
 
     Parameters
     ----------
-    task, workers, executor, scheduler_url, rerun, log_level, listeners
+    task, workers, executor, scheduler_url, rerun, on_code_change, log_level, listeners
         As for `build`.
 
     Attributes
@@ -221,6 +230,7 @@ class Build:
         executor: Any = None,
         scheduler_url: str | None = None,
         rerun: Rerun = False,
+        on_code_change: str | None = None,
         log_level: int = logging.ERROR,
         listeners: Iterable[Listener] = (),
     ) -> None:
@@ -229,7 +239,7 @@ class Build:
         self._emit = _Emitter(listeners)
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(executor, workers, log_level)
-        graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken))
+        graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change))
         verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         parts = (graph, self.plan, self.build_id, choose, self._emit, verbose)
         self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)

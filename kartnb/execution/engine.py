@@ -72,7 +72,7 @@ class Engine(ABC):
         self._inbox: Inbox = SimpleQueue()
         self._executor: TaskExecutor = _NO_EXECUTOR
         self._ledger = Ledger(plan, build_id, emit, verbose)
-        self._orders = Orders(build_id, self._inbox, emit)
+        self._orders = Orders(build_id, self._inbox, emit, graph.results)
         self._timeouts = Timeouts()
         self._running: dict[str, TaskRun] = {}
         self._suspended: dict[str, TaskRun] = {}
@@ -156,6 +156,8 @@ class Engine(ABC):
                 return None
             run = self._orders.new_run(vertex)
             self._ledger.log('%s starts: %s', vertex.key, vertex.reason)
+        else:
+            self._orders.renew(run, vertex)
         return run
 
     def _was_made_meanwhile(self, vertex: Vertex) -> bool:

@@ -11,6 +11,7 @@ import luigi
 
 from kartnb.errors import SharedOutputError
 from kartnb.events import Reason, TaskState
+from kartnb.execution.known_results import KnownResults
 from kartnb.execution.plan import Node, Plan
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
@@ -24,9 +25,12 @@ class Vertex:
 
     __slots__ = (
         'broken',
+        'declared',
         'is_external',
         'key',
         'name',
+        'note',
+        'outdated',
         'outputs',
         'paths',
         'reason',
@@ -44,8 +48,14 @@ class Vertex:
         self.paths = tuple(path_of(target) for target in outputs)
         self.key = ''
         self.requires: list[Vertex] = []
+        #: How many of these are known before the task runs; it asks for the others while it runs.
+        self.declared = 0
         self.state = TaskState.NOT_NEEDED
         self.reason: Reason | None = None
+        #: Why its result is not what a run would give now, whether the task has to run or not.
+        self.outdated: Reason | None = None
+        #: What a person must know of its result, or ''.
+        self.note = ''
         #: What the task's own `complete()` raised, so that nobody knows whether it has to run.
         self.broken: Exception | None = None
         self.rerun = _wants_rerun(task)
@@ -62,10 +72,22 @@ class TaskGraph:
     ----------
     on_broken
         Is told of a task whose `requires()` or `output()` raises something, before that is raised on.
+    on_code_change
+        What happens to results whose code has changed; None for what is configured.
+
+    Attributes
+    ----------
+    results
+        What is recorded of the results of these tasks.
     """
 
-    def __init__(self, on_broken: Callable[[luigi.Task, Exception], object] = lambda task, error: None) -> None:
+    def __init__(
+        self,
+        on_broken: Callable[[luigi.Task, Exception], object] = lambda task, error: None,
+        on_code_change: str | None = None,
+    ) -> None:
         self._on_broken = on_broken
+        self.results = KnownResults(on_code_change)
         #: Tells of a new vertex whether it was asked to run again.
         self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
         self.vertices: dict[str, Vertex] = {}
@@ -147,6 +169,7 @@ class TaskGraph:
                     vertex.reason,
                     tuple(position[other.key] for other in vertex.requires),
                     vertex.paths,
+                    vertex.note,
                 )
                 for vertex in order
             ),
@@ -167,6 +190,7 @@ class TaskGraph:
             known.rerun |= vertex.rerun
             return False
         vertex.requires = list(dict.fromkeys(self._by_instance[id(other)] for other in visit.needed))
+        vertex.declared = len(vertex.requires)
         self._refuse_shared_outputs(vertex)
         self._by_instance[id(task)] = self._by_identity[own_identity] = vertex
         vertex.key = self._free_key(vertex)

@@ -42,7 +42,7 @@ def grow(
     if vertex in upstream:
         raise CyclicRequirementsError(f'{vertex.name} yields a task that requires {vertex.name} itself.')
     fresh = [other for other in upstream if states.get(other.key, TaskState.NOT_NEEDED) is TaskState.NOT_NEEDED]
-    assess(fresh, needed)
+    assess(fresh, needed, graph.results)
     return needed, fresh
 
 

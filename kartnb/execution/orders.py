@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
-
-import luigi
 
 from kartnb.events import Event, TaskProgress
 from kartnb.execution.executors import Inbox, ResourcesFreed
 from kartnb.execution.graph import Vertex
+from kartnb.execution.known_results import KnownResults, stem_of
 from kartnb.execution.runs import Outcome, TaskOrder, TaskRun
-from kartnb.records.run_record import InputResult
-from kartnb.storage.run_records import RecordDirectory
-from kartnb.task.base import TaskOnKart
+from kartnb.storage.code_files import keep_code
+from kartnb.storage.run_records import RecordedResult
 
 
 class Orders:
@@ -27,14 +26,17 @@ class Orders:
         Takes what running tasks tell the build's loop.
     emit
         Is given what running tasks report.
+    results
+        What is recorded of the tasks.
     """
 
-    def __init__(self, build_id: str, inbox: Inbox, emit: Callable[[Event], None]) -> None:
+    def __init__(self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults) -> None:
         self._build_id = build_id
         self._inbox = inbox
         self._emit = emit
-        self._result_ids: dict[str, str] = {}
-        self._records: dict[tuple[str, str], RecordDirectory] = {}
+        self._results = results
+        self._expected: dict[str, RecordedResult] = {}
+        self._kept: set[tuple[str, str]] = set()
 
     def new_run(self, vertex: Vertex) -> TaskRun:
         """A run of a task, from its start."""
@@ -46,37 +48,37 @@ class Orders:
             else:
                 emit(TaskProgress(build_id, key, **{what: value}))
 
-        directory = self._record_directory(vertex.task)
-        slot = directory.slot(_stem(vertex)) if directory is not None else None
-        inputs = tuple(InputResult(other.name, other.unique_id, self._result_id(other)) for other in vertex.requires)
-        return TaskRun(
-            TaskOrder(vertex.task, vertex.unique_id, key, build_id, inputs, tuple(vertex.outputs), slot), report
+        order = TaskOrder(vertex.task, vertex.unique_id, key, build_id, (), tuple(vertex.outputs), None)
+        run = TaskRun(order, report)
+        self.renew(run, vertex)
+        return run
+
+    def renew(self, run: TaskRun, vertex: Vertex) -> None:
+        """Let a run know of the present results of all that its task needs, before it begins or goes on."""
+        directory = self._results.directory(vertex.task)
+        if directory is None:
+            run.order = replace(run.order, inputs=self._results.inputs(vertex))
+            return
+        record = run.order.record or directory.slot(stem_of(vertex))
+        result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
+        run.order = replace(
+            run.order, inputs=self._results.inputs(vertex), record=record, result=result, unknown=self._code(vertex)
         )
 
     def note(self, vertex: Vertex, outcome: Outcome) -> None:
         """Take down what came of a run that has ended."""
-        directory = self._record_directory(vertex.task)
-        if directory is not None and outcome.requirements is None:
-            directory.note(_stem(vertex), outcome.result_id)
-        if outcome.error is None and outcome.requirements is None:
-            self._result_ids[vertex.key] = outcome.result_id
+        if outcome.requirements is not None or vertex.key not in self._expected:
+            return
+        expected = self._expected.pop(vertex.key)
+        made = outcome.error is None and bool(outcome.result_id)
+        self._results.put(vertex, replace(expected, result_id=outcome.result_id) if made else None)
 
-    def _result_id(self, vertex: Vertex) -> str:
-        known = self._result_ids.get(vertex.key)
-        if known is None:
-            directory = self._record_directory(vertex.task)
-            known = self._result_ids[vertex.key] = directory.result_id(_stem(vertex)) if directory is not None else ''
-        return known
-
-    def _record_directory(self, task: luigi.Task) -> RecordDirectory | None:
-        if not isinstance(task, TaskOnKart):
-            return None
-        place = (task.workspace_directory, type(task).__module__)
-        directory = self._records.get(place)
-        if directory is None:
-            directory = self._records[place] = RecordDirectory(*place)
-        return directory
-
-
-def _stem(vertex: Vertex) -> str:
-    return f'{vertex.name}_{vertex.unique_id}'
+    def _code(self, vertex: Vertex) -> tuple[str, ...]:
+        """Keep the source of a task, once for each print; gives what of it nobody can compare."""
+        task: Any = vertex.task
+        code = self._results.code.print_of(type(task))
+        place = (task.workspace_directory, code.key)
+        if place not in self._kept:
+            self._kept.add(place)
+            keep_code(*place, code.to_json())
+        return code.unknown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import luigi
@@ -39,6 +39,8 @@ class Node:
         The positions in the plan of the tasks that it requires, without repetitions, in the order of `requires()`.
     outputs
         The paths of its outputs as given, in order; empty for a task without outputs.
+    note
+        What a person must know of its result, for instance that nobody can tell whether the code has changed; or ''.
     """
 
     # luigi's repr of a task shows its secrets; the key says which one it is
@@ -50,12 +52,13 @@ class Node:
     reason: Reason | None = None
     requires: tuple[int, ...] = ()
     outputs: tuple[str, ...] = ()
+    note: str = ''
 
     def in_state(self, state: TaskState) -> Node:
         """The same node in another state."""
         if state is self.state:
             return self
-        return Node(self.task, self.key, self.name, self.unique_id, state, self.reason, self.requires, self.outputs)
+        return replace(self, state=state)
 
     @property
     def will_run(self) -> bool:

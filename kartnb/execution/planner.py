@@ -19,7 +19,7 @@ from kartnb.task.base import TaskOnKart
 Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
 
 
-def plan(task: luigi.Task, *, rerun: Rerun = False) -> Plan:
+def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Plan:
     """Find out what a build of a task would do.
 
     Parameters
@@ -29,6 +29,9 @@ def plan(task: luigi.Task, *, rerun: Rerun = False) -> Plan:
     rerun
         What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
+    on_code_change
+        What happens to results whose code has changed: 'rerun', 'warn' or 'ignore'. By default what the class, the
+        session, the environment or the configuration says; else 'rerun' for classes of the notebook, 'warn' for others.
 
     Returns
     -------
@@ -52,24 +55,26 @@ def plan(task: luigi.Task, *, rerun: Rerun = False) -> Plan:
     >>> [(node.name, str(node.state)) for node in plan]
     [('Example', 'missing')]
     """
-    graph, planned = draw_up(task, rerun)
+    graph, planned = draw_up(task, rerun, on_code_change=on_code_change)
     for vertex in graph.vertices.values():
         if vertex.broken is not None:
             raise vertex.broken
     return planned
 
 
-def draw_up(task: luigi.Task, rerun: Rerun = False, graph: TaskGraph | None = None) -> tuple[TaskGraph, Plan]:
+def draw_up(
+    task: luigi.Task, rerun: Rerun = False, graph: TaskGraph | None = None, on_code_change: str | None = None
+) -> tuple[TaskGraph, Plan]:
     """The plan of a task together with the graph that a build goes on to grow."""
     require_task(task)
-    graph = graph or TaskGraph()
+    graph = graph or TaskGraph(on_code_change=on_code_change)
     vertices = graph.add(task)
     wanted = _wanted(rerun, task)
     for vertex in _to_rerun(vertices, wanted):
         vertex.rerun = True
     # tasks that are asked for while others run are not known yet
     graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
-    assess(vertices, [vertices[-1]])
+    assess(vertices, [vertices[-1]], graph.results)
     return graph, graph.snapshot(task, workspace_of(task))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from kartnb.errors import KartError
@@ -11,6 +12,7 @@ from kartnb.execution.runs import TaskRun
 from kartnb.execution.tracebacks import one_line
 from kartnb.records.run_record import OutputFile, RunRecord, utc_text
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.targets import SingleFileTarget
 from kartnb.task.base import TaskOnKart
 from kartnb.task.shown import shown_parameters
@@ -46,6 +48,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     if run.order.record is None or not isinstance(task, TaskOnKart):
         return
     done = state == 'done'
+    result = replace(run.order.result or RecordedResult(''), result_id=run.result_id)
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,
@@ -60,8 +63,10 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         seconds=round(run.spent, 6),
         error='' if error is None else one_line(error),
         build_id=run.order.build_id,
+        code=result.made_by,
+        unknown=run.order.unknown,
     )
-    run.order.record.write(record.result_id, record.to_json())
+    run.order.record.write(result if done else None, record.to_json())
 
 
 def _output_file(target: Any) -> OutputFile:

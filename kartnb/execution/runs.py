@@ -13,7 +13,7 @@ import luigi
 from kartnb.execution.task_log import TaskLog
 from kartnb.records.gokart_logs import RunLogs
 from kartnb.records.run_record import InputResult
-from kartnb.storage.run_records import RecordSlot
+from kartnb.storage.run_records import RecordedResult, RecordSlot
 
 Reporter = Callable[[str, Any], None]
 
@@ -32,6 +32,10 @@ class TaskOrder:
         The targets that it fills.
     record
         Where its record goes; None for a plain luigi task, which keeps none.
+    result
+        What the name of the record will tell, except for the id of the result.
+    unknown
+        What of the code nobody can compare, and why.
     """
 
     task: luigi.Task
@@ -41,6 +45,8 @@ class TaskOrder:
     inputs: tuple[InputResult, ...]
     outputs: tuple[Any, ...]
     record: RecordSlot | None
+    result: RecordedResult | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

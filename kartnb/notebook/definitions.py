@@ -110,8 +110,7 @@ def note_on_kept_results(entries: list[CardEntry], classes: dict[str, Any]) -> s
     kept = [entry.name for entry in entries if entry.status == 'changed' and has_results(classes.get(entry.name))]
     if not kept:
         return ''
-    options = ' '.join(f'--rerun-from {name}' for name in kept)
-    return f'Results made before the change are kept and used. To make them anew: %kart_build {options} …'
+    return f'Results of {", ".join(kept)} made before the change are stale: the next build makes them anew.'
 
 
 def has_results(cls: Any) -> bool:

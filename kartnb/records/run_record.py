@@ -24,11 +24,23 @@ def _host() -> str:
 
 @dataclass(frozen=True, slots=True)
 class InputResult:
-    """A result that another one was made from; `result_id` is '' when no record tells it."""
+    """A result that another one was made from.
+
+    Attributes
+    ----------
+    task, unique_id, module
+        The task that made it.
+    result_id
+        Which of its results; '' when no record tells it.
+    asked_later
+        Whether the task was asked for while the other one ran.
+    """
 
     task: str
     unique_id: str
     result_id: str
+    module: str = field(default='', compare=False)
+    asked_later: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,7 @@ class RunRecord:
     parameters
         The public parameters as text; secret ones are never here.
     state
-        'done', 'failed' or 'interrupted'.
+        'done', 'failed' or 'interrupted'; 'adopted' for a result that was there before its first record.
     result_id
         A random id of the result that this run has made; '' when it has made none.
     inputs
@@ -69,6 +81,10 @@ class RunRecord:
         One line, '' unless it failed.
     build_id, host, pid, notebook, versions
         Where it ran.
+    code
+        The print of the code that made the result, which names the file of its source; '' when it is not known.
+    unknown
+        What of the code could not be compared, and why.
     """
 
     task: str
@@ -89,6 +105,8 @@ class RunRecord:
     notebook: str = field(default_factory=lambda: current_notebook())
     versions: dict[str, str] = field(default_factory=lambda: _versions())
     format_version: int = FORMAT_VERSION
+    code: str = ''
+    unknown: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The record as JSON text."""
@@ -117,7 +135,8 @@ class RunRecord:
         try:
             values['inputs'] = tuple(InputResult(**item) for item in values['inputs'])
             values['outputs'] = tuple(OutputFile(**item) for item in values['outputs'])
-            return cls(**{name: values[name] for name in cls.__slots__})
+            values['unknown'] = tuple(values.get('unknown', ()))
+            return cls(**{name: values[name] for name in cls.__slots__ if name in values or name != 'code'})
         except (KeyError, TypeError) as error:
             raise ValueError(f'this run record is damaged: {error}') from error
 

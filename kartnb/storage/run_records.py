@@ -1,7 +1,11 @@
 """The files of run records: where they are, and what their names tell without opening them.
 
-A record of a result is ``log/run_record/<module path>/<Class>_<unique id>~r<result id>.json``, so that one directory
-listing tells the result id of every task. The latest run that gave no result is ``<Class>_<unique id>~failed.json``.
+A record of a result is ``<Class>_<unique id>~r<result id>-<Python>-<code print>-<inputs>.json`` in
+``log/run_record/<module path>/``, so that one listing tells of every task which result there is, by what code and of
+what inputs it was made.
+``-d`` follows where the run asked for more tasks while it ran, and ``-k-<Python>-<code print>-<inputs>`` where a result
+that was brought back is kept for that code and these inputs too. The latest run that gave no result is
+``<Class>_<unique id>~failed.json``.
 """
 
 from __future__ import annotations
@@ -21,6 +25,60 @@ from kartnb.storage.filesystem import file_system
 
 _FAILED = 'failed'
 _SUFFIX = '.json'
+_FAILED_SUFFIX = f'~{_FAILED}{_SUFFIX}'
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedResult:
+    """What the name of a record tells.
+
+    Attributes
+    ----------
+    result_id
+        The random id of the result.
+    made_by
+        The code print that made it, with the Python that printed it (``311-0123456789ab``); '' when it is not known.
+    made_of
+        A digest of the results that it was made from; '' when it is not known.
+    asked_later
+        Whether the run asked for more tasks while it ran: the record tells which.
+    kept_for
+        Code print and inputs for which a result that was brought back is kept too; empty for other results.
+    """
+
+    result_id: str
+    made_by: str = ''
+    made_of: str = ''
+    asked_later: bool = False
+    kept_for: tuple[str, str] | None = None
+
+    def suffix(self) -> str:
+        """The part of the record's name that tells this."""
+        words = [self.result_id]
+        if self.made_by:
+            words += [self.made_by, self.made_of]
+            words += ['d'] if self.asked_later else []
+            words += ['k', *self.kept_for] if self.kept_for else []
+        return 'r' + '-'.join(words)
+
+    @classmethod
+    def from_suffix(cls, text: str) -> RecordedResult:
+        """Read what a name tells; what it does not tell, or tells wrongly, is not known.
+
+        Examples
+        --------
+        >>> RecordedResult.from_suffix('r0a1b2c3d4e5f-311-0123456789ab-abcdef0123-d')
+        RecordedResult(result_id='0a1b2c3d4e5f', made_by='311-0123456789ab', made_of='abcdef0123', asked_later=True,
+                       kept_for=None)
+        """
+        words = text[1:].split('-')
+        if len(words) < 4:
+            return cls(words[0])
+        kept = words[4:]
+        later = bool(kept) and kept[0] == 'd'
+        kept = kept[1:] if later else kept
+        kept_for = (f'{kept[1]}-{kept[2]}', kept[3]) if len(kept) == 4 and kept[0] == 'k' else None
+        return cls(words[0], f'{words[1]}-{words[2]}', words[3], later, kept_for)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +102,13 @@ class RecordSlot:
     older: tuple[str, ...]
     may_have_log: bool = False
 
-    def write(self, result_id: str, text: str) -> None:
-        """Write a record and remove the ones that it replaces; without a result id, those of results stay."""
-        name = _name(self.stem, result_id)
+    def write(self, result: RecordedResult | None, text: str) -> None:
+        """Write a record and remove the ones that it replaces; without a result, those of results stay."""
+        name = _name(self.stem, result)
         files = file_system(self.directory)
         files.write_bytes(os.path.join(self.directory, name), text.encode('utf-8'))
         for other in self.older:
-            if _replaces(result_id, name, other):
+            if _replaces(result, name, other):
                 with contextlib.suppress(FileNotFoundError):  # another process was faster
                     files.remove(os.path.join(self.directory, other))
 
@@ -91,17 +149,26 @@ class RecordDirectory:
         stem
             ``<Class>_<unique id>``.
         """
-        name = self._newest(stem)
-        return name.removesuffix(_SUFFIX).rpartition('~r')[2] if name else ''
+        found = self.result(stem)
+        return found.result_id if found is not None else ''
+
+    def result(self, stem: str) -> RecordedResult | None:
+        """What the name of the newest record of a result tells, None when there is none."""
+        name = self.newest(stem)
+        return None if name is None else RecordedResult.from_suffix(name[len(stem) + 1 : -len(_SUFFIX)])
+
+    def stems(self) -> list[str]:
+        """The tasks that have records."""
+        return list(self._names)
 
     def read(self, stem: str) -> str | None:
         """The text of the newest record of a result, or None."""
-        name = self._newest(stem)
+        name = self.newest(stem)
         return None if name is None else self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
 
     def read_failure(self, stem: str) -> str | None:
         """The text of the record of the latest run without a result, or None."""
-        name = _name(stem, '')
+        name = _name(stem, None)
         if name not in self._names.get(stem, ()):
             return None
         return self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
@@ -112,24 +179,25 @@ class RecordDirectory:
             self.path, stem, tuple(self._names.get(stem, ())), may_have_log=captured_log_name(stem) in self._logs
         )
 
-    def note(self, stem: str, result_id: str) -> None:
-        """Remember that a record was written in a slot of this directory."""
-        name = _name(stem, result_id)
-        kept = {other for other in self._names.get(stem, ()) if not _replaces(result_id, name, other)}
+    def note(self, stem: str, result: RecordedResult | None) -> None:
+        """Remember that a record was written in a slot of this directory; of no result when the run gave none."""
+        name = _name(stem, result)
+        kept = {other for other in self._names.get(stem, ()) if not _replaces(result, name, other)}
         self._names[stem] = {*kept, name}
         self._logs.add(captured_log_name(stem))
 
-    def _newest(self, stem: str) -> str | None:
-        results = [name for name in self._names.get(stem, ()) if name != _name(stem, '')]
+    def newest(self, stem: str) -> str | None:
+        """The name of the newest record of a result, or None."""
+        results = [name for name in self._names.get(stem, ()) if not name.endswith(_FAILED_SUFFIX)]
         if len(results) <= 1:
             return results[0] if results else None
         # two processes may have written one task's record at the same time
         return max(results, key=lambda name: (self._files.modified(os.path.join(self.path, name)), name))
 
 
-def _name(stem: str, result_id: str) -> str:
-    return f'{stem}~{f"r{result_id}" if result_id else _FAILED}{_SUFFIX}'
+def _name(stem: str, result: RecordedResult | None) -> str:
+    return f'{stem}~{result.suffix() if result is not None else _FAILED}{_SUFFIX}'
 
 
-def _replaces(result_id: str, name: str, other: str) -> bool:
-    return other != name and (result_id != '' or other.endswith(f'~{_FAILED}{_SUFFIX}'))
+def _replaces(result: RecordedResult | None, name: str, other: str) -> bool:
+    return other != name and (result is not None or other.endswith(_FAILED_SUFFIX))

@@ -1,0 +1,67 @@
+"""Which results are not what a run would give now: the code or an input has changed, or something upstream has.
+
+Staleness travels downstream, through tasks whose results are missing too; that a result is missing does not. Where
+nobody can tell whether something has changed, a result counts as cached, and its note says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kartnb.events import Reason, ReasonKind
+from kartnb.execution.asked_later import changed_since
+from kartnb.task.base import TaskOnKart
+
+if TYPE_CHECKING:
+    from kartnb.execution.graph import Vertex
+    from kartnb.execution.known_results import KnownResults
+
+
+def find_outdated(vertices: Sequence[Vertex], results: KnownResults) -> None:
+    """Set `outdated` and `note` of vertices.
+
+    Parameters
+    ----------
+    vertices
+        In topological order, upstream first. Those that a vertex requires may be outside of it.
+    results
+        What is recorded of them.
+    """
+    for vertex in vertices:
+        vertex.outdated, vertex.note = None, ''
+        if vertex.is_external or results.policy(type(vertex.task)) == 'ignore':
+            continue
+        own = _own_reason(vertex, results) if isinstance(vertex.task, TaskOnKart) else None
+        vertex.outdated = own or _upstream_reason(vertex)
+
+
+def follows_its_inputs(vertex: Vertex, results: KnownResults) -> bool:
+    """Whether it is known of what inputs a result was made, so that another input makes it stale."""
+    result = results.result(vertex)
+    return result is not None and bool(result.made_of) and results.policy(type(vertex.task)) != 'ignore'
+
+
+def _own_reason(vertex: Vertex, results: KnownResults) -> Reason | None:
+    result = results.result(vertex)
+    if result is None:
+        return None
+    verdict = results.verdict(vertex)
+    if verdict.answer == 'changed':
+        if results.policy(type(vertex.task)) == 'rerun':
+            return Reason(ReasonKind.CODE_CHANGED, verdict.detail)
+        changed = f'code changed: {verdict.detail}' if verdict.detail else 'code changed'
+        vertex.note = f"{changed}; the result is kept, because on_code_change is 'warn'"
+    elif verdict.answer == 'unknown':
+        vertex.note = f'cannot tell whether the code has changed: {verdict.detail}'
+    elif result.kept_for is not None and result.made_by != results.code.print_of(type(vertex.task)).key:
+        vertex.note = 'brought back, and kept until the code changes again'
+    newer = results.newer_input(vertex)
+    if newer is None and result.asked_later:
+        newer = changed_since(vertex, results)
+    return newer
+
+
+def _upstream_reason(vertex: Vertex) -> Reason | None:
+    cause = next((other for other in vertex.requires if other.outdated is not None), None)
+    return None if cause is None else Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
