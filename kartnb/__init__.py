@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kartnb.execution.plan import Plan
     from kartnb.execution.planner import plan
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
+    from kartnb.notebook.graph import Graph, graph
     from kartnb.storage.formats.base import FileProcessor
     from kartnb.storage.formats.lossless import lossless
     from kartnb.storage.formats.own import register_format, unregister_format
@@ -62,6 +63,7 @@ _HOMES = {
     'ExplicitBoolParameter': 'kartnb.task.parameters',
     'FileProcessor': 'kartnb.storage.formats.base',
     'GokartBuildError': 'kartnb.execution.build_error',
+    'Graph': 'kartnb.notebook.graph',
     'HasLockedTaskException': 'kartnb.execution.build_error',
     'InMemoryTarget': 'kartnb.storage.in_memory',
     'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
@@ -82,6 +84,7 @@ _HOMES = {
     'add_config': 'kartnb.task.config_files',
     'build': 'kartnb.execution.build',
     'build_async': 'kartnb.execution.background',
+    'graph': 'kartnb.notebook.graph',
     'load_ipython_extension': 'kartnb.notebook.extension',
     'lossless': 'kartnb.storage.formats.lossless',
     'luigi': 'luigi:',
@@ -104,6 +107,7 @@ __all__ = [
     'ExplicitBoolParameter',
     'FileProcessor',
     'GokartBuildError',
+    'Graph',
     'HasLockedTaskException',
     'InMemoryTarget',
     'KartBuildError',
@@ -125,6 +129,7 @@ __all__ = [
     'add_config',
     'build',
     'build_async',
+    'graph',
     'load_ipython_extension',
     'lossless',
     'luigi',

@@ -55,6 +55,7 @@ def _environment(home: Path) -> dict[str, str]:
         'HOME': str(home),
         'USERPROFILE': str(home),
         'IPYTHONDIR': str(home / '.ipython'),
+        'KARTNB_LIVE_GRAPH': '0',
         'MPLCONFIGDIR': os.environ.get('MPLCONFIGDIR', str(Path(tempfile.gettempdir()) / 'kartnb-matplotlib')),
         'PYTHONPATH': os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]),
     }

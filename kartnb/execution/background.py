@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import luigi
 
 from kartnb.errors import BuildStoppedError
-from kartnb.events import BuildFinished, Event, Listener, PlanGrew, TaskState, TaskStateChanged
+from kartnb.events import BuildFinished, BuildStarted, Event, Listener, PlanGrew, TaskState, TaskStateChanged
 from kartnb.execution.build import Build, log_printer, raise_failures, result_of
 from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.plan import Plan
@@ -124,6 +125,10 @@ class BackgroundBuild:
         if wait:
             self._ended.wait()
 
+    def follow(self, listener: Listener) -> None:
+        """Give every event of the build to `listener`: first how it came to stand as it does, then what comes."""
+        self._states.follow(listener, self._build)
+
     def add_done_callback(self, callback: Callable[[BackgroundBuild], object]) -> None:
         """Call `callback` with this handle when the build has ended, in the thread of the build; at once if it has."""
         with self._gate:
@@ -168,14 +173,35 @@ class _States:
     def __init__(self) -> None:
         self._states: dict[str, TaskState] = {}
         self._plan: Plan | None = None
+        self._began = time.time()
+        self._history: list[TaskStateChanged | BuildFinished] = []
+        self._followers: list[Listener] = []
+        self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, TaskStateChanged):
+        with self._lock:
+            self._take(event)
+            for follower in self._followers:
+                follower(event)
+
+    def follow(self, listener: Listener, build: Build) -> None:
+        with self._lock:
+            listener(BuildStarted(build.build_id, self._plan or build.plan, self._began))
+            for event in self._history:
+                listener(event)
+            self._followers.append(listener)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, BuildStarted):
+            self._began = event.time
+        elif isinstance(event, TaskStateChanged):
             self._states[event.key] = event.state
+            self._history.append(event)
         elif isinstance(event, PlanGrew):
             self._plan = event.plan
         elif isinstance(event, BuildFinished):
             self._states.update(event.states)
+            self._history.append(event)
 
     def plan(self, planned: Plan) -> Plan:
         return (self._plan or planned).with_states(dict(self._states))

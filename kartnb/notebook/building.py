@@ -14,6 +14,7 @@ from kartnb.execution.build_error import build_error
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.notebook.progress import BuildScreen
+from kartnb.notebook.shown import show_background
 from kartnb.task import registry
 
 _LOCK_TRIES = 10
@@ -61,9 +62,8 @@ def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, **options: 
     The parameters are those of `build_and_show`.
     """
     __tracebackhide__ = True
-    screen = BuildScreen(shell, behind_the_cell=True)
-    build = build_in_background(task, listeners=(screen,), **options)
-    build.add_done_callback(lambda ended: screen.close_with(ended.report))
+    build = build_in_background(task, **options)
+    show_background(build, shell)
     return build
 
 

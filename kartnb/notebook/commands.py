@@ -11,12 +11,13 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.options import EXECUTOR_NAMES, log_level_named
 from kartnb.execution.plan import Plan
-from kartnb.execution.planner import Rerun, plan
+from kartnb.execution.planner import Rerun
 from kartnb.notebook.arguments import build_parser, cell_parser, graph_parser
 from kartnb.notebook.building import build_and_show, build_behind_the_cell
 from kartnb.notebook.cell import lend_names, run_cell
 from kartnb.notebook.command import Command
 from kartnb.notebook.definitions import Definitions, note_on_kept_results
+from kartnb.notebook.graph import graph
 from kartnb.notebook.screen import Screen
 from kartnb.task import registry
 from kartnb.view.card import card_html, card_text
@@ -75,7 +76,7 @@ class Commands(Command):
         if given is None:
             return None
         with self._own_part_shown():
-            return plan(self._task('kart_graph', given, cell, local_ns))
+            return graph(self._task('kart_graph', given, cell, local_ns))
 
     def _executor(self, name: str | None, local_ns: dict[str, Any] | None) -> Any:
         """What `--executor` means: a name that kartnb knows, an address, or a variable of the user's."""

@@ -23,7 +23,8 @@ below ``%%kart_build``. Options: ``--log-level LEVEL``, ``--rerun``, ``--rerun-f
 draws the graph and runs nothing. Tab completes options, log levels, task names and their parameters. In a terminal the
 same magics print text.
 
-``%config KartMagics.log_level = 'INFO'`` changes which log lines a build shows where ``--log-level`` is not given.
+``%config KartMagics.log_level = 'INFO'`` changes which log lines a build shows where ``--log-level`` is not given, and
+``%config KartMagics.live_graph = False`` gives graphs that stand still.
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ class KartMagics(Magics):
     log_level = traitlets.Enum(
         LOG_LEVELS, 'ERROR', help='From which level on a build shows log lines, where --log-level is not given.'
     ).tag(config=True)
+
+    live_graph = traitlets.Bool(
+        True, help='Whether graphs are live, where anywidget is installed; else they are pictures that stand still.'
+    ).tag(config=True)
+
+    @traitlets.observe('live_graph')
+    def _set_live(self, change: Any) -> None:
+        from kartnb.notebook.faces import wishes
+
+        wishes.live = change['new']
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)

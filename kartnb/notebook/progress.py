@@ -1,24 +1,35 @@
-"""Showing a build while it runs: a listener takes in the events, one small thread draws them now and then."""
+"""Showing a build while it runs: a listener takes in the events, one small thread draws them now and then.
+
+A notebook shows two outputs: a stored one (a bar while the build runs, then the picture), and the live graph, which
+hides the stored one while it lives. A terminal shows a line that is written over.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.events import BuildFinished, BuildStarted, Event, PlanGrew, TaskState, TaskStateChanged
+from kartnb.events import BuildStarted, Event, TaskState
 from kartnb.execution.plan import Plan
+from kartnb.execution.report import BuildReport
+from kartnb.notebook.faces import Face, Phase, can_be_live, live_face
 from kartnb.notebook.screen import Screen, StatusLine
-from kartnb.view.progress import Progress, progress, progress_html, progress_text
+from kartnb.notebook.watch import BuildWatch
+from kartnb.view.progress import progress_html, progress_text
 
-#: Seconds between two drawings.
+#: Seconds between two drawings of the stored output or of the line, and between two pushes to the live graph.
 INTERVAL = 0.25
+LIVE_INTERVAL = 0.05
+#: With so many tasks pushes are half as frequent, and so on.
+_TASKS_AN_INTERVAL = 4000
 
 
 class BuildScreen:
-    """A listener that shows how far a build is, and in the end what became of it, in one output.
+    """A listener that shows how far a build is, and in the end what became of it.
 
     Use it as a context manager around the build: on leaving, the thread has ended and the last state is shown.
 
@@ -29,16 +40,19 @@ class BuildScreen:
     behind_the_cell
         Whether the build goes on when the cell has ended: a terminal then shows nothing but the end, since the next
         line is typed meanwhile.
+    stop
+        Ends the build; None where a person has to interrupt the kernel.
     """
 
-    def __init__(self, shell: InteractiveShell, behind_the_cell: bool = False) -> None:
+    def __init__(
+        self, shell: InteractiveShell, behind_the_cell: bool = False, stop: Callable[[], object] | None = None
+    ) -> None:
         self._screen = Screen(shell)
         self._line: StatusLine | None = None if behind_the_cell else StatusLine()
-        self._lock = threading.Lock()
-        self._plan: Plan | None = None
-        self._states: dict[str, TaskState] = {}
-        self._started: dict[str, float] = {}
-        self._durations: dict[str, float] = {}
+        self._stop = stop
+        self._watch = BuildWatch()
+        self._screen.has_live_neighbour = can_be_live(self._screen)
+        self._live: Face | None = None
         self._drawn = ''
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -46,10 +60,9 @@ class BuildScreen:
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
-        with self._lock:
-            self._take(event)
+        self._watch(event)
         if isinstance(event, BuildStarted):
-            self._start()
+            self._start(event.plan)
 
     def __enter__(self) -> BuildScreen:
         return self
@@ -60,9 +73,11 @@ class BuildScreen:
             self._thread.join()
         if self._line is not None:
             self._line.close()
-        shown = self._result if self._result is not None else self._last_plan()
+        shown = self._result if self._result is not None else self._watch.last_plan()
         if shown is not None:
             self._screen.show_object(shown)
+        if self._live is not None:
+            self._live.end(phase_of(self._result))
 
     def close_with(self, result: Any) -> None:
         """Show `result`, or the last states where there is none, and end."""
@@ -73,35 +88,31 @@ class BuildScreen:
         """Show `result` in the end, in the place of the plan with its last states."""
         self._result = result
 
-    def _take(self, event: Event) -> None:
-        if isinstance(event, BuildStarted):
-            self._plan, self._states, self._started, self._durations = event.plan, {}, {}, {}
-        elif isinstance(event, PlanGrew):
-            self._plan = event.plan
-        elif isinstance(event, TaskStateChanged):
-            self._change(event)
-        elif isinstance(event, BuildFinished):
-            self._states = dict(event.states)
-
-    def _change(self, event: TaskStateChanged) -> None:
-        self._states[event.key] = event.state
-        if event.state is TaskState.RUNNING:
-            self._started[event.key] = event.time
-        elif event.key in self._started and event.state.is_final:
-            self._durations[event.key] = event.time - self._started[event.key]
-
-    def _start(self) -> None:
+    def _start(self, plan: Plan) -> None:
         self._draw()
         if self._thread is None:
+            if self._screen.has_live_neighbour:
+                self._live = live_face(plan, self._screen, self._watch, self._stop)
             self._thread = threading.Thread(target=self._draw_often, name='kartnb progress', daemon=True)
             self._thread.start()
 
     def _draw_often(self) -> None:
-        while not self._over.wait(INTERVAL):
-            self._draw()
+        drawn = time.monotonic()
+        while not self._over.wait(self._interval()):
+            if self._live is not None:
+                self._live.push()
+            if time.monotonic() - drawn >= INTERVAL:
+                drawn = time.monotonic()
+                self._draw()
+
+    def _interval(self) -> float:
+        if self._live is None:
+            return INTERVAL
+        size = len(self._watch.plan) if self._watch.plan is not None else 0
+        return LIVE_INTERVAL * (1 + size // _TASKS_AN_INTERVAL)
 
     def _draw(self) -> None:
-        state = self._progress()
+        state = self._watch.progress()
         text = progress_text(state)
         if text == self._drawn:
             return
@@ -111,12 +122,11 @@ class BuildScreen:
         elif self._line is not None:
             self._line.write(text)
 
-    def _progress(self) -> Progress:
-        with self._lock:
-            plan, states = self._plan, dict(self._states)
-            started, durations = dict(self._started), dict(self._durations)
-        assert plan is not None
-        return progress(plan, states, started, time.time(), durations)
 
-    def _last_plan(self) -> Plan | None:
-        return None if self._plan is None else self._plan.with_states(self._states)
+def phase_of(report: Any) -> Phase:
+    """How a build ended; without a report it was interrupted."""
+    if not isinstance(report, BuildReport):
+        return 'stopped'
+    if any(node.state is TaskState.FAILED for node in report.plan):
+        return 'failed'
+    return 'done' if report.succeeded else 'stopped'

@@ -16,6 +16,14 @@ from kartnb import display
 
 logger = logging.getLogger('kartnb')
 
+#: The key is for the live picture that hides this output. Where the notebook is opened again without that picture, the
+#: front end would say in the next output that it cannot be loaded; this one needs no such words.
+_MARKED = (
+    '<div data-kart="{key}"><style>.jp-OutputArea-child:has([data-kart="{key}"])'
+    '+.jp-OutputArea-child:has([data-mime-type="application/vnd.jupyter.widget-view+json"])'
+    ':not(:has(.kartnb-live)){{display:none}}</style>{html}</div>'
+)
+
 
 class Screen:
     """One output of a cell, that can be replaced while the cell runs and after.
@@ -24,13 +32,22 @@ class Screen:
     ----------
     shell
         The shell whose cell is running.
+
+    Attributes
+    ----------
+    key
+        Names this output on the page.
+    has_live_neighbour
+        Whether a live picture comes right below, which hides this output while it lives.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
         # kept, because `%%capture` puts another one in its place for a while
         self._publisher: Any = shell.display_pub
-        self._transient = {'display_id': uuid.uuid4().hex}
+        self.key = uuid.uuid4().hex
+        self._transient = {'display_id': self.key}
         self._shown = False
+        self.has_live_neighbour = False
 
     @property
     def is_rich(self) -> bool:
@@ -41,10 +58,16 @@ class Screen:
         """Show both forms, in the place of what this output showed before; a terminal prints the text."""
         bundle = {'text/plain': text, 'text/html': html}
         if self.is_rich:
+            if self.has_live_neighbour:
+                bundle['text/html'] = _MARKED.format(key=self.key, html=html)
             self._publisher.publish(bundle, transient=self._transient, update=self._shown)
         else:
             self._publisher.publish(bundle)
         self._shown = True
+
+    def show_below(self, bundle: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Show something in an output of its own, right below this one."""
+        self._publisher.publish(bundle, metadata)
 
     def show_object(self, shown: object) -> None:
         """Show what kartnb can draw; as text where drawing fails, since no value may be lost for a picture."""

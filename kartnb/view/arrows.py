@@ -6,6 +6,7 @@ close. Longer ones keep the course that Graphviz found around the boxes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ Direction = Literal['LR', 'TB']
 
 #: How far before its box the line of an arrow ends, in pixels.
 TIP_LENGTH = 8.0
+_TIP_WIDTH = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,32 @@ class Arrow:
 
     curve: tuple[Point, ...]
     tip: Point
+
+
+def curve_path(arrow: Arrow) -> str:
+    """The line of an arrow as the ``d`` of an SVG path."""
+    start, *rest = arrow.curve
+    return f'M{point_text(start)}C{" ".join(map(point_text, rest))}'
+
+
+def tip_path(arrow: Arrow) -> str:
+    """The tip of an arrow as the ``d`` of an SVG path."""
+    (x0, y0), (x1, y1) = arrow.curve[-1], arrow.tip
+    length = math.hypot(x1 - x0, y1 - y0) or 1.0
+    ux, uy = (x1 - x0) / length, (y1 - y0) / length
+    bx, by, half = x1 - ux * TIP_LENGTH, y1 - uy * TIP_LENGTH, _TIP_WIDTH / 2
+    left, right = (bx - uy * half, by + ux * half), (bx + uy * half, by - ux * half)
+    return f'M{point_text(arrow.tip)}L{point_text(left)} {point_text(right)}Z'
+
+
+def point_text(point: Point) -> str:
+    """A point as text, to a tenth of a pixel."""
+    return f'{number_text(point[0])} {number_text(point[1])}'
+
+
+def number_text(number: float) -> str:
+    """A number of pixels as text, to a tenth."""
+    return f'{number:.1f}'.removesuffix('.0')
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ def cut(text: str, limit: int) -> str:
 
 def one_line(text: str, limit: int = 200) -> str:
     """The text on one line, with nothing in it that acts on a terminal or a parser, cut to `limit` characters."""
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     bounded = text[: 4 * limit + 4]
     flat = _made_visible(_LINE_BREAKS.sub('\n', bounded)).replace('\n', '⏎')
     return cut(flat if len(bounded) == len(text) else flat + ELLIPSIS, limit)

@@ -7,12 +7,12 @@ families as well, the least relevant ones share one box.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from kartnb.events import TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.plan import Node, Plan
 from kartnb.view.states import count_states, urgency
 
 MAX_BOXES = 150
@@ -23,6 +23,10 @@ READABLE_LINKS = 160
 #: Families of more members than this become stacks, the first number that makes the picture readable.
 _STACK_SIZES = (12, 6, 3, 1)
 
+#: How many tasks of an opened family have boxes of their own, the first number that the picture has room for.
+_OPENED_SIZES = (40, 20, 10, 5)
+
+Family = tuple[str, str]
 Links = tuple[tuple[int, int], ...]
 Groups = Sequence[tuple[int, ...]]
 
@@ -70,7 +74,9 @@ class Overview:
         return any(box.kind != 'task' for box in self.boxes)
 
 
-def overview(plan: Plan, max_boxes: int = MAX_BOXES, max_links: int = MAX_LINKS) -> Overview:
+def overview(
+    plan: Plan, max_boxes: int = MAX_BOXES, max_links: int = MAX_LINKS, opened: Collection[Family] = ()
+) -> Overview:
     """Choose what is drawn of a plan.
 
     Parameters
@@ -79,7 +85,35 @@ def overview(plan: Plan, max_boxes: int = MAX_BOXES, max_links: int = MAX_LINKS)
         Any plan.
     max_boxes, max_links
         What the picture must not exceed; two boxes and one arrow are always possible.
+    opened
+        Families whose tasks have boxes of their own whatever their number: the most urgent ones of them, with a stack
+        for the others where they are many.
     """
+    drawn = _overview(plan, max_boxes, max_links)
+    for most in _OPENED_SIZES if opened else ():
+        groups = [group for box in drawn.boxes for group in _opened(plan, box, opened, most)]
+        larger = _of_groups(plan, sorted(groups))
+        if _fits(larger, max_boxes, max_links):
+            return larger
+    return drawn
+
+
+def family_of(node: Node) -> Family:
+    """What the tasks of one class have in common: its module and its name."""
+    return type(node.task).__module__, node.name
+
+
+def _opened(plan: Plan, box: Box, opened: Collection[Family], most: int) -> list[tuple[int, ...]]:
+    """The tasks of a box each by itself where its family is opened, beyond `most` of them in one stack."""
+    if box.kind != 'stack' or family_of(plan.nodes[box.members[0]]) not in opened:
+        return [box.members]
+    if len(box.members) <= most:
+        return [(i,) for i in box.members]
+    ordered = sorted(box.members, key=lambda i: (urgency(plan.nodes[i].state), i))
+    return [*((i,) for i in ordered[:most]), tuple(sorted(ordered[most:]))]
+
+
+def _overview(plan: Plan, max_boxes: int, max_links: int) -> Overview:
     families = _families(plan)
     for most in _thresholds(families, min(max_boxes, READABLE_BOXES)):
         drawn = _of_groups(plan, _collapsed(families, most))
@@ -111,9 +145,9 @@ def _collapsed(families: Groups, most: int) -> list[tuple[int, ...]]:
 
 
 def _families(plan: Plan) -> list[tuple[int, ...]]:
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[Family, list[int]] = {}
     for i, node in enumerate(plan.nodes):
-        groups.setdefault((type(node.task).__module__, node.name), []).append(i)
+        groups.setdefault(family_of(node), []).append(i)
     return [tuple(members) for members in groups.values()]
 
 

@@ -67,7 +67,7 @@ def data_uri(svg: str) -> str:
 
 def render_template(name: str, **context: Any) -> str:
     """Render one of the templates, every value escaped."""
-    rendered: str = _environment().get_template(name).render(css=_css(), **context)
+    rendered: str = _environment().get_template(name).render(css=stylesheet(), **context)
     return rendered.strip()
 
 
@@ -86,7 +86,8 @@ def _environment() -> Any:
 
 
 @cache
-def _css() -> str:
+def stylesheet() -> str:
+    """The style sheet of all fragments."""
     sheet = (_FOLDER / 'static' / 'kartnb.css').read_text(encoding='utf-8')
     return sheet + ''.join(map(_state_rule, LOOKS.values()))
 

@@ -21,6 +21,8 @@ NAME_HEIGHT = 18.0
 LINE_HEIGHT = 16.0
 PADDING = 10.0
 BAR_HEIGHT = 5.0
+#: How many states a box of several tasks tells while a build goes on; its bar shows all of them.
+LASTING_ROWS = 3
 #: How far the sheets behind a stack stand out.
 SHEET = 4.0
 
@@ -66,7 +68,15 @@ class Label:
     height: float
 
 
-def make_labels(plan: Plan, drawn: Overview, notes: Mapping[str, str] | None = None) -> list[Label]:
+def outer_size(box: Box, label: Label) -> tuple[float, float]:
+    """How large a box is with the sheets behind it."""
+    sheets = SHEET * 2 if box.kind == 'stack' else 0.0
+    return label.width + sheets, label.height + sheets
+
+
+def make_labels(
+    plan: Plan, drawn: Overview, notes: Mapping[str, str] | None = None, *, lasting: bool = False
+) -> list[Label]:
     """The label of each box.
 
     Parameters
@@ -77,6 +87,9 @@ def make_labels(plan: Plan, drawn: Overview, notes: Mapping[str, str] | None = N
         Its boxes.
     notes
         A few words by node key to stand after the state, for instance how long the task took.
+    lasting
+        Whether boxes are to keep their size when states change: a box of several tasks that will run has room for
+        `LASTING_ROWS` lines of states.
     """
     notes = notes or {}
     pairs = _pairs_by_position(plan, drawn)
@@ -86,7 +99,7 @@ def make_labels(plan: Plan, drawn: Overview, notes: Mapping[str, str] | None = N
             node = plan.nodes[box.members[0]]
             found.append(_task_label(node, pairs[box.members[0]], notes.get(node.key, '')))
         else:
-            found.append(_group_label(box))
+            found.append(_group_label(box, lasting and any(plan.nodes[i].will_run for i in box.members)))
     return found
 
 
@@ -131,7 +144,7 @@ def _why(node: Node) -> str:
     return node.reason.kind.value
 
 
-def _group_label(box: Box) -> Label:
+def _group_label(box: Box, lasting: bool) -> Label:
     number = len(box.members)
     if box.kind == 'stack':
         lines, tooltip = _lines(box.name, f' ×{number:,}', []), f'{box.name}: {tasks(number)}'
@@ -139,7 +152,9 @@ def _group_label(box: Box) -> Label:
         where = f'in {box.classes:,} more classes'
         lines, tooltip = _lines(f'{number:,} more', '', [where]), f'{tasks(number)} {where}'
     states = tuple(StateLine(state, counts_text({state: count})) for state, count in box.counts.items())
-    inner = _inner([*lines.widths, *(width(line.text, STATE_SIZE) for line in states)])
+    longest = (f'■ {number:,} interrupted',) if lasting else ()
+    inner = _inner([*lines.widths, *(width(text, STATE_SIZE) for text in (*longest, *(line.text for line in states)))])
+    rows = LASTING_ROWS if lasting else len(states)
     return Label(
         name=lines.name,
         details=lines.details,
@@ -148,7 +163,7 @@ def _group_label(box: Box) -> Label:
         note='',
         tooltip=_tooltip([tooltip, counts_text(box.counts)]),
         width=round(inner + 2 * PADDING),
-        height=_height(len(lines.details) + len(states)) + BAR_HEIGHT + 3,
+        height=_height(len(lines.details) + rows) + BAR_HEIGHT + 3,
     )
 
 

@@ -12,23 +12,10 @@ from dataclasses import dataclass
 from kartnb.events import TaskState
 from kartnb.execution.plan import Node, Plan
 from kartnb.view.clean import one_line, seconds_text
-from kartnb.view.states import count_states, counts_text, look
+from kartnb.view.states import ENDED, IN_BUILD, count_states, counts_text, look
 
 _MAX_NAMED = 2
 _BAR_CELLS = 20
-#: The states of tasks that a build has taken up; the others are as the plan found them.
-_IN_BUILD = frozenset(
-    {
-        TaskState.QUEUED,
-        TaskState.WAITING,
-        TaskState.RUNNING,
-        TaskState.DONE,
-        TaskState.FAILED,
-        TaskState.BLOCKED,
-        TaskState.INTERRUPTED,
-    }
-)
-_ENDED = frozenset(state for state in _IN_BUILD if state.is_final)
 #: The segments of the bar from left to right.
 _SEGMENTS = (TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED, TaskState.BLOCKED, TaskState.RUNNING)
 
@@ -108,7 +95,7 @@ def progress(
     present = [(node, states.get(node.key, node.state)) for node in plan if _takes_part(node, states)]
     names = [(node.name, now - started.get(node.key, now)) for node, state in present if state is TaskState.RUNNING]
     return Progress(
-        finished=sum(state in _ENDED for _, state in present),
+        finished=sum(state in ENDED for _, state in present),
         total=len(present),
         running=tuple(sorted(names, key=_longest)),
         remaining=_remaining(present, started, now, _Expectation(plan, durations, expected or {}), workers),
@@ -117,7 +104,7 @@ def progress(
 
 
 def _takes_part(node: Node, states: Mapping[str, TaskState]) -> bool:
-    return node.will_run or states.get(node.key) in _IN_BUILD
+    return node.will_run or states.get(node.key) in IN_BUILD
 
 
 def _longest(named: tuple[str, float]) -> float:
@@ -152,7 +139,7 @@ def _remaining(
 ) -> float | None:
     left = longest = 0.0
     for node, state in present:
-        if state in _ENDED:
+        if state in ENDED:
             continue
         seconds = expectation.seconds(node)
         if seconds is None:

@@ -67,6 +67,38 @@ URGENCY: tuple[TaskState, ...] = (
 )
 _URGENCY_RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
+#: The states of tasks that a build has taken up; the others are as the plan found them.
+IN_BUILD = frozenset(
+    {
+        TaskState.QUEUED,
+        TaskState.WAITING,
+        TaskState.RUNNING,
+        TaskState.DONE,
+        TaskState.FAILED,
+        TaskState.BLOCKED,
+        TaskState.INTERRUPTED,
+    }
+)
+ENDED = frozenset(state for state in IN_BUILD if state.is_final)
+#: The segments of a bar from left to right: what has ended, what is going on, what is left.
+BAR_ORDER: tuple[TaskState, ...] = (
+    TaskState.DONE,
+    TaskState.CACHED,
+    TaskState.EXTERNAL,
+    TaskState.FAILED,
+    TaskState.INTERRUPTED,
+    TaskState.BLOCKED,
+    TaskState.RUNNING,
+    TaskState.WAITING,
+    TaskState.QUEUED,
+    TaskState.STALE,
+    TaskState.MISSING,
+    TaskState.NOT_NEEDED,
+)
+
+#: One letter a state, for a text that tells the states of many tasks.
+LETTERS: Mapping[TaskState, str] = {state: chr(ord('a') + i) for i, state in enumerate(TaskState)}
+
 
 def look(state: TaskState) -> Look:
     """How a state is shown."""

@@ -18,10 +18,11 @@ from xml.etree.ElementTree import Element, SubElement
 from kartnb.events import TaskState
 from kartnb.execution.plan import Plan
 from kartnb.view import labels
-from kartnb.view.arrows import TIP_LENGTH, Arrow, Point
+from kartnb.view.arrows import Point, curve_path, tip_path
+from kartnb.view.arrows import number_text as _n
 from kartnb.view.clean import one_line
 from kartnb.view.families import Box, overview
-from kartnb.view.labels import Label, make_labels
+from kartnb.view.labels import Label, make_labels, outer_size
 from kartnb.view.layout import Layout, place
 from kartnb.view.measure import width
 from kartnb.view.states import count_states, counts_text, look
@@ -29,7 +30,6 @@ from kartnb.view.summary import tasks
 
 _MARGIN = 8.0
 _LEGEND_HEIGHT = 26.0
-_TIP_WIDTH = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def picture(plan: Plan, notes: Mapping[str, str] | None = None) -> Picture:
     """
     drawn = overview(plan)
     written = make_labels(plan, drawn, notes)
-    placed = place([_outer_size(box, label) for box, label in zip(drawn.boxes, written, strict=True)], drawn.links)
+    placed = place([outer_size(box, label) for box, label in zip(drawn.boxes, written, strict=True)], drawn.links)
     counts = count_states(node.state for node in plan)
     legend = _legend_items(counts)
     total_width = math.ceil(max(placed.width, sum(w for _, _, w in legend)) + 2 * _MARGIN)
@@ -116,32 +116,14 @@ def _state_rules(slug: str, colour: str) -> str:
     return f'.kartnb-graph .{slug}{{fill:{colour}}}.kartnb-graph .box.{slug}{{stroke:{colour}}}'
 
 
-def _outer_size(box: Box, label: Label) -> tuple[float, float]:
-    sheets = labels.SHEET * 2 if box.kind == 'stack' else 0.0
-    return label.width + sheets, label.height + sheets
-
-
 def _draw_arrows(parent: Element, placed: Layout) -> None:
     if placed.arrows:
-        SubElement(parent, 'path', {'class': 'edge', 'd': ''.join(map(_curve, placed.arrows))})
-        SubElement(parent, 'path', {'class': 'tip', 'd': ''.join(map(_tip, placed.arrows))})
-
-
-def _curve(arrow: Arrow) -> str:
-    start, *rest = arrow.curve
-    return f'M{_p(start)}C{" ".join(map(_p, rest))}'
-
-
-def _tip(arrow: Arrow) -> str:
-    (x0, y0), (x1, y1) = arrow.curve[-1], arrow.tip
-    length = math.hypot(x1 - x0, y1 - y0) or 1.0
-    ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    bx, by, half = x1 - ux * TIP_LENGTH, y1 - uy * TIP_LENGTH, _TIP_WIDTH / 2
-    return f'M{_p(arrow.tip)}L{_p((bx - uy * half, by + ux * half))} {_p((bx + uy * half, by - ux * half))}Z'
+        SubElement(parent, 'path', {'class': 'edge', 'd': ''.join(map(curve_path, placed.arrows))})
+        SubElement(parent, 'path', {'class': 'tip', 'd': ''.join(map(tip_path, placed.arrows))})
 
 
 def _draw_box(parent: Element, box: Box, label: Label, centre: Point) -> None:
-    outer_width, outer_height = _outer_size(box, label)
+    outer_width, outer_height = outer_size(box, label)
     x, y = centre[0] - outer_width / 2, centre[1] - outer_height / 2
     slug = look(box.state).slug
     element = SubElement(parent, 'svg', {'x': _n(x), 'y': _n(y), 'width': _n(outer_width), 'height': _n(outer_height)})
@@ -218,11 +200,3 @@ def _draw_legend(root: Element, items: Sequence[tuple[str, str, float]], y: floa
 
 def _text(parent: Element, kind: str, x: float, y: float, text: str) -> None:
     SubElement(parent, 'text', {'class': kind, 'x': _n(x), 'y': _n(y)}).text = text
-
-
-def _p(point: Point) -> str:
-    return f'{_n(point[0])} {_n(point[1])}'
-
-
-def _n(number: float) -> str:
-    return f'{number:.1f}'.removesuffix('.0')

@@ -51,6 +51,11 @@ class Cell:
         return [output['data']['text/html'] for output in self.outputs if 'text/html' in output.get('data', {})]
 
     @property
+    def widgets(self) -> int:
+        """Give how many live widgets it shows."""
+        return sum('application/vnd.jupyter.widget-view+json' in output.get('data', {}) for output in self.outputs)
+
+    @property
     def traceback(self) -> str:
         """Give the traceback without colours."""
         lines = self.error['traceback'] if self.error else []

@@ -38,7 +38,9 @@ class All(TaskOnKart):
 def test_a_build_is_a_picture_the_prints_and_the_value(kernel: Kernel) -> None:
     kernel.ok(SLOW)
     cell = kernel.ok('%kart_build All(seconds=0)')
-    assert [output['type'] for output in cell.outputs] == ['display_data', 'stream', 'execute_result']
+    kinds = [output['type'] for output in cell.outputs]
+    assert kinds == ['display_data', 'display_data', 'stream', 'execute_result']
+    assert cell.widgets == 1
     assert cell.stdout == 'slow 0\nslow 1\nslow 2\nslow 3\n'
     assert cell.value == '6'
     (html,) = cell.html
@@ -53,7 +55,7 @@ def test_a_build_is_a_picture_the_prints_and_the_value(kernel: Kernel) -> None:
 def test_progress_is_seen_while_the_build_runs_and_not_after(kernel: Kernel) -> None:
     kernel.ok(SLOW)
     cell = kernel.ok('%kart_build --no-value All(upto=5)')
-    shown = [_html(message) for message in cell.messages if message['msg_type'].endswith('display_data')]
+    shown = [_html(message) for message in cell.messages if 'text/html' in message['content'].get('data', {})]
     progress = [re.search(r'running (\d)/6', html) for html in shown[:-1]]
     assert all(progress), 'what is shown before the end is progress'
     steps = [int(found[1]) for found in progress if found]
@@ -76,7 +78,8 @@ def test_a_build_that_is_cached_is_told_once(kernel: Kernel) -> None:
 def test_a_graph_is_its_own_output(kernel: Kernel) -> None:
     kernel.ok(SLOW)
     cell = kernel.ok('%kart_graph All()')
-    assert [output['type'] for output in cell.outputs] == ['execute_result']
+    assert [output['type'] for output in cell.outputs] == ['display_data', 'display_data']
+    assert cell.widgets == 1
     assert '<img src="data:image/svg+xml;base64,' in cell.html[0]
     assert '5 missing' in cell.html[0]
 

@@ -1,0 +1,180 @@
+"""One live picture: what it is told while a build goes on, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kartnb.execution.plan import Plan
+from kartnb.notebook.faces import Phase
+from kartnb.notebook.watch import BuildWatch
+from kartnb.notebook.widget import GraphWidget
+from kartnb.view.families import Family, family_of
+from kartnb.view.focus import Focus
+from kartnb.view.scene import looks, scene, states_text, told_tasks
+from kartnb.view.summary import title
+
+logger = logging.getLogger('kartnb')
+
+Stop = Callable[[], object] | None
+
+#: Seconds between two full records and between two estimates of what is left.
+_RECORD_SECONDS = 2.0
+_ESTIMATE_SECONDS = 0.5
+#: So many pictures live; the oldest ones give way to their stored pictures.
+_MOST_ALIVE = 30
+
+_alive: list[LiveGraph] = []
+
+
+class LiveGraph:
+    """A live picture of a plan.
+
+    Parameters
+    ----------
+    plan
+        What is drawn.
+    key
+        Names the stored picture that it takes the place of.
+    watch
+        Knows how the build of the plan stands, or None where nothing is built.
+    stop
+        Ends the build; None where a person has to interrupt the kernel.
+    """
+
+    def __init__(self, plan: Plan, key: str, watch: BuildWatch | None = None, stop: Stop = None) -> None:
+        self._plan = plan
+        self._watch = watch
+        self._stop = stop
+        self._phase: Phase = 'plan' if watch is None else 'running'
+        self._focus: Focus | None = None
+        self._opened: list[Family] = []
+        self._lock = threading.RLock()
+        self._generation = 0 if watch is None else watch.generation
+        self._recorded = self._estimated = 0.0
+        self.widget = GraphWidget(
+            key=key,
+            looks=looks(),
+            tasks=json.dumps(told_tasks(plan)),
+            scene=json.dumps(scene(plan)),
+            states=states_text(plan) if watch is None else watch.letters(),
+            record=json.dumps({} if watch is None else watch.record()),
+            status=self._status(None),
+        )
+        self.widget.on_msg(self._answer)
+        _keep(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not change any more by itself."""
+        return self._phase in ('plan', 'done', 'failed', 'stopped')
+
+    def push(self) -> None:
+        """Tell the front end what is new."""
+        watch = self._watch
+        if watch is None or self.is_over:
+            return
+        with self._lock, self.widget.hold_sync():
+            self._grow(watch)
+            self.widget.states = watch.letters()
+            self._push_estimate(watch)
+            news = watch.news()
+            self._push_record(watch, bool(news['runs'] or news['lines']))
+        if news['runs'] or news['lines']:
+            self.widget.send({'kind': 'news', **news})
+
+    def end(self, phase: Phase) -> None:
+        """Tell the front end that the build has ended, and how."""
+        if self._watch is None:
+            return
+        with self._lock, self.widget.hold_sync():
+            self._grow(self._watch)
+            self._phase = phase
+            self.widget.states = self._watch.letters()
+            self.widget.record = json.dumps(self._watch.record())
+            self.widget.status = self._status(None)
+
+    def close(self) -> None:
+        """Give the stored picture its place back."""
+        self.widget.close()
+
+    def _grow(self, watch: BuildWatch) -> None:
+        """Take the plan in again where a running task has asked for more tasks."""
+        if watch.generation == self._generation or watch.plan is None:
+            return
+        self._generation, self._plan = watch.generation, watch.plan
+        self._focus = None
+        self.widget.tasks = json.dumps(told_tasks(self._plan))
+        self.widget.record = json.dumps(watch.record())
+        self._draw()
+
+    def _push_estimate(self, watch: BuildWatch) -> None:
+        if time.monotonic() - self._estimated > _ESTIMATE_SECONDS:
+            self._estimated = time.monotonic()
+            self.widget.status = self._status(watch.progress().remaining)
+
+    def _push_record(self, watch: BuildWatch, changed: bool) -> None:
+        if changed and time.monotonic() - self._recorded > _RECORD_SECONDS:
+            self._recorded = time.monotonic()
+            self.widget.record = json.dumps(watch.record())
+
+    def _status(self, remaining: float | None) -> dict[str, Any]:
+        return {
+            'phase': self._phase,
+            'title': title(self._plan.root),
+            'elapsed': 0.0 if self._watch is None else round(self._watch.elapsed, 2),
+            'remaining': None if remaining is None else round(remaining, 1),
+            'stop': 'button' if self._stop is not None else 'kernel',
+        }
+
+    def _draw(self) -> None:
+        self.widget.scene = json.dumps(scene(self._plan, self._focus, self._opened))
+
+    def _answer(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        """Answer a message of the front end; it may come on any thread."""
+        if not isinstance(message, dict):
+            return
+        note = ''
+        try:
+            with self._lock:
+                self._act(message)
+        except Exception as error:
+            logger.warning('The live graph could not do what was asked for', exc_info=True)
+            note = f'That did not work: {type(error).__name__}.'
+        self.widget.send({'kind': 'answer', 'view': message.get('view'), 'note': note})
+
+    def _act(self, message: dict[str, Any]) -> None:
+        kind, position = message.get('kind'), message.get('position')
+        if kind == 'stop':
+            self._stop_build()
+        elif kind == 'whole':
+            self._focus = None
+            self._draw()
+        elif kind in ('expand', 'collapse', 'focus') and isinstance(position, int) and 0 <= position < len(self._plan):
+            self._look(kind, position, message.get('direction', 'both'))
+
+    def _look(self, kind: str, position: int, direction: Any) -> None:
+        family = family_of(self._plan.nodes[position])
+        if kind == 'focus':
+            self._focus = Focus(position, direction if direction in ('upstream', 'downstream') else 'both')
+        else:
+            self._opened = [other for other in self._opened if other != family] + [family] * (kind == 'expand')
+        self._draw()
+
+    def _stop_build(self) -> None:
+        if self._stop is not None and self._phase == 'running':
+            self._phase = 'stopping'
+            self.widget.status = self._status(None)
+            self._stop()
+
+
+def _keep(live: LiveGraph) -> None:
+    _alive.append(live)
+    old = [other for other in _alive if other.is_over][: max(len(_alive) - _MOST_ALIVE, 0)]
+    for other in old:
+        _alive.remove(other)
+        other.close()

@@ -1,0 +1,29 @@
+"""Showing a plan or a build in the background: the stored picture, and the live one below it."""
+
+from __future__ import annotations
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from kartnb.execution.background import BackgroundBuild
+from kartnb.execution.plan import Plan
+from kartnb.notebook.faces import can_be_live, live_face
+from kartnb.notebook.progress import BuildScreen
+from kartnb.notebook.screen import Screen
+
+
+def show_plan(plan: Plan, shell: InteractiveShell) -> bool:
+    """Show a plan live; False where it cannot be."""
+    screen = Screen(shell)
+    screen.has_live_neighbour = can_be_live(screen)
+    if not screen.has_live_neighbour:
+        return False
+    screen.show_object(plan)
+    live_face(plan, screen)
+    return True
+
+
+def show_background(build: BackgroundBuild, shell: InteractiveShell) -> None:
+    """Show a build in the background in the cell that runs now, also when that has ended."""
+    screen = BuildScreen(shell, behind_the_cell=True, stop=lambda: build.stop(wait=False))
+    build.follow(screen)  # tells of its beginning in this thread, so that it is shown in this cell
+    build.add_done_callback(lambda ended: screen.close_with(ended.report))

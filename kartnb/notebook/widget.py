@@ -1,0 +1,55 @@
+"""The live picture of a plan as a widget: one script, one style sheet, and what they are told.
+
+Whatever goes to the front end is text or numbers; the script asks back by messages, never by setting a trait.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from kartnb.view.html import stylesheet
+from kartnb.view.scene import live_stylesheet
+
+_FOLDER = Path(__file__).parent / 'static'
+
+
+class GraphWidget(anywidget.AnyWidget):
+    """What a front end knows of one plan.
+
+    Attributes
+    ----------
+    key
+        Names the stored picture that the front end hides while this one lives.
+    looks
+        How each state is shown.
+    scene, tasks, record
+        JSON texts: boxes and arrows, all tasks, and what the tasks did so far.
+    states
+        One letter a task.
+    status
+        How the build stands.
+    """
+
+    _esm = (_FOLDER / 'graph.js').read_text(encoding='utf-8')
+    _css = stylesheet() + (_FOLDER / 'graph.css').read_text(encoding='utf-8') + live_stylesheet()
+
+    key = traitlets.Unicode().tag(sync=True)
+    looks: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    scene = traitlets.Unicode('{}').tag(sync=True)
+    tasks = traitlets.Unicode('{}').tag(sync=True)
+    record = traitlets.Unicode('{}').tag(sync=True)
+    states = traitlets.Unicode().tag(sync=True)
+    status = traitlets.Dict().tag(sync=True)
+
+    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a front end shows of it, and the metadata of that."""
+        bundle = self._repr_mimebundle_()
+        assert bundle is not None  # only a widget without a view has none
+        return bundle
+
+    def __repr__(self) -> str:
+        return 'A live graph: it needs a running kernel. The picture stands beside it.'

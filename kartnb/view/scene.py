@@ -1,0 +1,149 @@
+"""A plan as plain data that a live picture is drawn from: boxes with their places, arrows as paths, all tasks.
+
+Everything is JSON: numbers, and texts that are fit to be shown. The layout is that of the stored picture, but boxes
+keep their size while states change, since the front end writes the states itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from kartnb.execution.plan import Node, Plan
+from kartnb.view.arrows import curve_path, tip_path
+from kartnb.view.clean import one_line, short_id
+from kartnb.view.families import Box, Family, family_of
+from kartnb.view.focus import Focus, focused_overview
+from kartnb.view.labels import LASTING_ROWS, Label, make_labels, outer_size
+from kartnb.view.layout import place
+from kartnb.view.states import BAR_ORDER, ENDED, IN_BUILD, LETTERS, LOOKS, URGENCY
+
+#: So many tasks, the last ones, are told in full; of the others only class, id and requirements.
+MAX_TOLD = 10_000
+_MAX_PARAMETERS = 30
+_MAX_TEXT = 160
+_MAX_OUTPUTS = 3
+
+
+def scene(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = ()) -> dict[str, Any]:
+    """The boxes and arrows of a plan.
+
+    Parameters
+    ----------
+    plan
+        Any plan.
+    focus
+        The part of it to look at; by default all.
+    opened
+        Families whose tasks have boxes of their own.
+
+    Returns
+    -------
+    dict
+        ``width`` and ``height`` in pixels, ``boxes`` (positions of the tasks, texts, place and size), ``arrows``
+        (positions of two boxes, path of the line and of the tip), ``focus`` and ``opened``.
+    """
+    drawn = focused_overview(plan, focus, opened)
+    written = make_labels(plan, drawn, lasting=True)
+    placed = place([outer_size(box, label) for box, label in zip(drawn.boxes, written, strict=True)], drawn.links)
+    places = zip(drawn.boxes, written, placed.centres, strict=True)
+    arrows = zip(drawn.links, placed.arrows, strict=True)
+    return {
+        'width': placed.width,
+        'height': placed.height,
+        'boxes': [_box(plan, box, label, centre) for box, label, centre in places],
+        'arrows': [{'from': a, 'to': b, 'line': curve_path(arrow), 'tip': tip_path(arrow)} for (a, b), arrow in arrows],
+        'focus': None if focus is None else {'position': focus.position, 'direction': focus.direction},
+        'opened': _opened_members(plan, opened),
+    }
+
+
+def _box(plan: Plan, box: Box, label: Label, centre: tuple[float, float]) -> dict[str, Any]:
+    width, height = outer_size(box, label)
+    lasting = box.kind != 'task' and any(plan.nodes[i].will_run for i in box.members)
+    return {
+        'kind': box.kind,
+        'members': list(box.members),
+        'name': label.name,
+        'details': list(label.details),
+        'why': label.why,
+        'id': short_id(plan.nodes[box.members[0]].unique_id) if box.kind == 'task' else '',
+        'rows': LASTING_ROWS if lasting else len(label.states),
+        'x': round(centre[0] - width / 2, 1),
+        'y': round(centre[1] - height / 2, 1),
+        'width': label.width,
+        'height': label.height,
+    }
+
+
+def _opened_members(plan: Plan, opened: Collection[Family]) -> list[int]:
+    """The first task of each opened family, by which the front end names it."""
+    found: dict[Family, int] = {}
+    for i, node in enumerate(plan.nodes):
+        if family_of(node) in opened:
+            found.setdefault(family_of(node), i)
+    return list(found.values())
+
+
+def told_tasks(plan: Plan) -> dict[str, Any]:
+    """The tasks of a plan as columns: what a person may search for or look at without asking further.
+
+    Returns
+    -------
+    dict
+        ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`), ``id``,
+        ``parameters`` (name, text, whether significant), ``reason``, ``requires`` (positions), ``outputs`` (paths) and
+        ``runs`` (whether a build runs it).
+    """
+    names: dict[str, int] = {}
+    untold = max(len(plan) - MAX_TOLD, 0)
+    told = plan.nodes[untold:]
+    return {
+        'name': [names.setdefault(one_line(node.name, 120), len(names)) for node in plan],
+        'names': list(names),
+        'id': [one_line(node.unique_id, 80) for node in plan],
+        'requires': [list(node.requires) for node in plan],
+        'parameters': [[]] * untold + [_parameters(node) for node in told],
+        'reason': [''] * untold + [one_line(str(node.reason), 300) if node.reason else '' for node in told],
+        'outputs': [[]] * untold + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in told],
+        'runs': ''.join('1' if node.will_run else '0' for node in plan),
+    }
+
+
+def _parameters(node: Node) -> list[tuple[str, str, int]]:
+    from kartnb.task import shown_parameters
+
+    found = sorted(shown_parameters(node.task), key=lambda parameter: not parameter.significant)
+    return [
+        (one_line(parameter.name, 60), one_line(parameter.text, _MAX_TEXT), int(parameter.significant))
+        for parameter in found[:_MAX_PARAMETERS]
+    ]
+
+
+def states_text(plan: Plan) -> str:
+    """The states of all tasks, one letter a task."""
+    return ''.join(LETTERS[node.state] for node in plan)
+
+
+def looks() -> list[dict[str, Any]]:
+    """How each state is shown and what it means for a build, the most urgent first."""
+    return [
+        {
+            'letter': LETTERS[state],
+            'glyph': LOOKS[state].glyph,
+            'word': LOOKS[state].word,
+            'slug': LOOKS[state].slug,
+            'inBuild': state in IN_BUILD,
+            'ended': state in ENDED,
+            'bar': BAR_ORDER.index(state),
+        }
+        for state in URGENCY
+    ]
+
+
+def live_stylesheet() -> str:
+    """The colours of states in a live picture."""
+    return ''.join(
+        f'.kartnb-live .is-{look.slug}{{--kart-state:{look.light};--kart-state:light-dark({look.light},{look.dark})}}'
+        for look in LOOKS.values()
+    )
