@@ -31,13 +31,17 @@ class Graph(Plan):
         return super().__repr__() if self._handle is None else display.render(self._handle.plan, 'text')
 
     def _ipython_display_(self) -> None:
+        from kartnb.notebook.faces import can_be_live
+        from kartnb.notebook.screen import Screen
         from kartnb.notebook.shown import show_background, show_plan
 
         shell = sys.modules['IPython'].get_ipython()
-        if shell is not None and self._handle is not None:
-            show_background(self._handle, shell)
-        elif shell is None or not show_plan(self, shell):
+        if shell is None or not can_be_live(Screen(shell)):
             raise NotImplementedError  # IPython takes the other forms then
+        if self._handle is None:
+            show_plan(self, shell)
+        else:
+            show_background(self._handle, shell)
 
 
 def graph(task: luigi.Task | Plan | BackgroundBuild) -> Graph:

@@ -11,15 +11,13 @@ from kartnb.notebook.progress import BuildScreen
 from kartnb.notebook.screen import Screen
 
 
-def show_plan(plan: Plan, shell: InteractiveShell) -> bool:
-    """Show a plan live; False where it cannot be."""
+def show_plan(plan: Plan, shell: InteractiveShell) -> None:
+    """Show a plan, live where it can be."""
     screen = Screen(shell)
     screen.has_live_neighbour = can_be_live(screen)
-    if not screen.has_live_neighbour:
-        return False
     screen.show_object(plan)
-    live_face(plan, screen)
-    return True
+    if screen.has_live_neighbour:
+        live_face(plan, screen)
 
 
 def show_background(build: BackgroundBuild, shell: InteractiveShell) -> None:

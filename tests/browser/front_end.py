@@ -113,6 +113,12 @@ class FrontEnd:
         )
         return found
 
+    def live(self, number: int) -> Any:
+        """Give the locator of the live graph in a cell, when it is there."""
+        found = self.cell(number).locator('.kartnb-live')
+        found.locator('g.box').first.wait_for()
+        return found
+
     def write(self, number: int, text: str) -> None:
         """Type a text into a cell, in the place of what is there."""
         self.page.evaluate(CHOOSE, number)

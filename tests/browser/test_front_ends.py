@@ -32,26 +32,32 @@ class All(TaskOnKart):
 HARMLESS = "reading 'schema'"
 
 
-def test_a_pipeline_from_card_to_picture(browser: Any, server: FrontEndServer, kind: Kind, write: Write) -> None:
+def test_a_pipeline_from_card_to_live_graph(
+    browser: Any, server: FrontEndServer, kind: Kind, write: Write, folder: Path
+) -> None:
     name = write('%load_ext kartnb', TASKS, '%kart_graph All()', '%kart_build All()')
     with opened(browser, server, name, kind) as front_end:
         front_end.run_cell(0)
         front_end.run_cell(1)
         assert 'new Slow(number)' in ' '.join(front_end.cell(1).inner_text().split())
         front_end.run_cell(2)
-        (planned,) = front_end.pictures(2)
-        assert planned['natural'] > 100
+        planned = front_end.live(2)
+        assert planned.locator('g.box').count() == 4
+        assert not front_end.cell(2).locator('[data-kart]').is_visible(), 'the live graph stands for the stored one'
         front_end.run_cell(3, wait=False)
-        progress = front_end.cell(3).locator('[role=progressbar]')
-        progress.wait_for()
-        front_end.cell(3).get_by_text('Slow (').wait_for()
-        (built,) = front_end.pictures(3)
-        assert progress.count() == 0, 'the picture takes the place of the progress'
-        assert 100 < built['width'] <= built['natural'] <= planned['natural'] + 40
+        built = front_end.live(3)
+        built.locator('g.box.is-running').first.wait_for()
+        assert 'to stop: interrupt the kernel' in built.inner_text()
+        built.get_by_text('✓ succeeded').wait_for()
+        assert built.locator('g.box.is-done').count() == 4
         shown = front_end.cell(3).inner_text()
         assert '4 done' in shown
         assert shown.rstrip().endswith('3')
         front_end.save()
+        stored = nbformat.read(folder / name, as_version=4).cells[3].outputs[0]['data']
+        assert '4 done' in stored['text/plain']
+        assert 'data:image/svg+xml' in stored['text/html']
+        assert 'progressbar' not in stored['text/html']
         assert front_end.left == []
         assert [error for error in front_end.errors if HARMLESS not in error] == []
 
@@ -64,7 +70,7 @@ def test_a_failure_shows_the_picture_and_the_traceback(
     )
     with opened(browser, server, name, kind) as front_end:
         front_end.run_all()
-        assert len(front_end.pictures(2)) == 1
+        front_end.live(2).locator('g.box.is-failed').wait_for()
         shown = front_end.cell(2).inner_text()
         assert '1 failed' in shown
         assert 'Cell In[2], line 4, in Fails.run(self)' in shown
