@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         BuildStoppedError,
         CyclicRequirementsError,
         EmptyDumpError,
+        HistoryError,
         KartError,
         PandasTypeError,
         StorageError,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from kartnb.execution.planner import plan
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
+    from kartnb.records.runs import Run, Runs
+    from kartnb.records.workspace import Workspace
     from kartnb.storage.formats.base import FileProcessor
     from kartnb.storage.formats.lossless import lossless
     from kartnb.storage.formats.own import register_format, unregister_format
@@ -65,6 +68,7 @@ _HOMES = {
     'GokartBuildError': 'kartnb.execution.build_error',
     'Graph': 'kartnb.notebook.graph',
     'HasLockedTaskException': 'kartnb.execution.build_error',
+    'HistoryError': 'kartnb.errors',
     'InMemoryTarget': 'kartnb.storage.in_memory',
     'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
     'KartError': 'kartnb.errors',
@@ -73,12 +77,15 @@ _HOMES = {
     'PandasTypeError': 'kartnb.errors',
     'Plan': 'kartnb.execution.plan',
     'Preview': 'kartnb.view.previews.preview',
+    'Run': 'kartnb.records.runs',
+    'Runs': 'kartnb.records.runs',
     'SerializableParameter': 'kartnb.task.parameters',
     'StorageError': 'kartnb.errors',
     'TaskInstanceParameter': 'kartnb.task.parameters',
     'TaskOnKart': 'kartnb.task.base',
     'TaskState': 'kartnb.events',
     'UnreadableResultError': 'kartnb.errors',
+    'Workspace': 'kartnb.records.workspace',
     'WrongValueError': 'kartnb.errors',
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
     'add_config': 'kartnb.task.config_files',
@@ -109,6 +116,7 @@ __all__ = [
     'GokartBuildError',
     'Graph',
     'HasLockedTaskException',
+    'HistoryError',
     'InMemoryTarget',
     'KartBuildError',
     'KartError',
@@ -117,12 +125,15 @@ __all__ = [
     'PandasTypeError',
     'Plan',
     'Preview',
+    'Run',
+    'Runs',
     'SerializableParameter',
     'StorageError',
     'TaskInstanceParameter',
     'TaskOnKart',
     'TaskState',
     'UnreadableResultError',
+    'Workspace',
     'WrongValueError',
     'ZonedDateSecondParameter',
     '__version__',

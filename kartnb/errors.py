@@ -143,3 +143,7 @@ class SchedulerError(ExecutorChoiceError):
 
 class UnknownOptionError(KartError, TypeError):
     """An option that a build does not have."""
+
+
+class HistoryError(KartError, LookupError, ValueError):
+    """What was asked of a workspace's history is not there, or names more than one result."""

@@ -42,6 +42,11 @@ class MagicParser(argparse.ArgumentParser):
         """The long names of the options."""
         return [name for action in self._actions for name in action.option_strings if name.startswith('--')]
 
+    def choices(self, option: str) -> list[str]:
+        """The values that an option takes, where they are few."""
+        action = self._option_string_actions.get(option)
+        return [str(choice) for choice in (action.choices if action is not None else None) or ()]
+
     def split(self, line: str) -> Arguments:
         """Take a line apart; options may stand before and after the expression.
 

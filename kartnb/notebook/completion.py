@@ -66,6 +66,8 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Off
         from kartnb.task import registry
 
         return 'task', sorted({cls.__name__ for cls in registry.task_classes()})
+    if taken == 'choice':
+        return 'choice', parser.choices(option if equals else before[-1])
     if word.startswith('-'):
         return 'option', parser.options
     return _in_expression(rest, shell)

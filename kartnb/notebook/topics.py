@@ -7,14 +7,17 @@ from collections.abc import Callable
 from IPython.core.magic import Magics
 
 from kartnb.notebook.arguments import MagicParser, build_parser, cell_parser, graph_parser
+from kartnb.notebook.history_arguments import runs_parser
+from kartnb.notebook.history_magics import HistoryMagics
 from kartnb.notebook.magics import KartMagics
 
 #: What `%load_ext` adds. What their commands need is imported when one of them is used.
-MAGICS: tuple[type[Magics], ...] = (KartMagics,)
+MAGICS: tuple[type[Magics], ...] = (KartMagics, HistoryMagics)
 
 #: The options of each magic, by its name: what Tab completes.
 PARSERS: dict[str, Callable[[], MagicParser]] = {
     'kart': cell_parser,
     'kart_build': build_parser,
     'kart_graph': graph_parser,
+    'kart_runs': runs_parser,
 }

@@ -145,3 +145,43 @@ def _named(path: str, doing: Any) -> Iterator[None]:
         if isinstance(error, KartError):
             raise
         raise storage_error(error, path, doing) from error
+
+
+def files_below(root: str) -> list[tuple[str, int, float]]:
+    """All files below a prefix, each with its path below it, its bytes and its last change in epoch seconds."""
+    backend, base = _backend(root)
+    with _named(root, 'listed'):
+        found = backend.find(base, detail=True)
+    start = base.rstrip('/') + '/'
+    return [(str(path).removeprefix(start), int(info.get('size') or 0), _changed(info)) for path, info in found.items()]
+
+
+def read_many(root: str, paths: list[str]) -> list[bytes | str]:
+    """The bytes of files below a prefix, or a sentence in the place of those that cannot be read."""
+    backend, base = _backend(root)
+    names = [f'{base.rstrip("/")}/{path}' for path in paths]
+    found = backend.cat(names, on_error='return') if names else {}
+    values = [found.get(name, FileNotFoundError('it is gone')) for name in names]
+    return [str(value) if isinstance(value, Exception) else bytes(value) for value in values]
+
+
+def _backend(root: str) -> tuple[Any, str]:
+    remote_file_system(root)  # says which packages are missing
+    from fsspec.core import url_to_fs
+
+    backend, base = url_to_fs(root, use_listings_cache=False)
+    return backend, str(base)
+
+
+def _changed(info: Mapping[str, Any]) -> float:
+    """When a file was changed: each file system has its own name for it."""
+    for name in ('LastModified', 'mtime', 'last_modified', 'updated', 'created'):
+        moment = info.get(name)
+        if isinstance(moment, datetime):
+            return moment.timestamp()
+        if isinstance(moment, int | float):
+            return float(moment)
+        if isinstance(moment, str):
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(moment).timestamp()
+    return 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from kartnb.display import register_renderer
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
+from kartnb.records.runs import Runs
 from kartnb.view.text import plan_text, report_text
 
 __all__ = ['plan_html', 'plan_svg', 'plan_text', 'report_html', 'report_svg', 'report_text']
@@ -48,3 +49,19 @@ register_renderer(Plan, 'svg', plan_svg)
 register_renderer(BuildReport, 'text', report_text)
 register_renderer(BuildReport, 'html', report_html)
 register_renderer(BuildReport, 'svg', report_svg)
+
+
+def _runs_text(runs: Runs) -> str:
+    from kartnb.view import runs as drawn
+
+    return drawn.runs_text(runs)
+
+
+def _runs_html(runs: Runs) -> str:
+    from kartnb.view import runs as drawn
+
+    return drawn.runs_html(runs)
+
+
+register_renderer(Runs, 'text', _runs_text)
+register_renderer(Runs, 'html', _runs_html)

@@ -15,7 +15,7 @@ from typing import Any
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
-from kartnb.view.states import LOOKS, Look, counts_text
+from kartnb.view.states import LOOKS, SUPERSEDED, Look, counts_text
 from kartnb.view.svg import Picture, picture
 
 _FOLDER = Path(__file__).parent
@@ -89,7 +89,7 @@ def _environment() -> Any:
 def stylesheet() -> str:
     """The style sheet of all fragments."""
     sheet = (_FOLDER / 'static' / 'kartnb.css').read_text(encoding='utf-8')
-    return sheet + ''.join(map(_state_rule, LOOKS.values()))
+    return sheet + ''.join(map(_state_rule, (*LOOKS.values(), SUPERSEDED)))
 
 
 def _state_rule(look: Look) -> str:

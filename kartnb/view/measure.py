@@ -82,3 +82,13 @@ def columns_of(text: str) -> int:
         else 1
         for character in text
     )
+
+
+def padded(text: str, columns: int) -> str:
+    """The text with spaces behind it, so that it takes so many columns of a terminal."""
+    return text + ' ' * (columns - columns_of(text))
+
+
+def column_width(texts: Sequence[str]) -> int:
+    """How many columns of a terminal the widest of some texts takes."""
+    return max(map(columns_of, texts), default=0)

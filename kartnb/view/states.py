@@ -50,6 +50,9 @@ LOOKS: Mapping[TaskState, Look] = {
     TaskState.INTERRUPTED: Look('■', 'interrupted', '#9a2f7f', '#f08fd4'),
 }
 
+#: A result that another one has replaced; no task is in this state.
+SUPERSEDED = Look('↺', 'superseded', '#626b75', '#98a2ad')
+
 #: The states that a person looks for first.
 URGENCY: tuple[TaskState, ...] = (
     TaskState.FAILED,

@@ -1,0 +1,59 @@
+"""What the magics that look back do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from IPython.core.error import UsageError
+
+from kartnb.errors import HistoryError, KartError, StorageError
+from kartnb.notebook.command import Command
+from kartnb.notebook.history_arguments import runs_parser
+from kartnb.records.runs import Runs
+from kartnb.records.workspace import Workspace
+
+
+class HistoryCommands(Command):
+    """Listing recorded results."""
+
+    def runs(self, line: str) -> Runs | None:
+        """The recorded results of a workspace."""
+        __tracebackhide__ = True
+        given = self._taken_apart(runs_parser(), line)
+        if given is None:
+            return None
+        options = given.options
+        where: dict[str, list[str]] = {}
+        for name, value in options.where:
+            where.setdefault(name, []).append(value)
+        with _one_line('kart_runs'):
+            return workspace_of(given.expression).runs(
+                options.task,
+                since=options.since,
+                until=options.until,
+                state=options.state,
+                where=where,
+                sort=options.sort,
+                limit=options.limit,
+            )
+
+
+def workspace_of(text: str) -> Workspace:
+    """The workspace that a line names, which may be in quotes; the one of tasks where it names none."""
+    path = text.strip()
+    if len(path) > 1 and path[0] == path[-1] and path[0] in '\'"':
+        path = path[1:-1]
+    return Workspace(path or None)
+
+
+@contextmanager
+def _one_line(magic: str) -> Iterator[None]:
+    """Let what is wrong with what was asked for be one line."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except (HistoryError, StorageError) as error:
+        raise UsageError(f'%{magic}: {error}') from None
+    except KartError as error:
+        raise UsageError(f'%{magic}: {error}') from error

@@ -1,0 +1,58 @@
+"""The magics that look back at what a workspace holds.
+
+::
+
+    %kart_runs
+    %kart_runs ./resources --task Train --since 2d --where depth=5
+
+show recorded results as a table, newest first; its value has `to_dataframe()`, `filter` and `sort`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand, output_can_be_silenced
+
+if TYPE_CHECKING:
+    from kartnb.notebook.history_commands import HistoryCommands
+    from kartnb.records.runs import Runs
+
+
+@magics_class
+class HistoryMagics(Magics):
+    """The history of a workspace: `%kart_runs`."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._shell = shell
+
+    @cached_property
+    def commands(self) -> HistoryCommands:
+        """What the magics do; imported when the first of them is used."""
+        from kartnb.notebook.history_commands import HistoryCommands
+
+        return HistoryCommands(self._shell)
+
+    @no_var_expand
+    @output_can_be_silenced
+    @line_magic
+    def kart_runs(self, line: str) -> Runs | None:
+        """Show the recorded results of a workspace, newest first: `%kart_runs [PATH] [options]`.
+
+        ::
+
+            --task NAME          of this class; * and ? as in file names; may be repeated
+            --since TIME         not older than this: 2d, 3h, today, 2024-05-01
+            --until TIME         not newer than this
+            --state STATE        cached, missing, failed, interrupted, superseded
+            --where NAME=VALUE   with this parameter value; may be repeated
+            --sort COLUMN        when, seconds, size, task, state, id, or a parameter
+            --limit N            at most N rows
+
+        The value of the magic is a `kartnb.Runs`, which has `to_dataframe()`.
+        """
+        __tracebackhide__ = True
+        return self.commands.runs(line)

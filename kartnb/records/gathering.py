@@ -1,0 +1,305 @@
+"""Gathering what a workspace remembers: run records, gokart's logs, and results that neither tells of.
+
+Whoever wrote a workspace, listing it runs nothing: records are JSON, and of pickles only plain values are read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kartnb.records.gokart_runs import GokartLogs
+from kartnb.records.record_reading import RecordName, read_record, record_name
+from kartnb.records.run_record import RunRecord
+from kartnb.records.runs import Run, RunState
+from kartnb.records.times import epoch_moment, iso_moment
+from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
+from kartnb.storage.gokart_logs import LOG_KINDS
+
+RECORDS = 'log/run_record/'
+SUPERSEDED = 'log/superseded/'
+_RESULT = re.compile(r'(?P<stem>.+)_(?P<uid>[0-9a-f]{32})(?:\.[^.]*)?')
+_NESTED = re.compile(r'(?P<above>.+?)/log/(?:run_record|superseded|task_params|task_log)/')
+_MOST_PROBLEMS = 20
+_ADOPTED = 'adopted'
+
+
+@dataclass(slots=True)
+class Inventory:
+    """The files of one workspace by what they are; paths are below the workspace.
+
+    Attributes
+    ----------
+    root
+        The workspace, absolute.
+    results
+        What is no log, by path.
+    by_id
+        The results whose names hold a unique id, by it.
+    records, superseded
+        The run records, and all that belongs to replaced results, by result id.
+    captured
+        The files of what tasks printed, by stem.
+    logs
+        gokart's logs, by kind and then by ``<Class>_<unique id>``.
+    nested
+        Workspaces inside of this one: what is in them is none of its business.
+    problems
+        What could not be read.
+    """
+
+    root: str
+    results: dict[str, FileFound] = field(default_factory=dict)
+    by_id: dict[str, list[FileFound]] = field(default_factory=dict)
+    records: list[FileFound] = field(default_factory=list)
+    superseded: dict[str, list[FileFound]] = field(default_factory=dict)
+    captured: dict[str, FileFound] = field(default_factory=dict)
+    logs: dict[str, dict[str, FileFound]] = field(default_factory=dict)
+    nested: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+    def real_path(self, given: str, workspace: str) -> str:
+        """Where a file is now that a task knew as `given`, with this `workspace_directory`; absolute, or a URL."""
+        below = _below(given, workspace) or _below(given, self.root)
+        if below is None:
+            below = self._by_name(given)
+        if below is None:
+            return given if '://' in given else os.path.abspath(given)
+        return path_below(self.root, below)
+
+    def file(self, path: str) -> FileFound | None:
+        """The result file at an absolute path, where it is one of this workspace."""
+        below = _below(path, self.root)
+        return None if below is None else self.results.get(below)
+
+    def _by_name(self, given: str) -> str | None:
+        """The result that has the name of a path, its directories agreeing the most."""
+        parts = given.replace('\\', '/').split('/')
+        found = _RESULT.fullmatch(parts[-1])
+        same = [file.path for file in self.by_id.get(found['uid'], ()) if file.name == parts[-1]] if found else []
+        return max(same, key=lambda path: _shared_end(path.split('/'), parts), default=None)
+
+
+def take_inventory(root: str) -> Inventory:
+    """Look at all files of a workspace.
+
+    Raises
+    ------
+    kartnb.errors.StorageError
+        When it is no directory.
+    """
+    census = take_census(root)
+    nested = _nested_workspaces(census)
+    found = Inventory(root, nested=nested, problems=census.problems[:_MOST_PROBLEMS])
+    for file in census.files:
+        if not nested or not file.path.startswith(nested):
+            _put(found, file)
+    return found
+
+
+def _nested_workspaces(census: Census) -> tuple[str, ...]:
+    marked = (_NESTED.match(file.path) for file in census.files if '/log/' in file.path)
+    return tuple({f'{match["above"]}/' for match in marked if match and not match['above'].startswith('log/')})
+
+
+def _put(found: Inventory, file: FileFound) -> None:
+    path = file.path
+    if not path.startswith('log/'):
+        found.results[path] = file
+        match = _RESULT.fullmatch(file.name)
+        if match is not None:
+            found.by_id.setdefault(match['uid'], []).append(file)
+    elif path.startswith(RECORDS):
+        if path.endswith('.json') and '~' in file.name:
+            found.records.append(file)
+        elif path.endswith('.log'):
+            found.captured[path.removesuffix('.log')] = file
+    elif path.startswith(SUPERSEDED):
+        found.superseded.setdefault(path.removeprefix(SUPERSEDED).partition('/')[0], []).append(file)
+    else:
+        _, kind, name = (*path.split('/', 2), '', '')[:3]
+        if kind in LOG_KINDS and '/' not in name:
+            found.logs.setdefault(kind, {})[os.path.splitext(name)[0]] = file
+
+
+def gather(found: Inventory, name: str | None = None) -> list[Run]:
+    """The runs that the files of a workspace tell of, in no order.
+
+    Parameters
+    ----------
+    found
+        The files.
+    name
+        Only those of this class, where only one is wanted.
+    """
+    runs = [*_recorded(found, name), *_replaced(found, name)]
+    known = {(run.task, run.unique_id) for run in runs if run.state is not RunState.SUPERSEDED}
+    runs += GokartLogs(found.root, found.logs, found).runs(known, name)
+    told = {run.unique_id for run in runs}
+    claimed = {path for run in runs for path in run.outputs}
+    runs += [run for uid in found.by_id.keys() - told for run in _untold(found, uid, claimed, name)]
+    return runs
+
+
+def _recorded(found: Inventory, name: str | None) -> Iterable[Run]:
+    named = {file.path: record_name(file.name) for file in found.records}
+    wanted = [file for file in found.records if name is None or named[file.path].task == name]
+    for file, data in read_all(found.root, wanted):
+        what = named[file.path]
+        record = read_record(data, path_below(found.root, file.path), found.problems)
+        yield _damaged(found, file, what) if record is None else _run_of(found, file, record, what)
+
+
+def _run_of(found: Inventory, file: FileFound, record: RunRecord, what: RecordName) -> Run:
+    workspace = record.parameters.get('workspace_directory', './resources/')
+    outputs = tuple(found.real_path(output.path, workspace) for output in record.outputs)
+    files = [found.file(path) for path in outputs]
+    there = [file is not None or _exists_elsewhere(found, path) for file, path in zip(files, outputs, strict=True)]
+    state = _STATES.get(record.state, RunState.CACHED)
+    if state is RunState.CACHED and not all(there):
+        state = RunState.MISSING
+    return _run(found, file, record, state, outputs, [file for file in files if file is not None], what)
+
+
+_STATES = {'failed': RunState.FAILED, 'interrupted': RunState.INTERRUPTED}
+
+
+def _exists_elsewhere(found: Inventory, path: str) -> bool:
+    """Whether an output that is no file of the workspace is where it was said to be."""
+    if _below(path, found.root) is not None:
+        return False
+    return '://' in path or os.path.exists(path)
+
+
+def _run(
+    found: Inventory,
+    file: FileFound,
+    record: RunRecord,
+    state: RunState,
+    outputs: tuple[str, ...],
+    files: list[FileFound],
+    what: RecordName,
+) -> Run:
+    recorded = [output.size for output in record.outputs if output.size is not None]
+    size = sum(f.size for f in files) if files else sum(recorded) if recorded else None
+    return Run(
+        task=record.task or what.task,
+        unique_id=record.unique_id or what.unique_id,
+        state=state,
+        module=record.module,
+        result_id=record.result_id or what.result_id,
+        parameters=_shown_parameters(record, found.root),
+        when=_when(record, files) or epoch_moment(file.modified),
+        seconds=None if record.state == _ADOPTED else record.seconds,
+        size=size,
+        versions=record.versions,
+        outputs=outputs,
+        error=record.error,
+        host=record.host,
+        notebook=record.notebook,
+        inputs=record.inputs,
+        origin='kartnb',
+        record=record,
+        place=path_below(found.root, file.path),
+    )
+
+
+def _when(record: RunRecord, files: list[FileFound]) -> datetime | None:
+    """When a run ended; a result that was there before its record is as old as its files."""
+    if record.state == _ADOPTED:
+        return epoch_moment(max((file.modified for file in files), default=0.0))
+    return iso_moment(record.ended) or iso_moment(record.started)
+
+
+def _shown_parameters(record: RunRecord, root: str) -> dict[str, str]:
+    """The parameters without the workspace, where it is this one."""
+    given = record.parameters.get('workspace_directory')
+    if given is None or absolute_place(given) != root:
+        return record.parameters
+    return {name: text for name, text in record.parameters.items() if name != 'workspace_directory'}
+
+
+def _damaged(found: Inventory, file: FileFound, what: RecordName) -> Run:
+    """What the name of a record tells that cannot be read."""
+    files = found.by_id.get(what.unique_id, [])
+    state = RunState.FAILED if not what.result_id else RunState.CACHED if files else RunState.MISSING
+    return Run(
+        what.task,
+        what.unique_id,
+        state,
+        result_id=what.result_id,
+        when=epoch_moment(file.modified),
+        size=sum(f.size for f in files) if files else None,
+        outputs=tuple(path_below(found.root, f.path) for f in files),
+        error='its record cannot be read',
+        origin='kartnb',
+        place=path_below(found.root, file.path),
+    )
+
+
+def _replaced(found: Inventory, name: str | None) -> Iterable[Run]:
+    records = {
+        file.path: (result_id, file)
+        for result_id, files in found.superseded.items()
+        for file in files
+        if file.name.endswith('.json') and '~' in file.name and (name is None or record_name(file.name).task == name)
+    }
+    for file, data in read_all(found.root, [file for _, file in records.values()]):
+        result_id, _ = records[file.path]
+        record = read_record(data, path_below(found.root, file.path), found.problems)
+        if record is None:
+            continue
+        others = [f for f in found.superseded[result_id] if f is not file]
+        names = [os.path.basename(output.path) for output in record.outputs]
+        files = [f for wanted in names for f in others if f.name == wanted]
+        outputs = tuple(path_below(found.root, f.path) for f in files)
+        yield _run(found, file, record, RunState.SUPERSEDED, outputs, files, record_name(file.name))
+
+
+def _untold(found: Inventory, uid: str, claimed: set[str], name: str | None) -> list[Run]:
+    """The run that only the names of its results tell of; the class is taken from the name."""
+    files = [file for file in found.by_id[uid] if path_below(found.root, file.path) not in claimed]
+    if not files:
+        return []
+    directory, _, last = files[0].path.rpartition('/')
+    match = _RESULT.fullmatch(last)
+    task = match['stem'] if match else last
+    if name is not None and task != name:
+        return []
+    return [
+        Run(
+            task,
+            uid,
+            RunState.CACHED,
+            module=directory.replace('/', '.'),
+            when=epoch_moment(max(file.modified for file in files)),
+            size=sum(file.size for file in files),
+            outputs=tuple(path_below(found.root, file.path) for file in files),
+        )
+    ]
+
+
+def _below(path: str, workspace: str) -> str | None:
+    """The part of a path that is below a workspace, both as a task gives them; None where it is not."""
+    base = workspace.rstrip('/')
+    if path.startswith(base + '/'):
+        below = path[len(base) + 1 :]
+    elif os.sep != '/' and path.startswith(base + os.sep):
+        below = path[len(base) + 1 :].replace(os.sep, '/')
+    else:
+        return None
+    if '//' in below or '/.' in below or below.startswith(('/', '.')):
+        below = os.path.normpath(below.lstrip('/')).replace(os.sep, '/')
+    return None if below.startswith('../') else below
+
+
+def _shared_end(one: list[str], other: list[str]) -> int:
+    shared = 0
+    for a, b in zip(reversed(one), reversed(other), strict=False):
+        if a != b:
+            break
+        shared += 1
+    return shared

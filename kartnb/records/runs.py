@@ -1,0 +1,224 @@
+"""Recorded results as rows: what is known of each, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+from kartnb import display
+from kartnb.errors import HistoryError
+from kartnb.records.run_record import InputResult, RunRecord
+from kartnb.records.selecting import SORTS, Selection, sort_value
+from kartnb.storage.targets import TargetOnKart, make_target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Origin: TypeAlias = Literal['kartnb', 'gokart', 'file']
+
+
+class RunState(StrEnum):
+    """What has become of a run: its result is there, is not there any more, was replaced, or never came to be."""
+
+    CACHED = 'cached'
+    MISSING = 'missing'
+    FAILED = 'failed'
+    INTERRUPTED = 'interrupted'
+    SUPERSEDED = 'superseded'
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One recorded result, or one run that gave none.
+
+    Attributes
+    ----------
+    task, module
+        The class; the module is '' where nothing tells it.
+    unique_id, result_id
+        Which task, and which of its results; the latter is '' for what gokart wrote and for failures.
+    parameters
+        The public parameters as text.
+    state
+        See `RunState`.
+    when
+        When it ended, with a zone; None where nothing tells it.
+    seconds, size
+        How long it ran, and how many bytes its files have; None where nothing tells it.
+    versions
+        Of Python and of packages, by name.
+    outputs
+        The files of the result, as absolute paths or URLs.
+    error
+        One line, '' where nothing went wrong.
+    inputs
+        The results that it was made from.
+    origin
+        'kartnb' for a run record, 'gokart' for its logs, 'file' where only the name of the result tells of it.
+    record
+        The run record, where there is one.
+    place
+        The path of the file that tells of it.
+    """
+
+    task: str
+    unique_id: str
+    state: RunState
+    module: str = ''
+    result_id: str = ''
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    when: datetime | None = None
+    seconds: float | None = None
+    size: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    error: str = ''
+    host: str = ''
+    notebook: str = ''
+    inputs: tuple[InputResult, ...] = ()
+    origin: Origin = 'file'
+    record: RunRecord | None = field(default=None, repr=False)
+    place: str = ''
+
+    @property
+    def id(self) -> str:
+        """What tells this result from all others: the result id, or the unique id where there is none."""
+        return self.result_id or self.unique_id
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there are files to be loaded."""
+        return self.state in (RunState.CACHED, RunState.SUPERSEDED) and bool(self.outputs)
+
+    def targets(self) -> list[TargetOnKart]:
+        """The targets of the result's files, by their extensions."""
+        return [_target(path) for path in self.outputs]
+
+    def load(self) -> Any:
+        """The result: the value of its file, or a list of values when it has several.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When there is no result any more, or never was.
+        """
+        if not self.has_result:
+            raise HistoryError(f'{self.task}[{self.id[:8]}] has no result to load: it is {self.state}.')
+        values = [target.load() for target in self.targets()]
+        return values[0] if len(values) == 1 else values
+
+
+class Runs(Sequence[Run]):
+    """A table of recorded results, newest first unless sorted otherwise.
+
+    It is a sequence of `Run`; shown in a notebook it is a table.
+
+    Parameters
+    ----------
+    runs
+        The rows.
+    workspace
+        Where they were found.
+    problems
+        What could not be read there, a sentence each.
+    total
+        How many there were before a limit was put to them.
+    """
+
+    def __init__(
+        self, runs: Sequence[Run], workspace: str = '', problems: Sequence[str] = (), total: int | None = None
+    ) -> None:
+        self._runs = tuple(runs)
+        self.workspace = workspace
+        self.problems = tuple(problems)
+        self.total = len(self._runs) if total is None else total
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Runs: ...
+    def __getitem__(self, index: int | slice) -> Run | Runs:
+        if isinstance(index, slice):
+            return Runs(self._runs[index], self.workspace, self.problems, self.total)
+        return self._runs[index]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def filter(
+        self,
+        task: str | type | Sequence[str] | None = None,
+        *,
+        since: Any = None,
+        until: Any = None,
+        state: str | Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> Runs:
+        """Those rows that fit.
+
+        Parameters
+        ----------
+        task
+            A class or its name, with ``*`` and ``?`` as in file names, or several; ``module.Class`` too.
+        since, until
+            A datetime or date, ISO 8601 text, a timedelta or a text such as '2 days' or '3h' (before now), 'today' or
+            'yesterday'.
+        state
+            One or several of 'cached', 'missing', 'failed', 'interrupted', 'superseded'.
+        where
+            Parameter values, as text or as they are.
+        limit
+            At most so many rows.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When a time or a state is none.
+        """
+        chosen = Selection.of(task, since, until, state, where, [str(known) for known in RunState])
+        kept = [run for run in self._runs if chosen.takes(run)]
+        return Runs(kept if limit is None else kept[: max(limit, 0)], self.workspace, self.problems, len(kept))
+
+    def sort(self, by: str = 'when', *, ascending: bool | None = None) -> Runs:
+        """The rows in another order: by 'when', 'seconds', 'size', 'task', 'state', 'id', or a parameter.
+
+        Times, durations and sizes come largest first by default; what has no value comes last.
+        """
+        if by not in SORTS and not any(by in run.parameters for run in self._runs):
+            raise HistoryError(
+                f'There is no column {by} to sort by: the columns are {", ".join(SORTS)} and parameters.'
+            )
+        upwards = by not in ('when', 'seconds', 'size') if ascending is None else ascending
+        told = [(value, run) for run in self._runs if (value := sort_value(run, by)) is not None]
+        untold = [run for run in self._runs if sort_value(run, by) is None]
+        told.sort(key=lambda item: item[0], reverse=not upwards)
+        return Runs([*(run for _, run in told), *untold], self.workspace, self.problems, self.total)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame, the parameters as columns of their own."""
+        from kartnb.records.run_frames import runs_frame
+
+        return runs_frame(self._runs)
+
+    def __repr__(self) -> str:
+        return display.render(self, 'text')
+
+    def _repr_html_(self) -> str:
+        return display.render(self, 'html')
+
+
+def _target(path: str) -> TargetOnKart:
+    if path.endswith('.zip'):
+        import tempfile
+
+        from kartnb.storage.models import make_model_target
+
+        return make_model_target(path, tempfile.gettempdir(), None, None)
+    return make_target(path)

@@ -1,0 +1,227 @@
+"""`kartnb.Workspace`: what a directory of results remembers, and how to get at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import luigi
+
+from kartnb import display
+from kartnb.errors import HistoryError
+from kartnb.records.gathering import gather, take_inventory
+from kartnb.records.restoring import restored_task
+from kartnb.records.runs import Run, Runs, RunState
+from kartnb.storage.census import absolute_place
+from kartnb.task import loading
+from kartnb.task.base import TaskOnKart
+from kartnb.task.targets import output_paths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: How a result is named: a run or its row, an id or the beginning of one, a task, a row of the DataFrame.
+RunName: TypeAlias = 'Run | int | str | luigi.Task | Mapping[str, Any] | Any'
+
+_SHORTEST_ID = 4
+_MOST_NAMED = 4
+
+
+class Workspace:
+    """The history of a workspace: its recorded results as a table, from which values and tasks are had back.
+
+    Parameters
+    ----------
+    path
+        The workspace directory, or a URL such as ``s3://bucket/results``; by default the one that tasks use.
+
+    Raises
+    ------
+    kartnb.StorageError
+        When there is no such directory.
+
+    Examples
+    --------
+    >>> import kartnb, luigi, tempfile
+    >>> class Square(kartnb.TaskOnKart[int]):
+    ...     n = luigi.IntParameter()
+    ...
+    ...     def run(self):
+    ...         self.dump(self.n**2)
+    >>> place = tempfile.mkdtemp()
+    >>> [kartnb.build(Square(n=n, workspace_directory=place)) for n in (2, 3)]
+    [4, 9]
+    >>> workspace = kartnb.Workspace(place)
+    >>> [(run.task, run.parameters['n'], str(run.state)) for run in workspace.runs(sort='n')]
+    [('Square', '2', 'cached'), ('Square', '3', 'cached')]
+    >>> workspace.load(workspace.runs(where={'n': 3})[0])
+    9
+    >>> workspace.task(workspace.runs(where={'n': 3})[0]).n
+    3
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self.path = absolute_place(str(TaskOnKart().workspace_directory if path is None else path))
+        self._last: Runs | None = None
+        take_inventory(self.path)
+
+    def runs(
+        self,
+        task: str | type | Sequence[str] | None = None,
+        *,
+        since: Any = None,
+        until: Any = None,
+        state: str | Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        sort: str = 'when',
+        ascending: bool | None = None,
+        limit: int | None = None,
+    ) -> Runs:
+        """The recorded results, newest first; the workspace is looked at each time.
+
+        Parameters
+        ----------
+        task, since, until, state, where, limit
+            Which of them; see `Runs.filter`.
+        sort, ascending
+            In which order; see `Runs.sort`.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When a time, a state or a column is none.
+        """
+        every = self._every().filter(task, since=since, until=until, state=state, where=where)
+        ordered = every.sort(sort, ascending=ascending) if len(every) else every
+        self._last = ordered if limit is None else ordered[: max(limit, 0)]
+        return self._last
+
+    def to_dataframe(self, **filters: Any) -> pd.DataFrame:
+        """The recorded results as a pandas DataFrame; the arguments are those of `runs`."""
+        return self.runs(**filters).to_dataframe()
+
+    def run(self, name: RunName) -> Run:
+        """One recorded result.
+
+        Parameters
+        ----------
+        name
+            Its row in the table that was made last, as a number; a unique id or result id, or the beginning of one; a
+            task; or a row of the DataFrame. Where a task has several, the one that is there now is meant.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When there is none, or more than one.
+        """
+        if isinstance(name, Run):
+            return name
+        if isinstance(name, int) and not isinstance(name, bool):
+            return self._row(name)
+        if isinstance(name, luigi.Task):
+            return self._of_task(name)
+        if not isinstance(name, str):
+            name = _id_of_row(name)
+        return self._named(name)
+
+    def load(self, name: RunName) -> Any:
+        """The value of a recorded result; `name` as in `run`.
+
+        Where the task's class is defined, its outputs are loaded as the task declares them; otherwise each file by its
+        extension, and several of them give a list.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When there is no such result, or its files are gone.
+        """
+        run = self.run(name)
+        task = self._declared(run)
+        return run.load() if task is None else loading.load(task.output())
+
+    def task(self, name: RunName, cls: type[TaskOnKart[Any]] | None = None) -> TaskOnKart[Any]:
+        """The task instance of a recorded result; `name` as in `run`. It is not run.
+
+        Parameters
+        ----------
+        cls
+            The class, where the recorded one has another name or place by now.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When its class is not defined here, or its parameters are not known.
+        """
+        return restored_task(self.run(name), self.path, cls)
+
+    def __repr__(self) -> str:
+        return display.render(self.runs(), 'text')
+
+    def _repr_html_(self) -> str:
+        return display.render(self.runs(), 'html')
+
+    def _every(self, task: str | None = None) -> Runs:
+        found = take_inventory(self.path)
+        return Runs(gather(found, task), self.path, found.problems)
+
+    def _row(self, number: int) -> Run:
+        rows = self._last if self._last is not None else self.runs()
+        if not -len(rows) <= number < len(rows):
+            raise HistoryError(f'There is no row {number}: the table has {len(rows):,}.')
+        return rows[number]
+
+    def _of_task(self, task: luigi.Task) -> Run:
+        if not isinstance(task, TaskOnKart):
+            raise HistoryError(f'{type(task).__name__} is no TaskOnKart: nothing is recorded of it.')
+        unique_id = task.make_unique_id()
+        found = [run for run in self._every(type(task).__name__) if run.unique_id == unique_id]
+        if not found:
+            raise HistoryError(f'{self.path} holds nothing of {type(task).__name__}[{unique_id[:8]}].')
+        return _most_present(found)
+
+    def _named(self, name: str) -> Run:
+        text = name.strip().rpartition('[')[2].removesuffix(']')
+        if len(text) < _SHORTEST_ID:
+            raise HistoryError(f'{name!r:.60} is no id: give at least its first {_SHORTEST_ID} characters.')
+        every = self._every()
+        exact = [run for run in every if text in (run.unique_id, run.result_id)]
+        found = exact or [run for run in every if run.unique_id.startswith(text) or run.result_id.startswith(text)]
+        if not found:
+            raise HistoryError(f'{self.path} holds no result whose id begins with {text!r:.60}.')
+        by_result = [run for run in found if run.result_id.startswith(text)]
+        tasks = {(run.task, run.unique_id, run.module) for run in found}
+        if len(tasks) > 1 or (len(by_result) > 1 and by_result == found):
+            raise HistoryError(_several(text, found))
+        return _most_present(by_result or found)
+
+    def _declared(self, run: Run) -> TaskOnKart[Any] | None:
+        """The task of a result, if it is defined here and would write just these files."""
+        if run.state is not RunState.CACHED:
+            return None
+        try:
+            task = restored_task(run, self.path, None, quiet=True)
+            given = [absolute_place(path) for path in output_paths(task)]
+        except Exception:  # a class that was changed may fail in any way; the files are still there
+            return None
+        return task if sorted(given) == sorted(run.outputs) else None
+
+
+def _most_present(found: Sequence[Run]) -> Run:
+    ranks = (RunState.CACHED, RunState.MISSING, RunState.SUPERSEDED, RunState.FAILED, RunState.INTERRUPTED)
+    newest = sorted(found, key=lambda run: run.when.timestamp() if run.when else 0.0, reverse=True)
+    return min(newest, key=lambda run: ranks.index(run.state))
+
+
+def _several(text: str, found: Sequence[Run]) -> str:
+    names = ', '.join(f'{run.module}.{run.task}[{run.id[:12]}]'.lstrip('.') for run in found[:_MOST_NAMED])
+    more = f' and {len(found) - _MOST_NAMED:,} more' if len(found) > _MOST_NAMED else ''
+    return f'{text!r:.60} is the beginning of several ids ({names}{more}): give more of it, or a row.'
+
+
+def _id_of_row(row: Any) -> str:
+    try:
+        return str(row['result_id'] or row['id'])
+    except (KeyError, TypeError, IndexError):
+        raise HistoryError(
+            f'A result is named by a row, an id or a task, not by {row!r:.60} ({type(row).__name__}).'
+        ) from None

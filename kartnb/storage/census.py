@@ -1,0 +1,142 @@
+"""All files of a workspace in one go: where each is, how large, and when it was changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from kartnb.errors import KartError, StorageError
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.litter import is_temporary
+
+#: What one file's content is never larger than, to be read while a workspace is listed.
+MOST_BYTES = 4 << 20
+_REMOTE_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FileFound:
+    """A file: its path below the workspace with ``/`` in between, its bytes, and its last change in epoch seconds."""
+
+    path: str
+    size: int
+    modified: float
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition('/')[2]
+
+
+@dataclass(slots=True)
+class Census:
+    """The files of a workspace, and what could not be listed, a sentence each."""
+
+    files: list[FileFound] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def take_census(root: str) -> Census:
+    """List all files below a directory, or below a prefix of an object store.
+
+    Raises
+    ------
+    kartnb.errors.StorageError
+        When there is no such directory, or it cannot be listed.
+    """
+    if '://' in root:
+        from kartnb.storage.remote import files_below
+
+        return Census([FileFound(*found) for found in files_below(root) if not is_temporary(found[0])])
+    if not os.path.isdir(root):
+        what = 'it is a file' if os.path.exists(root) else 'there is no such directory'
+        raise StorageError(f'{root} is no workspace: {what}', root)
+    return _local_census(root)
+
+
+def _local_census(root: str) -> Census:
+    found = Census()
+    pending = ['']
+    while pending:
+        below = pending.pop()
+        try:
+            with os.scandir(os.path.join(root, below)) as entries:
+                pending.extend(_take(entries, below, found.files))
+        except OSError as error:
+            found.problems.append(f'{os.path.join(root, below)} cannot be listed: {error.strerror or error}')
+    return found
+
+
+def _take(entries: Iterable[os.DirEntry[str]], below: str, files: list[FileFound]) -> list[str]:
+    """Take down the files of one directory; gives the directories in it. Links to directories are not followed."""
+    directories = []
+    for entry in entries:
+        path = f'{below}/{entry.name}' if below else entry.name
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(path)
+            elif not is_temporary(entry.name):
+                status = entry.stat()
+                files.append(FileFound(path, status.st_size, status.st_mtime))
+        except OSError:  # removed meanwhile, or a link to nowhere
+            continue
+    return directories
+
+
+def read_all(root: str, files: Iterable[FileFound]) -> Iterator[tuple[FileFound, bytes | str]]:
+    """Read small files; gives each with its bytes, or with a sentence that says why there are none."""
+    wanted = list(files)
+    if '://' in root:
+        yield from _read_remote(root, wanted)
+        return
+    for file in wanted:
+        yield file, _read_local(os.path.join(root, file.path), file.size)
+
+
+def _read_local(path: str, size: int) -> bytes | str:
+    if size > MOST_BYTES:
+        return f'{size:,} bytes are too many to be read here'
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
+        try:
+            return os.read(descriptor, MOST_BYTES)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _read_remote(root: str, files: list[FileFound]) -> Iterator[tuple[FileFound, bytes | str]]:
+    from kartnb.storage.remote import read_many
+
+    for first in range(0, len(files), _REMOTE_BATCH):
+        batch = files[first : first + _REMOTE_BATCH]
+        yield from zip(batch, read_many(root, [file.path for file in batch]), strict=True)
+
+
+def absolute_place(path: str) -> str:
+    """A workspace as an absolute path; a URL as it is, without the slash at its end.
+
+    Examples
+    --------
+    >>> absolute_place('memory://results/')
+    'memory://results'
+    """
+    return path.rstrip('/') if '://' in path else os.path.abspath(os.path.expanduser(path))
+
+
+def path_below(root: str, path: str) -> str:
+    """The path of a file of a workspace, given by its path below it."""
+    return f'{root}/{path}' if '://' in root else os.path.join(root, path)
+
+
+def remove_file(path: str) -> str:
+    """Remove a file; '' when it is gone, or why it is not."""
+    try:
+        file_system(path).remove(path)
+    except FileNotFoundError:
+        return ''
+    except KartError as error:
+        return str(error)
+    return ''
