@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         CyclicRequirementsError,
         EmptyDumpError,
         HistoryError,
+        FilterError,
         KartError,
         PandasTypeError,
         StorageError,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from kartnb.execution.build import build
     from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException
     from kartnb.execution.build_error import GokartBuildError as KartBuildError
+    from kartnb.execution.logs import Logs, logs
+    from kartnb.execution.outputs import Output, Outputs, load_result, outputs
     from kartnb.execution.plan import Plan
     from kartnb.execution.planner import plan
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
         TaskInstanceParameter,
         ZonedDateSecondParameter,
     )
+    from kartnb.view.inspection import Inspection, inspect
     from kartnb.view.previews.preview import Preview, preview
     from kartnb.view.previews.registry import register_preview, unregister_preview
 
@@ -65,14 +69,19 @@ _HOMES = {
     'EmptyDumpError': 'kartnb.errors',
     'ExplicitBoolParameter': 'kartnb.task.parameters',
     'FileProcessor': 'kartnb.storage.formats.base',
+    'FilterError': 'kartnb.errors',
     'GokartBuildError': 'kartnb.execution.build_error',
     'Graph': 'kartnb.notebook.graph',
     'HasLockedTaskException': 'kartnb.execution.build_error',
     'HistoryError': 'kartnb.errors',
     'InMemoryTarget': 'kartnb.storage.in_memory',
+    'Inspection': 'kartnb.view.inspection',
     'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
     'KartError': 'kartnb.errors',
     'ListTaskInstanceParameter': 'kartnb.task.parameters',
+    'Logs': 'kartnb.execution.logs',
+    'Output': 'kartnb.execution.outputs',
+    'Outputs': 'kartnb.execution.outputs',
     'PandasTypeConfig': 'kartnb.task.data_frames',
     'PandasTypeError': 'kartnb.errors',
     'Plan': 'kartnb.execution.plan',
@@ -92,10 +101,14 @@ _HOMES = {
     'build': 'kartnb.execution.build',
     'build_async': 'kartnb.execution.background',
     'graph': 'kartnb.notebook.graph',
+    'inspect': 'kartnb.view.inspection',
     'load_ipython_extension': 'kartnb.notebook.extension',
+    'load_result': 'kartnb.execution.outputs',
+    'logs': 'kartnb.execution.logs',
     'lossless': 'kartnb.storage.formats.lossless',
     'luigi': 'luigi:',
     'make_in_memory_target': 'kartnb.storage.in_memory',
+    'outputs': 'kartnb.execution.outputs',
     'plan': 'kartnb.execution.planner',
     'preview': 'kartnb.view.previews.preview',
     'register_format': 'kartnb.storage.formats.own',
@@ -113,14 +126,19 @@ __all__ = [
     'EmptyDumpError',
     'ExplicitBoolParameter',
     'FileProcessor',
+    'FilterError',
     'GokartBuildError',
     'Graph',
     'HasLockedTaskException',
     'HistoryError',
     'InMemoryTarget',
+    'Inspection',
     'KartBuildError',
     'KartError',
     'ListTaskInstanceParameter',
+    'Logs',
+    'Output',
+    'Outputs',
     'PandasTypeConfig',
     'PandasTypeError',
     'Plan',
@@ -141,10 +159,14 @@ __all__ = [
     'build',
     'build_async',
     'graph',
+    'inspect',
     'load_ipython_extension',
+    'load_result',
+    'logs',
     'lossless',
     'luigi',
     'make_in_memory_target',
+    'outputs',
     'plan',
     'preview',
     'register_format',

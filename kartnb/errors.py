@@ -50,6 +50,10 @@ class TaskArgumentError(KartError, TypeError):
     """Something that is no task was given where a task is needed."""
 
 
+class FilterError(KartError, ValueError):
+    """What outputs or log lines are to be chosen or sorted by makes no sense."""
+
+
 class StorageError(KartError, OSError):
     """A place for results cannot be read or written: no permission, a full disk, a directory there, ...
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import luigi
 
+from kartnb import display
 from kartnb.errors import BuildStoppedError
 from kartnb.events import BuildFinished, BuildStarted, Event, Listener, PlanGrew, TaskState, TaskStateChanged
 from kartnb.execution.build import Build, log_printer, raise_failures, result_of
@@ -162,6 +163,12 @@ class BackgroundBuild:
                 callback(self)
             except Exception:
                 logging.getLogger('kartnb').exception('A callback of a background build failed')
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(display.render(self, 'text') if len(printer.stack) == 1 else repr(self))
+
+    def _repr_html_(self) -> str:
+        return display.render(self, 'html')
 
     def __repr__(self) -> str:
         return f'<BackgroundBuild of {type(self._task).__name__}: {self.status}, {self.progress}>'

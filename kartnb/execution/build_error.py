@@ -45,6 +45,13 @@ class GokartBuildError(KartError):
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.args[0], self.raised_exceptions))
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        alone = self.report is not None and len(printer.stack) == 1
+        printer.text(display.render(self.report, 'text') if alone else repr(self))
+
+    def _repr_html_(self) -> str | None:
+        return None if self.report is None else display.render(self.report, 'html')
+
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the traceback of the user's own exception, then the message."""
         cause = self.__cause__ or self

@@ -39,19 +39,31 @@ def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, 
         functions, their exception is raised as it is.
     """
     __tracebackhide__ = True
-    code = _compiled(text, magic)
-    try:
-        value = eval(code, _names(shell, local_ns))
-    except Exception as error:
-        if own_part(error.__traceback__) is not None:
-            raise
-        raise UsageError(_described(error, text, shell)) from None
+    value = value_of(text, magic, shell, local_ns)
     try:
         require_task(value)
     except TaskArgumentError as error:
         raise UsageError(f'%{magic}: {error}') from None
     task: luigi.Task = value
     return task
+
+
+def value_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, Any] | None) -> Any:
+    """What an expression gives, a task or anything else; the parameters are those of `task_of`.
+
+    Raises
+    ------
+    UsageError
+        When the text is no expression, or fails by itself.
+    """
+    __tracebackhide__ = True
+    code = _compiled(text, magic)
+    try:
+        return eval(code, _names(shell, local_ns))
+    except Exception as error:
+        if own_part(error.__traceback__) is not None:
+            raise
+        raise UsageError(_described(error, text, shell)) from None
 
 
 def _compiled(text: str, magic: str) -> Any:

@@ -20,8 +20,13 @@ below ``%%kart_build``. Options: ``--log-level LEVEL``, ``--rerun``, ``--rerun-f
 
     %kart_graph Numbers(count=5)
 
-draws the graph and runs nothing. Tab completes options, log levels, task names and their parameters. In a terminal the
-same magics print text.
+draws the graph and runs nothing. ::
+
+    %kart_output Numbers(count=5)
+    %kart_log Numbers(count=5)
+
+show the files of results, and what was printed and logged; see ``%kart_output?`` and ``%kart_log?``. Tab completes
+options, log levels, task names and their parameters. In a terminal the same magics print text.
 
 ``%config KartMagics.log_level = 'INFO'`` changes which log lines a build shows where ``--log-level`` is not given, and
 ``%config KartMagics.live_graph = False`` gives graphs that stand still.

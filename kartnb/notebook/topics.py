@@ -9,15 +9,19 @@ from IPython.core.magic import Magics
 from kartnb.notebook.arguments import MagicParser, build_parser, cell_parser, graph_parser
 from kartnb.notebook.history_arguments import runs_parser
 from kartnb.notebook.history_magics import HistoryMagics
+from kartnb.notebook.look_arguments import log_parser, output_parser
+from kartnb.notebook.looking import LookMagics
 from kartnb.notebook.magics import KartMagics
 
 #: What `%load_ext` adds. What their commands need is imported when one of them is used.
-MAGICS: tuple[type[Magics], ...] = (KartMagics, HistoryMagics)
+MAGICS: tuple[type[Magics], ...] = (KartMagics, HistoryMagics, LookMagics)
 
 #: The options of each magic, by its name: what Tab completes.
 PARSERS: dict[str, Callable[[], MagicParser]] = {
     'kart': cell_parser,
     'kart_build': build_parser,
     'kart_graph': graph_parser,
+    'kart_log': log_parser,
+    'kart_output': output_parser,
     'kart_runs': runs_parser,
 }

@@ -89,6 +89,16 @@ def read_captured_lines(path: str) -> list[CapturedLine]:
     return [line for entry in entries[1:] if (line := _parsed(entry)) is not None]
 
 
+def read_build_id(path: str) -> str:
+    """The id of the build that wrote captured lines; '' when there is no file."""
+    try:
+        with file_system(path).open_read(path) as file:
+            head = file.readline(200).decode('utf-8', 'replace').rstrip('\n')
+    except FileNotFoundError:
+        return ''
+    return head.partition(f'{_HEADER}, build ')[2]
+
+
 def remove_captured_lines(path: str) -> None:
     """Remove the captured lines of an earlier run, if there are some."""
     with contextlib.suppress(FileNotFoundError):

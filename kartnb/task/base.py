@@ -12,6 +12,7 @@ import luigi
 from luigi.parameter import ParameterVisibility
 from luigi.task import task_id_str
 
+from kartnb import display
 from kartnb.errors import EmptyDumpError
 from kartnb.storage import gokart_logs
 from kartnb.storage.targets import TargetOnKart
@@ -469,6 +470,13 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return f'{self.get_task_family()}[{self.make_unique_id()}]({shown})'
 
     __str__ = __repr__
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # inside of a list or a dict one line is enough
+        printer.text(display.render(self, 'text') if len(printer.stack) == 1 else repr(self))
+
+    def _repr_html_(self) -> str:
+        return display.render(self, 'html')
 
 
 def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:

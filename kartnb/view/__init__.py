@@ -1,18 +1,37 @@
 """Pure functions from plans and build reports to text, HTML and SVG.
 
 Importing this room registers its renderers with `kartnb.display`. Graphviz and the template engine are imported when
-something is drawn. Nothing here runs a task or touches a result.
+something is drawn. Nothing here runs a task, and a result is loaded only where a preview of it was asked for.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from kartnb.display import register_renderer
+from kartnb.execution.background import BackgroundBuild
+from kartnb.execution.logs import Logs
+from kartnb.execution.outputs import Outputs
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.records.runs import Runs
+from kartnb.task.base import TaskOnKart
+from kartnb.view.logs import logs_html, logs_text
+from kartnb.view.outputs import outputs_html, outputs_text
 from kartnb.view.text import plan_text, report_text
 
-__all__ = ['plan_html', 'plan_svg', 'plan_text', 'report_html', 'report_svg', 'report_text']
+__all__ = [
+    'logs_html',
+    'logs_text',
+    'outputs_html',
+    'outputs_text',
+    'plan_html',
+    'plan_svg',
+    'plan_text',
+    'report_html',
+    'report_svg',
+    'report_text',
+]
 
 
 def plan_html(plan: Plan) -> str:
@@ -27,6 +46,34 @@ def report_html(report: BuildReport) -> str:
     from kartnb.view import html
 
     return html.report_html(report)
+
+
+def task_text(task: TaskOnKart[Any]) -> str:
+    """A task as text: its plan, or what is known without one."""
+    from kartnb.view import tasks
+
+    return tasks.task_text(task)
+
+
+def task_html(task: TaskOnKart[Any]) -> str:
+    """A task as an HTML fragment: its plan, drawn, and the task itself."""
+    from kartnb.view import tasks
+
+    return tasks.task_html(task)
+
+
+def background_text(build: BackgroundBuild) -> str:
+    """A build in the background as text: how it ended, or how far it is."""
+    return report_text(build.report) if build.report is not None else f'{build!r}\n{plan_text(build.plan)}'
+
+
+def background_html(build: BackgroundBuild) -> str:
+    """A build in the background as an HTML fragment: how it ended, or how far it is."""
+    if build.report is not None:
+        return report_html(build.report)
+    from kartnb.view import html
+
+    return html.running_html(repr(build), build.plan)
 
 
 def plan_svg(plan: Plan) -> str:
@@ -65,3 +112,11 @@ def _runs_html(runs: Runs) -> str:
 
 register_renderer(Runs, 'text', _runs_text)
 register_renderer(Runs, 'html', _runs_html)
+register_renderer(BackgroundBuild, 'text', background_text)
+register_renderer(BackgroundBuild, 'html', background_html)
+register_renderer(TaskOnKart, 'text', task_text)
+register_renderer(TaskOnKart, 'html', task_html)
+register_renderer(Outputs, 'text', outputs_text)
+register_renderer(Outputs, 'html', outputs_html)
+register_renderer(Logs, 'text', logs_text)
+register_renderer(Logs, 'html', logs_html)

@@ -15,6 +15,7 @@ from typing import Any
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
+from kartnb.view.clean import one_line
 from kartnb.view.states import LOOKS, SUPERSEDED, Look, counts_text
 from kartnb.view.svg import Picture, picture
 
@@ -28,6 +29,11 @@ def plan_html(plan: Plan) -> str:
     return render_template(
         'plan.html', heading=f'Plan of {summary.title(plan.root)}', **_plan_context(plan, picture(plan))
     )
+
+
+def running_html(status: str, plan: Plan) -> str:
+    """A build that is under way: its status, and the plan with the states of now."""
+    return render_template('plan.html', heading=one_line(status.strip('<>'), 300), **_plan_context(plan, picture(plan)))
 
 
 def report_html(report: BuildReport) -> str:

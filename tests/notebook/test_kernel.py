@@ -171,7 +171,7 @@ def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
     'line, offered',
     [
         ('%kart_b', ['%kart_build', '%%kart_build']),
-        ('%%kar', ['%%kart', '%%kart_build', '%%kart_graph']),
+        ('%%kar', ['%%kart', '%%kart_build', '%%kart_graph', '%%kart_log', '%%kart_output']),
         (
             '%kart_build -',
             [
