@@ -80,7 +80,7 @@ def test_outputs_that_are_not_made_say_so() -> None:
 
 def test_outputs_are_sorted_and_filtered(built: Any) -> None:
     found = kartnb.outputs(built)
-    assert [output.task for output in found.sort('task', descending=True)][0] == '報告'
+    assert found.sort('task', descending=True)[0].task == '報告'
     sizes = [output.size for output in found.sort('size')]
     assert sizes == sorted(sizes)
     assert len(found.filter('COUNT=5')) == 2
