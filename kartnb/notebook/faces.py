@@ -68,6 +68,8 @@ def live_face(
 
         live = LiveGraph(plan, screen.key, watch, stop)
         screen.show_below(*live.widget.bundle())
+        if watch is None:
+            live.tell_all()
     except Exception:
         screen.has_live_neighbour = False
         logger.warning('The live graph cannot be shown; the stored one stands for it', exc_info=True)

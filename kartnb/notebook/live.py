@@ -7,15 +7,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from kartnb.execution.plan import Plan
 from kartnb.notebook.faces import Phase
+from kartnb.notebook.telling import Teller
 from kartnb.notebook.watch import BuildWatch
 from kartnb.notebook.widget import GraphWidget
 from kartnb.view.families import Family, family_of
 from kartnb.view.focus import Focus
-from kartnb.view.scene import looks, scene, states_text, told_tasks
+from kartnb.view.scene import drawn_tasks, looks, scene, states_text, told_tasks
 from kartnb.view.summary import title
 
 logger = logging.getLogger('kartnb')
@@ -25,6 +26,9 @@ Stop = Callable[[], object] | None
 #: Seconds between two full records and between two estimates of what is left.
 _RECORD_SECONDS = 2.0
 _ESTIMATE_SECONDS = 0.5
+#: How long files of tasks are read at one go, and in all where nothing is built.
+_READ_SECONDS = 0.005
+_READ_ALL_SECONDS = 5.0
 #: So many pictures live; the oldest ones give way to their stored pictures.
 _MOST_ALIVE = 30
 
@@ -56,11 +60,15 @@ class LiveGraph:
         self._lock = threading.RLock()
         self._generation = 0 if watch is None else watch.generation
         self._recorded = self._estimated = 0.0
+        self._teller = Teller(plan)
+        drawn = scene(plan)
+        self._drawn = drawn_tasks(drawn)
+        self._teller.want(self._drawn)
         self.widget = GraphWidget(
             key=key,
             looks=looks(),
             tasks=json.dumps(told_tasks(plan)),
-            scene=json.dumps(scene(plan)),
+            scene=json.dumps(drawn),
             states=states_text(plan) if watch is None else watch.letters(),
             record=json.dumps({} if watch is None else watch.record()),
             status=self._status(None),
@@ -83,9 +91,24 @@ class LiveGraph:
             self.widget.states = watch.letters()
             self._push_estimate(watch)
             news = watch.news()
-            self._push_record(watch, bool(news['runs'] or news['lines']))
-        if news['runs'] or news['lines']:
+            self._teller.want(i for i, run in news['runs'].items() if run['seconds'] is not None and i in self._drawn)
+            news['details'] = self._teller.go_on(_READ_SECONDS)
+            self._push_record(watch, any(news.values()))
+        if any(news.values()):
             self.widget.send({'kind': 'news', **news})
+
+    def tell_all(self) -> None:
+        """Read what the files of the drawn tasks tell, in a thread of its own, for at most a few seconds."""
+        threading.Thread(target=self._tell_all, name='kartnb details', daemon=True).start()
+
+    def _tell_all(self) -> None:
+        end = time.monotonic() + _READ_ALL_SECONDS
+        while not self._teller.is_done and time.monotonic() < end:
+            with self._lock:
+                self._teller.go_on(_READ_SECONDS)
+            time.sleep(0.001)  # a click is not kept waiting
+        with self._lock:
+            self.widget.details = self._teller.record()
 
     def end(self, phase: Phase) -> None:
         """Tell the front end that the build has ended, and how."""
@@ -97,6 +120,8 @@ class LiveGraph:
             self.widget.states = self._watch.letters()
             self.widget.record = json.dumps(self._watch.record())
             self.widget.status = self._status(None)
+            self._teller.want(self._drawn)
+        self.tell_all()
 
     def close(self) -> None:
         """Give the stored picture its place back."""
@@ -107,7 +132,7 @@ class LiveGraph:
         if watch.generation == self._generation or watch.plan is None:
             return
         self._generation, self._plan = watch.generation, watch.plan
-        self._focus = None
+        self._focus, self._teller = None, Teller(self._plan)
         self.widget.tasks = json.dumps(told_tasks(self._plan))
         self.widget.record = json.dumps(watch.record())
         self._draw()
@@ -121,6 +146,7 @@ class LiveGraph:
         if changed and time.monotonic() - self._recorded > _RECORD_SECONDS:
             self._recorded = time.monotonic()
             self.widget.record = json.dumps(watch.record())
+            self.widget.details = self._teller.record()
 
     def _status(self, remaining: float | None) -> dict[str, Any]:
         return {
@@ -132,30 +158,50 @@ class LiveGraph:
         }
 
     def _draw(self) -> None:
-        self.widget.scene = json.dumps(scene(self._plan, self._focus, self._opened))
+        drawn = scene(self._plan, self._focus, self._opened)
+        self._drawn = drawn_tasks(drawn)
+        self._teller.want(self._drawn)
+        self.widget.scene = json.dumps(drawn)
+        if self._watch is None or self.is_over:
+            self.tell_all()
 
     def _answer(self, _widget: Any, message: Any, _buffers: Any) -> None:
         """Answer a message of the front end; it may come on any thread."""
         if not isinstance(message, dict):
             return
-        note = ''
         try:
-            with self._lock:
-                self._act(message)
+            answer = self._act(message)
         except Exception as error:
             logger.warning('The live graph could not do what was asked for', exc_info=True)
-            note = f'That did not work: {type(error).__name__}.'
-        self.widget.send({'kind': 'answer', 'view': message.get('view'), 'note': note})
+            answer = {'kind': 'answer', 'note': f'That did not work: {type(error).__name__}.'}
+        self.widget.send({**answer, 'view': message.get('view')})
 
-    def _act(self, message: dict[str, Any]) -> None:
+    def _act(self, message: dict[str, Any]) -> dict[str, Any]:
         kind, position = message.get('kind'), message.get('position')
-        if kind == 'stop':
-            self._stop_build()
-        elif kind == 'whole':
-            self._focus = None
-            self._draw()
-        elif kind in ('expand', 'collapse', 'focus') and isinstance(position, int) and 0 <= position < len(self._plan):
-            self._look(kind, position, message.get('direction', 'both'))
+        answer: dict[str, Any] = {'kind': 'answer'}
+        if kind == 'load' and self._is_position(position):
+            return {'kind': 'result', 'position': position, 'html': self._result_html(position)}
+        with self._lock:
+            if kind == 'stop':
+                self._stop_build()
+            elif kind == 'whole':
+                self._focus = None
+                self._draw()
+            elif kind == 'inspect' and self._is_position(position):
+                answer = {'kind': 'details', 'details': {position: self._teller.details(position)}}
+            elif kind in ('expand', 'collapse', 'focus') and self._is_position(position):
+                self._look(kind, position, message.get('direction', 'both'))
+        return answer
+
+    def _is_position(self, position: Any) -> TypeGuard[int]:
+        return isinstance(position, int) and 0 <= position < len(self._plan)
+
+    def _result_html(self, position: int) -> str:
+        """The result of a task, loaded because somebody asked for it."""
+        from kartnb.view.previews.html import preview_html
+        from kartnb.view.previews.results import preview_result
+
+        return preview_html(preview_result(self._plan.nodes[position].task))
 
     def _look(self, kind: str, position: int, direction: Any) -> None:
         family = family_of(self._plan.nodes[position])

@@ -26,8 +26,8 @@ class GraphWidget(anywidget.AnyWidget):
         Names the stored picture that the front end hides while this one lives.
     looks
         How each state is shown.
-    scene, tasks, record
-        JSON texts: boxes and arrows, all tasks, and what the tasks did so far.
+    scene, tasks, record, details
+        JSON texts: boxes and arrows, all tasks, what the tasks did so far, and what the files of those drawn tell.
     states
         One letter a task.
     status
@@ -42,6 +42,7 @@ class GraphWidget(anywidget.AnyWidget):
     scene = traitlets.Unicode('{}').tag(sync=True)
     tasks = traitlets.Unicode('{}').tag(sync=True)
     record = traitlets.Unicode('{}').tag(sync=True)
+    details = traitlets.Unicode('{}').tag(sync=True)
     states = traitlets.Unicode().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 

@@ -58,6 +58,11 @@ def scene(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = (
     }
 
 
+def drawn_tasks(drawn: dict[str, Any]) -> set[int]:
+    """The positions of the tasks that have a box of their own in a scene."""
+    return {box['members'][0] for box in drawn['boxes'] if box['kind'] == 'task'}
+
+
 def _box(plan: Plan, box: Box, label: Label, centre: tuple[float, float]) -> dict[str, Any]:
     width, height = outer_size(box, label)
     lasting = box.kind != 'task' and any(plan.nodes[i].will_run for i in box.members)

@@ -6,7 +6,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const PADDING = 10, NAME_HEIGHT = 18, LINE_HEIGHT = 16, SHEET = 4, BAR_HEIGHT = 5;
-const TALLEST = 460, LOWEST = 120, WITH_INSPECTOR = 380, SMALLEST_SCALE = 0.5, LARGEST_SCALE = 3;
+const TALLEST = 460, LOWEST = 120, WITH_INSPECTOR = 380, SMALLEST_SCALE = 0.6, LEGIBLE_SCALE = 0.8, LARGEST_SCALE = 3;
+const LEVELS = { DEBUG: 10, INFO: 20, WARNING: 30, ERROR: 40, CRITICAL: 50 };
 const MAX_HITS = 12, MAX_ROWS = 200, MAX_LINES = 400, MAX_LINKS = 20, PATIENCE = 1200;
 
 // ---------------------------------------------------------------- small parts
@@ -134,7 +135,9 @@ function renewTasks(g) {
   readTasks(g);
   g.runs = {};
   g.lines = {};
+  g.details = {};
   readRecord(g);
+  readDetails(g);
   if (chosen === null) return schedule(g);
   const position = g.tasks.id.findIndex((id, i) => chosen === `${nameOf(g, i)} ${id}`);
   if (position < 0) return closeInspector(g);
@@ -151,6 +154,10 @@ function readRecord(g) {
   const record = parsed(g.model.get("record"), {});
   Object.assign(g.runs, record.runs || {});
   takeLines(g, record.lines || []);
+}
+
+function readDetails(g) {
+  Object.assign(g.details, parsed(g.model.get("details"), {}));
 }
 
 function takeLines(g, lines) {
@@ -238,6 +245,7 @@ function buildBody(g) {
   g.tip.hidden = true;
   g.stage.append(g.picture, g.tip);
   g.inspector = make(g, "aside", "kartnb-live-inspector");
+  g.inspector.setAttribute("tabindex", "-1");
   g.inspector.hidden = true;
   body.append(g.stage, g.inspector);
   addPanning(g);
@@ -412,7 +420,7 @@ function drawScene(g) {
   updateTrail(g);
   g.free = true;
   sizeStage(g);
-  fit(g, true);
+  fit(g, false);
   updateBoxes(g);
   markSelected(g);
 }
@@ -528,21 +536,24 @@ function sizeStage(g) {
   const width = g.stage.clientWidth || g.root.clientWidth || 800;
   const scale = Math.min(1, Math.max(SMALLEST_SCALE, (width - 16) / Math.max(g.scene.width, 1)));
   const height = Math.min(TALLEST, Math.max(LOWEST, g.scene.height * scale + 16));
-  g.stage.style.height = `${Math.max(height, g.inspector.hidden ? 0 : WITH_INSPECTOR)}px`;
+  const tall = `${Math.round(Math.max(height, g.inspector.hidden ? 0 : WITH_INSPECTOR))}px`;
+  g.stage.style.height = tall;
+  g.inspector.style.maxHeight = tall;
 }
 
 function fit(g, whole) {
   const width = g.stage.clientWidth, height = g.stage.clientHeight;
   if (!width || !height) return;
   const full = Math.min(1, (width - 16) / Math.max(g.scene.width, 1), (height - 12) / Math.max(g.scene.height, 1));
-  g.scale = whole && g.asked ? full : Math.max(full, SMALLEST_SCALE);
+  g.scale = whole ? full : Math.max(full, Math.min(1, g.inspector.hidden ? SMALLEST_SCALE : LEGIBLE_SCALE));
   g.x = (width - g.scene.width * g.scale) / 2;
   g.y = (height - g.scene.height * g.scale) / 2;
   if (g.scene.width * g.scale > width) g.x = width - 8 - g.scene.width * g.scale; // the root is at the right
   if (g.scene.height * g.scale > height) g.y = Math.min(8, height - 8 - g.scene.height * g.scale);
   g.free = true;
-  g.asked = true;
   place(g);
+  const chosen = g.selected === null ? undefined : g.boxOf.get(g.selected);
+  if (chosen !== undefined && !whole) reveal(g, chosen);
 }
 
 function place(g) {
@@ -765,9 +776,11 @@ function markSelected(g) {
 function drawInspector(g) {
   const parts = g.group ? groupParts(g) : taskParts(g);
   const close = button(g, "kartnb-live-close", "×", "Close the inspector", () => closeInspector(g));
+  const hadFocus = g.inspector.contains(g.document.activeElement);
   g.inspector.setAttribute("aria-label", g.group ? g.group.name : titleOf(g, g.selected, 80));
   g.inspector.replaceChildren(close, ...parts);
   g.inspector.scrollTop = 0;
+  if (hadFocus) g.inspector.focus({ preventScroll: true }); // what had it is gone
   updateInspector(g);
 }
 
@@ -784,21 +797,38 @@ function groupParts(g) {
 
 function taskParts(g) {
   const position = g.selected;
-  const state = make(g, "p", "kartnb-live-state");
-  g.stateLine = state;
+  g.stateLine = make(g, "p", "kartnb-live-state");
+  const parts = [make(g, "h4", "", nameOf(g, position)), g.stateLine];
+  if (g.tasks.reason[position]) parts.push(make(g, "p", "kartnb-live-reason", `why it runs: ${shortReason(g, position)}`));
+  g.resultPlace = make(g, "div", "kartnb-live-result");
+  g.logPlace = logPane(g);
+  g.filePlace = make(g, "div");
+  g.detailPlace = make(g, "div");
+  g.detailsShown = null;
+  parts.push(taskActions(g, position), g.resultPlace, parameterTable(g, position), idLine(g, position), g.filePlace);
+  parts.push(linkList(g, "requires", g.tasks.requires[position] || []), linkList(g, "required by", requiringOf(g, position)));
+  parts.push(g.logPlace, g.detailPlace);
+  return parts;
+}
+
+// Without the path of the output that is missing: the outputs stand below.
+function shortReason(g, position) {
+  const reason = g.tasks.reason[position];
+  const path = ((g.tasks.outputs || [])[position] || []).find((output) => reason.endsWith(`: ${output}`));
+  return path ? reason.slice(0, -path.length - 2) : reason;
+}
+
+function taskActions(g, position) {
   const actions = make(g, "p", "kartnb-live-actions");
   for (const [direction, words] of [["upstream", "What it needs"], ["downstream", "What needs it"]]) {
     actions.append(button(g, "", words, `Show only what is ${direction}`, () => ask(g, { kind: "focus", position, direction })));
   }
-  const parts = [make(g, "h4", "", nameOf(g, position)), state];
-  if (g.tasks.reason[position]) parts.push(make(g, "p", "kartnb-live-reason", g.tasks.reason[position]));
-  parts.push(actions, parameterTable(g, position), idLine(g, position), ...outputLines(g, position));
-  parts.push(linkList(g, "requires", g.tasks.requires[position] || []), linkList(g, "required by", requiringOf(g, position)));
-  g.logPlace = logPane(g);
-  parts.push(g.logPlace);
-  g.detailPlace = make(g, "div");
-  parts.push(g.detailPlace, resultPane(g, position));
-  return parts;
+  g.load = button(g, "", "Load result", "Load the result from its file, and preview it", () => {
+    g.load.disabled = true;
+    ask(g, { kind: "load", position });
+  });
+  actions.append(g.load);
+  return actions;
 }
 
 function parameterTable(g, position) {
@@ -823,12 +853,61 @@ function idLine(g, position) {
   return line;
 }
 
-function outputLines(g, position) {
-  return ((g.tasks.outputs || [])[position] || []).map((path) => {
+function outputLines(g, position, details) {
+  const outputs = details ? details.outputs : ((g.tasks.outputs || [])[position] || []).map((path) => ({ path }));
+  return outputs.map((output) => {
     const line = make(g, "p", "kartnb-live-output", "output ");
-    line.append(make(g, "code", "", path), copyButton(g, path, "Copy the path"));
+    line.append(make(g, "code", "", output.path), copyButton(g, output.path, "Copy the path"));
+    const facts = [output.format, output.size_text, output.modified, output.exists === false ? "not there" : ""].filter(Boolean);
+    if (facts.length) line.append(make(g, "br"), make(g, "span", "kartnb-note", facts.join(" · ")));
     return line;
   });
+}
+
+// What the files of the task tell; it comes with the graph for the tasks that are drawn, and else when asked for.
+function updateDetails(g) {
+  const details = g.details[g.selected];
+  if (details === g.detailsShown && g.filePlace.childNodes.length) return;
+  g.detailsShown = details;
+  g.filePlace.replaceChildren(...outputLines(g, g.selected, details));
+  if (!details) return g.detailPlace.replaceChildren();
+  const open = new Set([...g.detailPlace.querySelectorAll("details[open]")].map((part) => part.dataset.kind));
+  const parts = [...runLines(g, details.run), ...runLines(g, details.failure), ...gokartLogs(g, details), sourcePart(g, details.source)];
+  g.detailPlace.replaceChildren(...parts.filter(Boolean));
+  for (const part of g.detailPlace.querySelectorAll("details")) part.open = open.has(part.dataset.kind);
+  g.logShown = "";
+}
+
+function runLines(g, run) {
+  if (!run) return [];
+  const where = [run.seconds_text && `in ${run.seconds_text}`, run.host && `on ${run.host}`, run.notebook && `by ${run.notebook}`];
+  const words = [`${run.glyph} ${run.state} ${run.started_text}`, ...where].filter(Boolean).join(" ");
+  const lines = [make(g, "p", "kartnb-live-run", `last run: ${words}`)];
+  if (run.error) lines.push(make(g, "p", "kartnb-live-line error", run.error));
+  return lines;
+}
+
+function gokartLogs(g, details) {
+  return (details.gokart_logs || []).filter((log) => log.lines.length || log.problem).map((log) => {
+    const text = log.problem || log.lines.join("\n") + (log.omitted ? `\n… ${counted(log.omitted, "more line")}` : "");
+    return folded(g, log.kind, log.kind.replaceAll("_", " "), text, log.path);
+  });
+}
+
+function sourcePart(g, source) {
+  if (!source) return null;
+  const text = source.text ? source.text + (source.omitted ? `\n… ${counted(source.omitted, "more line")}` : "") : source.problem;
+  return text ? folded(g, "source", "source", text, source.place) : null;
+}
+
+function folded(g, kind, title, text, place) {
+  const part = make(g, "details");
+  part.dataset.kind = kind;
+  const body = make(g, "pre", "kartnb-live-lines", text);
+  body.setAttribute("tabindex", "0");
+  part.append(make(g, "summary", "", title), body);
+  if (place) part.append(make(g, "p", "kartnb-note", place));
+  return part;
 }
 
 function copyButton(g, text, title) {
@@ -867,7 +946,15 @@ function updateInspector(g) {
   const look = lookOf(g, g.selected), run = g.runs[g.selected] || {}, note = timeNote(g, g.selected);
   g.stateLine.className = `kartnb-live-state kartnb-state kartnb-${look.slug}`;
   say(g.stateLine, [`${look.glyph} ${look.word}${note ? ` ${note}` : ""}`, run.message, run.error].filter(Boolean).join(" · "));
+  updateDetails(g);
   updateLog(g);
+}
+
+// The lines of this build, or else those that were kept of the last run.
+function linesOf(g, position) {
+  if (g.lines[position]) return g.lines[position];
+  const kept = g.details[position]?.log?.lines || [];
+  return kept.map((line, i) => ({ number: i, level: LEVELS[line.level] || 0, source: line.stream, text: line.text }));
 }
 
 function updateMembers(g) {
@@ -913,7 +1000,7 @@ function logPane(g) {
 }
 
 function updateLog(g) {
-  const lines = g.lines[g.selected] || [], least = Number(g.logLevel.value), wanted = g.logFilter.value.toLowerCase();
+  const lines = linesOf(g, g.selected), least = Number(g.logLevel.value), wanted = g.logFilter.value.toLowerCase();
   const last = lines.length ? lines[lines.length - 1].number : -1, shown = `${g.selected}/${last}/${least}/${wanted}`;
   if (shown === g.logShown) return;
   g.logShown = shown;
@@ -922,30 +1009,18 @@ function updateLog(g) {
   const atEnd = g.log.scrollHeight - g.log.scrollTop - g.log.clientHeight < 24;
   g.log.replaceChildren(...kept.map((line) => {
     const kind = line.level >= 40 ? "error" : line.level >= 30 ? "warning" : line.source === "stderr" ? "stderr" : "plain";
-    const mark = line.level ? `${{ 10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL" }[line.level] || line.level} ` : "";
+    const word = Object.keys(LEVELS).find((name) => LEVELS[name] === line.level) || line.level;
+    const mark = line.level ? `${word} ` : "";
     return make(g, "span", `kartnb-live-line ${kind}`, `${mark}${line.text}\n`);
   }));
   if (atEnd) g.log.scrollTop = g.log.scrollHeight;
-}
-
-function resultPane(g, position) {
-  const pane = make(g, "div", "kartnb-live-result");
-  const load = button(g, "", "Load result", "", () => {
-    load.disabled = true;
-    ask(g, { kind: "load", position });
-  });
-  g.resultPlace = make(g, "div");
-  pane.append(load, g.resultPlace);
-  g.load = load;
-  return pane;
 }
 
 function showResult(g, answer) {
   if (g.selected !== answer.position) return;
   g.load.disabled = false;
   say(g.load, "Load again");
-  if (answer.error) g.resultPlace.replaceChildren(make(g, "p", "kartnb-note", answer.error));
-  else g.resultPlace.innerHTML = answer.html; // made and escaped by kartnb.view.previews
+  g.resultPlace.innerHTML = answer.html; // the one piece of markup: kartnb.view.previews has made and escaped it
 }
 
 // ---------------------------------------------------------------- to and from Python
@@ -959,12 +1034,12 @@ function ask(g, message, silent) {
 
 function onMessage(g, message) {
   if (!message || typeof message !== "object") return;
+  Object.assign(g.details, message.details || {});
   if (message.kind === "news") {
     Object.assign(g.runs, message.runs || {});
     takeLines(g, message.lines || []);
-    schedule(g);
-    return;
   }
+  schedule(g);
   if (message.view !== g.name) return;
   g.window.clearTimeout(g.waiting);
   say(g.note, message.note || "");
@@ -995,13 +1070,14 @@ function render({ model, el }) {
   const document = el.ownerDocument, window = document.defaultView;
   const g = {
     model, el, document, window, name: Math.random().toString(36).slice(2), selected: null, group: null, filter: "",
-    found: null, runs: {}, lines: {}, boxes: [], arrows: [], boxOf: new Map(), x: 0, y: 0, scale: 1, free: true, asked: false,
+    found: null, runs: {}, lines: {}, details: {}, boxes: [], arrows: [], boxOf: new Map(), x: 0, y: 0, scale: 1, free: true,
   };
   g.looks = new Map((model.get("looks") || []).map((look, rank) => [look.letter, { ...look, rank }]));
   readTasks(g);
   readStatus(g);
   g.states = model.get("states") || "";
   readRecord(g);
+  readDetails(g);
   buildFrame(g);
   drawScene(g);
   updateHeader(g);
@@ -1011,10 +1087,14 @@ function render({ model, el }) {
     "change:states": () => { g.states = model.get("states") || ""; schedule(g); },
     "change:status": () => { readStatus(g); schedule(g); },
     "change:record": () => { readRecord(g); schedule(g); },
+    "change:details": () => { readDetails(g); schedule(g); },
     "msg:custom": (message) => onMessage(g, message),
   };
   for (const [name, handler] of Object.entries(handlers)) model.on(name, handler);
-  const observer = new window.ResizeObserver(() => { if (g.free) fit(g, false); });
+  const observer = new window.ResizeObserver(() => {
+    sizeStage(g);
+    if (g.free) fit(g, false);
+  });
   observer.observe(g.stage);
   const clock = window.setInterval(() => everySecond(g), 500);
   return () => {

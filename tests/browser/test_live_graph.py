@@ -1,0 +1,306 @@
+"""The live graph in a bare page: what it shows, what can be done with it, and that no text is more than text."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import kartnb
+from kartnb.events import BuildFinished, BuildStarted, LogLine, TaskOutput, TaskProgress, TaskState, TaskStateChanged
+from kartnb.execution.plan import Plan
+from kartnb.notebook.watch import BuildWatch
+from kartnb.view.clean import one_line
+from tests.browser.host import Host
+from tests.view.graphs import generated, pipeline, sweep
+from tests.view.hostile import ATTACKS, TEXTS, hostile_plan
+
+Show = Callable[..., Host]
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Show]:
+    """Show a plan live; it is taken away after the test."""
+    shown: list[Host] = []
+
+    def show_plan(plan: Plan, **options: Any) -> Host:
+        shown.append(Host(browser, plan, **options))
+        return shown[-1]
+
+    yield show_plan
+    for host in shown:
+        assert host.is_untouched
+        host.close()
+
+
+def started(plan: Plan) -> BuildWatch:
+    """Give a watch of a build that has begun."""
+    watch = BuildWatch()
+    watch(BuildStarted('b', plan))
+    return watch
+
+
+def test_every_task_is_a_box_with_its_state_in_words(show: Show) -> None:
+    host = show(pipeline())
+    names = host.boxes.locator('.name').all_text_contents()
+    assert names == ['Load', 'Train', 'Train', 'Train', 'Evaluate']
+    assert host.boxes.locator('.state').all_text_contents() == [
+        *('◐ stale', '○ missing', '○ missing', '● cached', '○ missing')
+    ]
+    assert host.page.locator('.kartnb-live-words').inner_text() == '4 will run'
+    assert 'alpha=0.5' in host.boxes.nth(2).get_attribute('aria-label')
+    assert host.page.locator('g.arrow').count() == 7
+
+
+def test_states_times_and_counts_change_while_a_build_runs(show: Show) -> None:
+    plan = pipeline()
+    watch = started(plan)
+    host = show(plan, watch=watch)
+    load, train, *_ = plan.nodes
+    sizes = host.boxes.locator('.plate').evaluate_all('all => all.map(one => one.getBoundingClientRect().width)')
+    watch(TaskStateChanged('b', load.key, TaskState.RUNNING))
+    watch(TaskProgress('b', load.key, 40.0, 'reading'))
+    host.live.push()
+    host.pump()
+    assert host.boxes.nth(0).locator('.state').text_content() == '► running 40 %'
+    assert '► 1 running' in host.page.locator('.kartnb-live-counts').inner_text()
+    watch(TaskStateChanged('b', load.key, TaskState.DONE))
+    watch(TaskStateChanged('b', train.key, TaskState.FAILED, 'ValueError: x'))
+    host.live.push()
+    host.pump()
+    assert re.fullmatch(r'✓ done 0\.\d\d s', host.boxes.nth(0).locator('.state').text_content())
+    assert 'running 2/4' in host.page.locator('.kartnb-live-words').inner_text()
+    assert host.page.get_by_role('progressbar').get_attribute('aria-valuenow') == '2'
+    watch(BuildFinished('b', {node.key: TaskState.DONE for node in plan} | {train.key: TaskState.FAILED}))
+    host.live.end('failed')
+    host.pump()
+    assert '✗ failed' in host.page.locator('.kartnb-live-words').inner_text()
+    assert host.page.locator('.kartnb-live-stop').inner_text() == ''
+    after = host.boxes.locator('.plate').evaluate_all('all => all.map(one => one.getBoundingClientRect().width)')
+    assert after == sizes, 'no box has moved or grown'
+
+
+def test_a_blocking_build_says_how_to_stop_it_and_another_has_a_button(show: Show) -> None:
+    plan = pipeline()
+    assert 'interrupt the kernel' in show(plan, watch=started(plan)).root.inner_text()
+    asked: list[str] = []
+    host = show(plan, watch=started(plan), stop=lambda: asked.append('stop'))
+    host.click('■ Stop')
+    assert asked == ['stop']
+    assert host.page.locator('.kartnb-live-words').inner_text().startswith('stopping 0/4')
+    assert host.page.get_by_role('button', name='Stop the build').is_disabled()
+
+
+def test_a_click_shows_a_task_without_an_answer_from_python(show: Show) -> None:
+    host = show(pipeline())
+    host.boxes.nth(2).click()
+    shown = host.inspector.inner_text()
+    assert '○ missing' in shown
+    assert pipeline().nodes[2].unique_id in shown
+    assert re.search(r'alpha\s+0\.5', shown)
+    assert 's3cret' not in host.page.content()
+    assert '◐ Load()' in shown
+    assert '○ Evaluate(metric=rmse)' in shown
+    host.inspector.get_by_text('Evaluate(').click()
+    assert host.inspector.locator('h4').inner_text() == 'Evaluate'
+    host.page.keyboard.press('Escape')
+    assert host.inspector.is_hidden()
+
+
+def test_the_log_of_a_task_moves_while_it_is_looked_at(show: Show) -> None:
+    plan = pipeline()
+    watch = started(plan)
+    host = show(plan, watch=watch)
+    key = plan.nodes[1].key
+    watch(TaskStateChanged('b', key, TaskState.RUNNING))
+    host.boxes.nth(1).click()
+    for i in range(3):
+        watch(TaskOutput('b', key, 'stdout', f'epoch {i}'))
+        watch(LogLine('b', key, logging.WARNING, 'mine', f'loss {i}'))
+        host.live.push()
+        host.pump()
+    lines = host.inspector.locator('.kartnb-live-line').all_inner_texts()
+    assert [line.strip() for line in lines] == [
+        *('epoch 0', 'WARNING loss 0', 'epoch 1', 'WARNING loss 1', 'epoch 2', 'WARNING loss 2')
+    ]
+    host.inspector.get_by_label('From which level on').select_option('warning')
+    host.inspector.get_by_label('Filter the log lines').fill('2')
+    assert host.inspector.locator('.kartnb-live-line').all_inner_texts() == ['WARNING loss 2\n']
+
+
+def test_files_logs_source_and_result_follow_from_python(show: Show, tmp_path: Path) -> None:
+    class Made(kartnb.TaskOnKart[dict[str, str]]):
+        def run(self) -> None:
+            print('<b>bold</b> words')
+            self.dump({'<script>window.pwned=1</script>': '<img src=x onerror="window.pwned=1">'})
+
+    task = Made(workspace_directory=str(tmp_path))
+    kartnb.build(task)
+    host = show(kartnb.plan(task))
+    host.boxes.first.click()
+    host.pump()
+    shown = host.inspector.inner_text()
+    assert 'pkl' in shown
+    assert '<b>bold</b> words' in shown
+    assert 'last run: ✓ done' in shown
+    host.click('task params')
+    host.click('source')
+    assert 'def run(self)' in host.inspector.inner_text()
+    host.click('Load result')
+    assert '<script>window.pwned=1</script>' in host.inspector.inner_text()
+    assert host.inspector.locator('script, b, img').count() == 0
+
+
+def test_a_large_sweep_is_a_stack_that_can_be_opened_and_left(show: Show) -> None:
+    host = show(sweep(100))
+    assert host.boxes.count() == 3
+    stack = host.page.locator('g.box.stack')
+    assert stack.get_attribute('aria-label') == 'Train ×100, 100 tasks: 50 missing, 50 cached'
+    stack.click()
+    assert host.inspector.locator('.kartnb-live-members p').count() == 51
+    host.click('Show one by one')
+    assert 40 < host.boxes.count() < 60
+    assert 'Train one by one' in host.page.locator('.kartnb-live-trail').inner_text()
+    host.page.get_by_role('button', name='Put into one stack again').click()
+    host.pump()
+    assert host.boxes.count() == 3
+
+
+def test_search_finds_a_task_in_a_stack_and_focus_shows_what_it_needs(show: Show) -> None:
+    host = show(sweep(100))
+    host.page.get_by_label('Search tasks').fill('train alpha=7.3')
+    assert host.page.locator('.kartnb-live-hit').all_inner_texts() == ['○ missing Train(alpha=7.3, depth=3)']
+    host.page.keyboard.press('Enter')
+    assert host.inspector.locator('h4').inner_text() == 'Train'
+    host.click('What it needs')
+    assert host.boxes.locator('.name').all_text_contents() == ['Load', 'Train']
+    host.page.get_by_role('button', name='Show the whole graph').click()
+    host.pump()
+    assert host.boxes.count() == 3
+    host.page.get_by_label('Search tasks').fill('nowhere')
+    assert 'no task has this' in host.root.inner_text()
+
+
+def test_the_keyboard_reaches_every_box(show: Show) -> None:
+    host = show(pipeline())
+    host.page.get_by_role('button', name='Fit the graph to the view').focus()
+    host.page.keyboard.press('Tab')
+    assert _focused(host).startswith('Evaluate(')
+    host.page.keyboard.press('ArrowLeft')
+    assert _focused(host).startswith('Train(')
+    before = _focused(host)
+    host.page.keyboard.press('ArrowUp')
+    assert _focused(host) != before
+    host.page.keyboard.press('Home')
+    assert _focused(host).startswith('Load(')
+    assert 'id ' in host.page.get_by_role('tooltip').inner_text()
+    host.page.keyboard.press('Enter')
+    assert host.inspector.locator('h4').inner_text() == 'Load'
+    host.page.keyboard.press('Escape')
+    assert _focused(host).startswith('Load('), 'the focus is where it was'
+
+
+def _focused(host: Host) -> str:
+    return str(host.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+
+
+def test_the_same_graph_is_a_table(show: Show) -> None:
+    host = show(pipeline())
+    host.click('Tasks as a table')
+    rows = host.page.locator('.kartnb-live-table tbody tr').all_inner_texts()
+    assert len(rows) == 5
+    assert rows[0].startswith('◐ stale\tLoad')
+
+
+def test_ten_thousand_tasks_are_readable_and_there_at_once(show: Show, record_property: Callable[..., None]) -> None:
+    host = show(generated(10_000, 12))
+    assert host.boxes.count() <= 60
+    assert '10,000 tasks' in host.root.inner_text()
+    host.page.get_by_label('Search tasks').fill('n=777')
+    assert host.page.locator('.kartnb-live-hit').count() == 11
+    size = sum(len(json.dumps(host.live.widget.get_state()[name])) for name in ('scene', 'tasks', 'states'))
+    record_property('measured', f'live graph of 10,000 tasks: {size / 1000:.0f} kB')
+
+
+def test_zoom_pan_and_fit(show: Show) -> None:
+    host = show(generated(60, 20))
+    place = host.page.locator('.kartnb-live-stage > svg > g')
+    before = place.get_attribute('transform')
+    host.page.get_by_role('button', name='Zoom in').click()
+    zoomed = place.get_attribute('transform')
+    assert zoomed != before
+    stage = host.page.locator('.kartnb-live-stage').bounding_box()
+    host.page.mouse.move(stage['x'] + 3, stage['y'] + 3)
+    host.page.mouse.down()
+    host.page.mouse.move(stage['x'] + 60, stage['y'] + 40)
+    host.page.mouse.up()
+    assert place.get_attribute('transform') != zoomed
+    host.page.get_by_role('button', name='Fit the graph').click()
+    edges = host.boxes.evaluate_all('all => all.map((one) => one.getBoundingClientRect().right)')
+    assert max(edges) <= 1040
+
+
+def test_the_script_imports_nothing_and_writes_markup_in_one_place() -> None:
+    script = (Path(kartnb.__file__).parent / 'notebook' / 'static' / 'graph.js').read_text(encoding='utf-8')
+    assert script.count('innerHTML') == 1
+    assert re.findall(r'^import|import\(|https?://(?!www.w3.org/2000/svg)|\beval\b|insertAdjacentHTML', script) == []
+
+
+def test_it_leaves_nothing_behind(show: Show) -> None:
+    host = show(pipeline())
+    assert host.page.evaluate('window.host.listening()') > 0
+    host.page.evaluate('window.host.close()')
+    assert host.page.evaluate('window.host.listening()') == 0
+    assert host.page.locator('body > div').evaluate('one => one.childNodes.length') == 0
+
+
+def test_attacks_are_shown_as_text(show: Show) -> None:
+    for i in range(0, len(ATTACKS), 4):
+        texts = (ATTACKS[i:] + ATTACKS)[:5]
+        host = show(hostile_plan(texts), watch=started(hostile_plan(texts)))
+        _look_at_everything(host, texts)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(TEXTS, min_size=5, max_size=5))
+def test_generated_texts_are_shown_as_text(show: Show, texts: list[str]) -> None:
+    _look_at_everything(show(hostile_plan(texts), watch=started(hostile_plan(texts))), texts)
+
+
+def test_a_text_of_a_hundred_thousand_characters_is_cut(show: Show) -> None:
+    long = '<b>' + 'x' * 100_000
+    host = show(hostile_plan([long] * 5), watch=started(hostile_plan([long] * 5)))
+    _look_at_everything(host, [long] * 5)
+    assert len(host.root.inner_text()) < 20_000
+
+
+def _look_at_everything(host: Host, texts: list[str]) -> None:
+    plan = host.live._plan
+    watch = host.live._watch
+    assert watch is not None
+    for node in plan:
+        watch(TaskStateChanged('b', node.key, TaskState.RUNNING, texts[0]))
+        watch(TaskProgress('b', node.key, 5.0, texts[1]))
+        watch(TaskOutput('b', node.key, 'stdout', texts[2]))
+        watch(LogLine('b', node.key, logging.ERROR, texts[3], texts[4]))
+    host.live.push()
+    host.pump()
+    host.click('Tasks as a table')
+    for i in range(host.boxes.count()):
+        host.boxes.nth(i).hover(force=True)
+        host.boxes.nth(i).focus()
+        host.page.keyboard.press('Enter')
+        host.pump()
+        told = host.inspector.inner_text()
+        assert plan.nodes[host.live._plan.nodes.index(plan.nodes[i])].unique_id in told
+        assert one_line(texts[0], 30).strip('…').split('⏎')[0].split(' ')[0] in told
+    host.page.get_by_label('Search tasks').fill(re.sub(r'[\ud800-\udfff\x00]', '', texts[0])[:50])
+    assert host.root.locator('script, iframe, b, img, a, object, form').count() == 0
+    assert host.is_untouched
