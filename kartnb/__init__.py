@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kartnb.execution.outputs import Output, Outputs, load_result, outputs
     from kartnb.execution.plan import Plan
     from kartnb.execution.planner import plan
+    from kartnb.execution.restore import restore_result
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
     from kartnb.records.runs import Run, Runs
@@ -110,6 +111,7 @@ _HOMES = {
     'make_in_memory_target': 'kartnb.storage.in_memory',
     'outputs': 'kartnb.execution.outputs',
     'plan': 'kartnb.execution.planner',
+    'restore_result': 'kartnb.execution.restore',
     'preview': 'kartnb.view.previews.preview',
     'register_format': 'kartnb.storage.formats.own',
     'register_preview': 'kartnb.view.previews.registry',
@@ -170,6 +172,7 @@ __all__ = [
     'plan',
     'preview',
     'register_format',
+    'restore_result',
     'register_preview',
     'run',
     'unload_ipython_extension',

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import luigi
 
 from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
-from kartnb.events import Reason, ReasonKind
+from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.code_changes import CodeChanges, Verdict
 from kartnb.records.run_record import InputResult, RunRecord
 from kartnb.storage.run_records import RecordDirectory, RecordedResult
+from kartnb.storage.superseded import Replacement
+from kartnb.storage.targets import TargetOnKart
 from kartnb.task.base import TaskOnKart
 
 if TYPE_CHECKING:
@@ -110,6 +112,19 @@ class KnownResults:
         made_by = self.code.print_of(type(vertex.task)).key
         return RecordedResult(result_id, made_by, self.made_of(vertex), len(vertex.requires) > vertex.declared)
 
+    def replaced(self, vertex: Vertex) -> Replacement | None:
+        """The recorded result that a run of a task will replace; None when there is none, or not all of its files."""
+        directory = self.directory(vertex.task)
+        if directory is None or vertex.state is not TaskState.STALE or not vertex.outputs:
+            return None
+        task: Any = vertex.task
+        stem = stem_of(vertex)
+        name = directory.newest(stem)
+        if name is None or not all(_is_kept_file(target) for target in vertex.outputs):
+            return None
+        module, result_id = type(task).__module__, self.result_id(vertex)
+        return Replacement(task.workspace_directory, module, stem, result_id, directory.path, name, vertex.paths)
+
     def verdict(self, vertex: Vertex) -> Verdict:
         """Whether the code of a task is the one that made its result."""
         result = self.result(vertex)
@@ -137,6 +152,10 @@ class KnownResults:
         known = {item.unique_id: item.result_id for item in record.inputs}
         newer = [other for other in vertex.requires if known.get(other.unique_id) != self.result_id(other)]
         return ', '.join(dict.fromkeys(other.name for other in newer))
+
+
+def _is_kept_file(target: Any) -> bool:
+    return isinstance(target, TargetOnKart) and target.is_plain_file
 
 
 def stem_of(vertex: Vertex) -> str:

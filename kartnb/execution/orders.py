@@ -64,6 +64,8 @@ class Orders:
         run.order = replace(
             run.order, inputs=self._results.inputs(vertex), record=record, result=result, unknown=self._code(vertex)
         )
+        if not run.started:
+            run.order = replace(run.order, replaces=self._results.replaced(vertex))
 
     def note(self, vertex: Vertex, outcome: Outcome) -> None:
         """Take down what came of a run that has ended."""

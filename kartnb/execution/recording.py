@@ -31,6 +31,27 @@ def keep_output(run: TaskRun) -> None:
         logger.warning('What %s has printed and logged could not be kept: %s', run.order.key, error)
 
 
+def keep_replaced(run: TaskRun) -> None:
+    """Keep the result that a run replaces, so that it can be brought back."""
+    if run.order.replaces is None:
+        return
+    try:
+        run.kept = run.order.replaces.keep()
+    except OSError as error:
+        logger.warning('The earlier result of %s could not be kept: %s', run.order.key, error)
+
+
+def put_back_replaced(run: TaskRun) -> None:
+    """Leave the earlier result as it was, because the run gave none."""
+    kept, run.kept = run.kept, None
+    if kept is None:
+        return
+    try:
+        kept.take_back()
+    except OSError as error:
+        logger.warning('The earlier result of %s could not be put back: %s', run.order.key, error)
+
+
 def record_loss(run: TaskRun, error: BaseException) -> None:
     """Record a run that was lost together with its process."""
     run.started = run.started or time.time()

@@ -14,6 +14,7 @@ from kartnb.execution.task_log import TaskLog
 from kartnb.records.gokart_logs import RunLogs
 from kartnb.records.run_record import InputResult
 from kartnb.storage.run_records import RecordedResult, RecordSlot
+from kartnb.storage.superseded import KeptResult, Replacement
 
 Reporter = Callable[[str, Any], None]
 
@@ -36,6 +37,8 @@ class TaskOrder:
         What the name of the record will tell, except for the id of the result.
     unknown
         What of the code nobody can compare, and why.
+    replaces
+        The result that is there already, or None.
     """
 
     task: luigi.Task
@@ -47,6 +50,7 @@ class TaskOrder:
     record: RecordSlot | None
     result: RecordedResult | None = None
     unknown: tuple[str, ...] = ()
+    replaces: Replacement | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +72,8 @@ class TaskRun:
         What a suspended generator is to be sent.
     output
         What it has printed and logged so far.
+    kept
+        The earlier result, as long as the run may fail.
     messages
         Where messages of luigi's central scheduler come in, when there is one.
     """
@@ -81,6 +87,7 @@ class TaskRun:
     answer: Any = None
     output: TaskLog | None = None
     messages: Queue[Any] | None = None
+    kept: KeptResult | None = None
     result_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     @property

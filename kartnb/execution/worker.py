@@ -15,7 +15,7 @@ from kartnb.execution.current import current_task
 from kartnb.execution.luigi_events import fire
 from kartnb.execution.output_capture import captured_task, task_log
 from kartnb.execution.random_state import seed_for
-from kartnb.execution.recording import keep_output, write_record
+from kartnb.execution.recording import keep_output, keep_replaced, put_back_replaced, write_record
 from kartnb.execution.runs import Outcome, TaskRun
 from kartnb.execution.tracebacks import trim_traceback
 from kartnb.records.gokart_logs import RunLogs
@@ -65,6 +65,7 @@ def _advance(run: TaskRun) -> Outcome:
         _succeed(run)
         return Outcome(run.spent, run.result_id)
     except KeyboardInterrupt as error:
+        put_back_replaced(run)
         write_record(run, 'interrupted', error)
         raise
     except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
@@ -74,6 +75,7 @@ def _advance(run: TaskRun) -> Outcome:
 def _start(run: TaskRun) -> None:
     task = run.task
     run.started = time.time()
+    keep_replaced(run)
     fire(task, luigi.Event.START, task)
     if isinstance(task, TaskOnKart):
         run.logs = RunLogs(task)
@@ -148,6 +150,7 @@ def _succeed(run: TaskRun) -> None:
 def _fail(run: TaskRun, error: BaseException) -> BaseException:
     trim_traceback(error)
     task = run.task
+    put_back_replaced(run)
     fire(task, luigi.Event.FAILURE, task, error)
     try:
         task.on_failure(error)

@@ -96,6 +96,12 @@ class _Fsspec(FileSystem):
                 self._backend.rm_file(beside)
             raise
 
+    def duplicate(self, path: str, target: str) -> None:
+        if not self._uploads_whole:
+            self._backend.makedirs(target.rpartition('/')[0], exist_ok=True)
+        with _named(target, 'written'):
+            self._backend.cp_file(path, target)
+
     def remove(self, path: str) -> None:
         with _named(path, 'removed'):
             self._backend.rm_file(path)

@@ -1,0 +1,195 @@
+"""Results that were replaced, kept with their records in ``log/superseded/<result id>/`` until they are cleaned away."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kartnb.errors import StorageError
+from kartnb.storage.filesystem import file_system
+
+_MANIFEST = 'superseded.json'
+_FOLDER = 'log/superseded'
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """One result that was replaced.
+
+    Attributes
+    ----------
+    directory
+        Where it is kept.
+    result_id, stem, module
+        Which result of which task (``<Class>_<unique id>``).
+    record
+        The name of its record.
+    files
+        Where each output was, and under which name it is kept.
+    time
+        When it was replaced, ISO 8601 in UTC.
+    """
+
+    directory: str
+    result_id: str
+    stem: str
+    module: str
+    record: str
+    files: tuple[tuple[str, str], ...]
+    time: str
+
+    def record_text(self) -> str:
+        """The text of its record."""
+        return file_system(self.directory).read_bytes(os.path.join(self.directory, self.record)).decode('utf-8')
+
+    def size(self) -> int:
+        """How many bytes its outputs have; those that are gone have none."""
+        total = 0
+        for _, name in self.files:
+            with contextlib.suppress(StorageError):
+                total += file_system(self.directory).size(os.path.join(self.directory, name))
+        return total
+
+    def put_back(self, paths: tuple[str, ...]) -> None:
+        """Let its outputs be at these paths again, in order; the kept ones stay."""
+        files = file_system(self.directory)
+        for (_, name), path in zip(self.files, paths, strict=True):
+            files.duplicate(os.path.join(self.directory, name), path)
+
+    def remove(self) -> None:
+        """Remove it for good."""
+        files = file_system(self.directory)
+        # without the manifest it counts no more, so that goes first
+        for name in (_MANIFEST, *(name for _, name in self.files), self.record):
+            with contextlib.suppress(FileNotFoundError):
+                files.remove(os.path.join(self.directory, name))
+        if '://' not in self.directory:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A result that a run is going to replace. It can be sent to another process.
+
+    Attributes
+    ----------
+    workspace, module, stem
+        Of which task.
+    result_id
+        Which result.
+    record_directory, record
+        Where its record is, and the record's name.
+    paths
+        Its files.
+    """
+
+    workspace: str
+    module: str
+    stem: str
+    result_id: str
+    record_directory: str
+    record: str
+    paths: tuple[str, ...]
+
+    @property
+    def directory(self) -> str:
+        """Where it is kept once it is replaced."""
+        return os.path.join(self.workspace, _FOLDER, self.result_id)
+
+    def keep(self) -> KeptResult:
+        """Keep the result beside its place; what is in its place stays there until it is replaced."""
+        stamps = tuple(map(_stamp, self.paths))
+        files = file_system(self.directory)
+        kept = [(path, f'{i}-{os.path.basename(path)}') for i, path in enumerate(self.paths)]
+        for path, name in kept:
+            files.duplicate(path, os.path.join(self.directory, name))
+        text = files.read_bytes(os.path.join(self.record_directory, self.record))
+        files.write_bytes(os.path.join(self.directory, self.record), text)
+        content = {
+            'format_version': 1,
+            'result_id': self.result_id,
+            'stem': self.stem,
+            'module': self.module,
+            'record': self.record,
+            'files': kept,
+            'time': datetime.now(UTC).isoformat(timespec='milliseconds'),
+        }
+        manifest = json.dumps(content, ensure_ascii=False).encode()
+        files.write_bytes(os.path.join(self.directory, _MANIFEST), manifest)
+        return KeptResult(_parsed(self.directory, content), stamps)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResult:
+    """A result that was kept before a run that replaces it.
+
+    Attributes
+    ----------
+    superseded
+        What is kept.
+    stamps
+        Size and time of each of its files before the run; None for one that was not there.
+    """
+
+    superseded: Superseded
+    stamps: tuple[tuple[int, float] | None, ...]
+
+    def take_back(self) -> None:
+        """Forget that it was kept, because the run failed; files that the run has changed are put back."""
+        directory = self.superseded.directory
+        for (path, name), before in zip(self.superseded.files, self.stamps, strict=True):
+            if before != _stamp(path):
+                file_system(directory).duplicate(os.path.join(directory, name), path)
+        self.superseded.remove()
+
+
+def _stamp(path: str) -> tuple[int, float] | None:
+    try:
+        return file_system(path).stamp(path)
+    except OSError:
+        return None
+
+
+def superseded_results(workspace: str, stem: str = '') -> Iterator[Superseded]:
+    """The results of a workspace that were replaced; those of one task, when it is given.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory.
+    stem
+        ``<Class>_<unique id>``.
+    """
+    folder = os.path.join(workspace, _FOLDER)
+    files = file_system(folder)
+    for name in sorted(files.names(folder)):
+        directory = os.path.join(folder, name)
+        found = _read(directory)
+        if found is not None and stem in ('', found.stem):
+            yield found
+
+
+def _read(directory: str) -> Superseded | None:
+    """What is kept in a directory; None for one that is damaged, or not ours."""
+    try:
+        path = os.path.join(directory, _MANIFEST)
+        content: Any = json.loads(file_system(path).read_bytes(path))
+        return _parsed(directory, content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _parsed(directory: str, content: dict[str, Any]) -> Superseded:
+    words: list[Any] = [content[name] for name in ('result_id', 'stem', 'module', 'record', 'time')]
+    files = tuple((str(path), str(name)) for path, name in content['files'])
+    names = [content['record'], *(name for _, name in files)]
+    if not all(isinstance(word, str) for word in words) or any(os.path.basename(name) != name for name in names):
+        raise ValueError('no file of a superseded result')
+    result_id, stem, module, record, time = words
+    return Superseded(directory, result_id, stem, module, record, files, time)
