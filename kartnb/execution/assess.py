@@ -11,7 +11,7 @@ from kartnb.errors import ExternalTaskMissingError, KartError
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.graph import Vertex, all_paths
 from kartnb.execution.known_results import KnownResults
-from kartnb.execution.staleness import find_outdated, follows_its_inputs
+from kartnb.execution.staleness import find_outdated, follows_its_inputs, note_owners
 from kartnb.storage.listing import Listing
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
@@ -93,6 +93,7 @@ def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], results: Know
     for vertex in vertices:
         if vertex.note and (vertex.reason is not None or vertex.state not in (TaskState.CACHED, TaskState.STALE)):
             vertex.note = ''
+    note_owners(vertices, results)
 
 
 def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], existence: Existence, results: KnownResults) -> None:

@@ -11,7 +11,9 @@ from typing import Any, Literal, TypeVar, overload
 
 import luigi
 
-from kartnb.events import Event, Listener, LogLine
+from kartnb.events import BuildStarted, Event, Listener, LogLine, PlanGrew
+from kartnb.execution.adopt import adopt_results
+from kartnb.execution.announce import announcement
 from kartnb.execution.build_error import build_error
 from kartnb.execution.choice import choose_executor
 from kartnb.execution.current import NOBODY, current_task
@@ -21,6 +23,7 @@ from kartnb.execution.loop import BuildLoop
 from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.output_capture import captured, is_enabled
+from kartnb.execution.plan import Plan
 from kartnb.execution.planner import Rerun, draw_up, require_task
 from kartnb.execution.random_state import kept_random_state
 from kartnb.execution.report import BuildReport
@@ -239,9 +242,9 @@ class Build:
         self._emit = _Emitter(listeners)
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(executor, workers, log_level)
-        graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change))
+        self._graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change))
         verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
-        parts = (graph, self.plan, self.build_id, choose, self._emit, verbose)
+        parts = (self._graph, self.plan, self.build_id, choose, self._emit, verbose)
         self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)
 
     def run(self) -> BuildReport:
@@ -254,6 +257,7 @@ class Build:
         """
         __tracebackhide__ = True
         with captured(self.build_id, self._log_level, self._emit), kept_random_state():
+            adopt_results(self._graph, self._graph.vertices.values())
             self._loop.run()
         return self._loop.report(time.perf_counter() - self._started)
 
@@ -296,12 +300,21 @@ def _tell(listener: Listener, event: Event) -> None:
         current_task.reset(token)
 
 
-def log_printer(level: int) -> Listener:
-    """A listener that writes logged lines of at least this level to standard error."""
+def log_printer(level: int, announce: bool = True) -> Listener:
+    """A listener that writes logged lines of at least this level to standard error, and what changes make run."""
 
     def print_line(event: Event) -> None:
+        if isinstance(event, BuildStarted | PlanGrew) and announce and level <= logging.ERROR:
+            print_changes(event.plan)
         if isinstance(event, LogLine) and event.level >= level and not event.already_shown:
             where = f' [{event.key.rpartition("_")[0]}]' if event.key else ''
             sys.stderr.write(f'{logging.getLevelName(event.level)}: {event.logger}{where}: {event.text}\n')
+
+    told: set[str] = set()
+
+    def print_changes(plan: Plan) -> None:
+        for line in announcement(plan, told):
+            sys.stderr.write(f'{line}\n')
+        told.update(node.key for node in plan)
 
     return print_line

@@ -61,6 +61,12 @@ class Node:
         return replace(self, state=state)
 
     @property
+    def why(self) -> str:
+        """The reason for which it will run, and what a person must know of its result; or ''."""
+        told = [str(self.reason)] if self.reason is not None else []
+        return '; '.join([*told, self.note] if self.note else told)
+
+    @property
     def will_run(self) -> bool:
         """Whether a build of this plan would run the task."""
         return self.reason is not None

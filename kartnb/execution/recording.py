@@ -78,7 +78,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         state=state,
         result_id=run.result_id if done else '',
         inputs=run.order.inputs,
-        outputs=tuple(_output_file(target) for target in run.order.outputs) if done else (),
+        outputs=tuple(output_file(target) for target in run.order.outputs) if done else (),
         started=utc_text(run.started),
         ended=utc_text(time.time()),
         seconds=round(run.spent, 6),
@@ -90,7 +90,8 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     run.order.record.write(result if done else None, record.to_json())
 
 
-def _output_file(target: Any) -> OutputFile:
+def output_file(target: Any) -> OutputFile:
+    """What a record tells of one output."""
     path = path_of(target)
     if not isinstance(target, SingleFileTarget):
         return OutputFile(path, None, None)

@@ -6,11 +6,14 @@ nobody can tell whether something has changed, a result counts as cached, and it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kartnb.events import Reason, ReasonKind
+from kartnb.events import Reason, ReasonKind, TaskState
+from kartnb.execution.announce import KEPT, OTHERS
 from kartnb.execution.asked_later import changed_since
+from kartnb.records.run_record import current_notebook
 from kartnb.task.base import TaskOnKart
 
 if TYPE_CHECKING:
@@ -36,6 +39,16 @@ def find_outdated(vertices: Sequence[Vertex], results: KnownResults) -> None:
         vertex.outdated = own or _upstream_reason(vertex)
 
 
+def note_owners(vertices: Sequence[Vertex], results: KnownResults) -> None:
+    """Note of results that will be replaced when another notebook has made them."""
+    here = current_notebook()
+    for vertex in vertices if here else ():
+        if vertex.reason is not None and vertex.state is TaskState.STALE:
+            record = results.record(vertex)
+            if record is not None and record.notebook not in ('', here):
+                vertex.note = f'{OTHERS}{os.path.basename(record.notebook)}, {record.ended[:16].replace("T", " ")} UTC'
+
+
 def follows_its_inputs(vertex: Vertex, results: KnownResults) -> bool:
     """Whether it is known of what inputs a result was made, so that another input makes it stale."""
     result = results.result(vertex)
@@ -50,7 +63,7 @@ def _own_reason(vertex: Vertex, results: KnownResults) -> Reason | None:
     if verdict.answer == 'changed':
         if results.policy(type(vertex.task)) == 'rerun':
             return Reason(ReasonKind.CODE_CHANGED, verdict.detail)
-        changed = f'code changed: {verdict.detail}' if verdict.detail else 'code changed'
+        changed = f'{KEPT}: {verdict.detail}' if verdict.detail else KEPT
         vertex.note = f"{changed}; the result is kept, because on_code_change is 'warn'"
     elif verdict.answer == 'unknown':
         vertex.note = f'cannot tell whether the code has changed: {verdict.detail}'

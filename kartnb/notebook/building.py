@@ -43,8 +43,9 @@ def build_and_show(
     __tracebackhide__ = True
     registry.drop_superseded()
     with BuildScreen(shell) as screen:
+        listeners = (log_printer(log_level, not screen.is_rich), screen)
         report = retried_while_locked(
-            lambda: run_build(task, log_level=log_level, listeners=(log_printer(log_level), screen), **options),
+            lambda: run_build(task, log_level=log_level, listeners=listeners, **options),
             _LOCK_TRIES,
             _LONGEST_WAIT,
         )

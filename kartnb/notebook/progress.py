@@ -19,6 +19,7 @@ from kartnb.execution.report import BuildReport
 from kartnb.notebook.faces import Face, Phase, can_be_live, live_face
 from kartnb.notebook.screen import Screen, StatusLine
 from kartnb.notebook.watch import BuildWatch
+from kartnb.view import summary
 from kartnb.view.progress import progress_html, progress_text
 
 #: Seconds between two drawings of the stored output or of the line, and between two pushes to the live graph.
@@ -54,6 +55,7 @@ class BuildScreen:
         self._screen.has_live_neighbour = can_be_live(self._screen)
         self._live: Face | None = None
         self._drawn = ''
+        self._changes: list[str] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._result: Any = None
@@ -88,7 +90,13 @@ class BuildScreen:
         """Show `result` in the end, in the place of the plan with its last states."""
         self._result = result
 
+    @property
+    def is_rich(self) -> bool:
+        """Whether it shows HTML, and with it what runs because of changes."""
+        return self._screen.is_rich
+
     def _start(self, plan: Plan) -> None:
+        self._changes = summary.changes(plan)
         self._draw()
         if self._thread is None:
             if self._screen.has_live_neighbour:
@@ -118,7 +126,7 @@ class BuildScreen:
             return
         self._drawn = text
         if self._screen.is_rich:
-            self._screen.show(text, progress_html(state))
+            self._screen.show('\n'.join([*self._changes, text]), progress_html(state, self._changes))
         elif self._line is not None:
             self._line.write(text)
 

@@ -1,4 +1,4 @@
-"""Results that were replaced, kept with their records in ``log/superseded/<result id>/`` until they are cleaned away."""
+"""Results that were replaced, kept with their records in ``log/superseded/<result id>/`` until they are removed."""
 
 from __future__ import annotations
 

@@ -63,7 +63,9 @@ def _part(plan: Plan, positions: list[int]) -> tuple[Plan, list[int]]:
 
 def _requiring(node: Node, new: dict[int, int]) -> Node:
     requires = tuple(new[i] for i in node.requires if i in new)
-    return Node(node.task, node.key, node.name, node.unique_id, node.state, node.reason, requires, node.outputs)
+    return Node(
+        node.task, node.key, node.name, node.unique_id, node.state, node.reason, requires, node.outputs, node.note
+    )
 
 
 def _moved(box: Box, positions: list[int]) -> Box:

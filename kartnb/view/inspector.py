@@ -204,7 +204,7 @@ class Inspector:
             'unique_id': one_line(node.unique_id, 200),
             'state': look(node.state).word,
             'glyph': look(node.state).glyph,
-            'reason': one_line(str(node.reason), _LINE) if node.reason else '',
+            'reason': one_line(node.why, _LINE),
             'parameters': [
                 {'name': one_line(p.name, 80), 'text': one_line(p.text, 200), 'significant': p.significant}
                 for p in parameters[:_MAX_PARAMETERS]

@@ -134,7 +134,7 @@ def _task_label(node: Node, pairs: parameters.Pairs, note: str) -> Label:
 
 
 def _reason(node: Node) -> list[str]:
-    return [str(node.reason)] if node.reason else []
+    return [node.why] if node.why else []
 
 
 def _why(node: Node) -> str:

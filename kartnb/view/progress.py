@@ -6,7 +6,7 @@ here lays out a graph.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
@@ -163,8 +163,8 @@ def progress_text(state: Progress) -> str:
     return f'[{"█" * filled}{"·" * (_BAR_CELLS - filled)}] {state.words}'
 
 
-def progress_html(state: Progress) -> str:
-    """The same as a bar with one segment per state, named for screen readers."""
+def progress_html(state: Progress, changes: Sequence[str] = ()) -> str:
+    """The same as a bar with one segment per state, named for screen readers; above it, what changes make run."""
     from kartnb.view.html import render_template
 
     segments = [
@@ -172,4 +172,4 @@ def progress_html(state: Progress) -> str:
         for s in _SEGMENTS
         if s in state.counts
     ]
-    return render_template('progress.html', progress=state, segments=segments)
+    return render_template('progress.html', progress=state, segments=segments, changes=changes)

@@ -109,7 +109,7 @@ def told_tasks(plan: Plan) -> dict[str, Any]:
         'id': [one_line(node.unique_id, 80) for node in plan],
         'requires': [list(node.requires) for node in plan],
         'parameters': [[]] * untold + [_parameters(node) for node in told],
-        'reason': [''] * untold + [one_line(str(node.reason), 300) if node.reason else '' for node in told],
+        'reason': [''] * untold + [one_line(node.why, 300) for node in told],
         'outputs': [[]] * untold + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in told],
         'runs': ''.join('1' if node.will_run else '0' for node in plan),
     }

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
+from kartnb.execution.announce import announcement
 from kartnb.execution.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
 from kartnb.view import parameters
@@ -117,10 +118,15 @@ def _row(node: Node, durations: Mapping[str, float]) -> Row:
         name=one_line(node.name, 120),
         parameters=parameters.listed(parameters.shown(node.task)),
         unique_id=one_line(node.unique_id, 80),
-        reason=one_line(str(node.reason)) if node.reason else '',
+        reason=one_line(node.why),
         outputs=tuple(outputs),
         seconds=seconds_text(durations[node.key]) if node.key in durations else '',
     )
+
+
+def changes(plan: Plan) -> list[str]:
+    """What runs because of a change, and what is kept in spite of one, in a few lines."""
+    return [one_line(line, 600) for line in announcement(plan)]
 
 
 def verdict(report: BuildReport) -> str:

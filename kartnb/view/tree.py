@@ -59,5 +59,5 @@ def _prefix(lasts: tuple[bool, ...], depth: int) -> str:
 
 def _told(node: Node) -> str:
     shown = ', '.join(parameters.short(parameters.shown(node.task)))
-    reason = f' · {one_line(str(node.reason), 120)}' if node.reason else ''
+    reason = f' · {one_line(node.why, 160)}' if node.why else ''
     return f'{look(node.state)} {title(node)}({one_line(shown, _PARAMETERS_LIMIT)}){reason}'
