@@ -7,6 +7,7 @@ and it is imported the first time that something is shown.
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -43,6 +44,19 @@ def render(obj: object, form: Form) -> str:
         if renderer is not None:
             return renderer(obj)
     raise LookupError(f'nothing draws {type(obj).__name__} as {form}')
+
+
+def show_live(obj: object) -> None:
+    """Let the notebook show an object that has a live view.
+
+    Raises
+    ------
+    NotImplementedError
+        Where there is no front end for it; IPython then takes the other forms of the object.
+    """
+    if 'IPython' not in sys.modules:
+        raise NotImplementedError
+    importlib.import_module('kartnb.notebook.live_views').show(obj)
 
 
 #: Give a file of code the name that a person knows it by, or None; a notebook adds one for its cells.

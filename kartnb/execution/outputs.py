@@ -176,8 +176,8 @@ class Outputs(Sequence[Output]):
     def _repr_html_(self) -> str:
         return display.render(self, 'html')
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {'text/plain': repr(self), 'text/html': self._repr_html_()}
+    def _ipython_display_(self) -> None:
+        display.show_live(self)
 
 
 def outputs(subject: Subject) -> Outputs:

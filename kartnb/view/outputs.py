@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kartnb.execution.outputs import Output, Outputs
 from kartnb.view import parameters, told
@@ -29,7 +30,6 @@ class OutputRow:
     size: str
     modified: str
     path: str
-    load_code: str
 
 
 def rows(outputs: Sequence[Output], most: int = MOST_ROWS) -> list[OutputRow]:
@@ -47,8 +47,30 @@ def _row(output: Output) -> OutputRow:
         size='' if output.size is None else told.size_text(output.size),
         modified=output.modified.strftime('%Y-%m-%d %H:%M:%S') if output.modified else 'not made',
         path=one_line(output.path, 400),
-        load_code=one_line(output.load_code, 460),
     )
+
+
+def row_dicts(outputs: Sequence[Output]) -> list[dict[str, Any]]:
+    """Outputs as plain dicts, for a front end."""
+    return [
+        {
+            'look': str(row.look),
+            'slug': row.look.slug,
+            'state': row.look.word,
+            'task': row.task,
+            'parameters': row.parameters,
+            'id': row.unique_id,
+            'format': row.format,
+            'size': row.size,
+            'bytes': output.size,
+            'modified': row.modified,
+            'exists': output.exists,
+            'path': row.path,
+            'place': output.path,
+            'code': output.load_code,
+        }
+        for output, row in zip(outputs, rows(outputs, len(outputs)), strict=True)
+    ]
 
 
 def heading(outputs: Outputs) -> str:

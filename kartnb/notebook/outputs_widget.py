@@ -1,0 +1,94 @@
+"""The live table of outputs: sorted, filtered and copied in the front end, previewed by the kernel."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from IPython.core.interactiveshell import InteractiveShell
+
+from kartnb.execution.outputs import Outputs
+from kartnb.notebook.screen import Screen
+from kartnb.view.html import stylesheet
+from kartnb.view.outputs import heading, row_dicts
+from kartnb.view.previews.html import preview_html
+from kartnb.view.previews.results import preview_target
+
+_FOLDER = Path(__file__).parent / 'static'
+#: Rows that are sent to the front end.
+MOST_ROWS = 2_000
+
+logger = logging.getLogger('kartnb')
+
+
+class OutputsWidget(anywidget.AnyWidget):
+    """What a front end knows of a table of outputs.
+
+    Attributes
+    ----------
+    key
+        Names the stored table that the front end hides while this one lives.
+    table
+        JSON text: the heading, the rows, and how many rows there are besides.
+    """
+
+    _esm = (_FOLDER / 'outputs.js').read_text(encoding='utf-8')
+    _css = (
+        stylesheet()
+        + (_FOLDER / 'graph.css').read_text(encoding='utf-8')
+        + (_FOLDER / 'outputs.css').read_text(encoding='utf-8')
+    )
+
+    key = traitlets.Unicode().tag(sync=True)
+    table = traitlets.Unicode('{}').tag(sync=True)
+
+    def __repr__(self) -> str:
+        return 'A live table: it needs a running kernel. The table stands beside it.'
+
+
+class LiveOutputs:
+    """A table that answers: it loads and previews a result when that is asked for.
+
+    Parameters
+    ----------
+    outputs
+        The outputs.
+    key
+        Names the stored table that it takes the place of.
+    """
+
+    def __init__(self, outputs: Outputs, key: str) -> None:
+        self._outputs = outputs[:MOST_ROWS]
+        told = {
+            'heading': heading(outputs),
+            'rows': row_dicts(self._outputs),
+            'omitted': max(len(outputs) - MOST_ROWS, 0),
+        }
+        self.widget = OutputsWidget(key=key, table=json.dumps(told))
+        self.widget.on_msg(self._answer)
+
+    def _answer(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        if not isinstance(message, dict) or message.get('kind') != 'preview':
+            return
+        index = message.get('index')
+        if isinstance(index, int) and 0 <= index < len(self._outputs):
+            html = preview_html(preview_target(self._outputs[index].target))
+            self.widget.send({'kind': 'preview', 'index': index, 'html': html})
+
+
+def show_outputs(outputs: Outputs, shell: InteractiveShell) -> None:
+    """Show outputs as a stored table, and a live one below it."""
+    screen = Screen(shell)
+    screen.has_live_neighbour = True
+    screen.show_object(outputs)
+    try:
+        bundle = LiveOutputs(outputs, screen.key).widget._repr_mimebundle_()
+        assert bundle is not None  # only a widget without a view has none
+        screen.show_below(*bundle)
+    except Exception:
+        screen.has_live_neighbour = False
+        logger.warning('The live table cannot be shown; the stored one stands for it', exc_info=True)
