@@ -26,6 +26,7 @@ class OutputRow:
     task: str
     parameters: str
     unique_id: str
+    short_id: str
     format: str
     size: str
     modified: str
@@ -43,6 +44,7 @@ def _row(output: Output) -> OutputRow:
         task=one_line(output.task, 120),
         parameters=parameters.listed(output.parameters, 160),
         unique_id=one_line(output.unique_id, 80),
+        short_id=short_id(output.unique_id),
         format=one_line(output.format, 20),
         size='' if output.size is None else told.size_text(output.size),
         modified=output.modified.strftime('%Y-%m-%d %H:%M:%S') if output.modified else 'not made',
@@ -59,7 +61,8 @@ def row_dicts(outputs: Sequence[Output]) -> list[dict[str, Any]]:
             'state': row.look.word,
             'task': row.task,
             'parameters': row.parameters,
-            'id': row.unique_id,
+            'id': row.short_id,
+            'unique_id': row.unique_id,
             'format': row.format,
             'size': row.size,
             'bytes': output.size,
@@ -86,10 +89,7 @@ def outputs_text(outputs: Outputs) -> str:
     shown = rows(outputs)
     found = [heading(outputs), f'workspace: {workspace_of(outputs.plan)}']
     if shown:
-        cells = [
-            (str(row.look), row.task, one_line(row.parameters, 40), short_id(row.unique_id), *_file(row))
-            for row in shown
-        ]
+        cells = [(str(row.look), row.task, one_line(row.parameters, 40), row.short_id, *_file(row)) for row in shown]
         found += table_lines(_COLUMNS, cells, (), [name == 'size' for name in _COLUMNS])
     return '\n'.join([*found, *_left_out(outputs)])
 

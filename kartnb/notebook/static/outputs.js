@@ -39,7 +39,7 @@ function parsed(text) {
 function wanted(v) {
   const words = v.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
   const hold = (row) => {
-    const text = [row.state, row.task, row.parameters, row.id, row.format, row.path].join(" ").toLowerCase();
+    const text = [row.state, row.task, row.parameters, row.unique_id, row.format, row.path].join(" ").toLowerCase();
     return words.every((word) => text.includes(word));
   };
   const rows = v.told.rows.filter(hold);
@@ -77,8 +77,9 @@ function fill(v) {
 function rowOf(v, row) {
   const element = make(v, "tr");
   for (const [name] of COLUMNS) {
-    const cell = make(v, "td", name === "size" ? "kartnb-number" : name === "path" ? "kartnb-long" : "");
+    const cell = make(v, "td", name === "size" ? "kartnb-number" : name === "path" ? "kartnb-long" : name === "modified" ? "kartnb-when" : "");
     const inside = make(v, name === "id" || name === "path" ? "code" : "bdi", "", name === "state" ? row.look : row[name]);
+    if (name === "id") inside.title = row.unique_id;
     if (name === "state") inside.className = `kartnb-state kartnb-${row.slug}`;
     cell.append(inside);
     element.append(cell);
