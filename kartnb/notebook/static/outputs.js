@@ -9,6 +9,10 @@ const COLUMNS = [
   ["state", "state"], ["task", "task"], ["parameters", "parameters"], ["id", "id"], ["format", "format"],
   ["size", "size"], ["modified", "modified"], ["path", "path"],
 ];
+const KINDS = {
+  task: "kartnb-name", parameters: "kartnb-long", id: "kartnb-id", size: "kartnb-number", modified: "kartnb-when",
+  path: "kartnb-long",
+};
 
 function make(v, tag, kind, text) {
   const element = v.document.createElement(tag);
@@ -77,7 +81,7 @@ function fill(v) {
 function rowOf(v, row) {
   const element = make(v, "tr");
   for (const [name] of COLUMNS) {
-    const cell = make(v, "td", name === "size" ? "kartnb-number" : name === "path" ? "kartnb-long" : name === "modified" ? "kartnb-when" : "");
+    const cell = make(v, "td", KINDS[name] || "");
     const inside = make(v, name === "id" || name === "path" ? "code" : "bdi", "", name === "state" ? row.look : row[name]);
     if (name === "id") inside.title = row.unique_id;
     if (name === "state") inside.className = `kartnb-state kartnb-${row.slug}`;
