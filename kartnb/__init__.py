@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kartnb.execution.plan import Plan
     from kartnb.execution.planner import plan
     from kartnb.execution.restore import restore_result
+    from kartnb.execution.why import Why, why
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
     from kartnb.records.runs import Run, Runs
@@ -96,6 +97,7 @@ _HOMES = {
     'TaskState': 'kartnb.events',
     'UnreadableResultError': 'kartnb.errors',
     'Workspace': 'kartnb.records.workspace',
+    'Why': 'kartnb.execution.why',
     'WrongValueError': 'kartnb.errors',
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
     'add_config': 'kartnb.task.config_files',
@@ -118,6 +120,7 @@ _HOMES = {
     'run': 'kartnb.cli.run',
     'unload_ipython_extension': 'kartnb.notebook.extension',
     'unregister_format': 'kartnb.storage.formats.own',
+    'why': 'kartnb.execution.why',
     'unregister_preview': 'kartnb.view.previews.registry',
 }
 
@@ -153,6 +156,7 @@ __all__ = [
     'TaskOnKart',
     'TaskState',
     'UnreadableResultError',
+    'Why',
     'Workspace',
     'WrongValueError',
     'ZonedDateSecondParameter',
@@ -178,6 +182,7 @@ __all__ = [
     'unload_ipython_extension',
     'unregister_format',
     'unregister_preview',
+    'why',
 ]
 
 

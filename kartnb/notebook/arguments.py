@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from IPython.core.error import UsageError
 
+from kartnb.config import CODE_CHANGE_POLICIES
 from kartnb.execution.options import EXECUTOR_NAMES, LOG_LEVELS, log_level_named
 
 _OPTION = r'--[A-Za-z][\w-]*(?:(?:=|\s+)[^\s-]\S*)?(?:\s+|$)'
@@ -113,15 +114,35 @@ def build_parser() -> MagicParser:
         metavar='NAME',
         help=f'{", ".join(EXECUTOR_NAMES)}, dask://HOST:PORT, or a variable that holds a Dask client or an Executor',
     )
+    _add_policy(parser)
     parser.add_argument('--background', action='store_true', help='give a handle at once, and build meanwhile')
     parser.add_argument('--no-value', action='store_true', help='do not load and give the value')
-    parser.takes = {'--log-level': 'level', '--rerun-from': 'task', '--executor': 'executor'}
+    parser.takes |= {'--log-level': 'level', '--rerun-from': 'task', '--executor': 'executor'}
     return parser
 
 
 def graph_parser() -> MagicParser:
     """The options of `%kart_graph`."""
-    return MagicParser('kart_graph', 'Draw the graph of the task that EXPR gives, with states, and run nothing.')
+    parser = MagicParser('kart_graph', 'Draw the graph of the task that EXPR gives, with states, and run nothing.')
+    _add_policy(parser)
+    return parser
+
+
+def why_parser() -> MagicParser:
+    """The options of `%kart_why`."""
+    parser = MagicParser('kart_why', 'Explain what a build of the task that EXPR gives would run, and run nothing.')
+    _add_policy(parser)
+    return parser
+
+
+def _add_policy(parser: MagicParser) -> None:
+    parser.add_argument(
+        '--on-code-change',
+        choices=CODE_CHANGE_POLICIES,
+        metavar='POLICY',
+        help='what happens to results whose code has changed: rerun, warn or ignore',
+    )
+    parser.takes['--on-code-change'] = 'choice'
 
 
 def cell_parser() -> MagicParser:

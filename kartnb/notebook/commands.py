@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.options import EXECUTOR_NAMES, log_level_named
 from kartnb.execution.plan import Plan
-from kartnb.execution.planner import Rerun
+from kartnb.execution.planner import Rerun, plan
 from kartnb.notebook.arguments import build_parser, cell_parser, graph_parser
 from kartnb.notebook.building import build_and_show, build_behind_the_cell
 from kartnb.notebook.cell import lend_names, run_cell
@@ -64,6 +64,7 @@ class Commands(Command):
                 self._shell,
                 return_value=not options.no_value,
                 rerun=_rerun(task, options),
+                on_code_change=options.on_code_change,
                 log_level=options.log_level or log_level_named(log_level),
                 workers=options.workers,
                 executor=self._executor(options.executor, local_ns),
@@ -76,7 +77,9 @@ class Commands(Command):
         if given is None:
             return None
         with self._own_part_shown():
-            return graph(self._task('kart_graph', given, cell, local_ns))
+            task = self._task('kart_graph', given, cell, local_ns)
+            policy = given.options.on_code_change
+            return graph(task if policy is None else plan(task, on_code_change=policy))
 
     def _executor(self, name: str | None, local_ns: dict[str, Any] | None) -> Any:
         """What `--executor` means: a name that kartnb knows, an address, or a variable of the user's."""

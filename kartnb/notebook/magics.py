@@ -16,11 +16,11 @@ parameter classes are known without an import. ::
 
 runs what the task needs and is not cached, shows the graph, and gives the value. An expression over several lines goes
 below ``%%kart_build``. Options: ``--log-level LEVEL``, ``--rerun``, ``--rerun-from NAME``, ``--workers N``,
-``--executor NAME``, ``--background``, ``--no-value``. ::
+``--executor NAME``, ``--on-code-change POLICY``, ``--background``, ``--no-value``. ::
 
     %kart_graph Numbers(count=5)
 
-draws the graph and runs nothing. ::
+draws the graph and runs nothing, and ``%kart_why Numbers(count=5)`` explains what would run, and why. ::
 
     %kart_output Numbers(count=5)
     %kart_log Numbers(count=5)
@@ -29,7 +29,8 @@ show the files of results, and what was printed and logged; see ``%kart_output?`
 options, log levels, task names and their parameters. In a terminal the same magics print text.
 
 ``%config KartMagics.log_level = 'INFO'`` changes which log lines a build shows where ``--log-level`` is not given, and
-``%config KartMagics.live_graph = False`` gives graphs that stand still.
+``%config KartMagics.live_graph = False`` gives graphs that stand still. ``%config KartMagics.on_code_change = 'warn'``
+keeps results whose code has changed, and says so.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
+from kartnb.config import CODE_CHANGE_POLICIES, set_session_policy
 from kartnb.execution.options import LOG_LEVELS
 
 if TYPE_CHECKING:
@@ -73,6 +75,17 @@ class KartMagics(Magics):
         from kartnb.notebook.faces import wishes
 
         wishes.live = change['new']
+
+    on_code_change = traitlets.Enum(
+        ['', *CODE_CHANGE_POLICIES],
+        '',
+        help='What happens to results whose code has changed: rerun, warn or ignore; where it is empty, what the '
+        'environment or the configuration says.',
+    ).tag(config=True)
+
+    @traitlets.observe('on_code_change')
+    def _set_policy(self, change: Any) -> None:
+        set_session_policy(change['new'])
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -113,6 +126,7 @@ class KartMagics(Magics):
             --rerun             run the task even if it is complete
             --rerun-from NAME   run the tasks of this class again, and all that is downstream; may be repeated
             --workers N         run up to N tasks at once, in worker processes
+            --on-code-change POLICY  what happens to results whose code has changed: rerun, warn or ignore
             --executor NAME     inline, processes, threads, dask://HOST:PORT, or a variable that holds an executor
             --background        give a handle at once, and build meanwhile
             --no-value          do not load and give the value

@@ -12,6 +12,7 @@ from typing import Any
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 
 from kartnb import display
+from kartnb.config import set_session_policy
 from kartnb.errors import KartError
 from kartnb.notebook.completion import task_matcher
 from kartnb.notebook.magics import KartMagics
@@ -44,6 +45,7 @@ class Session:
     def __init__(self, shell: InteractiveShell) -> None:
         self._undo: list[Callable[[], object]] = []
         self._magics = self._add_magics(shell)
+        self._undo.append(lambda: set_session_policy(''))
         self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
         self._add_to(display.source_namers, cell_namer(shell))
         self._add_to(display.traceback_formatters, partial(_traceback_lines, shell))

@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from IPython.core.magic import Magics
 
-from kartnb.notebook.arguments import MagicParser, build_parser, cell_parser, graph_parser
+from kartnb.notebook.arguments import MagicParser, build_parser, cell_parser, graph_parser, why_parser
 from kartnb.notebook.history_arguments import runs_parser
 from kartnb.notebook.history_magics import HistoryMagics
 from kartnb.notebook.look_arguments import log_parser, output_parser
 from kartnb.notebook.looking import LookMagics
 from kartnb.notebook.magics import KartMagics
+from kartnb.notebook.why_magics import WhyMagics
 
 #: What `%load_ext` adds. What their commands need is imported when one of them is used.
-MAGICS: tuple[type[Magics], ...] = (KartMagics, HistoryMagics, LookMagics)
+MAGICS: tuple[type[Magics], ...] = (KartMagics, HistoryMagics, LookMagics, WhyMagics)
 
 #: The options of each magic, by its name: what Tab completes.
 PARSERS: dict[str, Callable[[], MagicParser]] = {
@@ -24,4 +25,5 @@ PARSERS: dict[str, Callable[[], MagicParser]] = {
     'kart_log': log_parser,
     'kart_output': output_parser,
     'kart_runs': runs_parser,
+    'kart_why': why_parser,
 }

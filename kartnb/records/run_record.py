@@ -10,6 +10,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from kartnb._version import __version__
 
@@ -132,6 +133,7 @@ class RunRecord:
             raise ValueError(
                 f'this run record is of format {values["format_version"]}: install a newer kartnb to read it'
             )
+        _check_kinds(values)
         try:
             values['inputs'] = tuple(InputResult(**item) for item in values['inputs'])
             values['outputs'] = tuple(OutputFile(**item) for item in values['outputs'])
@@ -139,6 +141,33 @@ class RunRecord:
             return cls(**{name: values[name] for name in cls.__slots__ if name in values or name != 'code'})
         except (KeyError, TypeError) as error:
             raise ValueError(f'this run record is damaged: {error}') from error
+
+
+_TEXTS = ('task', 'module', 'unique_id', 'state', 'result_id', 'started', 'ended', 'error', 'host', 'notebook')
+    'task',
+    'module',
+    'unique_id',
+    'state',
+    'result_id',
+    'started',
+    'ended',
+    'error',
+    'build_id',
+    'host',
+    'notebook',
+)
+
+
+def _check_kinds(values: dict[str, Any]) -> None:
+    """Refuse values that no record has: somebody has edited the file."""
+    parameters, seconds = values.get('parameters', {}), values.get('seconds', 0)
+    wrong = [name for name in _TEXTS if not isinstance(values.get(name, ''), str)]
+    if not isinstance(parameters, dict) or not all(isinstance(text, str) for text in parameters.values()):
+        wrong.append('parameters')
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        wrong.append('seconds')
+    if wrong:
+        raise ValueError(f'this run record is damaged: {", ".join(wrong)}')
 
 
 _notebook = ''

@@ -14,6 +14,7 @@ from kartnb.execution.logs import Logs
 from kartnb.execution.outputs import Outputs
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
+from kartnb.execution.why import Why
 from kartnb.records.runs import Runs
 from kartnb.task.base import TaskOnKart
 from kartnb.view.logs import logs_html, logs_text
@@ -120,3 +121,19 @@ register_renderer(Outputs, 'text', outputs_text)
 register_renderer(Outputs, 'html', outputs_html)
 register_renderer(Logs, 'text', logs_text)
 register_renderer(Logs, 'html', logs_html)
+
+
+def _why_text(why: Why) -> str:
+    from kartnb.view import why as drawn
+
+    return drawn.why_text(why)
+
+
+def _why_html(why: Why) -> str:
+    from kartnb.view import why as drawn
+
+    return drawn.why_html(why)
+
+
+register_renderer(Why, 'text', _why_text)
+register_renderer(Why, 'html', _why_html)
