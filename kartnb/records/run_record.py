@@ -133,7 +133,7 @@ class RunRecord:
             raise ValueError(
                 f'this run record is of format {values["format_version"]}: install a newer kartnb to read it'
             )
-        _check_kinds(values)
+        _mend_kinds(values)
         try:
             values['inputs'] = tuple(InputResult(**item) for item in values['inputs'])
             values['outputs'] = tuple(OutputFile(**item) for item in values['outputs'])
@@ -144,30 +144,22 @@ class RunRecord:
 
 
 _TEXTS = ('task', 'module', 'unique_id', 'state', 'result_id', 'started', 'ended', 'error', 'host', 'notebook')
-    'task',
-    'module',
-    'unique_id',
-    'state',
-    'result_id',
-    'started',
-    'ended',
-    'error',
-    'build_id',
-    'host',
-    'notebook',
-)
 
 
-def _check_kinds(values: dict[str, Any]) -> None:
-    """Refuse values that no record has: somebody has edited the file."""
-    parameters, seconds = values.get('parameters', {}), values.get('seconds', 0)
-    wrong = [name for name in _TEXTS if not isinstance(values.get(name, ''), str)]
-    if not isinstance(parameters, dict) or not all(isinstance(text, str) for text in parameters.values()):
-        wrong.append('parameters')
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        wrong.append('seconds')
-    if wrong:
-        raise ValueError(f'this run record is damaged: {", ".join(wrong)}')
+def _mend_kinds(values: dict[str, Any]) -> None:
+    """Give values the types that they have in a record: somebody may have edited the file.
+
+    Raises
+    ------
+    ValueError
+        When that is not possible.
+    """
+    try:
+        values.update({name: str(values[name]) for name in _TEXTS if name in values})
+        values['parameters'] = {name: str(text) for name, text in values['parameters'].items()}
+        values['seconds'] = float(values['seconds'])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'this run record is damaged: {error}') from error
 
 
 _notebook = ''
