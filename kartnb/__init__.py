@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         HistoryError,
         KartError,
         PandasTypeError,
+        ParameterValueError,
         StorageError,
+        SweepError,
         UnreadableResultError,
         WrongValueError,
     )
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from kartnb.execution.plan import Plan
     from kartnb.execution.planner import plan
     from kartnb.execution.restore import restore_result
+    from kartnb.execution.sweeps.result import SweepPoint, SweepResult
+    from kartnb.execution.sweeps.sweep import SweepPlan, sweep
     from kartnb.execution.why import Why, why
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
         TaskInstanceParameter,
         ZonedDateSecondParameter,
     )
+    from kartnb.task.slider import slider
     from kartnb.view.inspection import Inspection, inspect
     from kartnb.view.previews.preview import Preview, preview
     from kartnb.view.previews.registry import register_preview, unregister_preview
@@ -86,12 +91,17 @@ _HOMES = {
     'Outputs': 'kartnb.execution.outputs',
     'PandasTypeConfig': 'kartnb.task.data_frames',
     'PandasTypeError': 'kartnb.errors',
+    'ParameterValueError': 'kartnb.errors',
     'Plan': 'kartnb.execution.plan',
     'Preview': 'kartnb.view.previews.preview',
     'Run': 'kartnb.records.runs',
     'Runs': 'kartnb.records.runs',
     'SerializableParameter': 'kartnb.task.parameters',
     'StorageError': 'kartnb.errors',
+    'SweepError': 'kartnb.errors',
+    'SweepPlan': 'kartnb.execution.sweeps.sweep',
+    'SweepPoint': 'kartnb.execution.sweeps.result',
+    'SweepResult': 'kartnb.execution.sweeps.result',
     'TaskInstanceParameter': 'kartnb.task.parameters',
     'TaskOnKart': 'kartnb.task.base',
     'TaskState': 'kartnb.events',
@@ -118,6 +128,8 @@ _HOMES = {
     'register_format': 'kartnb.storage.formats.own',
     'register_preview': 'kartnb.view.previews.registry',
     'run': 'kartnb.cli.run',
+    'slider': 'kartnb.task.slider',
+    'sweep': 'kartnb.execution.sweeps.sweep',
     'unload_ipython_extension': 'kartnb.notebook.extension',
     'unregister_format': 'kartnb.storage.formats.own',
     'why': 'kartnb.execution.why',
@@ -146,12 +158,17 @@ __all__ = [
     'Outputs',
     'PandasTypeConfig',
     'PandasTypeError',
+    'ParameterValueError',
     'Plan',
     'Preview',
     'Run',
     'Runs',
     'SerializableParameter',
     'StorageError',
+    'SweepError',
+    'SweepPlan',
+    'SweepPoint',
+    'SweepResult',
     'TaskInstanceParameter',
     'TaskOnKart',
     'TaskState',
@@ -179,6 +196,8 @@ __all__ = [
     'register_preview',
     'restore_result',
     'run',
+    'slider',
+    'sweep',
     'unload_ipython_extension',
     'unregister_format',
     'unregister_preview',

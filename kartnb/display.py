@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeAlias
 
 Form: TypeAlias = Literal['text', 'html', 'svg']
@@ -57,6 +58,46 @@ def show_live(obj: object) -> None:
     if 'IPython' not in sys.modules:
         raise NotImplementedError
     importlib.import_module('kartnb.notebook.live_views').show(obj)
+
+
+_drawers: dict[type, Callable[..., Any]] = {}
+
+
+def register_drawer(kind: type, drawer: Callable[..., Any]) -> None:
+    """Let `drawer` plot objects of `kind` (and its subclasses)."""
+    _drawers[kind] = drawer
+
+
+def draw(obj: object, *options: Any) -> Any:
+    """Plot an object; what is given shows itself in a notebook.
+
+    Raises
+    ------
+    LookupError
+        When nothing plots this kind of object.
+    """
+    importlib.import_module('kartnb.view')
+    for kind in type(obj).__mro__:
+        if kind in _drawers:
+            return _drawers[kind](obj, *options)
+    raise LookupError(f'nothing plots {type(obj).__name__}')
+
+
+#: Show something long while it goes on: given what is begun, a context that gives a listener for its events, or None.
+#: A notebook puts its own here.
+live_views: list[Callable[[object], AbstractContextManager[Callable[[Any], None]] | None]] = []
+
+
+@contextmanager
+def shown_live(begun: object) -> Iterator[Callable[[Any], None] | None]:
+    """Show something long as long as the context lasts, where there is somebody to show it to."""
+    for view in reversed(live_views):
+        context = view(begun)
+        if context is not None:
+            with context as listener:
+                yield listener
+            return
+    yield None
 
 
 #: Give a file of code the name that a person knows it by, or None; a notebook adds one for its cells.

@@ -151,3 +151,11 @@ class UnknownOptionError(KartError, TypeError):
 
 class HistoryError(KartError, LookupError, ValueError):
     """What was asked of a workspace's history is not there, or names more than one result."""
+
+
+class ParameterValueError(KartError, ValueError):
+    """A parameter does not take a value that a person has given."""
+
+
+class SweepError(KartError, ValueError):
+    """A sweep cannot be made as it was asked for: too many points, no parameter of that name, no such metric, ..."""

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 import luigi
@@ -216,6 +216,8 @@ class Build:
     ----------
     task, workers, executor, scheduler_url, rerun, on_code_change, log_level, listeners
         As for `build`.
+    also
+        Other tasks that are wanted as much as `task`: what they share runs once.
 
     Attributes
     ----------
@@ -236,13 +238,14 @@ class Build:
         on_code_change: str | None = None,
         log_level: int = logging.ERROR,
         listeners: Iterable[Listener] = (),
+        also: Sequence[luigi.Task] = (),
     ) -> None:
         self._started = time.perf_counter()
         self._log_level = log_level
         self._emit = _Emitter(listeners)
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(executor, workers, log_level)
-        self._graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change))
+        self._graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change), also=also)
         verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         parts = (self._graph, self.plan, self.build_id, choose, self._emit, verbose)
         self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)

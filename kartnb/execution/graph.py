@@ -90,6 +90,8 @@ class TaskGraph:
         self.results = KnownResults(on_code_change)
         #: Tells of a new vertex whether it was asked to run again.
         self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
+        #: Tasks that are wanted besides the root of which a snapshot is asked for.
+        self.also: list[luigi.Task] = []
         self.vertices: dict[str, Vertex] = {}
         self._by_instance: dict[int, Vertex] = {}
         #: Instances are known by their address, so none of them may be freed while the graph lives.
@@ -155,8 +157,8 @@ class TaskGraph:
             raise
 
     def snapshot(self, root: luigi.Task, workspace: str) -> Plan:
-        """The graph as an immutable plan, `root` last."""
-        order = self._topological([self._by_instance[id(root)]])
+        """The graph as an immutable plan, `root` last; before it what is wanted `also`."""
+        order = self._topological(self._by_instance[id(task)] for task in (*self.also, root))
         position = {vertex.key: i for i, vertex in enumerate(order)}
         return Plan(
             tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import luigi
@@ -63,18 +63,23 @@ def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None =
 
 
 def draw_up(
-    task: luigi.Task, rerun: Rerun = False, graph: TaskGraph | None = None, on_code_change: str | None = None
+    task: luigi.Task,
+    rerun: Rerun = False,
+    graph: TaskGraph | None = None,
+    on_code_change: str | None = None,
+    also: Sequence[luigi.Task] = (),
 ) -> tuple[TaskGraph, Plan]:
-    """The plan of a task together with the graph that a build goes on to grow."""
+    """The plan of a task, and of those that are wanted `also`, together with the graph that a build goes on to grow."""
     require_task(task)
     graph = graph or TaskGraph(on_code_change=on_code_change)
-    vertices = graph.add(task)
+    graph.also = list(also)
+    vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
     wanted = _wanted(rerun, task)
     for vertex in _to_rerun(vertices, wanted):
         vertex.rerun = True
     # tasks that are asked for while others run are not known yet
     graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
-    assess(vertices, [vertices[-1]], graph.results)
+    assess(vertices, [graph.vertex_of(root) for root in (*also, task)], graph.results)
     return graph, graph.snapshot(task, workspace_of(task))
 
 

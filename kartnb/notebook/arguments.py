@@ -32,6 +32,8 @@ class MagicParser(argparse.ArgumentParser):
     def __init__(self, magic: str, description: str) -> None:
         super().__init__(prog=f'%{magic}', description=description, add_help=False, allow_abbrev=False)
         self.takes: dict[str, str] = {}
+        #: Whether the line gives values by parameter name after the task.
+        self.takes_space = False
         self.add_argument('-h', '--help', action='store_true', help='show this text')
 
     def error(self, message: str) -> NoReturn:
@@ -107,7 +109,7 @@ def build_parser() -> MagicParser:
         help='run the tasks of this class again, and all that is downstream of them; may be repeated',
     )
     parser.add_argument(
-        '--workers', type=_workers, default=1, metavar='N', help='run up to N tasks at once, in worker processes'
+        '--workers', type=whole_number, default=1, metavar='N', help='run up to N tasks at once, in worker processes'
     )
     parser.add_argument(
         '--executor',
@@ -158,7 +160,8 @@ def log_level(name: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _workers(text: str) -> int:
+def whole_number(text: str) -> int:
+    """A number from 1 on, for argparse."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'{text} is no whole number from 1 on')
     return int(text)

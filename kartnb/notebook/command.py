@@ -10,7 +10,7 @@ import luigi
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.errors import ExecutorChoiceError, TaskArgumentError
+from kartnb.errors import ExecutorChoiceError, ParameterValueError, SweepError, TaskArgumentError
 from kartnb.notebook.arguments import Arguments, MagicParser
 from kartnb.notebook.expression import task_of
 from kartnb.notebook.tracebacks import show_own_part
@@ -49,7 +49,7 @@ class Command:
             yield
         except UsageError:
             raise
-        except (TaskArgumentError, ExecutorChoiceError) as error:
+        except (TaskArgumentError, ExecutorChoiceError, SweepError, ParameterValueError) as error:
             raise UsageError(str(error)) from None
         except BaseException as error:
             show_own_part(error, self._shell)

@@ -70,6 +70,8 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Off
         return 'choice', parser.choices(option if equals else before[-1])
     if word.startswith('-'):
         return 'option', parser.options
+    if parser.takes_space and before:
+        return _in_space(rest, shell)
     return _in_expression(rest, shell)
 
 
@@ -81,6 +83,20 @@ def _executors_of(shell: InteractiveShell) -> list[str]:
         for name, value in shell.user_ns.items()
         if not name.startswith('_') and not isinstance(value, type) and (isinstance(value, Executor) or is_dask(value))
     ]
+
+
+def _in_space(rest: str, shell: InteractiveShell) -> Offer:
+    """The parameters of the task at the beginning of a line, that the line does not give yet."""
+    name = re.match(r'\s*(\w+)', rest)
+    cls = shell.user_ns.get(name[1]) if name else None
+    if isinstance(cls, luigi.Task):
+        cls = type(cls)
+    if not _is_task_class(cls) or not re.search(r'\s\w*$', rest):
+        return _in_expression(rest, shell)
+    from kartnb.notebook.definitions import own_parameters
+
+    taken = set(re.findall(r'([\w.]+)=', rest))
+    return 'space', [f'{name}=' for name, _ in own_parameters(cls) if name not in taken]
 
 
 def _in_expression(text: str, shell: InteractiveShell) -> Offer:

@@ -48,6 +48,7 @@ class Session:
         self._undo.append(lambda: set_session_policy(''))
         self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
         self._add_to(display.source_namers, cell_namer(shell))
+        self._add_to(display.live_views, _live_view)
         self._add_to(display.traceback_formatters, partial(_traceback_lines, shell))
         self._set(KartError, '_render_traceback_', lambda error: _own_lines(shell, error))
         shell.events.register('post_run_cell', self._after_cell)
@@ -93,6 +94,12 @@ class Session:
         cell = getattr(result.info, 'raw_cell', None)
         if isinstance(cell, str) and 'class' in cell:
             self._magics.commands.definitions.note_cell(cell)
+
+
+def _live_view(begun: object) -> Any:
+    from kartnb.notebook.sweep_screen import live_sweep
+
+    return live_sweep(begun)
 
 
 def _traceback_lines(shell: InteractiveShell, error: BaseException) -> list[str]:

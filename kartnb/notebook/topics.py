@@ -12,10 +12,12 @@ from kartnb.notebook.history_magics import HistoryMagics
 from kartnb.notebook.look_arguments import log_parser, output_parser
 from kartnb.notebook.looking import LookMagics
 from kartnb.notebook.magics import KartMagics
+from kartnb.notebook.sweep_arguments import sweep_parser
+from kartnb.notebook.sweep_magics import SweepMagics
 from kartnb.notebook.why_magics import WhyMagics
 
 #: What `%load_ext` adds. What their commands need is imported when one of them is used.
-MAGICS: tuple[type[Magics], ...] = (KartMagics, HistoryMagics, LookMagics, WhyMagics)
+MAGICS: tuple[type[Magics], ...] = (KartMagics, HistoryMagics, LookMagics, WhyMagics, SweepMagics)
 
 #: The options of each magic, by its name: what Tab completes.
 PARSERS: dict[str, Callable[[], MagicParser]] = {
@@ -26,4 +28,5 @@ PARSERS: dict[str, Callable[[], MagicParser]] = {
     'kart_output': output_parser,
     'kart_runs': runs_parser,
     'kart_why': why_parser,
+    'kart_sweep': sweep_parser,
 }

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from kartnb.display import register_renderer
+from kartnb.display import register_drawer, register_renderer
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.logs import Logs
 from kartnb.execution.outputs import Outputs
 from kartnb.execution.plan import Plan
 from kartnb.execution.report import BuildReport
+from kartnb.execution.sweeps.result import SweepPoint, SweepResult
+from kartnb.execution.sweeps.sweep import SweepPlan
 from kartnb.execution.why import Why
 from kartnb.records.runs import Runs
 from kartnb.task.base import TaskOnKart
 from kartnb.view.logs import logs_html, logs_text
 from kartnb.view.outputs import outputs_html, outputs_text
+from kartnb.view.sweeps.text import sweep_plan_text, sweep_point_text, sweep_text
 from kartnb.view.text import plan_text, report_text
 
 __all__ = [
@@ -91,6 +94,34 @@ def report_svg(report: BuildReport) -> str:
     return svg.picture(report.plan, summary.notes(report)).svg
 
 
+def sweep_html(result: SweepResult) -> str:
+    """A sweep as an HTML fragment."""
+    from kartnb.view.sweeps import html
+
+    return html.sweep_html(result)
+
+
+def sweep_point_html(point: SweepPoint) -> str:
+    """One point of a sweep, with its result, as an HTML fragment."""
+    from kartnb.view.sweeps import html
+
+    return html.sweep_point_html(point)
+
+
+def sweep_plan_html(planned: SweepPlan) -> str:
+    """What a sweep would do, as an HTML fragment."""
+    from kartnb.view.sweeps import html
+
+    return html.sweep_plan_html(planned)
+
+
+def sweep_plot(result: SweepResult, metric: str | None = None) -> Any:
+    """The metric of a sweep over the parameters that vary, as a `SweepPlot`."""
+    from kartnb.view.sweeps import plot
+
+    return plot.sweep_plot(result, metric)
+
+
 register_renderer(Plan, 'text', plan_text)
 register_renderer(Plan, 'html', plan_html)
 register_renderer(Plan, 'svg', plan_svg)
@@ -137,3 +168,10 @@ def _why_html(why: Why) -> str:
 
 register_renderer(Why, 'text', _why_text)
 register_renderer(Why, 'html', _why_html)
+register_renderer(SweepResult, 'text', sweep_text)
+register_renderer(SweepResult, 'html', sweep_html)
+register_renderer(SweepPoint, 'text', sweep_point_text)
+register_renderer(SweepPoint, 'html', sweep_point_html)
+register_renderer(SweepPlan, 'text', sweep_plan_text)
+register_renderer(SweepPlan, 'html', sweep_plan_html)
+register_drawer(SweepResult, sweep_plot)

@@ -1,0 +1,69 @@
+"""The magics of sweeps.
+
+::
+
+    %kart_sweep Train depth=1:10 lr=0.01,0.1 --metric accuracy --workers 4
+
+builds a task for each point of the grid, and compares them. ``%kart_sweep --help`` lists the options.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+    output_can_be_silenced,
+)
+
+if TYPE_CHECKING:
+    from kartnb.notebook.sweep_commands import SweepCommands
+
+
+@magics_class
+class SweepMagics(Magics):
+    """Many tasks that differ in their parameters: `%kart_sweep`."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._shell = shell
+
+    @cached_property
+    def commands(self) -> SweepCommands:
+        """What the magics do; imported when the first of them is used."""
+        from kartnb.notebook.sweep_commands import SweepCommands
+
+        return SweepCommands(self._shell)
+
+    @no_var_expand
+    @needs_local_scope
+    @output_can_be_silenced
+    @line_cell_magic
+    def kart_sweep(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        """Build a task for each point of a grid, and compare them: `%kart_sweep TASK NAME=VALUES … [options]`.
+
+        ::
+
+            depth=1:10  depth=0:1:0.1   a range with both ends, with a step
+            lr=0.001:1:log              a logarithmic range, for --sample and --search
+            lr=0.01,0.1                 several values
+            layers=[[8], [8, 8]]        what begins with a bracket is Python
+            data.rows=100,1000          a parameter of the task that a parameter holds
+
+            --metric NAME   what to compare by; --minimize: the smallest is best
+            --sample N      build N points, chosen at random; --seed N
+            --search        search with Optuna; --trials N
+            --workers N     how many tasks run at once
+            --dry-run       show what would run
+            --log-level LEVEL
+
+        The value of the magic is the sweep: ``found = %kart_sweep …``, then ``found.plot()``.
+        """
+        __tracebackhide__ = True
+        return self.commands.sweep(line, cell, local_ns)

@@ -1,0 +1,226 @@
+"""Values for parameters that a person gives (by controls, magics, sweeps), made what the parameter means by them.
+
+A value from code hashes as it serialises, so that 1 and 1.0 are two tasks. What a slider or a line of text gives has no
+such type of its own: it takes the parameter's.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import luigi
+from luigi.parameter import OptionalParameterMixin, ParameterVisibility
+
+from kartnb.errors import ParameterValueError
+from kartnb.task.parameters import ListTaskInstanceParameter, TaskInstanceParameter
+
+_DATES = (luigi.DateParameter, luigi.MonthParameter, luigi.YearParameter)
+_TIMES = (luigi.DateHourParameter, luigi.DateMinuteParameter, luigi.DateSecondParameter)
+_TASKS = (TaskInstanceParameter, ListTaskInstanceParameter)
+
+
+def settled(parameter: luigi.Parameter[Any], value: Any, label: str) -> Any:
+    """The value of a parameter that a person means: of the parameter's own type, within its bounds, normalised.
+
+    Parameters
+    ----------
+    parameter
+        The parameter.
+    value
+        A value, or its text form.
+    label
+        What a message calls the parameter, as in ``Train.depth``.
+
+    Raises
+    ------
+    ParameterValueError
+        When the parameter does not take the value. The value of a secret parameter is not in the message.
+
+    Examples
+    --------
+    >>> settled(luigi.IntParameter(), 3.0, 'depth'), settled(luigi.FloatParameter(), '3', 'lr')
+    (3, 3.0)
+    >>> settled(luigi.IntParameter(), 2.5, 'depth')
+    Traceback (most recent call last):
+        ...
+    kartnb.errors.ParameterValueError: depth takes a whole number, not 2.5.
+    """
+    value = _plain(value)
+    if value is None and is_optional(parameter):
+        return None
+    try:
+        found = _converted(parameter, value)
+        return found if isinstance(parameter, _TASKS) else parameter.normalize(found)
+    except Exception as error:
+        raise ParameterValueError(_refusal(parameter, value, label)) from (
+            None if isinstance(error, ParameterValueError) or _is_secret(parameter) else error
+        )
+
+
+def is_optional(parameter: luigi.Parameter[Any]) -> bool:
+    """Whether None is a value of the parameter."""
+    return isinstance(parameter, OptionalParameterMixin) or parameter._default is None
+
+
+def number_type(parameter: luigi.Parameter[Any]) -> type | None:
+    """Which numbers are a parameter's values: int, float, or None when they are something else."""
+    if isinstance(parameter, luigi.IntParameter):
+        return int
+    if isinstance(parameter, luigi.FloatParameter):
+        return float
+    if isinstance(parameter, luigi.NumericalParameter):
+        return float if parameter._var_type is float else int if parameter._var_type is int else None
+    return None
+
+
+def bounds(parameter: luigi.Parameter[Any]) -> tuple[Any, Any] | None:
+    """The smallest and the largest number that a `NumericalParameter` takes (whole ones exactly), or None."""
+    if not isinstance(parameter, luigi.NumericalParameter):
+        return None
+    low, high = parameter._min_value, parameter._max_value
+    if parameter._var_type is int:
+        low += not parameter._left_op(low, low)
+        high -= not parameter._right_op(high, high)
+    return low, high
+
+
+def takes(parameter: luigi.Parameter[Any]) -> str:
+    """What a parameter takes, in words, as in ``'a whole number'``."""
+    kind = number_type(parameter)
+    if isinstance(parameter, luigi.NumericalParameter):
+        return _numbers_between(parameter)
+    if kind is not None:
+        return 'a whole number' if kind is int else 'a number'
+    if isinstance(parameter, luigi.ChoiceListParameter):
+        return f'a list of some of {_listed(parameter._choices)}'
+    if isinstance(parameter, luigi.ChoiceParameter):
+        return f'one of {_listed(parameter._choices)}'
+    if isinstance(parameter, luigi.EnumListParameter | luigi.EnumParameter):
+        names = _listed(member.name for member in parameter._enum)
+        return f'{"one" if isinstance(parameter, luigi.EnumParameter) else "a list of some"} of {names}'
+    if isinstance(parameter, TaskInstanceParameter):
+        return f'a task of the class {parameter.expected_type.__name__}'
+    if isinstance(parameter, (*_DATES, *_TIMES)):
+        return f'a time like {_EXAMPLE_TIME.strftime(parameter.date_format)}'
+    return next((words for kinds, words in _WORDS if isinstance(parameter, kinds)), 'another value')
+
+
+_EXAMPLE_TIME = datetime.datetime(2024, 1, 31, 12, 30, 5)
+_WORDS: tuple[tuple[Any, str], ...] = (
+    (luigi.BoolParameter, 'true or false'),
+    (luigi.DictParameter, 'a dict, or one as JSON text'),
+    (luigi.ListParameter, 'a list, or one as JSON text'),
+    (ListTaskInstanceParameter, 'a list of tasks'),
+    (luigi.PathParameter, 'a path'),
+    (luigi.TimeDeltaParameter, 'a duration like 1h30m'),
+    (luigi.DateIntervalParameter, 'dates like 2024-01 or 2024-01-01-2024-02-01'),
+    (luigi.TaskParameter, 'the name of a task class'),
+)
+
+
+def _refusal(parameter: luigi.Parameter[Any], value: Any, label: str) -> str:
+    if _is_secret(parameter):
+        return f'{label} takes {takes(parameter)}, and what was given is none.'
+    shown = type(value).__name__ if isinstance(value, luigi.Task) else f'{value!r:.60}'
+    return f'{label} takes {takes(parameter)}, not {shown}.'
+
+
+def _plain(value: Any) -> Any:
+    """Python's own value for a scalar of NumPy or a timestamp of pandas."""
+    if type(value).__module__.partition('.')[0] == 'numpy' and getattr(value, 'shape', None) == ():
+        return value.item()
+    if hasattr(value, 'to_pydatetime'):
+        return value.to_pydatetime()
+    return value
+
+
+def _converted(parameter: luigi.Parameter[Any], value: Any) -> Any:
+    kind = number_type(parameter)
+    if kind is not None:
+        return _number(parameter, kind, value)
+    if isinstance(parameter, luigi.BoolParameter):
+        return value if isinstance(value, bool) else parameter.parse(_text(value))
+    if isinstance(parameter, _TASKS):
+        parameter._warn_on_wrong_param_type('', value)
+        return value
+    if isinstance(parameter, luigi.ChoiceListParameter):
+        return parameter.parse(value) if isinstance(value, str) else [parameter._var_type(item) for item in value]
+    if isinstance(parameter, luigi.ChoiceParameter):
+        return parameter._var_type(value)
+    if isinstance(value, str):
+        return parameter.parse(value)
+    return _checked(parameter, value)
+
+
+def _checked(parameter: luigi.Parameter[Any], value: Any) -> Any:
+    """A value that is not text, of a type that the parameter can mean."""
+    expected: Any = next((types for kinds, types in _TYPES if isinstance(parameter, kinds)), None)
+    if expected is not None and not isinstance(value, expected):
+        raise TypeError
+    if isinstance(parameter, luigi.EnumParameter):
+        return parameter._enum(value)
+    means_text = type(parameter).parse is luigi.Parameter.parse or isinstance(parameter, luigi.parameter.StrParameter)
+    if means_text and isinstance(value, int | float | datetime.date):
+        return str(value)
+    if isinstance(parameter, luigi.DateParameter) and isinstance(value, datetime.datetime):
+        return value.date()
+    return value
+
+
+_TYPES: tuple[tuple[Any, Any], ...] = (
+    (luigi.DictParameter, Mapping),
+    (luigi.ListParameter, (list, tuple)),
+    (luigi.MonthParameter, (datetime.date, luigi.date_interval.Month)),
+    (luigi.YearParameter, (datetime.date, luigi.date_interval.Year)),
+    (luigi.DateParameter, datetime.date),
+    (_TIMES, datetime.datetime),
+    (luigi.TimeDeltaParameter, datetime.timedelta),
+    (luigi.DateIntervalParameter, luigi.date_interval.DateInterval),
+    (luigi.EnumListParameter, (list, tuple)),
+    (luigi.TaskParameter, type),
+)
+
+
+def _number(parameter: luigi.Parameter[Any], kind: type, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    number = float(value) if kind is float else _whole(value)
+    if isinstance(parameter, luigi.NumericalParameter):
+        return parameter.parse(number)
+    return number
+
+
+def _whole(value: int | float | str) -> int:
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            value = float(value)
+    if not math.isfinite(value) or value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _numbers_between(parameter: Any) -> str:
+    whole = parameter._var_type is int
+    low, high = parameter._min_value, parameter._max_value
+    brackets = '[' if parameter._left_op(low, low) else '(', ']' if parameter._right_op(high, high) else ')'
+    return f'{"a whole number" if whole else "a number"} in {brackets[0]}{low}, {high}{brackets[1]}'
+
+
+def _listed(names: Any) -> str:
+    texts = sorted(map(str, names)) if isinstance(names, set | frozenset) else [str(name) for name in names]
+    return ', '.join(texts[:12]) + (', …' if len(texts) > 12 else '')
+
+
+def _is_secret(parameter: luigi.Parameter[Any]) -> bool:
+    return bool(parameter.visibility != ParameterVisibility.PUBLIC)
