@@ -73,6 +73,10 @@ class DescriptorTap:
         # a look that changes nothing, if another thread has just closed the file and its number is another one's
         return self.position if self.closed else os.fstat(self.file).st_size
 
+    def has_more(self) -> bool:
+        """Whether something has been written that was not read."""
+        return not self.closed and os.pread(self.reader, 1, self.position) != b''
+
     def read(self) -> bytes:
         """Read some of what has been written since."""
         data = os.read(self.reader, _READ)

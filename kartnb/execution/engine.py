@@ -181,7 +181,7 @@ class Engine(ABC):
             self._running[run.order.key] = run
             if not self._executor.live:
                 self._begin(run.order.key)
-        together = [run for run in away if not self._timeouts.has_limit(run.order.key)]
+        together = away if not self._timeouts else [run for run in away if not self._timeouts.has_limit(run.order.key)]
         if together:
             self._executor.submit(together)
         for run in away:
@@ -205,6 +205,9 @@ class Engine(ABC):
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait for the next message of the executor, for at most so long, and take it in; gives whether one came."""
+        if seconds is None and not self._timeouts:
+            self._take(self._inbox.get())
+            return True
         limit = self._timeouts.wait()
         waits = [wait for wait in (seconds, limit) if wait is not None]
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,7 @@ class Ledger:
         self.durations: dict[str, float] = {}
         self.errors: dict[str, BaseException] = {}
         self._earlier: dict[str, list[BaseException]] = {}
-        self._spent: list[float] = []
+        self._spent: deque[float] = deque(maxlen=20)
         self._build_id = build_id
         self._emit = emit
         self._verbose = verbose
@@ -79,7 +80,7 @@ class Ledger:
     def spend(self, key: str, seconds: float) -> None:
         """A task took so long."""
         self.durations[key] = seconds
-        self._spent = [*self._spent[-19:], seconds]
+        self._spent.append(seconds)
 
     def typical_seconds(self) -> float | None:
         """How long the last tasks took on average; None before the first one."""

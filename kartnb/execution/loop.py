@@ -66,7 +66,9 @@ class BuildLoop(Engine):
         """Give ready tasks to the executor while it has places."""
         executor = self._executor
         while self._ready and len(self._running) < executor.places:
-            size = executor.batch_size(len(self._ready), self._ledger.typical_seconds())
+            # only what has a long way is sent together
+            alone = executor.shares_memory
+            size = 1 if alone else executor.batch_size(len(self._ready), self._ledger.typical_seconds())
             keys = [key for key in (self._ready.pop() for _ in range(size)) if key is not None]
             if not keys:
                 return

@@ -19,7 +19,8 @@ _BRING_THEIR_OWN = ('gokart', 'kartnb', 'luigi')
 
 def fire(task: luigi.Task, event: str, *args: Any) -> None:
     """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule)."""
-    if any(event in handlers for handlers in luigi.Task._event_callbacks.values()):
+    callbacks = luigi.Task._event_callbacks
+    if callbacks and any(event in handlers for handlers in callbacks.values()):
         if type(task).trigger_event is luigi.Task.trigger_event:
             trigger(task, event, *args)
         else:

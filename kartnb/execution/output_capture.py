@@ -49,14 +49,17 @@ def captured(build_id: str, level: int, hear: Callable[[TaskEvent], None]) -> It
         _capture.leave(build_id)
 
 
-@contextmanager
-def captured_task(log: TaskLog) -> Iterator[None]:
+class captured_task:  # noqa: N801 - it is used as a function is
     """Let what is printed and logged in the block belong to a task; `current_task` is to name it."""
-    _capture.begin(log)
-    try:
-        yield
-    finally:
-        _capture.finish(log)
+
+    def __init__(self, log: TaskLog) -> None:
+        self._log = log
+
+    def __enter__(self) -> None:
+        _capture.begin(self._log)
+
+    def __exit__(self, *_: object) -> None:
+        _capture.finish(self._log)
 
 
 def is_enabled(logger: logging.Logger, level: int) -> bool:

@@ -106,9 +106,8 @@ class OutputTaps:
     def pump(self) -> None:
         """Take in what C code and child processes have written so far."""
         for tap in self._descriptors:
-            end = tap.end()
-            if end != tap.position:
-                self._pump(tap, end)
+            if tap.has_more():
+                self._pump(tap, tap.end())
 
     def settle(self) -> None:
         """Take in all that has been written so far, also what is in buffers."""

@@ -6,7 +6,9 @@ worker process of its own. In another thread the task is not seeded, and its log
 
 from __future__ import annotations
 
+import functools
 import importlib
+import operator
 import random
 import sys
 import threading
@@ -74,12 +76,17 @@ def _is_ours() -> bool:
     return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
 
 
+@functools.cache
+def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
+    """The package of a function, and how to find the function in it."""
+    package, _, attributes = dotted_name.partition('.')
+    return package, operator.attrgetter(attributes) if attributes else lambda module: module
+
+
 def _give(dotted_name: str, seed: int) -> bool:
-    package, *attributes = dotted_name.split('.')
+    package, find = _finder(dotted_name)
     try:
-        found: Any = sys.modules.get(package) or importlib.import_module(package)
-        for attribute in attributes:
-            found = getattr(found, attribute)
+        found: Any = find(sys.modules.get(package) or importlib.import_module(package))
     except (ImportError, AttributeError):
         return False
     found(seed)

@@ -15,7 +15,7 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.targets import SingleFileTarget
 from kartnb.task.base import TaskOnKart
-from kartnb.task.shown import shown_parameters
+from kartnb.task.shown import shown_texts
 from kartnb.task.targets import path_of
 
 logger = logging.getLogger('kartnb')
@@ -74,7 +74,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         task=type(task).__name__,
         module=type(task).__module__,
         unique_id=task.make_unique_id(),
-        parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
+        parameters=shown_texts(task),
         state=state,
         result_id=run.result_id if done else '',
         inputs=run.order.inputs,

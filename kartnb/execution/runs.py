@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+import os
+import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from queue import Queue
@@ -88,12 +89,22 @@ class TaskRun:
     output: TaskLog | None = None
     messages: Queue[Any] | None = None
     kept: KeptResult | None = None
-    result_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    result_id: str = field(default_factory=lambda: new_result_id())
 
     @property
     def task(self) -> luigi.Task:
         """The task that runs."""
         return self.order.task
+
+
+_ids = random.Random()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
+def new_result_id() -> str:
+    """A random id of a result; tasks that seed `random` have no part in it."""
+    return f'{_ids.getrandbits(48):012x}'
 
 
 @dataclass(frozen=True, slots=True)

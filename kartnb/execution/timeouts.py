@@ -16,6 +16,10 @@ class Timeouts:
         self._ends: dict[str, float] = {}
         self._warned = False
 
+    def __bool__(self) -> bool:
+        """Whether any task's time is limited."""
+        return bool(self._limits)
+
     def limit(self, key: str, seconds: float) -> None:
         """A task will have so many seconds from when it starts."""
         self._limits[key] = seconds

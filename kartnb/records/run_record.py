@@ -178,7 +178,14 @@ def current_notebook() -> str:
 
 def utc_text(seconds: float) -> str:
     """A time in seconds since the epoch as ISO 8601 text in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec='milliseconds')
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f'{_second_text(whole)}.{milliseconds:03}+00:00'
+
+
+@functools.lru_cache(maxsize=16)
+def _second_text(seconds: int) -> str:
+    # a build has many times within one second
+    return datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%S')
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import luigi
 from luigi.parameter import ParameterVisibility
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,17 @@ def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
     >>> [(parameter.name, parameter.text) for parameter in shown_parameters(Train(depth=3))]
     [('depth', '3')]
     """
-    own, shared = _public_parameters(type(task))
     values = task.param_kwargs
-    told = [item for item in shared if item[0] in values and values[item[0]] != item[1]._default]
     return [
         ShownParameter(name, _text(parameter, values[name]), parameter.significant)
-        for name, parameter in (*told, *own)
-        if name in values
+        for name, parameter in _told(task, values)
     ]
+
+
+def shown_texts(task: luigi.Task) -> dict[str, str]:
+    """The texts of `shown_parameters` by name."""
+    values = task.param_kwargs
+    return {name: _text(parameter, values[name]) for name, parameter in _told(task, values)}
 
 
 def described_task(task: luigi.Task) -> str:
@@ -46,6 +52,12 @@ def described_task(task: luigi.Task) -> str:
     if hasattr(task, 'make_unique_id'):
         return str(task)
     return f'{task.get_task_family()}({", ".join(f"{shown.name}={shown.text}" for shown in shown_parameters(task))})'
+
+
+def _told(task: luigi.Task, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    own, shared = _public_parameters(type(task))
+    told = [item for item in shared if item[0] in values and values[item[0]] != item[1]._default]
+    return told + [item for item in own if item[0] in values]
 
 
 def _public_parameters(cls: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
@@ -71,6 +83,8 @@ def _is_shared(name: str, parameter: Any) -> bool:
 
 
 def _text(parameter: luigi.Parameter[Any], value: Any) -> str:
+    if type(value) in _PLAIN:
+        return str(parameter.serialize(value))
     if isinstance(value, luigi.Task):
         return _task_name(value)
     if isinstance(value, tuple) and value and all(isinstance(item, luigi.Task) for item in value):
