@@ -9,6 +9,7 @@ from typing import Any
 
 from kartnb.events import BuildFinished, BuildStarted, Event, PlanGrew, TaskState, TaskStateChanged
 from kartnb.execution.build_error import user_code_location
+from kartnb.execution.garbage import no_collections
 from kartnb.execution.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
 from kartnb.execution.tracebacks import one_line
@@ -107,7 +108,8 @@ class Ledger:
 
     def report(self, seconds: float) -> BuildReport:
         """How the build ended."""
-        plan = self.plan.with_states(self.states)
+        with no_collections():
+            plan = self.plan.with_states(self.states)
         failures = tuple(
             _failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
         )

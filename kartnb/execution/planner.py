@@ -10,6 +10,7 @@ import luigi
 
 from kartnb.errors import TaskArgumentError
 from kartnb.execution.assess import assess
+from kartnb.execution.garbage import no_collections
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.plan import Plan
 from kartnb.task import registry
@@ -71,7 +72,13 @@ def draw_up(
 ) -> tuple[TaskGraph, Plan]:
     """The plan of a task, and of those that are wanted `also`, together with the graph that a build goes on to grow."""
     require_task(task)
-    graph = graph or TaskGraph(on_code_change=on_code_change)
+    with no_collections():
+        return _drawn_up(task, rerun, graph or TaskGraph(on_code_change=on_code_change), also)
+
+
+def _drawn_up(
+    task: luigi.Task, rerun: Rerun, graph: TaskGraph, also: Sequence[luigi.Task]
+) -> tuple[TaskGraph, Plan]:
     graph.also = list(also)
     vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
     wanted = _wanted(rerun, task)

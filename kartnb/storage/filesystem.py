@@ -123,11 +123,18 @@ class _Local(FileSystem):
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
         directory = os.path.dirname(path) if scratch is None else scratch
-        _prepare(path, directory)
+        if directory not in _swept or trouble.ON_WINDOWS:
+            _prepare(path, directory)
         temporary = temporary_beginning(directory) + temporary_end()
         try:
-            _write(temporary, path, data)
-            _put_in_place(temporary, path)
+            try:
+                _write(temporary, data)
+                os.replace(temporary, path)
+            except FileNotFoundError:
+                _discard(temporary)
+                _make_directories(temporary, path)
+                _write(temporary, data)
+                os.replace(temporary, path)
         except BaseException as error:
             _discard(temporary)
             if isinstance(error, OSError):
@@ -210,12 +217,8 @@ def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
         return open(temporary, 'xb', buffering)
 
 
-def _write(temporary: str, path: str, data: bytes) -> None:
-    try:
-        descriptor = os.open(temporary, _NEW_FILE, 0o666)
-    except FileNotFoundError:
-        _make_directories(temporary, path)
-        descriptor = os.open(temporary, _NEW_FILE, 0o666)
+def _write(temporary: str, data: bytes) -> None:
+    descriptor = os.open(temporary, _NEW_FILE, 0o666)
     try:
         written = os.write(descriptor, data)
         while written < len(data):

@@ -40,14 +40,40 @@ def _beginning(workspace: str, kind: LogKind) -> str:
 
 def write_log(path: str, value: Any) -> None:
     """Write a log: text as it is, anything else pickled as gokart does."""
-    data = value.encode('utf-8') if path.endswith('.txt') else pickling.dumps(value, protocol=4)
     # readers of gokart's log directories take every file in them for a log, so the temporary name lies above
-    file_system(path).write_bytes(path, data, scratch=_above(os.path.dirname(path)))
+    file_system(path).write_bytes(path, _encoded(value), scratch=os.path.dirname(os.path.dirname(path)))
+
+
+class LogWriter:
+    """Writes the logs of one task.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory as the task gives it.
+    class_name, unique_id
+        The task.
+    """
+
+    def __init__(self, workspace: str, class_name: str, unique_id: str) -> None:
+        self._workspace = workspace
+        self._stem = f'{class_name}_{unique_id}'
+        self._scratch = _scratch(workspace)
+        self._files = file_system(workspace)
+
+    def write(self, kind: LogKind, value: Any) -> None:
+        """Write one of them, as `write_log` does."""
+        path = f'{_beginning(self._workspace, kind)}{self._stem}{_EXTENSIONS[kind]}'
+        self._files.write_bytes(path, _encoded(value), self._scratch)
 
 
 @functools.lru_cache(maxsize=256)
-def _above(directory: str) -> str:
-    return os.path.dirname(directory)
+def _scratch(workspace: str) -> str:
+    return os.path.join(workspace, 'log')
+
+
+def _encoded(value: Any) -> bytes:
+    return value.encode('utf-8') if type(value) is str else pickling.dumps(value, protocol=4)
 
 
 def read_log(path: str) -> Any:

@@ -216,9 +216,9 @@ def is_plain(obj: Any, depth: int = 3) -> bool:
         return kind not in _SIZED or len(obj) < _SMALL
     if kind not in _CONTAINERS or len(obj) > _FEW or not depth:
         return False
-    if kind is dict and not all(is_plain(key, 0) for key in obj):
-        return False
-    return all(is_plain(item, depth - 1) for item in (obj.values() if kind is dict else obj))
+    if kind is dict:
+        return _PLAIN.issuperset(map(type, obj)) and all(is_plain(item, depth - 1) for item in obj.values())
+    return all(is_plain(item, depth - 1) for item in obj)
 
 
 def dumps(obj: Any, protocol: int | None = None) -> bytes:
