@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from kartnb.events import Event, TaskProgress
@@ -57,15 +56,15 @@ class Orders:
         """Let a run know of the present results of all that its task needs, before it begins or goes on."""
         directory = self._results.directory(vertex.task)
         if directory is None:
-            run.order = replace(run.order, inputs=self._results.inputs(vertex))
+            run.order.inputs = self._results.inputs(vertex)
             return
-        record = run.order.record or directory.slot(stem_of(vertex))
-        result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
-        run.order = replace(
-            run.order, inputs=self._results.inputs(vertex), record=record, result=result, unknown=self._code(vertex)
-        )
+        order = run.order
+        order.inputs = self._results.inputs(vertex)
+        order.record = order.record or directory.slot(stem_of(vertex))
+        order.result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
+        order.unknown = self._code(vertex)
         if not run.started:
-            run.order = replace(run.order, replaces=self._results.replaced(vertex))
+            order.replaces = self._results.replaced(vertex)
 
     def note(self, vertex: Vertex, outcome: Outcome) -> None:
         """Take down what came of a run that has ended."""
@@ -73,7 +72,7 @@ class Orders:
             return
         expected = self._expected.pop(vertex.key)
         made = outcome.error is None and bool(outcome.result_id)
-        self._results.put(vertex, replace(expected, result_id=outcome.result_id) if made else None)
+        self._results.put(vertex, expected._replace(result_id=outcome.result_id) if made else None)
 
     def _code(self, vertex: Vertex) -> tuple[str, ...]:
         """Keep the source of a task, once for each print; gives what of it nobody can compare."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from typing import Any
 
 from kartnb.errors import KartError
@@ -66,14 +65,14 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
 def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     """Write the record of a run; `state` is done, failed or interrupted."""
     task = run.task
-    if run.order.record is None or not isinstance(task, TaskOnKart):
+    if run.order.record is None or TaskOnKart not in type(task).__mro__:
         return
     done = state == 'done'
-    result = replace(run.order.result or RecordedResult(''), result_id=run.result_id)
+    result = (run.order.result or RecordedResult(''))._replace(result_id=run.result_id)
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,
-        unique_id=task.make_unique_id(),
+        unique_id=run.order.unique_id,
         parameters=shown_texts(task),
         state=state,
         result_id=run.result_id if done else '',

@@ -20,7 +20,7 @@ from kartnb.storage.superseded import KeptResult, Replacement
 Reporter = Callable[[str, Any], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TaskOrder:
     """What a worker is to run. It can be sent to another process.
 

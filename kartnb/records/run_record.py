@@ -10,7 +10,7 @@ import socket
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from kartnb._version import __version__
 
@@ -23,8 +23,7 @@ def _host() -> str:
     return socket.gethostname()
 
 
-@dataclass(frozen=True, slots=True)
-class InputResult:
+class InputResult(NamedTuple):
     """A result that another one was made from.
 
     Attributes
@@ -44,8 +43,7 @@ class InputResult:
     asked_later: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFile:
+class OutputFile(NamedTuple):
     """A file that a run has written: its path as the target gives it, bytes, and seconds since the epoch of its change.
 
     Size and time are None for what is no file.
@@ -56,7 +54,7 @@ class OutputFile:
     modified: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunRecord:
     """One run of one task.
 
@@ -113,8 +111,8 @@ class RunRecord:
         """The record as JSON text."""
         values = {name: getattr(self, name) for name in self.__slots__}
         # the fields of nested records by name: dataclasses.asdict copies deeply, at ten times the cost
-        values['inputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in self.inputs]
-        values['outputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in self.outputs]
+        values['inputs'] = [item._asdict() for item in self.inputs]
+        values['outputs'] = [item._asdict() for item in self.outputs]
         return _encode(values)
 
     @classmethod

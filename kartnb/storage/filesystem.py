@@ -97,7 +97,11 @@ class _Local(FileSystem):
     """The disks of this computer."""
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(path)
+        # without the exception that `os.path.exists` has made and caught for what is not there
+        try:
+            return os.access(path, os.F_OK)
+        except ValueError:  # no path at all
+            return False
 
     def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
         try:

@@ -223,9 +223,13 @@ def is_plain(obj: Any, depth: int = 3) -> bool:
 
 def dumps(obj: Any, protocol: int | None = None) -> bytes:
     """Pickle a small value to bytes."""
-    plain = dumps_plain(obj, protocol)
-    if plain is not None:
-        return plain
+    try:
+        data = pickle.dumps(obj, protocol or (4 if type(obj) in _PLAIN else 5))
+        if len(data) < _MOST_OPCODES:
+            _refuse_names(data)
+            return data
+    except Exception:
+        pass
     file = io.BytesIO()
     dump(obj, file, protocol)
     return file.getvalue()

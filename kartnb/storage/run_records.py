@@ -14,6 +14,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kartnb.storage.captured_logs import (
     CapturedLine,
@@ -28,8 +29,7 @@ _SUFFIX = '.json'
 _FAILED_SUFFIX = f'~{_FAILED}{_SUFFIX}'
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedResult:
+class RecordedResult(NamedTuple):
     """What the name of a record tells.
 
     Attributes
@@ -81,7 +81,7 @@ class RecordedResult:
         return cls(words[0], f'{words[1]}-{words[2]}', words[3], later, kept_for)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RecordSlot:
     """The place of one task's next record, and the names of the older ones. It can be sent to another process.
 
@@ -183,7 +183,7 @@ class RecordDirectory:
         """Remember that a record was written in a slot of this directory; of no result when the run gave none."""
         name = _name(stem, result)
         kept = {other for other in self._names.get(stem, ()) if not _replaces(result, name, other)}
-        self._names[stem] = {*kept, name}
+        self._names[stem] = {*kept, name} if kept else {name}
         self._logs.add(captured_log_name(stem))
 
     def newest(self, stem: str) -> str | None:
