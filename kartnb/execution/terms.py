@@ -65,7 +65,8 @@ class TermsReader:
 
 def usual_timeout() -> float:
     """Seconds after which tasks are ended that say nothing of it themselves: luigi's configuration, or 0 for never."""
-    seconds: float = worker_settings().timeout
+    # one of luigi's settings of a worker: to read all of them takes as long as to plan a dozen tasks
+    seconds: float = worker_settings.timeout.task_value(worker_settings.get_task_family(), 'timeout')
     return seconds
 
 
