@@ -68,7 +68,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     if run.order.record is None or TaskOnKart not in type(task).__mro__:
         return
     done = state == 'done'
-    result = (run.order.result or RecordedResult(''))._replace(result_id=run.result_id)
+    result = (run.order.result or RecordedResult('')).with_id(run.result_id)
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,

@@ -23,7 +23,8 @@ def _host() -> str:
     return socket.gethostname()
 
 
-class InputResult(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class InputResult:
     """A result that another one was made from.
 
     Attributes
@@ -111,7 +112,7 @@ class RunRecord:
         """The record as JSON text."""
         values = {name: getattr(self, name) for name in self.__slots__}
         # the fields of nested records by name: dataclasses.asdict copies deeply, at ten times the cost
-        values['inputs'] = [item._asdict() for item in self.inputs]
+        values['inputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in self.inputs]
         values['outputs'] = [item._asdict() for item in self.outputs]
         return _encode(values)
 

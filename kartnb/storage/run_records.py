@@ -14,7 +14,6 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from kartnb.storage.captured_logs import (
     CapturedLine,
@@ -29,7 +28,8 @@ _SUFFIX = '.json'
 _FAILED_SUFFIX = f'~{_FAILED}{_SUFFIX}'
 
 
-class RecordedResult(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RecordedResult:
     """What the name of a record tells.
 
     Attributes
@@ -51,6 +51,10 @@ class RecordedResult(NamedTuple):
     made_of: str = ''
     asked_later: bool = False
     kept_for: tuple[str, str] | None = None
+
+    def with_id(self, result_id: str) -> RecordedResult:
+        """The same of another result."""
+        return RecordedResult(result_id, self.made_by, self.made_of, self.asked_later, self.kept_for)
 
     def suffix(self) -> str:
         """The part of the record's name that tells this."""
