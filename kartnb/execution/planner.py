@@ -76,9 +76,7 @@ def draw_up(
         return _drawn_up(task, rerun, graph or TaskGraph(on_code_change=on_code_change), also)
 
 
-def _drawn_up(
-    task: luigi.Task, rerun: Rerun, graph: TaskGraph, also: Sequence[luigi.Task]
-) -> tuple[TaskGraph, Plan]:
+def _drawn_up(task: luigi.Task, rerun: Rerun, graph: TaskGraph, also: Sequence[luigi.Task]) -> tuple[TaskGraph, Plan]:
     graph.also = list(also)
     vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
     wanted = _wanted(rerun, task)
