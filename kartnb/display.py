@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, TypeAlias
 
-Form: TypeAlias = Literal['text', 'html', 'svg']
+Form: TypeAlias = Literal['text', 'html', 'svg', 'terminal']
 Renderer: TypeAlias = Callable[[Any], str]
 
 _renderers: dict[tuple[type, Form], Renderer] = {}
@@ -32,7 +32,7 @@ def render(obj: object, form: Form) -> str:
     obj
         Something that `kartnb.view` knows, for instance a plan.
     form
-        'text', 'html' (a fragment) or 'svg' (a document).
+        'text', 'html' (a fragment), 'svg' (a document) or 'terminal' (text with colours).
 
     Raises
     ------

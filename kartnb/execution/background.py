@@ -164,6 +164,9 @@ class BackgroundBuild:
             except Exception:
                 logging.getLogger('kartnb').exception('A callback of a background build failed')
 
+    def _ipython_display_(self) -> None:
+        display.show_live(self)
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(display.render(self, 'text') if len(printer.stack) == 1 else repr(self))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,6 +124,10 @@ class Logs(Sequence[TaskLine]):
 
     def __repr__(self) -> str:
         return display.render(self, 'text')
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        coloured = sys.stdout.isatty() and not os.environ.get('NO_COLOR')
+        printer.text(display.render(self, 'terminal' if coloured else 'text'))
 
     def _repr_html_(self) -> str:
         return display.render(self, 'html')

@@ -13,6 +13,7 @@ from kartnb.execution.build import log_printer, result_of, run_build
 from kartnb.execution.build_error import build_error
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
+from kartnb.notebook.live_views import note_shown
 from kartnb.notebook.progress import BuildScreen
 from kartnb.notebook.shown import show_background
 from kartnb.task import registry
@@ -65,6 +66,7 @@ def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, **options: 
     __tracebackhide__ = True
     build = build_in_background(task, **options)
     show_background(build, shell)
+    note_shown(build, shell)
     return build
 
 

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import sys
+import weakref
 
+from IPython.core.interactiveshell import InteractiveShell
+
+from kartnb.execution.background import BackgroundBuild
+from kartnb.execution.outputs import Outputs
 from kartnb.notebook.faces import can_be_live
 from kartnb.notebook.screen import Screen
+
+#: The number of the cell that shows a build already: as its value, the build is one line there.
+_shown_in: weakref.WeakKeyDictionary[BackgroundBuild, int] = weakref.WeakKeyDictionary()
+
+
+def note_shown(build: BackgroundBuild, shell: InteractiveShell) -> None:
+    """Take note that the cell which is running shows a build."""
+    _shown_in[build] = shell.execution_count
 
 
 def show(shown: object) -> None:
@@ -16,11 +29,25 @@ def show(shown: object) -> None:
     NotImplementedError
         Where that cannot be; IPython then takes the other forms of the object.
     """
-    from kartnb.execution.outputs import Outputs
-
     shell = sys.modules['IPython'].get_ipython()
-    if shell is None or not isinstance(shown, Outputs) or not can_be_live(Screen(shell)):
+    if shell is None:
         raise NotImplementedError
-    from kartnb.notebook.outputs_widget import show_outputs
+    if isinstance(shown, BackgroundBuild) and _shown_in.get(shown) == shell.execution_count:
+        print(repr(shown))  # noqa: T201 - it is the value of the cell
+        return
+    if not can_be_live(Screen(shell)):
+        raise NotImplementedError
+    _show_live(shown, shell)
 
-    show_outputs(shown, shell)
+
+def _show_live(shown: object, shell: InteractiveShell) -> None:
+    if isinstance(shown, Outputs):
+        from kartnb.notebook.outputs_widget import show_outputs
+
+        show_outputs(shown, shell)
+    elif isinstance(shown, BackgroundBuild) and not shown.done():
+        from kartnb.notebook.shown import show_background
+
+        show_background(shown, shell)
+    else:
+        raise NotImplementedError

@@ -19,7 +19,7 @@ from kartnb.execution.sweeps.sweep import SweepPlan
 from kartnb.execution.why import Why
 from kartnb.records.runs import Runs
 from kartnb.task.base import TaskOnKart
-from kartnb.view.logs import logs_html, logs_text
+from kartnb.view.logs import logs_coloured, logs_html, logs_text
 from kartnb.view.outputs import outputs_html, outputs_text
 from kartnb.view.sweeps.text import sweep_plan_text, sweep_point_text, sweep_text
 from kartnb.view.text import plan_text, report_text
@@ -152,6 +152,7 @@ register_renderer(Outputs, 'text', outputs_text)
 register_renderer(Outputs, 'html', outputs_html)
 register_renderer(Logs, 'text', logs_text)
 register_renderer(Logs, 'html', logs_html)
+register_renderer(Logs, 'terminal', logs_coloured)
 
 
 def _why_text(why: Why) -> str:

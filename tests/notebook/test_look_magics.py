@@ -124,9 +124,15 @@ def test_in_a_notebook_they_are_html(kernel: Kernel) -> None:
     assert 'is part of the unique id' in task
     (log,) = kernel.ok('%kart_log Numbers()').html
     assert 'counting &lt;b&gt;' in log
-    outputs = kernel.ok('%kart_output Sum()').html[0]
+    shown = kernel.ok('%kart_output Sum()')
+    (outputs,) = shown.html
     assert outputs.count('● cached') == 2
+    assert 'application/vnd.jupyter.widget-view+json' in shown.outputs[1]['data']
+    assert kernel.ok('len(_)').value == '2'
     (result,) = kernel.ok('%kart_output --preview Numbers()').html
     assert 'list of 3 items' in result
+    begun = kernel.ok('%kart_build --background Sum(numbers=Numbers(count=2))')
+    assert sum('data:image/svg+xml' in html for html in begun.html) <= 1
+    assert '<BackgroundBuild of Sum' in begun.stdout
     for html in (task, log, outputs, result):
         assert '<script' not in html

@@ -8,6 +8,7 @@ from typing import Any
 
 import luigi
 
+from kartnb.execution.outputs import Output
 from kartnb.view.clean import error_text, one_line
 from kartnb.view.previews import registry
 from kartnb.view.previews.blocks import Block, Note, Text
@@ -53,7 +54,7 @@ def preview(value: Any) -> Preview:
     Parameters
     ----------
     value
-        Any value. For a task, its result is loaded and shown, or why it cannot be.
+        Any value. For a task, or one of `kartnb.outputs`, the result is loaded and shown, or why it cannot be.
 
     Returns
     -------
@@ -76,6 +77,10 @@ def preview(value: Any) -> Preview:
         from kartnb.view.previews.results import preview_result
 
         return preview_result(value)
+    if isinstance(value, Output):
+        from kartnb.view.previews.results import preview_target
+
+        return preview_target(value.target)
     return _preview(value, 0)
 
 
