@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from kartnb.execution.why import Why, why
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
+    from kartnb.records.clean import Cleaning, clean, delete_local_unnecessary_outputs
     from kartnb.records.runs import Run, Runs
     from kartnb.records.workspace import Workspace
     from kartnb.storage.formats.base import FileProcessor
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 _HOMES = {
     'BackgroundBuild': 'kartnb.execution.background',
     'BuildStoppedError': 'kartnb.errors',
+    'Cleaning': 'kartnb.records.clean',
     'CyclicRequirementsError': 'kartnb.errors',
     'EmptyDumpError': 'kartnb.errors',
     'ExplicitBoolParameter': 'kartnb.task.parameters',
@@ -113,6 +115,8 @@ _HOMES = {
     'add_config': 'kartnb.task.config_files',
     'build': 'kartnb.execution.build',
     'build_async': 'kartnb.execution.background',
+    'clean': 'kartnb.records.clean',
+    'delete_local_unnecessary_outputs': 'kartnb.records.clean',
     'graph': 'kartnb.notebook.graph',
     'inspect': 'kartnb.view.inspection',
     'load_ipython_extension': 'kartnb.notebook.extension',
@@ -123,10 +127,10 @@ _HOMES = {
     'make_in_memory_target': 'kartnb.storage.in_memory',
     'outputs': 'kartnb.execution.outputs',
     'plan': 'kartnb.execution.planner',
-    'restore_result': 'kartnb.execution.restore',
     'preview': 'kartnb.view.previews.preview',
     'register_format': 'kartnb.storage.formats.own',
     'register_preview': 'kartnb.view.previews.registry',
+    'restore_result': 'kartnb.execution.restore',
     'run': 'kartnb.cli.run',
     'slider': 'kartnb.task.slider',
     'sweep': 'kartnb.execution.sweeps.sweep',
@@ -139,6 +143,7 @@ _HOMES = {
 __all__ = [
     'BackgroundBuild',
     'BuildStoppedError',
+    'Cleaning',
     'CyclicRequirementsError',
     'EmptyDumpError',
     'ExplicitBoolParameter',
@@ -181,6 +186,8 @@ __all__ = [
     'add_config',
     'build',
     'build_async',
+    'clean',
+    'delete_local_unnecessary_outputs',
     'graph',
     'inspect',
     'load_ipython_extension',

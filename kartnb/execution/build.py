@@ -24,10 +24,11 @@ from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.output_capture import captured, is_enabled
 from kartnb.execution.plan import Plan
-from kartnb.execution.planner import Rerun, draw_up, require_task
+from kartnb.execution.planner import Rerun, draw_up, require_task, workspace_of
 from kartnb.execution.random_state import kept_random_state
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
+from kartnb.storage.disk_space import warn_of_full_disk
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.loading import load
@@ -245,6 +246,7 @@ class Build:
         self._emit = _Emitter(listeners)
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(executor, workers, log_level)
+        warn_of_full_disk(workspace_of(task))
         self._graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change), also=also)
         verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         parts = (self._graph, self.plan, self.build_id, choose, self._emit, verbose)

@@ -1,4 +1,4 @@
-"""The options of the magics that look back: `%kart_runs`."""
+"""The options of the magics that look back: `%kart_runs`, `%kart_clean`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,20 @@ def runs_parser() -> MagicParser:
     parser.add_argument('--sort', metavar='COLUMN', default='when', help=f'{", ".join(SORTS)}, or a parameter')
     parser.add_argument('--limit', type=_number, metavar='N', help='at most N rows')
     parser.takes = {'--task': 'task', '--state': 'choice'}
+    return parser
+
+
+def clean_parser() -> MagicParser:
+    """The options of `%kart_clean`."""
+    parser = MagicParser(
+        'kart_clean', 'Show what the task that EXPR gives does not need, and replaced results; remove it when said.'
+    )
+    parser.add_argument('--remove', action='store_true', help='remove it')
+    parser.add_argument('--workspace', metavar='PATH', help='the workspace; that of the task by default')
+    parser.add_argument('--keep-age', metavar='TIME', help="replaced results of this time stay: '2w', '3d'")
+    parser.add_argument('--keep-number', type=_number, metavar='N', help='so many replaced results of each task stay')
+    parser.add_argument('--keep-bytes', metavar='SIZE', help="the newest replaced results up to '500MB' stay")
+    parser.add_argument('--unrecorded', action='store_true', help='count results without a record or log too')
     return parser
 
 

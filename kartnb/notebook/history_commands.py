@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from IPython.core.error import UsageError
 
 from kartnb.errors import HistoryError, KartError, StorageError
 from kartnb.notebook.command import Command
-from kartnb.notebook.history_arguments import runs_parser
+from kartnb.notebook.history_arguments import clean_parser, runs_parser
+from kartnb.records.clean import Cleaning, clean
 from kartnb.records.runs import Runs
 from kartnb.records.workspace import Workspace
 
 
 class HistoryCommands(Command):
-    """Listing recorded results."""
+    """Listing and removing recorded results."""
 
     def runs(self, line: str) -> Runs | None:
         """The recorded results of a workspace."""
@@ -37,6 +39,26 @@ class HistoryCommands(Command):
                 sort=options.sort,
                 limit=options.limit,
             )
+
+    def clean(self, line: str, local_ns: dict[str, Any] | None) -> Cleaning | None:
+        """What can go from a workspace; removed where that is said."""
+        __tracebackhide__ = True
+        given = self._taken_apart(clean_parser(), line)
+        if given is None:
+            return None
+        options = given.options
+        with self._own_part_shown():
+            roots = [self._task('kart_clean', given, None, local_ns)] if given.expression.strip() else []
+            with _one_line('kart_clean'):
+                return clean(
+                    *roots,
+                    workspace=options.workspace,
+                    remove=options.remove,
+                    keep_age=options.keep_age,
+                    keep_number=options.keep_number,
+                    keep_bytes=options.keep_bytes,
+                    unrecorded=options.unrecorded,
+                )
 
 
 def workspace_of(text: str) -> Workspace:

@@ -5,25 +5,38 @@
     %kart_runs
     %kart_runs ./resources --task Train --since 2d --where depth=5
 
-show recorded results as a table, newest first; its value has `to_dataframe()`, `filter` and `sort`.
+show recorded results as a table, newest first; its value has `to_dataframe()`, `filter` and `sort`. ::
+
+    %kart_clean Train(depth=5)
+    %kart_clean Train(depth=5) --remove
+
+show what the task does not need, with replaced results, and remove it.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand, output_can_be_silenced
+from IPython.core.magic import (
+    Magics,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+    output_can_be_silenced,
+)
 
 if TYPE_CHECKING:
     from kartnb.notebook.history_commands import HistoryCommands
+    from kartnb.records.clean import Cleaning
     from kartnb.records.runs import Runs
 
 
 @magics_class
 class HistoryMagics(Magics):
-    """The history of a workspace: `%kart_runs`."""
+    """The history of a workspace: `%kart_runs`, `%kart_clean`."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -56,3 +69,24 @@ class HistoryMagics(Magics):
         """
         __tracebackhide__ = True
         return self.commands.runs(line)
+
+    @no_var_expand
+    @needs_local_scope
+    @output_can_be_silenced
+    @line_magic
+    def kart_clean(self, line: str, local_ns: dict[str, Any] | None = None) -> Cleaning | None:
+        """Show what a task does not need, and replaced results: `%kart_clean [EXPR] [options]`.
+
+        ::
+
+            --remove             remove it
+            --workspace PATH     the workspace; that of the task by default
+            --keep-age TIME      replaced results of this time stay: 2w, 3d
+            --keep-number N      so many replaced results of each task stay
+            --keep-bytes SIZE    the newest replaced results up to this size stay: 500MB
+            --unrecorded         count results without a record or log too
+
+        Without a task only replaced results can go. The value of the magic has `remove()`.
+        """
+        __tracebackhide__ = True
+        return self.commands.clean(line, local_ns)

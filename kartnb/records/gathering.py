@@ -45,6 +45,8 @@ class Inventory:
         The files of what tasks printed, by stem.
     logs
         gokart's logs, by kind and then by ``<Class>_<unique id>``.
+    code
+        The kept source of code prints, by print.
     nested
         Workspaces inside of this one: what is in them is none of its business.
     problems
@@ -58,6 +60,7 @@ class Inventory:
     superseded: dict[str, list[FileFound]] = field(default_factory=dict)
     captured: dict[str, FileFound] = field(default_factory=dict)
     logs: dict[str, dict[str, FileFound]] = field(default_factory=dict)
+    code: dict[str, FileFound] = field(default_factory=dict)
     nested: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
 
@@ -115,6 +118,8 @@ def _put(found: Inventory, file: FileFound) -> None:
     elif path.startswith(RECORDS):
         if path.endswith('.json') and '~' in file.name:
             found.records.append(file)
+        elif path.endswith('.code'):
+            found.code[file.name.removesuffix('.code')] = file
         elif path.endswith('.log'):
             found.captured[path.removesuffix('.log')] = file
     elif path.startswith(SUPERSEDED):
@@ -253,7 +258,7 @@ def _replaced(found: Inventory, name: str | None) -> Iterable[Run]:
         if record is None:
             continue
         others = [f for f in found.superseded[result_id] if f is not file]
-        names = [os.path.basename(output.path) for output in record.outputs]
+        names = [f'{number}-{os.path.basename(output.path)}' for number, output in enumerate(record.outputs)]
         files = [f for wanted in names for f in others if f.name == wanted]
         outputs = tuple(path_below(found.root, f.path) for f in files)
         yield _run(found, file, record, RunState.SUPERSEDED, outputs, files, record_name(file.name))

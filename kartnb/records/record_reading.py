@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartnb.records.run_record import InputResult, OutputFile, RunRecord
-from kartnb.storage.run_records import RecordedResult
 
 _MOST_PROBLEMS = 20
 _TEXTS = ('task', 'module', 'unique_id', 'state', 'result_id', 'started', 'ended', 'error', 'build_id', 'host')
@@ -32,7 +31,7 @@ def record_name(name: str) -> RecordName:
     """
     stem, _, told = name.removesuffix('.json').rpartition('~')
     task, _, unique_id = stem.rpartition('_')
-    return RecordName(task or stem, unique_id, RecordedResult.from_suffix(told).result_id if told[:1] == 'r' else '')
+    return RecordName(task or stem, unique_id, told[1:].partition('-')[0] if told[:1] == 'r' else '')
 
 
 def read_record(data: bytes | str, path: str, problems: list[str]) -> RunRecord | None:

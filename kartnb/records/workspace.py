@@ -12,7 +12,7 @@ from kartnb.errors import HistoryError
 from kartnb.records.gathering import gather, take_inventory
 from kartnb.records.restoring import restored_task
 from kartnb.records.runs import Run, Runs, RunState
-from kartnb.storage.census import absolute_place
+from kartnb.storage.census import absolute_place, require_directory
 from kartnb.task import loading
 from kartnb.task.base import TaskOnKart
 from kartnb.task.targets import output_paths
@@ -63,7 +63,7 @@ class Workspace:
     def __init__(self, path: str | None = None) -> None:
         self.path = absolute_place(str(TaskOnKart().workspace_directory if path is None else path))
         self._last: Runs | None = None
-        take_inventory(self.path)
+        require_directory(self.path)
 
     def runs(
         self,

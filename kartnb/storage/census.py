@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from kartnb.errors import KartError, StorageError
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.litter import is_temporary
+from kartnb.storage.litter import SUFFIX, is_temporary
 
 #: What one file's content is never larger than, to be read while a workspace is listed.
 MOST_BYTES = 4 << 20
 _REMOTE_BATCH = 500
+_MARGIN = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,21 @@ def take_census(root: str) -> Census:
         from kartnb.storage.remote import files_below
 
         return Census([FileFound(*found) for found in files_below(root) if not is_temporary(found[0])])
-    if not os.path.isdir(root):
+    require_directory(root)
+    return _local_census(root)
+
+
+def require_directory(root: str) -> None:
+    """Refuse what is no directory of this computer; a URL may be anything.
+
+    Raises
+    ------
+    kartnb.errors.StorageError
+        When it is none.
+    """
+    if '://' not in root and not os.path.isdir(root):
         what = 'it is a file' if os.path.exists(root) else 'there is no such directory'
         raise StorageError(f'{root} is no workspace: {what}', root)
-    return _local_census(root)
 
 
 def _local_census(root: str) -> Census:
@@ -72,11 +84,12 @@ def _take(entries: Iterable[os.DirEntry[str]], below: str, files: list[FileFound
     """Take down the files of one directory; gives the directories in it. Links to directories are not followed."""
     directories = []
     for entry in entries:
-        path = f'{below}/{entry.name}' if below else entry.name
+        name = entry.name
+        path = f'{below}/{name}' if below else name
         try:
             if entry.is_dir(follow_symlinks=False):
                 directories.append(path)
-            elif not is_temporary(entry.name):
+            elif not (name.endswith(SUFFIX) and is_temporary(name)):
                 status = entry.stat()
                 files.append(FileFound(path, status.st_size, status.st_mtime))
         except OSError:  # removed meanwhile, or a link to nowhere
@@ -100,7 +113,8 @@ def _read_local(path: str, size: int) -> bytes | str:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
         try:
-            return os.read(descriptor, MOST_BYTES)
+            # as much as the directory told, and a little more: it may have been written again meanwhile
+            return os.read(descriptor, size + _MARGIN)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -129,6 +143,17 @@ def absolute_place(path: str) -> str:
 def path_below(root: str, path: str) -> str:
     """The path of a file of a workspace, given by its path below it."""
     return f'{root}/{path}' if '://' in root else os.path.join(root, path)
+
+
+def unchanged(root: str, file: FileFound) -> bool:
+    """Whether a file is as it was when it was found, or gone; on an object store that is not asked."""
+    if '://' in root:
+        return True
+    try:
+        status = os.stat(path_below(root, file.path))
+    except OSError:
+        return True
+    return (status.st_size, status.st_mtime) == (file.size, file.modified)
 
 
 def remove_file(path: str) -> str:

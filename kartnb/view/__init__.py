@@ -17,6 +17,7 @@ from kartnb.execution.report import BuildReport
 from kartnb.execution.sweeps.result import SweepPoint, SweepResult
 from kartnb.execution.sweeps.sweep import SweepPlan
 from kartnb.execution.why import Why
+from kartnb.records.clean import Cleaning
 from kartnb.records.runs import Runs
 from kartnb.task.base import TaskOnKart
 from kartnb.view.logs import logs_coloured, logs_html, logs_text
@@ -176,3 +177,19 @@ register_renderer(SweepPoint, 'html', sweep_point_html)
 register_renderer(SweepPlan, 'text', sweep_plan_text)
 register_renderer(SweepPlan, 'html', sweep_plan_html)
 register_drawer(SweepResult, sweep_plot)
+
+
+def _cleaning_text(cleaning: Cleaning) -> str:
+    from kartnb.view import cleaning as drawn
+
+    return drawn.cleaning_text(cleaning)
+
+
+def _cleaning_html(cleaning: Cleaning) -> str:
+    from kartnb.view import cleaning as drawn
+
+    return drawn.cleaning_html(cleaning)
+
+
+register_renderer(Cleaning, 'text', _cleaning_text)
+register_renderer(Cleaning, 'html', _cleaning_html)

@@ -1,0 +1,293 @@
+"""`kartnb.clean`: what no given root needs, and results that were replaced; shown first, removed when said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+import luigi
+
+from kartnb import display
+from kartnb.errors import HistoryError, TaskArgumentError
+from kartnb.records.bounds import Bounds
+from kartnb.records.gathering import Inventory, gather, take_inventory
+from kartnb.records.needed import Needed, needed_by
+from kartnb.records.record_reading import record_name
+from kartnb.records.runs import Run, RunState
+from kartnb.storage.census import FileFound, absolute_place, path_below, remove_file, require_directory, unchanged
+from kartnb.storage.run_records import RecordedResult
+from kartnb.task.base import TaskOnKart
+
+ItemKind: TypeAlias = Literal['not needed', 'superseded', 'code']
+
+
+@dataclass(frozen=True, slots=True)
+class CleanItem:
+    """Something that can go.
+
+    Attributes
+    ----------
+    kind
+        'not needed', 'superseded', or 'code' for the kept source of results that go or are gone.
+    run
+        The run whose result it is; None for code.
+    files
+        Its files, in the order of their removal.
+    """
+
+    kind: ItemKind
+    run: Run | None
+    files: tuple[FileFound, ...]
+
+    @property
+    def size(self) -> int:
+        """How many bytes its files have."""
+        return sum(file.size for file in self.files)
+
+
+class Cleaning:
+    """What can go from a workspace. Nothing is removed before `remove` is called.
+
+    Attributes
+    ----------
+    workspace
+        The workspace.
+    items
+        What can go, the largest first.
+    notes
+        What is left alone, and why; what could not be removed.
+    removed
+        Whether it is gone.
+    """
+
+    def __init__(self, workspace: str, items: Iterable[CleanItem], notes: Sequence[str] = ()) -> None:
+        self.workspace = workspace
+        self.items = tuple(sorted(items, key=lambda item: -item.size))
+        self.notes = tuple(notes)
+        self.removed = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes all of it has."""
+        return sum(item.size for item in self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def remove(self) -> Cleaning:
+        """Remove it; what was written again since it was listed stays. Gives itself, to be shown."""
+        if not self.removed:
+            problems = [problem for item in self.items for problem in self._remove(item)]
+            self.notes = (*self.notes, *problems)
+            self.removed = True
+        return self
+
+    def _remove(self, item: CleanItem) -> list[str]:
+        if not all(unchanged(self.workspace, file) for file in item.files):
+            name = item.run.task if item.run is not None else item.files[0].path
+            return [f'{name} was written again meanwhile, and stays']
+        problems = [problem for file in item.files if (problem := remove_file(path_below(self.workspace, file.path)))]
+        _remove_empty_directories(self.workspace, item.files)
+        return problems
+
+    def __repr__(self) -> str:
+        return display.render(self, 'text')
+
+    def _repr_html_(self) -> str:
+        return display.render(self, 'html')
+
+
+def clean(
+    *roots: luigi.Task,
+    workspace: str | None = None,
+    remove: bool = False,
+    superseded: bool = True,
+    keep_age: Any = None,
+    keep_number: int | None = None,
+    keep_bytes: int | str | None = None,
+    unrecorded: bool = False,
+) -> Cleaning:
+    """Find what can go from a workspace: what no root needs, and results that were replaced.
+
+    Only what kartnb or gokart has recorded counts, within the workspace; other files are never touched.
+
+    Parameters
+    ----------
+    *roots
+        Tasks whose results, and those of all that they require, stay. Without roots, only replaced results can go.
+    workspace
+        The workspace; by default that of the roots, or the one that tasks use.
+    remove
+        Whether to remove it at once. Otherwise it is shown, and the `remove` of what is given removes it.
+    superseded
+        Whether replaced results can go.
+    keep_age, keep_number, keep_bytes
+        Which replaced results stay: those replaced within this time ('2 weeks', a timedelta, or days), so many of each
+        task, the newest ones that have no more bytes together ('500 MB', or a number). What is within all bounds that
+        are given stays; without one, none stays.
+    unrecorded
+        Whether files count that only have a unique id in their names, without a record or log.
+
+    Raises
+    ------
+    TaskArgumentError
+        When a root is no task.
+    kartnb.HistoryError
+        When the roots have different workspaces and none is given, or a bound is none.
+
+    Examples
+    --------
+    >>> import kartnb, luigi, tempfile
+    >>> class Square(kartnb.TaskOnKart[int]):
+    ...     n = luigi.IntParameter()
+    ...
+    ...     def run(self):
+    ...         self.dump(self.n**2)
+    >>> place = tempfile.mkdtemp()
+    >>> [kartnb.build(Square(n=n, workspace_directory=place)) for n in (2, 3)]
+    [4, 9]
+    >>> found = kartnb.clean(Square(n=3, workspace_directory=place))
+    >>> [(item.kind, item.run.parameters['n']) for item in found.items]
+    [('not needed', '2')]
+    >>> found.remove().removed
+    True
+    """
+    bounds = Bounds.of(keep_age, keep_number, keep_bytes)
+    place = _workspace_of(roots, workspace)
+    require_directory(place)
+    found = take_inventory(place)
+    runs = gather(found)
+    items: list[CleanItem] = []
+    notes = list(found.problems)
+    if roots:
+        needed = needed_by(roots, runs)
+        notes += needed.notes
+        items += _not_needed(found, runs, needed, unrecorded)
+        notes += [] if unrecorded else _left_alone(runs, needed)
+    if superseded:
+        items += _replaced(found, runs, bounds)
+    items += _unused_code(found, items)
+    cleaning = Cleaning(place, items, notes)
+    return cleaning.remove() if remove else cleaning
+
+
+def delete_local_unnecessary_outputs(task: luigi.Task) -> None:
+    """Remove the recorded results of the task's workspace that it does not need; nothing in remote workspaces.
+
+    Parameters
+    ----------
+    task
+        The root: its results and those of all that it requires stay.
+
+    Notes
+    -----
+    From gokart, whose function also deletes what it must keep, and files that it has not written.
+    """
+    if '://' not in _workspace_of((task,), None):
+        clean(task, remove=True, superseded=False)
+
+
+def _workspace_of(roots: Sequence[luigi.Task], given: str | None) -> str:
+    for root in roots:
+        if not isinstance(root, luigi.Task):
+            raise TaskArgumentError(f'clean needs tasks, such as MyTask(…), not {root!r:.80} ({type(root).__name__}).')
+    if given is not None:
+        return absolute_place(given)
+    own = {absolute_place(root.workspace_directory) for root in roots if isinstance(root, TaskOnKart)}
+    if len(own) > 1:
+        raise HistoryError(f'The roots have different workspaces ({", ".join(sorted(own))}): say which, workspace=….')
+    return own.pop() if own else absolute_place(TaskOnKart().workspace_directory)
+
+
+def _not_needed(found: Inventory, runs: list[Run], needed: Needed, unrecorded: bool) -> list[CleanItem]:
+    items = []
+    taken: set[str] = set()
+    telling = _Telling(found)
+    for run in runs:
+        if run.state is RunState.SUPERSEDED or run.unique_id in needed.ids:
+            continue
+        if run.origin == 'file' and not unrecorded:
+            continue
+        outputs = [found.file(path) for path in run.outputs if path not in needed.paths]
+        files = [file for file in (*outputs, *telling.of(run)) if file is not None and file.path not in taken]
+        taken.update(file.path for file in files)
+        if files:
+            items.append(CleanItem('not needed', run, tuple(files)))
+    return items
+
+
+class _Telling:
+    """The files that tell of results. They are removed after these: a result without a record would be used."""
+
+    def __init__(self, found: Inventory) -> None:
+        self._logs = found.logs
+        self._records = {path_below(found.root, file.path): file for file in found.records}
+        self._captured: dict[str, list[FileFound]] = {}
+        for path, file in found.captured.items():
+            self._captured.setdefault(path.rpartition('/')[2], []).append(file)
+
+    def of(self, run: Run) -> list[FileFound | None]:
+        stem = f'{run.task}_{run.unique_id}'
+        logs = [files.get(stem) for files in self._logs.values()]
+        return [*logs, *self._captured.get(stem, ()), self._records.get(run.place)]
+
+
+def _left_alone(runs: list[Run], needed: Needed) -> list[str]:
+    number = sum(run.origin == 'file' and run.unique_id not in needed.ids for run in runs)
+    if not number:
+        return []
+    told = '1 result without a record or log stays' if number == 1 else f'{number:,} results without one stay'
+    return [f'{told}; unrecorded=True counts such results too']
+
+
+def _replaced(found: Inventory, runs: list[Run], bounds: Bounds) -> list[CleanItem]:
+    items = []
+    known = {run.result_id: run for run in runs if run.state is RunState.SUPERSEDED}
+    for result_id, files in found.superseded.items():
+        # the manifest first: without it the rest counts no more
+        ordered = sorted(files, key=lambda file: (file.name != 'superseded.json', file.path))
+        items.append(CleanItem('superseded', known.get(result_id), tuple(ordered)))
+    newest = sorted(items, key=lambda item: -max(file.modified for file in item.files))
+    kept = bounds.kept(
+        [(_task_of(item), datetime.fromtimestamp(item.files[0].modified, UTC), item.size) for item in newest]
+    )
+    return [item for item, stays in zip(newest, kept, strict=True) if not stays]
+
+
+def _task_of(item: CleanItem) -> str:
+    return item.run.unique_id if item.run is not None else item.files[0].path
+
+
+def _unused_code(found: Inventory, items: list[CleanItem]) -> list[CleanItem]:
+    """The source of code prints that nothing that stays was made by."""
+    going = {file.path for item in items for file in item.files}
+    staying = [
+        file.name
+        for file in (*found.records, *(file for files in found.superseded.values() for file in files))
+        if file.path not in going and '~' in file.name
+    ]
+    used: set[str] = set()
+    for name in staying:
+        told = RecordedResult.from_suffix(name.removesuffix('.json').rpartition('~')[2])
+        used.update((told.made_by, *(told.kept_for or ())))
+        if not record_name(name).result_id:
+            return []  # the record of a failure names its code inside only
+    files = tuple(file for key, file in found.code.items() if key not in used)
+    return [CleanItem('code', None, files)] if files else []
+
+
+def _remove_empty_directories(root: str, files: Sequence[FileFound]) -> None:
+    if '://' in root:
+        return
+    for directory in {file.path.rpartition('/')[0] for file in files}:
+        if directory.startswith('log/superseded/'):
+            try:
+                os.rmdir(os.path.join(root, directory))
+            except OSError:  # something else is in it
+                continue

@@ -1,0 +1,187 @@
+"""Clearing up: what no root needs goes, everything else stays, and nothing before it is said."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+
+import kartnb
+from kartnb.records.bounds import Bounds
+from kartnb.storage import disk_space
+from kartnb.view.cleaning import cleaning_html, cleaning_text
+from tests.view.markup import Skeleton
+
+
+class Source(kartnb.TaskOnKart):
+    n = luigi.IntParameter(1)
+
+    def run(self) -> None:
+        self.dump('x' * self.n)
+
+
+class Result(kartnb.TaskOnKart):
+    n = luigi.IntParameter(1)
+
+    def requires(self) -> Any:
+        return Source(n=self.n)
+
+    def run(self) -> None:
+        yield Source(n=self.n + 100)
+        print('a line')
+        self.dump(self.load())
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'resources'
+
+
+def _files(place: Path) -> set[str]:
+    return {str(path.relative_to(place)) for path in place.rglob('*') if path.is_file()}
+
+
+def test_what_no_root_needs_goes_when_said(place: Path) -> None:
+    kartnb.build(Result(n=1))
+    needed = _files(place)
+    kartnb.build(Result(n=2))
+    (place / 'mine.csv').write_text('a,b')
+    (place / 'download_0f8a1e535d6e08afe59f40696f6010c5.bin').write_bytes(b'mine')
+    mine = {'mine.csv', 'download_0f8a1e535d6e08afe59f40696f6010c5.bin'}
+    found = kartnb.clean(Result(n=1))
+    assert {(item.run.task, item.run.parameters['n']) for item in found.items if item.run} == {
+        ('Result', '2'), ('Source', '2'), ('Source', '102'),
+    }  # fmt: skip
+    assert _files(place) > needed | mine
+    assert 'Nothing is removed yet' in repr(found)
+    size = sum((place / path).stat().st_size for path in _files(place) - needed - mine)
+    assert found.size == size
+    found.remove()
+    assert _files(place) == needed | mine
+    assert repr(found).startswith('Removed: 3 entries')
+    assert kartnb.build(Result(n=1)) == 'x'
+
+
+def test_removing_at_once_and_again_does_no_harm(place: Path) -> None:
+    kartnb.build(Result(n=1))
+    kartnb.build(Result(n=2))
+    assert len(kartnb.clean(Result(n=1), remove=True)) == 3
+    assert repr(kartnb.clean(Result(n=1))).startswith('Nothing can go')
+
+
+def test_replaced_results_are_bounded(place: Path) -> None:
+    for _ in range(3):
+        kartnb.build(Source(n=5), rerun=True)
+    superseded = [run for run in kartnb.Workspace().runs() if run.state == 'superseded']
+    assert len(superseded) == 2
+    assert kartnb.Workspace().load(superseded[0].result_id) == 'xxxxx'
+    assert len(kartnb.clean(keep_age='1h')) == 0
+    assert len(kartnb.clean(keep_number=1)) == 1
+    assert len(kartnb.clean(keep_bytes=0)) == 2
+    assert [item.run.result_id for item in kartnb.clean(keep_number=1).items if item.run] == [superseded[1].result_id]
+    before = _files(place)
+    kartnb.clean(remove=True)
+    assert before - _files(place) == {path for path in before if 'superseded' in path}
+    assert not list((place / 'log/superseded').iterdir())
+    assert kartnb.build(Source(n=5)) == 'xxxxx'
+
+
+def test_a_result_that_was_written_again_meanwhile_stays(place: Path) -> None:
+    kartnb.build(Source(n=1))
+    kartnb.build(Source(n=2))
+    found = kartnb.clean(Source(n=1))
+    path = Source(n=2).output().path()
+    os.utime(path, (1, 1))
+    found.remove()
+    assert os.path.exists(path)
+    assert 'was written again meanwhile' in repr(found)
+
+
+def test_results_without_a_record_are_counted_only_when_asked_for(place: Path) -> None:
+    kartnb.build(Source(n=1))
+    kartnb.build(Source(n=2, should_dump_supplementary_log_files=False))
+    for path in (place / 'log/run_record').rglob('Source*'):
+        path.unlink()
+    found = kartnb.clean(Source(n=1))
+    assert [item.kind for item in found.items] == ['code']
+    assert found.notes == ('1 result without a record or log stays; unrecorded=True counts such results too',)
+    assert len(kartnb.clean(Source(n=1), unrecorded=True)) == 2
+
+
+def test_files_outside_of_the_workspace_stay(place: Path, tmp_path: Path) -> None:
+    class Elsewhere(kartnb.TaskOnKart):
+        def output(self) -> Any:
+            return self.make_target(str(tmp_path / 'outside.txt'))
+
+        def run(self) -> None:
+            self.dump('kept')
+
+    kartnb.build(Elsewhere())
+    kartnb.clean(Source(), remove=True)
+    assert list(tmp_path.glob('outside_*.txt'))
+
+
+def test_gokarts_function_keeps_what_it_must(place: Path) -> None:
+    kartnb.build(Result(n=1))
+    kartnb.build(Result(n=2))
+    (place / 'mine.csv').write_text('a,b')
+    kartnb.delete_local_unnecessary_outputs(Result(n=1))
+    assert Result(n=1).complete()
+    assert not Result(n=2).complete()
+    assert (place / 'mine.csv').exists()
+
+
+def test_remote_workspaces_are_cleared_up() -> None:
+    for n in (1, 2):
+        kartnb.build(Source(n=n, workspace_directory='memory://clean/w'))
+    kartnb.clean(Source(n=1, workspace_directory='memory://clean/w'), remove=True)
+    assert [run.parameters['n'] for run in kartnb.Workspace('memory://clean/w').runs()] == ['1']
+
+
+@pytest.mark.parametrize(
+    'roots, options, words',
+    [
+        ([Source], {}, 'clean needs tasks'),
+        ([Source(), Source(workspace_directory='other')], {}, 'different workspaces'),
+        ([], {'keep_age': 'long'}, 'is no length of time'),
+        ([], {'keep_number': -1}, 'is no number of results'),
+        ([], {'keep_bytes': 'much'}, 'is no number of bytes'),
+        ([], {'workspace': 'nowhere'}, 'is no workspace'),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(roots: list[Any], options: dict[str, Any], words: str) -> None:
+    with pytest.raises(kartnb.KartError, match=words):
+        kartnb.clean(*roots, **options)
+
+
+def test_bounds_hold_together() -> None:
+    now = dt.datetime.now(dt.UTC)
+    results = [('a', now, 10), ('a', now, 10), ('b', now - dt.timedelta(days=3), 10), ('b', now, 100)]
+    assert Bounds.of(None, None, None).kept(results) == [False] * 4
+    assert Bounds.of('1 day', 1, '1kB').kept(results) == [True, False, False, True]
+    assert Bounds.of(None, None, 25).kept(results) == [True, True, False, False]
+
+
+def test_text_and_html_say_the_same(place: Path) -> None:
+    kartnb.build(Result(n=1))
+    kartnb.build(Source(n=3), rerun=True)
+    found = kartnb.clean(Result(n=1))
+    html = Skeleton(cleaning_html(found)).text
+    for line in cleaning_text(found).split('\n'):
+        for cell in filter(None, line.split('  ')):
+            assert cell.strip() in html
+
+
+def test_a_full_disk_is_warned_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_space, '_LEAST_SHARE', 2)
+    monkeypatch.setattr(disk_space, '_LEAST_BYTES', 1 << 80)
+    monkeypatch.setattr(disk_space, '_told', set())
+    with caplog.at_level('WARNING', 'kartnb'):
+        kartnb.build(Source(n=1))
+        kartnb.build(Source(n=2))
+    assert [record.getMessage().startswith('The disk of') for record in caplog.records] == [True]
