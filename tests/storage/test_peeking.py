@@ -8,6 +8,7 @@ import fractions
 import os
 import pickle
 import pickletools
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,23 @@ def test_other_values_are_told_by_their_type() -> None:
 def test_what_is_no_pickle_is_an_error_that_takes_no_memory(pickled: bytes) -> None:
     with pytest.raises(UnreadableResultError, match='pickle'):
         peek(pickled)
+
+
+def test_dates_in_zones_and_of_pandas_come_back_too() -> None:
+    zone = zoneinfo.ZoneInfo('UTC')
+    values = [datetime.datetime(2024, 1, 1, tzinfo=zone), pd.Timestamp('2024-01-01T12:00')]
+    assert peek(pickle.dumps(values)) == [datetime.datetime(2024, 1, 1), datetime.datetime(2024, 1, 1, 12)]
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_keys_that_would_hash_for_ever_are_told_by_their_type(protocol: int) -> None:
+    nested: Any = ()
+    for _ in range(60):
+        nested = (nested, nested)
+    assert peek(pickle.dumps([{1: nested, (1, 'a'): 2}], protocol))[0][1, 'a'] == 2
+    # a dict with the nested tuple as its key, as no pickler could write it
+    keyed = pickle.dumps(nested, 2)[:-1].replace(b'\x80\x02', b'\x80\x02}', 1) + b'K\x01s.'
+    assert [repr(key) for key in peek(keyed)] == ['<tuple>']
 
 
 @settings(max_examples=150, deadline=None)

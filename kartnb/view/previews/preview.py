@@ -9,6 +9,7 @@ from typing import Any
 import luigi
 
 from kartnb.execution.outputs import Output
+from kartnb.storage.targets import TargetOnKart
 from kartnb.view.clean import error_text, one_line
 from kartnb.view.previews import registry
 from kartnb.view.previews.blocks import Block, Note, Text
@@ -54,7 +55,7 @@ def preview(value: Any) -> Preview:
     Parameters
     ----------
     value
-        Any value. For a task, or one of `kartnb.outputs`, the result is loaded and shown, or why it cannot be.
+        Any value. For a task, a target or one of `kartnb.outputs`, the result is loaded and shown, or why it cannot be.
 
     Returns
     -------
@@ -77,10 +78,10 @@ def preview(value: Any) -> Preview:
         from kartnb.view.previews.results import preview_result
 
         return preview_result(value)
-    if isinstance(value, Output):
+    if isinstance(value, Output | TargetOnKart):
         from kartnb.view.previews.results import preview_target
 
-        return preview_target(value.target)
+        return preview_target(value.target if isinstance(value, Output) else value)
     return _preview(value, 0)
 
 

@@ -253,6 +253,8 @@ def test_results_of_tasks_are_loaded_on_demand() -> None:
     text = repr(kartnb.preview(task))
     assert 'text: list of 2 items' in text
     assert 'list[0]: dict of 1 entry' in text
+    assert repr(kartnb.preview(task.output()['text'])).startswith('list of 2 items')
+    assert repr(kartnb.preview(kartnb.outputs(task)[0])).startswith('list of 2 items')
 
 
 def test_a_result_that_cannot_be_loaded_says_why() -> None:
