@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kartnb.execution.build import build
     from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException
     from kartnb.execution.build_error import GokartBuildError as KartBuildError
+    from kartnb.execution.differences import Difference, diff
     from kartnb.execution.logs import Logs, logs
     from kartnb.execution.outputs import Output, Outputs, load_result, outputs
     from kartnb.execution.plan import Plan
@@ -75,6 +76,7 @@ _HOMES = {
     'BuildStoppedError': 'kartnb.errors',
     'Cleaning': 'kartnb.records.clean',
     'CyclicRequirementsError': 'kartnb.errors',
+    'Difference': 'kartnb.execution.differences',
     'EmptyDumpError': 'kartnb.errors',
     'ExplicitBoolParameter': 'kartnb.task.parameters',
     'FileProcessor': 'kartnb.storage.formats.base',
@@ -108,8 +110,8 @@ _HOMES = {
     'TaskOnKart': 'kartnb.task.base',
     'TaskState': 'kartnb.events',
     'UnreadableResultError': 'kartnb.errors',
-    'Workspace': 'kartnb.records.workspace',
     'Why': 'kartnb.execution.why',
+    'Workspace': 'kartnb.records.workspace',
     'WrongValueError': 'kartnb.errors',
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
     'add_config': 'kartnb.task.config_files',
@@ -117,6 +119,7 @@ _HOMES = {
     'build_async': 'kartnb.execution.background',
     'clean': 'kartnb.records.clean',
     'delete_local_unnecessary_outputs': 'kartnb.records.clean',
+    'diff': 'kartnb.execution.differences',
     'graph': 'kartnb.notebook.graph',
     'inspect': 'kartnb.view.inspection',
     'load_ipython_extension': 'kartnb.notebook.extension',
@@ -136,8 +139,8 @@ _HOMES = {
     'sweep': 'kartnb.execution.sweeps.sweep',
     'unload_ipython_extension': 'kartnb.notebook.extension',
     'unregister_format': 'kartnb.storage.formats.own',
-    'why': 'kartnb.execution.why',
     'unregister_preview': 'kartnb.view.previews.registry',
+    'why': 'kartnb.execution.why',
 }
 
 __all__ = [
@@ -145,6 +148,7 @@ __all__ = [
     'BuildStoppedError',
     'Cleaning',
     'CyclicRequirementsError',
+    'Difference',
     'EmptyDumpError',
     'ExplicitBoolParameter',
     'FileProcessor',
@@ -188,6 +192,7 @@ __all__ = [
     'build_async',
     'clean',
     'delete_local_unnecessary_outputs',
+    'diff',
     'graph',
     'inspect',
     'load_ipython_extension',

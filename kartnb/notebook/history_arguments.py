@@ -1,4 +1,4 @@
-"""The options of the magics that look back: `%kart_runs`, `%kart_clean`."""
+"""The options of the magics that look back: `%kart_runs`, `%kart_diff`, `%kart_clean`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ def clean_parser() -> MagicParser:
     parser.add_argument('--keep-number', type=_number, metavar='N', help='so many replaced results of each task stay')
     parser.add_argument('--keep-bytes', metavar='SIZE', help="the newest replaced results up to '500MB' stay")
     parser.add_argument('--unrecorded', action='store_true', help='count results without a record or log too')
+    return parser
+
+
+def diff_parser() -> MagicParser:
+    """The options of `%kart_diff`."""
+    parser = MagicParser(
+        'kart_diff', 'Show what differs between two results, A B: ids or their beginnings, or expressions in Python.'
+    )
+    parser.add_argument('--all', action='store_true', help='show what is the same too')
+    parser.add_argument('--no-values', action='store_true', help='do not load and compare the values')
+    parser.add_argument('--workspace', metavar='PATH', help='where ids are looked up')
     return parser
 
 

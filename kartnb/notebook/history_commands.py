@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from kartnb.errors import HistoryError, KartError, StorageError
+from kartnb.execution.differences import Difference, diff
 from kartnb.notebook.command import Command
-from kartnb.notebook.history_arguments import clean_parser, runs_parser
+from kartnb.notebook.history_arguments import clean_parser, diff_parser, runs_parser
 from kartnb.records.clean import Cleaning, clean
 from kartnb.records.runs import Runs
 from kartnb.records.workspace import Workspace
 
+_ID = re.compile('[0-9a-f]{4,32}')
+
 
 class HistoryCommands(Command):
-    """Listing and removing recorded results."""
+    """Listing, comparing and removing recorded results."""
 
     def runs(self, line: str) -> Runs | None:
         """The recorded results of a workspace."""
@@ -59,6 +63,47 @@ class HistoryCommands(Command):
                     keep_bytes=options.keep_bytes,
                     unrecorded=options.unrecorded,
                 )
+
+    def diff(self, line: str, local_ns: dict[str, Any] | None) -> Difference | None:
+        """What differs between two results."""
+        __tracebackhide__ = True
+        given = self._taken_apart(diff_parser(), line)
+        if given is None:
+            return None
+        names = [self._result(text, local_ns) for text in _split(given.expression)]
+        if not 1 <= len(names) <= 2:
+            raise UsageError('%kart_diff needs one or two results: ids, or expressions such as MyTask(…)')
+        options = given.options
+        with self._own_part_shown(), _one_line('kart_diff'):
+            return diff(*names, workspace=options.workspace, all=options.all, values=not options.no_values)
+
+    def _result(self, text: str, local_ns: dict[str, Any] | None) -> Any:
+        """An id as it is; anything else is Python."""
+        if _ID.fullmatch(text):
+            return text
+        try:
+            return eval(text, {**self._shell.user_ns, **(local_ns or {})})
+        except Exception as error:
+            raise UsageError(f'%kart_diff: {text}: {type(error).__name__}: {error}') from None
+
+
+def _split(line: str) -> list[str]:
+    """The expressions of a line, at the spaces and commas that stand in no bracket and no quotes."""
+    found, depth, quote = [''], 0, ''
+    for character in line.strip():
+        if quote:
+            quote = '' if character == quote else quote
+        elif character in '\'"':
+            quote = character
+        elif character in '([{':
+            depth += 1
+        elif character in ')]}':
+            depth -= 1
+        elif character in ' ,' and depth == 0:
+            found.append('')
+            continue
+        found[-1] += character
+    return [text for text in found if text]
 
 
 def workspace_of(text: str) -> Workspace:

@@ -7,6 +7,11 @@
 
 show recorded results as a table, newest first; its value has `to_dataframe()`, `filter` and `sort`. ::
 
+    %kart_diff Train(depth=5) Train(depth=6)
+    %kart_diff 3f2a91bc 77d0c412 --all
+
+show what differs between two results. ::
+
     %kart_clean Train(depth=5)
     %kart_clean Train(depth=5) --remove
 
@@ -29,6 +34,7 @@ from IPython.core.magic import (
 )
 
 if TYPE_CHECKING:
+    from kartnb.execution.differences import Difference
     from kartnb.notebook.history_commands import HistoryCommands
     from kartnb.records.clean import Cleaning
     from kartnb.records.runs import Runs
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 
 @magics_class
 class HistoryMagics(Magics):
-    """The history of a workspace: `%kart_runs`, `%kart_clean`."""
+    """The history of a workspace: `%kart_runs`, `%kart_diff`, `%kart_clean`."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -90,3 +96,22 @@ class HistoryMagics(Magics):
         """
         __tracebackhide__ = True
         return self.commands.clean(line, local_ns)
+
+    @no_var_expand
+    @needs_local_scope
+    @output_can_be_silenced
+    @line_magic
+    def kart_diff(self, line: str, local_ns: dict[str, Any] | None = None) -> Difference | None:
+        """Show what differs between two results: `%kart_diff A [B] [options]`.
+
+        ::
+
+            --all              show what is the same too
+            --no-values        do not load and compare the values
+            --workspace PATH   where ids are looked up
+
+        A and B are ids, the beginnings of ids, or expressions that give tasks or rows. Without B, the result that A
+        has replaced last is compared with it.
+        """
+        __tracebackhide__ = True
+        return self.commands.diff(line, local_ns)

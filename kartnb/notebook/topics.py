@@ -7,7 +7,7 @@ from collections.abc import Callable
 from IPython.core.magic import Magics
 
 from kartnb.notebook.arguments import MagicParser, build_parser, cell_parser, graph_parser, why_parser
-from kartnb.notebook.history_arguments import clean_parser, runs_parser
+from kartnb.notebook.history_arguments import clean_parser, diff_parser, runs_parser
 from kartnb.notebook.history_magics import HistoryMagics
 from kartnb.notebook.look_arguments import log_parser, output_parser
 from kartnb.notebook.looking import LookMagics
@@ -27,6 +27,7 @@ PARSERS: dict[str, Callable[[], MagicParser]] = {
     'kart_log': log_parser,
     'kart_output': output_parser,
     'kart_runs': runs_parser,
+    'kart_diff': diff_parser,
     'kart_why': why_parser,
     'kart_sweep': sweep_parser,
     'kart_clean': clean_parser,

@@ -10,6 +10,7 @@ from typing import Any
 
 from kartnb.display import register_drawer, register_renderer
 from kartnb.execution.background import BackgroundBuild
+from kartnb.execution.differences import Difference
 from kartnb.execution.logs import Logs
 from kartnb.execution.outputs import Outputs
 from kartnb.execution.plan import Plan
@@ -193,3 +194,19 @@ def _cleaning_html(cleaning: Cleaning) -> str:
 
 register_renderer(Cleaning, 'text', _cleaning_text)
 register_renderer(Cleaning, 'html', _cleaning_html)
+
+
+def _difference_text(difference: Difference) -> str:
+    from kartnb.view import differences as drawn
+
+    return drawn.difference_text(difference)
+
+
+def _difference_html(difference: Difference) -> str:
+    from kartnb.view import differences as drawn
+
+    return drawn.difference_html(difference)
+
+
+register_renderer(Difference, 'text', _difference_text)
+register_renderer(Difference, 'html', _difference_html)
