@@ -21,6 +21,7 @@ from kartnb.notebook.screen import Screen, StatusLine
 from kartnb.notebook.watch import BuildWatch
 from kartnb.view import summary
 from kartnb.view.progress import progress_html, progress_text
+from kartnb.view.tails import failed_tails
 
 #: Seconds between two drawings of the stored output or of the line, and between two pushes to the live graph.
 INTERVAL = 0.25
@@ -77,7 +78,7 @@ class BuildScreen:
             self._line.close()
         shown = self._result if self._result is not None else self._watch.last_plan()
         if shown is not None:
-            self._screen.show_object(shown)
+            self._screen.show_object(shown, failed_tails(getattr(shown, 'plan', shown), self._watch.tail))
         if self._live is not None:
             self._live.end(phase_of(self._result))
 

@@ -7,12 +7,14 @@ import logging
 import os
 import sys
 import uuid
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
+from kartnb.view.tails import Tail, tails_html, tails_text
 
 logger = logging.getLogger('kartnb')
 
@@ -20,8 +22,8 @@ logger = logging.getLogger('kartnb')
 #: front end would say in the next output that it cannot be loaded; this one needs no such words.
 _MARKED = (
     '<div data-kart="{key}"><style>.jp-OutputArea-child:has([data-kart="{key}"])'
-    '+.jp-OutputArea-child:has([data-mime-type="application/vnd.jupyter.widget-view+json"])'
-    ':not(:has(.kartnb-live)){{display:none}}</style>{html}</div>'
+    '+.jp-OutputArea-child:has(>.jp-OutputArea-output:not([data-mime-type])):not(:has(.kartnb-live)){{display:none}}'
+    '</style>{html}</div>'
 )
 
 
@@ -69,10 +71,23 @@ class Screen:
         """Show something in an output of its own, right below this one."""
         self._publisher.publish(bundle, metadata)
 
-    def show_object(self, shown: object) -> None:
-        """Show what kartnb can draw; as text where drawing fails, since no value may be lost for a picture."""
+    def show_object(self, shown: object, tails: Sequence[Tail] = ()) -> None:
+        """Show what kartnb can draw; as text where drawing fails, since no value may be lost for a picture.
+
+        Parameters
+        ----------
+        shown
+            What is drawn.
+        tails
+            Last lines of tasks to stand below, where the output is stored.
+        """
         text = display.render(shown, 'text')
-        self.show(text, _html(shown, text) if self.is_rich else '')
+        if not self.is_rich:
+            self.show(text, '')
+        elif tails:
+            self.show(f'{text}\n\n{tails_text(tails)}', _html(shown, text) + tails_html(tails))
+        else:
+            self.show(text, _html(shown, text))
 
 
 def _html(shown: object, text: str) -> str:

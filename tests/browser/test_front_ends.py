@@ -10,6 +10,7 @@ import nbformat
 
 from tests.browser.conftest import Write
 from tests.browser.front_end import FrontEndServer, Kind, opened
+from tests.view.test_states import contrast
 
 TASKS = """%%kart
 import time
@@ -18,7 +19,9 @@ class Slow(TaskOnKart):
     number = luigi.IntParameter()
 
     def run(self):
-        time.sleep(1)
+        for step in range(4):
+            print('step', step)
+            time.sleep(0.25)
         self.dump(self.number)
 
 class All(TaskOnKart):
@@ -28,6 +31,7 @@ class All(TaskOnKart):
     def run(self):
         self.dump(sum(self.load()))
 """
+DARK = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
 #: Notebook 7 has one of its own at load.
 HARMLESS = "reading 'schema'"
 
@@ -48,6 +52,9 @@ def test_a_pipeline_from_card_to_live_graph(
         built = front_end.live(3)
         built.locator('g.box.is-running').first.wait_for()
         assert 'to stop: interrupt the kernel' in built.inner_text()
+        built.locator('g.box.is-running').first.click()
+        built.locator('.kartnb-live-line').nth(1).wait_for()
+        assert built.get_by_text('✓ succeeded').count() == 0, 'the log moves while the cell is running'
         built.get_by_text('✓ succeeded').wait_for()
         assert built.locator('g.box.is-done').count() == 4
         shown = front_end.cell(3).inner_text()
@@ -58,8 +65,43 @@ def test_a_pipeline_from_card_to_live_graph(
         assert '4 done' in stored['text/plain']
         assert 'data:image/svg+xml' in stored['text/html']
         assert 'progressbar' not in stored['text/html']
+        front_end.page.evaluate('() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()')
         assert front_end.left == []
         assert [error for error in front_end.errors if HARMLESS not in error] == []
+    with opened(browser, server, name, kind) as front_end:
+        (picture,) = front_end.pictures(3)
+        assert picture['natural'] > 100, 'without its kernel the stored picture stands'
+        front_end.page.get_by_text('model not found').first.wait_for(state='attached')
+        assert not front_end.page.get_by_text('model not found').first.is_visible()
+
+
+def test_a_build_in_the_background_is_stopped_and_dark_can_be_read(
+    browser: Any, server: FrontEndServer, kind: Kind, write: Write
+) -> None:
+    name = write('%load_ext kartnb', TASKS.replace('range(4)', 'range(400)'), 'build = %kart_build --background All()')
+    with opened(browser, server, name, kind) as front_end:
+        front_end.run_cell(0)
+        front_end.run_cell(1)
+        front_end.page.evaluate(DARK)
+        front_end.run_cell(2)
+        live = front_end.live(2)
+        live.locator('g.box.is-running').first.wait_for()
+        live.locator('g.box').last.click()
+        live.get_by_text('What it needs').click()
+        live.get_by_text('upstream of All').wait_for()
+        for selector in ('.kartnb-live-title', '.kartnb-live-words', 'aside h4', 'aside .kartnb-state'):
+            assert _contrast(live, selector) >= 4.5
+        live.get_by_text('■ Stop').click()
+        live.get_by_text('■ stopped after 0/4').wait_for()
+        assert front_end.left == []
+        front_end.page.evaluate(DARK.replace('Dark', 'Light'))
+
+
+def _contrast(live: Any, selector: str) -> float:
+    colour = 'one => [...getComputedStyle(one).color.matchAll(/[0-9]+/g)].slice(0, 3).map(Number)'
+    surface = 'one => [...getComputedStyle(one).backgroundColor.matchAll(/[0-9]+/g)].slice(0, 3).map(Number)'
+    text, ground = live.locator(selector).first.evaluate(colour), live.evaluate(surface)
+    return contrast(*('#' + ''.join(f'{part:02x}' for part in parts) for parts in (text, ground)))
 
 
 def test_a_failure_shows_the_picture_and_the_traceback(
