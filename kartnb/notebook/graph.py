@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import luigi
@@ -31,17 +30,7 @@ class Graph(Plan):
         return super().__repr__() if self._handle is None else display.render(self._handle.plan, 'text')
 
     def _ipython_display_(self) -> None:
-        from kartnb.notebook.faces import can_be_live
-        from kartnb.notebook.screen import Screen
-        from kartnb.notebook.shown import show_background, show_plan
-
-        shell = sys.modules['IPython'].get_ipython()
-        if shell is None or not can_be_live(Screen(shell)):
-            raise NotImplementedError  # IPython takes the other forms then
-        if self._handle is None:
-            show_plan(self, shell)
-        else:
-            show_background(self._handle, shell)
+        display.show_live(self if self._handle is None else self._handle)
 
 
 def graph(task: luigi.Task | Plan | BackgroundBuild) -> Graph:

@@ -9,8 +9,10 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.outputs import Outputs
+from kartnb.notebook.graph import Graph
 from kartnb.notebook.faces import can_be_live
 from kartnb.notebook.screen import Screen
+from kartnb.notebook.shown import show_background, show_plan
 
 #: The number of the cell that shows a build already: as its value, the build is one line there.
 _shown_in: weakref.WeakKeyDictionary[BackgroundBuild, int] = weakref.WeakKeyDictionary()
@@ -45,9 +47,9 @@ def _show_live(shown: object, shell: InteractiveShell) -> None:
         from kartnb.notebook.outputs_widget import show_outputs
 
         show_outputs(shown, shell)
-    elif isinstance(shown, BackgroundBuild) and not shown.done():
-        from kartnb.notebook.shown import show_background
-
+    elif isinstance(shown, BackgroundBuild):
         show_background(shown, shell)
+    elif isinstance(shown, Graph):
+        show_plan(shown, shell)
     else:
         raise NotImplementedError

@@ -313,7 +313,8 @@ function takingPart(g) {
 function updateProgress(g) {
   const part = takingPart(g), counts = countStates(g, part);
   const ended = counts.reduce((sum, [look, number]) => sum + (look.ended ? number : 0), 0);
-  const words = [phaseWords(g, part.length, ended)];
+  const done = counts.find(([look]) => look.word === "done")?.[1] || 0;
+  const words = [phaseWords(g, part.length, g.status.phase === "stopped" ? done : ended)];
   if (g.status.phase !== "plan") words.push(duration(elapsed(g)));
   const left = g.status.remaining == null ? null : g.status.remaining - (elapsed(g) - g.status.elapsed);
   if (isActive(g) && left !== null) words.push(`about ${whole(Math.max(left, 1))} left`);
