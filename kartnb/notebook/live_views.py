@@ -9,8 +9,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.outputs import Outputs
-from kartnb.notebook.graph import Graph
 from kartnb.notebook.faces import can_be_live
+from kartnb.notebook.graph import Graph
 from kartnb.notebook.screen import Screen
 from kartnb.notebook.shown import show_background, show_plan
 
