@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.shapes import SHAPES, make_root, make_sweep
+from benchmarks.shapes import SHAPES, make_busy, make_root, make_sweep, spin
 
 LOG_KINDS = ('task_log', 'task_params', 'random_seed', 'processing_time', 'module_versions')
 
@@ -85,32 +85,157 @@ LIBRARIES = {'kartnb': _kartnb, 'gokart': _gokart, 'luigi': _luigi}
 
 
 def measure(library: str, case: str, size: int) -> dict[str, float]:
-    """CPU seconds of a build, of building the same again with new instances ('again'), and memory in MB ('memory')."""
+    """What one library needs for one case.
+
+    Returns
+    -------
+    dict
+        CPU seconds: 'first', of a build of everything; 'again', of building the same with new instances. 'memory': MB
+        that the first build adds. Of kartnb also 'plan', planning alone with everything cached and new instances, and
+        'alive', building again with the same instances.
+    """
     if library.startswith('floor'):
         return {'first': floor(case if case in SHAPES else 'chain', size, int(library.removeprefix('floor')))}
+    if case in OTHERS:
+        return OTHERS[case](size)
     base, build = LIBRARIES[library]()
     import numpy  # noqa: F401 - every library seeds it; its import is not what is measured
     from luigi.task_register import Register
 
     build(_warm_up(base))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {}
-    roots: Callable[[], list[Any]]
-    if case == 'sweep':
-        classes = make_sweep(base, size)
-        roots = lambda: [type(root)(depth=root.depth) for root in classes]  # noqa: E731
-    else:
-        root = make_root(base, case, size)
-        roots = lambda: [type(root)(**_own(root))]  # noqa: E731
+    before = _peak()
+    make, act = _makers(library, base, build, case, size)
+    found: dict[str, float] = {}
     for name in ('first', 'again'):
         Register.clear_instance_cache()
         began = time.process_time()
-        for task in roots():
-            build(task)
+        act(make())
         found[name] = time.process_time() - began
-        if name == 'first':
-            found['memory'] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        found.setdefault('memory', (_peak() - before) / 1024)
+    if library == 'kartnb' and case in SHAPES:
+        found |= _plans(make, build)
     return found
+
+
+def _makers(
+    library: str, base: Any, build: Callable[[Any], Any], case: str, size: int
+) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """What makes the instances of a case, and what builds them."""
+    if case == 'sweep-at-once':
+        import kartnb
+
+        cls = type(make_sweep(base, 1)[0])
+        return lambda: cls, lambda cls: kartnb.sweep(cls, depth=range(size), log_level=logging.CRITICAL)
+    if case == 'sweep':
+        classes = make_sweep(base, size)
+
+        def build_all(tasks: list[Any]) -> None:
+            for task in tasks:
+                build(task)
+
+        return lambda: [type(task)(depth=task.depth) for task in classes], build_all
+    root = make_root(base, case, size)
+    return lambda: type(root)(**_own(root)), build
+
+
+def _plans(make: Callable[[], Any], build: Callable[[Any], Any]) -> dict[str, float]:
+    """Everything is cached: planning with new instances, and building with those that are there."""
+    from luigi.task_register import Register
+
+    import kartnb
+
+    Register.clear_instance_cache()
+    task = make()
+    began = time.process_time()
+    kartnb.plan(task)
+    planned = time.process_time() - began
+    began = time.process_time()
+    task.complete()
+    checked = time.process_time() - began
+    began = time.process_time()
+    build(task)
+    return {'plan': planned, 'check': checked, 'alive': time.process_time() - began}
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _tiny(size: int) -> dict[str, float]:
+    """Wall seconds of tiny tasks inline and with two workers; 'span' is without the start and end of the workers."""
+    import kartnb
+
+    found: dict[str, float] = {}
+    for name, workers in (('inline', 1), ('workers', 2)):
+        times: list[float] = []
+
+        def note(event: Any, times: list[float] = times) -> None:
+            if getattr(event, 'state', None) in ('running', 'done'):
+                times.append(event.time)
+
+        root = make_root(kartnb.TaskOnKart, 'fan', size)
+        task = type(root)(workspace_directory=f'./{name}/')
+        began = time.perf_counter()
+        kartnb.build(task, return_value=False, workers=workers, listeners=[note])
+        found[name] = time.perf_counter() - began
+        found[f'{name} span'] = times[-1] - times[0]
+    return found
+
+
+def _busy(size: int) -> dict[str, float]:
+    """Wall seconds of CPU-bound tasks in two processes: by a bare fork, and by kartnb."""
+    import kartnb
+
+    began = time.perf_counter()
+    children = []
+    for first in range(2):
+        child = os.fork()
+        if not child:
+            for _ in range(first, size, 2):
+                spin()
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    forked = time.perf_counter() - began
+    times: list[float] = []
+
+    def note(event: Any) -> None:
+        if getattr(event, 'state', None) in ('running', 'done'):
+            times.append(event.time)
+
+    began = time.perf_counter()
+    kartnb.build(make_busy(kartnb.TaskOnKart, size), return_value=False, workers=2, listeners=[note])
+    return {'fork': forked, 'workers': time.perf_counter() - began, 'workers span': times[-1] - times[0]}
+
+
+def _large_workspace(size: int) -> dict[str, float]:
+    """CPU seconds of planning 100 tasks in a workspace that holds so many results and records already."""
+    import kartnb
+
+    root = make_root(kartnb.TaskOnKart, 'chain', 100)
+    kartnb.build(root, return_value=False)
+    module = type(root).__module__.replace('.', '/')
+    for n in range(size):
+        name = hashlib.md5(str(n).encode()).hexdigest()
+        open(f'resources/{module}/Link_{name}.pkl', 'wb').close()
+        open(
+            f'resources/log/run_record/{module}/Link_{name}~r{name[:12]}-311-{name[:12]}-{name[:10]}.json', 'wb'
+        ).close()
+    found = {}
+    for case in ('plan', 'plan again'):
+        began = time.process_time()
+        kartnb.plan(root)
+        found[case] = time.process_time() - began
+    return found
+
+
+#: Cases that only kartnb is measured in.
+OTHERS: dict[str, Callable[[int], dict[str, float]]] = {
+    'tiny': _tiny,
+    'busy': _busy,
+    'large workspace': _large_workspace,
+}
 
 
 def _warm_up(base: Any) -> Any:

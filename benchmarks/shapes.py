@@ -125,5 +125,32 @@ def make_sweep(base: Any, points: int) -> list[Any]:
     return [Evaluate(depth=depth) for depth in range(points)]
 
 
+def spin() -> None:
+    """Keep a processor busy for about a quarter of a second."""
+    total = 0
+    for n in range(4_000_000):
+        total += n
+
+
+def make_busy(base: Any, size: int) -> Any:
+    """Make a task that needs `size` tasks, each of which keeps a processor busy."""
+
+    class Busy(base):
+        n = luigi.IntParameter()
+
+        def run(self) -> None:
+            spin()
+            self.dump(self.n)
+
+    class AllBusy(base):
+        def requires(self) -> Any:
+            return [Busy(n=n) for n in range(size)]
+
+        def run(self) -> None:
+            self.dump(0)
+
+    return AllBusy()
+
+
 _MAKERS = {'chain': _chain, 'fan': _fan, 'layered': _layered}
 SHAPES = tuple(_MAKERS)

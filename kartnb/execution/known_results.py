@@ -12,7 +12,7 @@ from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.code_changes import CodeChanges, Verdict
 from kartnb.records.run_record import InputResult, RunRecord
-from kartnb.storage.run_records import RecordDirectory, RecordedResult
+from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
 from kartnb.storage.superseded import Replacement
 from kartnb.storage.targets import TargetOnKart
 from kartnb.task.base import TaskOnKart
@@ -63,7 +63,7 @@ class KnownResults:
         """The directory of the records of a module's tasks."""
         directory = self._directories.get((workspace, module))
         if directory is None:
-            directory = self._directories[workspace, module] = RecordDirectory(workspace, module)
+            directory = self._directories[workspace, module] = present_records(workspace, module)
         return directory
 
     def result(self, vertex: Vertex) -> RecordedResult | None:

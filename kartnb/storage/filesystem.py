@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -73,6 +74,10 @@ class FileSystem(ABC):
     @abstractmethod
     def names(self, directory: str) -> set[str]:
         """The names in a directory; none when it does not exist."""
+
+    def few_names(self, directory: str, most: int) -> set[str] | None:
+        """The names in a directory, or None where there are more than so many and to go on would take long."""
+        return self.names(directory)
 
     def label(self, path: str, labels: Mapping[str, str]) -> None:  # noqa: B027 - most places have no metadata
         """Attach metadata to a file, where there is such a thing."""
@@ -180,9 +185,17 @@ class _Local(FileSystem):
         return status.st_size, status.st_mtime
 
     def names(self, directory: str) -> set[str]:
+        return self._names(directory, None)
+
+    def few_names(self, directory: str, most: int) -> set[str] | None:
+        found = self._names(directory, most + 1)
+        return found if len(found) <= most else None
+
+    def _names(self, directory: str, most: int | None) -> set[str]:
         try:
             with os.scandir(directory or '.') as entries:
-                return {e.name for e in entries if not e.is_symlink() or os.path.exists(e.path)}
+                some = itertools.islice(entries, most)
+                return {e.name for e in some if not e.is_symlink() or os.path.exists(e.path)}
         except FileNotFoundError:
             return set()
         except OSError as error:

@@ -11,6 +11,8 @@ from kartnb.storage.litter import sweep_litter
 # One listing of a directory is cheaper than this many questions about single files; on an object store, than two.
 _SHARED_LOCALLY = 20
 _SHARED_REMOTELY = 2
+#: To read so many names of a directory takes longer than one question.
+_NAMES_A_QUESTION = 10
 
 
 class Listing:
@@ -50,7 +52,10 @@ class Listing:
         if len(members) < (_SHARED_REMOTELY if remote else _SHARED_LOCALLY):
             self._known.update((path, place.exists(path)) for path, _ in members)
             return
-        names = place.names(directory)
+        names = place.names(directory) if remote else place.few_names(directory, _NAMES_A_QUESTION * len(members))
+        if names is None:
+            self._known.update((path, place.exists(path)) for path, _ in members)
+            return
         if not remote:
             sweep_litter(directory, names)
         self._known.update((path, _is_among(names, name, path, place)) for path, name in members)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -137,13 +138,18 @@ class RecordDirectory:
     def __init__(self, workspace: str, module: str) -> None:
         self.path = os.path.join(workspace, 'log/run_record', module.replace('.', '/'))
         self._files = file_system(self.path)
-        self._names: dict[str, set[str]] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
+        #: Whether something was noted that was not listed.
+        self.is_changed = False
         names = self._files.names(self.path)
-        self._logs = {name for name in names if name.endswith('.log')}
+        self._logs: set[str] = set()
+        known = self._names
         for name in names:
-            stem, separator, _ = name.removesuffix(_SUFFIX).rpartition('~')
+            stem, separator, _ = name.rpartition('~')
             if separator and name.endswith(_SUFFIX):
-                self._names.setdefault(stem, set()).add(name)
+                known[stem] = (*known[stem], name) if stem in known else (name,)
+            elif name.endswith('.log'):
+                self._logs.add(name)
 
     def result_id(self, stem: str) -> str:
         """The id of the newest recorded result of a task, '' when there is none.
@@ -180,14 +186,15 @@ class RecordDirectory:
     def slot(self, stem: str) -> RecordSlot:
         """Where the next record of a task goes, for whoever runs it."""
         return RecordSlot(
-            self.path, stem, tuple(self._names.get(stem, ())), may_have_log=captured_log_name(stem) in self._logs
+            self.path, stem, self._names.get(stem, ()), may_have_log=captured_log_name(stem) in self._logs
         )
 
     def note(self, stem: str, result: RecordedResult | None) -> None:
         """Remember that a record was written in a slot of this directory; of no result when the run gave none."""
         name = _name(stem, result)
-        kept = {other for other in self._names.get(stem, ()) if not _replaces(result, name, other)}
-        self._names[stem] = {*kept, name} if kept else {name}
+        self.is_changed = True
+        others = [other for other in self._names.get(stem, ()) if other != name]
+        self._names[stem] = (*(other for other in others if not _replaces(result, name, other)), name)
         self._logs.add(captured_log_name(stem))
 
     def newest(self, stem: str) -> str | None:
@@ -197,6 +204,41 @@ class RecordDirectory:
             return results[0] if results else None
         # two processes may have written one task's record at the same time
         return max(results, key=lambda name: (self._files.modified(os.path.join(self.path, name)), name))
+
+
+#: Directories that were listed, by absolute path, with the time of their last change then.
+_listed: dict[str, tuple[int, RecordDirectory]] = {}
+#: A change that comes less than so many nanoseconds after another one may leave no later time on a directory.
+_SAME_MOMENT = 100_000_000
+_SAME_MOMENT_ON_OLD_DISKS = 2_100_000_000
+
+
+def present_records(workspace: str, module: str) -> RecordDirectory:
+    """The run records of one module in one workspace as they are now.
+
+    A directory of this computer that has not changed since it was listed is not listed again: among 100,000 results
+    that would take longer than all the rest of a plan.
+    """
+    path = os.path.join(workspace, 'log/run_record', module.replace('.', '/'))
+    changed = 0 if '://' in path else _changed(path)
+    place = os.path.abspath(path)
+    known = _listed.get(place)
+    if changed and known is not None and known[0] == changed and not known[1].is_changed and known[1].path == path:
+        return known[1]
+    now = time.time_ns()
+    directory = RecordDirectory(workspace, module)
+    moment = _SAME_MOMENT if changed % 1_000_000_000 else _SAME_MOMENT_ON_OLD_DISKS
+    if changed and now - changed > moment:
+        _listed[place] = (changed, directory)
+    return directory
+
+
+def _changed(directory: str) -> int:
+    """When a directory was last changed, in nanoseconds; 0 where nobody knows."""
+    try:
+        return os.stat(directory).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _name(stem: str, result: RecordedResult | None) -> str:

@@ -13,6 +13,7 @@ from luigi.configuration.cfg_parser import LuigiConfigParser
 from luigi.parameter import MissingParameterException
 
 import kartnb
+from kartnb.storage import gokart_logs
 
 
 class Load(kartnb.TaskOnKart):
@@ -177,5 +178,6 @@ class TestOwnLogs:
                 self.task_log['socket'] = (lambda: (yield))()
                 self.dump(1)
 
-        with pytest.raises(kartnb.GokartBuildError, match='cannot be pickled'):
-            kartnb.build(Odd())
+        assert kartnb.build(Odd()) == 1
+        path = gokart_logs.log_path('./resources/', 'task_log', 'Odd', Odd().make_unique_id())
+        assert 'generator object' in gokart_logs.read_log(path)['socket']
