@@ -12,11 +12,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from kartnb.execution.options import EXECUTOR_NAMES, log_level_named
 from kartnb.execution.plan import Plan
 from kartnb.execution.planner import Rerun, plan
+from kartnb.execution.stale_results import StaleResults, stale_results
 from kartnb.notebook.arguments import build_parser, cell_parser, graph_parser
 from kartnb.notebook.building import build_and_show, build_behind_the_cell
 from kartnb.notebook.cell import lend_names, run_cell
 from kartnb.notebook.command import Command
-from kartnb.notebook.definitions import Definitions, note_on_kept_results
+from kartnb.notebook.definitions import Definitions, note_on_stale
 from kartnb.notebook.graph import graph
 from kartnb.notebook.screen import Screen
 from kartnb.task import registry
@@ -45,9 +46,10 @@ class Commands(Command):
         if given.expression:
             raise UsageError(f'%%kart takes nothing on its line, but there is {given.expression!r}')
         lend_names(self._shell)
+        before = stale_results()
         with self._own_part_shown():
             run_cell(cell, self._shell)
-        self._show_card(cell)
+        self._show_card(cell, before)
 
     def build(self, line: str, cell: str | None, local_ns: dict[str, Any] | None, log_level: str) -> Any:
         """Build the task of an expression, shown all the while; gives its value."""
@@ -94,11 +96,11 @@ class Commands(Command):
             )
         return names[name]
 
-    def _show_card(self, cell: str) -> None:
+    def _show_card(self, cell: str, before: StaleResults) -> None:
         registry.drop_superseded()
         entries = self.definitions.note_cell(cell)
-        if entries:
-            note = note_on_kept_results(entries, self._shell.user_ns)
+        note = note_on_stale(stale_results().without(before))
+        if entries or note:
             Screen(self._shell).show(card_text(entries, note), card_html(entries, note))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import luigi
 from luigi.parameter import ParameterVisibility, _no_value
 
-from kartnb.storage.filesystem import file_system
-from kartnb.storage.run_records import RecordDirectory
+from kartnb.execution.stale_results import StaleResults
 from kartnb.task.base import TaskOnKart
 from kartnb.view.card import CardEntry, Status
+from kartnb.view.clean import seconds_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+_MOST_NAMED = 8
 
 
 class Definitions:
@@ -105,19 +106,13 @@ def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
         return f'{name}=…'
 
 
-def note_on_kept_results(entries: list[CardEntry], classes: dict[str, Any]) -> str:
-    """What to do where a class has changed and results of it are kept; '' where there are none."""
-    kept = [entry.name for entry in entries if entry.status == 'changed' and has_results(classes.get(entry.name))]
-    if not kept:
+def note_on_stale(stale: StaleResults) -> str:
+    """What a change makes stale, in one line; '' for nothing."""
+    counts = stale.counts()
+    if not counts:
         return ''
-    return f'Results of {", ".join(kept)} made before the change are stale: the next build makes them anew.'
-
-
-def has_results(cls: Any) -> bool:
-    """Whether the workspace that a class has by default holds a recorded result of it."""
-    workspace = getattr(getattr(cls, 'workspace_directory', None), '_default', None)
-    if not isinstance(workspace, str):
-        return False
-    place = RecordDirectory(workspace, cls.__module__).path
-    recorded = re.compile(rf'{re.escape(cls.__name__)}_[0-9a-f]{{32}}~r')
-    return any(recorded.match(name) for name in file_system(place).names(place))
+    names = ', '.join(f'{name} ×{number:,}' if number > 1 else name for name, number in counts.most_common(_MOST_NAMED))
+    more = f' and {len(counts) - _MOST_NAMED:,} more classes' if len(counts) > _MOST_NAMED else ''
+    total = sum(counts.values())
+    what = '1 result' if total == 1 else f'{total:,} results'
+    return f'Makes {what} stale: {names}{more}. Making anew takes about {seconds_text(stale.seconds())}.'

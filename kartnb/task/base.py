@@ -16,7 +16,7 @@ from kartnb import display
 from kartnb.errors import EmptyDumpError
 from kartnb.storage import gokart_logs
 from kartnb.storage.targets import TargetOnKart
-from kartnb.task import code, handlers, identity, loading, targets
+from kartnb.task import code, handlers, identity, loading, registry, targets
 from kartnb.task.construction import ParameterTable
 from kartnb.task.data_frames import check_column_types, is_empty_data_frame
 from kartnb.task.metaclass import KartRegister, Resolved
@@ -467,7 +467,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def __repr__(self) -> str:
         shown = ', '.join(f'{name}={_shown(parameter, value)}' for name, parameter, value in self._displayed(True))
-        return f'{self.get_task_family()}[{self.make_unique_id()}]({shown})'
+        return f'{self.get_task_family()}[{self.make_unique_id()}]({shown}){registry.note_on_age(self)}'
 
     __str__ = __repr__
 

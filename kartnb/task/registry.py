@@ -62,6 +62,14 @@ def current_definition(cls: type) -> type:
     return _latest.get((cls.__module__, cls.__qualname__), cls) if cls in _superseded else cls
 
 
+def note_on_age(task: luigi.Task) -> str:
+    """What is to be said of a task of an older definition when it is shown; '' for any other."""
+    if type(task) not in _superseded:
+        return ''
+    name = type(task).__name__
+    return f' – of an older definition of {name}: clone({name}) gives the task of the new one'
+
+
 def definition_named(module: str, qualname: str) -> type | None:
     """The newest task class of a name, or None."""
     return _latest.get((module, qualname))

@@ -9,7 +9,7 @@ import luigi
 
 from kartnb.execution.plan import Plan
 from kartnb.execution.planner import plan as make_plan
-from kartnb.task import identity
+from kartnb.task import identity, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.view.clean import error_text, one_line
 from kartnb.view.html import plan_html, render_template
@@ -28,7 +28,8 @@ def task_text(task: TaskOnKart[Any]) -> str:
     planned, note = _planned(task)
     if planned is None:
         return f'{one_line(repr(task), 400)}\n{note}'
-    return plan_text(planned)
+    age = registry.note_on_age(task).removeprefix(' – ')
+    return '\n'.join(filter(None, [plan_text(planned), age and f'This task is {age}.']))
 
 
 def task_html(task: TaskOnKart[Any]) -> str:
@@ -41,7 +42,9 @@ def task_html(task: TaskOnKart[Any]) -> str:
         return render_template('task.html', title=name, unique_id=_unique_id(task), sections=found, note=note)
     inspector = Inspector(planned)
     found = list(brief_sections(inspector.brief(planned.root.key)))
-    task_part = render_template('task.html', title=name, unique_id=_unique_id(task), sections=found, note='')
+    age = registry.note_on_age(task).removeprefix(' – ')
+    note = f'This task is {age}.' if age else ''
+    task_part = render_template('task.html', title=name, unique_id=_unique_id(task), sections=found, note=note)
     return f'{plan_html(planned)}\n{task_part}'
 
 
