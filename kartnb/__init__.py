@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kartnb.execution.why import Why, why
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
+    from kartnb.notebook.interact import Interactive, interact
     from kartnb.records.clean import Cleaning, clean, delete_local_unnecessary_outputs
     from kartnb.records.runs import Run, Runs
     from kartnb.records.workspace import Workspace
@@ -87,6 +88,7 @@ _HOMES = {
     'HistoryError': 'kartnb.errors',
     'InMemoryTarget': 'kartnb.storage.in_memory',
     'Inspection': 'kartnb.view.inspection',
+    'Interactive': 'kartnb.notebook.interact',
     'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
     'KartError': 'kartnb.errors',
     'ListTaskInstanceParameter': 'kartnb.task.parameters',
@@ -122,6 +124,7 @@ _HOMES = {
     'diff': 'kartnb.execution.differences',
     'graph': 'kartnb.notebook.graph',
     'inspect': 'kartnb.view.inspection',
+    'interact': 'kartnb.notebook.interact',
     'load_ipython_extension': 'kartnb.notebook.extension',
     'load_result': 'kartnb.execution.outputs',
     'logs': 'kartnb.execution.logs',
@@ -159,6 +162,7 @@ __all__ = [
     'HistoryError',
     'InMemoryTarget',
     'Inspection',
+    'Interactive',
     'KartBuildError',
     'KartError',
     'ListTaskInstanceParameter',
@@ -195,6 +199,7 @@ __all__ = [
     'diff',
     'graph',
     'inspect',
+    'interact',
     'load_ipython_extension',
     'load_result',
     'logs',

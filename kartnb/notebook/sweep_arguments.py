@@ -1,4 +1,4 @@
-"""The options of `%kart_sweep`."""
+"""The options of `%kart_sweep` and `%kart_interact`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SpaceParser(MagicParser):
 
 
 def sweep_parser() -> SpaceParser:
-    """The options of `%kart_sweep`."""
+    """The options of `%kart_sweep` and `%kart_interact`."""
     parser = SpaceParser(
         'kart_sweep', 'Build a task for each point of a grid, such as Train depth=1:10 lr=0.01,0.1, and compare them.'
     )
@@ -81,4 +81,17 @@ def sweep_parser() -> SpaceParser:
         help=f'show log lines from this level on: {", ".join(LOG_LEVELS)}',
     )
     parser.takes = {'--log-level': 'level'}
+    return parser
+
+
+def interact_parser() -> SpaceParser:
+    """The options of `%kart_interact`."""
+    parser = SpaceParser(
+        'kart_interact',
+        'Show controls for parameters, such as Train depth=1:10 lr=0.1,1, and the result they give.',
+    )
+    parser.add_argument('--auto', action='store_true', help='build by itself what is not cached')
+    parser.add_argument('--keep', action='store_true', help='let a build that is no longer wanted go on')
+    parser.add_argument('--output', metavar='FUNCTION', help='what to show of a result: a function of yours')
+    parser.add_argument('--workers', type=whole_number, default=1, metavar='N', help='how many tasks run at once')
     return parser

@@ -15,7 +15,7 @@ from kartnb.notebook.arguments import Arguments
 from kartnb.notebook.command import Command
 from kartnb.notebook.expression import value_of
 from kartnb.notebook.space_syntax import split_space, values_of
-from kartnb.notebook.sweep_arguments import sweep_parser, words_of
+from kartnb.notebook.sweep_arguments import interact_parser, sweep_parser, words_of
 
 
 class SweepCommands(Command):
@@ -43,6 +43,35 @@ class SweepCommands(Command):
                 dry_run=options.dry_run,
                 log_level=options.log_level or logging.ERROR,
             )
+
+    def interact(self, line: str, cell: str | None, local_ns: dict[str, Any] | None) -> Any:
+        """Show controls for parameters, and the result that they give."""
+        __tracebackhide__ = True
+        given = self._taken_apart(interact_parser(), f'{line} {cell or ""}')
+        if given is None:
+            return None
+        options = given.options
+        with self._own_part_shown():
+            task, space = self._space('kart_interact', given, local_ns)
+            from kartnb.notebook.interact import interact
+
+            return interact(
+                task,
+                space,
+                auto=options.auto,
+                keep=options.keep,
+                workers=options.workers,
+                output=self._function(options.output, local_ns),
+            )
+
+    def _function(self, text: str | None, local_ns: dict[str, Any] | None) -> Any:
+        """What `--output` means: a function of the user's, or an expression that gives one."""
+        if text is None:
+            return None
+        found = value_of(text, 'kart_interact', self._shell, local_ns)
+        if not callable(found):
+            raise UsageError(f'%kart_interact: --output takes a function, and {text} is none')
+        return found
 
     def _space(
         self, magic: str, given: Arguments, local_ns: dict[str, Any] | None

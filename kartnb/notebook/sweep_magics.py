@@ -4,7 +4,11 @@
 
     %kart_sweep Train depth=1:10 lr=0.01,0.1 --metric accuracy --workers 4
 
-builds a task for each point of the grid, and compares them. ``%kart_sweep --help`` lists the options.
+builds a task for each point of the grid, and compares them. ``%kart_sweep --help`` lists the options. ::
+
+    %kart_interact Train depth=1:10 lr=0.01,0.1,1
+
+shows a slider for each parameter, and the result of the task that they stand at.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 @magics_class
 class SweepMagics(Magics):
-    """Many tasks that differ in their parameters: `%kart_sweep`."""
+    """Many tasks that differ in their parameters: `%kart_sweep`, `%kart_interact`."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -67,3 +71,24 @@ class SweepMagics(Magics):
         """
         __tracebackhide__ = True
         return self.commands.sweep(line, cell, local_ns)
+
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    def kart_interact(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
+        """Show controls for parameters, and the result that they give: `%kart_interact TASK [NAME=VALUES …] [options]`.
+
+        ::
+
+            depth=1:10      a slider; 0:1:0.1 with a step, 0.001:1:log logarithmic
+            lr=0.01,0.1,1   choices; a single value has no control
+
+            --auto             build by itself what is not cached
+            --keep             let a build that is no longer wanted go on
+            --output FUNCTION  what to show of a result
+            --workers N        how many tasks run at once
+
+        Without values every parameter of the task has a control. The value of the magic has ``task`` and ``result()``.
+        """
+        __tracebackhide__ = True
+        return self.commands.interact(line, cell, local_ns)

@@ -12,7 +12,7 @@ from kartnb.notebook.history_magics import HistoryMagics
 from kartnb.notebook.look_arguments import log_parser, output_parser
 from kartnb.notebook.looking import LookMagics
 from kartnb.notebook.magics import KartMagics
-from kartnb.notebook.sweep_arguments import sweep_parser
+from kartnb.notebook.sweep_arguments import interact_parser, sweep_parser
 from kartnb.notebook.sweep_magics import SweepMagics
 from kartnb.notebook.why_magics import WhyMagics
 
@@ -29,6 +29,7 @@ PARSERS: dict[str, Callable[[], MagicParser]] = {
     'kart_runs': runs_parser,
     'kart_diff': diff_parser,
     'kart_why': why_parser,
+    'kart_interact': interact_parser,
     'kart_sweep': sweep_parser,
     'kart_clean': clean_parser,
 }

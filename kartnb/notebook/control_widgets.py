@@ -1,0 +1,197 @@
+"""The widgets of parameters: which one fits a type, and how its value is read."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ipywidgets
+import luigi
+from luigi.parameter import _no_value
+
+from kartnb.task.slider import Slider
+from kartnb.task.values import is_optional, number_type, takes
+from kartnb.view.sweeps.told import value_text
+
+_WIDE = {'width': '360px'}
+_LOG_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A widget, how its value is read, and which widgets tell of a change."""
+
+    widget: Any
+    read: Callable[[], Any]
+    observed: Sequence[Any] = field(default=())
+
+    @classmethod
+    def of(cls, widget: Any, read: Callable[[Any], Any] = lambda value: value) -> Reader:
+        """The reader of one widget with a value."""
+        return cls(widget, lambda: read(widget.value), (widget,))
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Values to choose from, and the one to begin with."""
+
+    values: Sequence[Any]
+    start: Any
+
+    @property
+    def first(self) -> int:
+        """The number of the value to begin with."""
+        return next((i for i, value in enumerate(self.values) if _is_same(value, self.start)), 0)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the values are called, each differently."""
+        texts = [value_text(value, 60) for value in self.values]
+        return [text if texts.count(text) == 1 else f'{text} ({i})' for i, text in enumerate(texts)]
+
+
+def _layout() -> Any:
+    return ipywidgets.Layout(**_WIDE)
+
+
+def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
+    """A slider over a range of numbers, logarithmic where that is asked for."""
+    values: Sequence[float] | None = span.values() if span.log or (whole and not span.is_whole) else None
+    if whole and span.log:
+        values = _whole_by_factors(span)
+    if values is not None:
+        kind = int if whole else float
+        return choices_of(Choices([kind(value) for value in values], start), sliding=True)
+    begin = start if isinstance(start, int | float) and span.min <= start <= span.max else span.min
+    options = {'layout': _layout(), 'continuous_update': True, 'value': begin}
+    if span.log:
+        ends = {'min': math.log10(span.min), 'max': math.log10(span.max)}
+        step = (ends['max'] - ends['min']) / _LOG_STEPS
+        widget = ipywidgets.FloatLogSlider(base=10, **ends, step=step, readout_format='.4g', **options)
+        # its ends are powers of ten as floats go
+        return Reader.of(widget, lambda value: min(max(float(f'{value:.6g}'), span.min), span.max))
+    if whole:
+        return Reader.of(
+            ipywidgets.IntSlider(min=int(span.min), max=int(span.max), step=int(span.step or 1), **options)
+        )
+    step = span.step or (span.max - span.min) / _LOG_STEPS
+    widget = ipywidgets.FloatSlider(min=span.min, max=span.max, step=step, readout_format='.4g', **options)
+    return Reader.of(widget, lambda value: float(f'{value:.12g}'))
+
+
+def _whole_by_factors(span: Slider) -> list[int]:
+    factor = span.step or (span.max / span.min) ** (1 / _LOG_STEPS)
+    steps = round(math.log(span.max / span.min, factor))
+    found = {round(span.min * factor**i) for i in range(steps + 1)}
+    return sorted(value for value in {*found, int(span.min)} if span.min <= value <= span.max)
+
+
+def choices_of(choices: Choices, *, several: bool = False, sliding: bool | None = None) -> Reader:
+    """A list to choose from, or a slider over it where the values are numbers in order."""
+    values, options = choices.values, list(zip(choices.labels, range(len(choices.values)), strict=True))
+    if several:
+        chosen = choices.start if isinstance(choices.start, list | tuple) else ()
+        begin = tuple(i for i, value in enumerate(values) if any(_is_same(value, each) for each in chosen))
+        rows = min(len(values), 6)
+        many = ipywidgets.SelectMultiple(options=options, value=begin, rows=rows, layout=_layout())
+        return Reader.of(many, lambda numbers: [values[i] for i in numbers])
+    if sliding is None:
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        sliding = len(values) > 1 and len(numbers) == len(values) and numbers == sorted(numbers)
+    kind = ipywidgets.SelectionSlider if sliding else ipywidgets.Dropdown
+    widget = kind(options=options, value=choices.first, layout=_layout())
+    return Reader.of(widget, lambda number: values[number])
+
+
+def plain_widget(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
+    """The widget of a type that has one of its own; None for what is given as text."""
+    if isinstance(parameter, luigi.BoolParameter) and not is_optional(parameter):
+        return Reader.of(ipywidgets.Checkbox(value=bool(start) and start is not _no_value, indent=False))
+    if isinstance(parameter, luigi.ChoiceListParameter):
+        return choices_of(Choices(_ordered(parameter._choices), start), several=True)
+    if isinstance(parameter, luigi.EnumListParameter):
+        return choices_of(Choices(_members(parameter), start), several=True)
+    found = _alternatives(parameter)
+    if found is not None:
+        return choices_of(Choices([*([None] if is_optional(parameter) else []), *found], start), sliding=False)
+    if is_optional(parameter):
+        return None  # the empty text is None
+    return _number(parameter, start) or _date(parameter, start)
+
+
+def _alternatives(parameter: luigi.Parameter[Any]) -> list[Any] | None:
+    if isinstance(parameter, luigi.BoolParameter):
+        return [True, False]
+    if isinstance(parameter, luigi.ChoiceParameter):
+        return _ordered(parameter._choices)
+    if isinstance(parameter, luigi.EnumParameter):
+        return _members(parameter)
+    return None
+
+
+def _number(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
+    kind = number_type(parameter)
+    if kind is None:
+        return None
+    begin = start if isinstance(start, int | float) else kind()
+    widget = ipywidgets.IntText if kind is int else ipywidgets.FloatText
+    return Reader.of(widget(value=begin, layout=_layout()))
+
+
+def _date(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
+    if type(parameter) is luigi.DateParameter:
+        day = start if isinstance(start, datetime.date) else datetime.date.today()
+        return Reader.of(ipywidgets.DatePicker(value=day, layout=_layout()))
+    if isinstance(parameter, luigi.DateHourParameter | luigi.DateMinuteParameter | luigi.DateSecondParameter):
+        moment = start if isinstance(start, datetime.datetime) else datetime.datetime.now().replace(microsecond=0)
+        return Reader.of(ipywidgets.NaiveDatetimePicker(value=moment, layout=_layout()))
+    return None
+
+
+def from_text(parameter: luigi.Parameter[Any], start: Any) -> Reader:
+    """A line of text (of a dict: some) that the parameter's own parser reads; empty is None where that is taken."""
+    text = '' if start is _no_value or start is None else str(parameter.serialize(start))
+    options = {'placeholder': _placeholder(parameter), 'continuous_update': True, 'layout': _layout()}
+    if isinstance(parameter, luigi.DictParameter):
+        text = _indented(text)
+        widget = ipywidgets.Textarea(value=text, rows=min(max(text.count('\n') + 1, 2), 8), **options)
+    else:
+        widget = ipywidgets.Text(value=text, **options)
+    optional = is_optional(parameter)
+    return Reader.of(widget, lambda value: None if optional and not value.strip() else value)
+
+
+def _placeholder(parameter: luigi.Parameter[Any]) -> str:
+    if is_optional(parameter):
+        return 'none'
+    told = takes(parameter)
+    return '' if told == 'another value' else told
+
+
+def _indented(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+def _members(parameter: Any) -> list[Any]:
+    return list(parameter._enum)
+
+
+def _ordered(choices: Any) -> list[Any]:
+    try:
+        return sorted(choices)
+    except TypeError:
+        return list(choices)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # a value may be anything
+        return False
