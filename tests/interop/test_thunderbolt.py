@@ -1,0 +1,99 @@
+"""thunderbolt's names on workspaces that gokart wrote: absolute and nested ones, where thunderbolt fails, too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import luigi
+import pandas as pd
+import pytest
+
+import kartnb
+from kartnb.compat.thunderbolt import Thunderbolt
+
+SCRIPT = """
+import sys
+import gokart, luigi, pandas as pd
+class Load(gokart.TaskOnKart):
+    n = luigi.IntParameter(3)
+    def output(self):
+        both = [self.make_target('a.pkl'), self.make_target('b.csv')]
+        return both if self.n == 4 else self.make_target()
+    def run(self):
+        self.task_log['n'] = self.n
+        for target in luigi.task.flatten(self.output()):
+            self.dump(pd.DataFrame({'x': range(self.n)}), target)
+class Big_Name(gokart.TaskOnKart):
+    def output(self): return self.make_large_data_frame_target()
+    def run(self): self.dump(pd.DataFrame({'x': [1, 2]}))
+options = {'log_level': 50, 'reset_register': False}
+for task in (Load(n=3, workspace_directory=sys.argv[1]), Load(n=4, workspace_directory=sys.argv[1]),
+             Big_Name(workspace_directory=sys.argv[1])):
+    gokart.build(task, **options)
+"""
+
+
+@pytest.fixture(scope='module', params=['resources', 'nested/deep/w', 'absolute'])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    above = tmp_path_factory.mktemp('bolt')
+    given = str(above / 'absolute') if request.param == 'absolute' else request.param
+    (above / 'tasks.py').write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', 'tasks.py', given], cwd=above, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return os.path.join(above, given)
+
+
+def test_tasks_are_listed_with_thunderbolts_columns(place: str) -> None:
+    bolt = Thunderbolt(place, use_tqdm=True)
+    table = bolt.get_task_df()
+    assert list(table.columns) == ['task_id', 'task_name', 'last_modified', 'task_params']
+    assert list(table['task_name']) == ['Load', 'Load', 'Big_Name']
+    assert list(table['task_params']) == [{'n': '3'}, {'n': '4'}, {}]
+    every = bolt.get_task_df(all_data=True)
+    assert list(every.columns)[4:] == ['task_hash', 'task_log']
+    assert every['task_log'][1]['n'] == 4
+
+
+def test_values_come_by_number_and_by_name(place: str) -> None:
+    bolt = Thunderbolt(place)
+    assert list(bolt.load(0)['x']) == [0, 1, 2]
+    pickled, csv = bolt.load(1)
+    assert list(pickled['x']) == list(csv['x']) == [0, 1, 2, 3]
+    assert list(bolt.get_data('Big_Name')['x']) == [1, 2]
+    newest, older = bolt.get_data('Load', top_k=2)
+    assert isinstance(newest, list)
+    assert len(older) == 3
+
+
+def test_filters_and_what_is_not_there(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(Thunderbolt(place, task_filters='Big').get_task_df()['task_name']) == ['Big_Name']
+    assert len(Thunderbolt(place, task_filters=['Big', 'Load']).tasks) == 3
+    assert Thunderbolt(place, task_filters='none').get_task_df().empty
+    monkeypatch.setenv('TASK_WORKSPACE_DIRECTORY', place)
+    assert len(Thunderbolt().tasks) == 3
+    with pytest.raises(kartnb.HistoryError, match='has none of Nothing, where 1 are asked for; its tasks: Big_Name'):
+        Thunderbolt(place).get_data('Nothing')
+    with pytest.raises(kartnb.HistoryError, match='There is no task 9'):
+        Thunderbolt(place).load(9)
+
+
+def test_a_rerun_is_seen_at_once(tmp_path: Path) -> None:
+    class Count(kartnb.TaskOnKart):
+        n = luigi.IntParameter(1)
+
+        def run(self) -> None:
+            self.dump(pd.DataFrame({'x': [len(list(tmp_path.iterdir()))]}))
+
+    task = Count(workspace_directory=str(tmp_path / 'w'))
+    kartnb.build(task)
+    first = Thunderbolt(str(tmp_path / 'w')).get_data('Count')
+    (tmp_path / 'other').touch()
+    kartnb.build(task, rerun=True)
+    bolt = Thunderbolt(str(tmp_path / 'w'))
+    assert len(bolt.tasks) == 1
+    assert bolt.get_data('Count')['x'][0] == first['x'][0] + 1
