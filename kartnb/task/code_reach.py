@@ -20,7 +20,7 @@ from kartnb.task.code_names import Chain, Names, names_in
 from kartnb.task.code_owner import is_own
 from kartnb.task.code_parts import Kind, Part, part_digest, tree_digest
 from kartnb.task.code_source import code_text, function_source, once_per_code
-from kartnb.task.code_usage import Usage, usage_of
+from kartnb.task.code_usage import CHANGING, Usage, usage_of
 from kartnb.task.code_values import CannotTellError, is_secret_name, value_text
 
 _NOT_FOUND = object()
@@ -249,6 +249,8 @@ class Reach:
         if self._follow(value) is None:
             name = '.'.join(chain.names[:taken])
             usage = None if chain.kind == 'module' else read.usage
+            if usage is None and taken < len(chain.names) and chain.names[taken] in CHANGING:
+                usage = Usage(changed=frozenset({name}))  # without a syntax tree the call tells it
             self._add_constant(key, name, value, usage, assigned=chain.names[0] in read.names.assigned)
 
     def _add_constant(

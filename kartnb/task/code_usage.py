@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_CHANGING = frozenset(
+#: The methods by which containers are changed.
+CHANGING = frozenset(
     {
         'add',
         'append',
@@ -98,7 +99,7 @@ class _Visitor(ast.NodeVisitor):
 
     def _is_change(self, function: ast.expr) -> bool:
         """Whether a call of this changes a named container; notes which."""
-        if not isinstance(function, ast.Attribute) or function.attr not in _CHANGING:
+        if not isinstance(function, ast.Attribute) or function.attr not in CHANGING:
             return False
         name = _base(function.value)
         if name is not None:
