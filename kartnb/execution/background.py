@@ -66,6 +66,11 @@ class BackgroundBuild:
         return self._build.build_id
 
     @property
+    def workers(self) -> int:
+        """How many tasks run at a time, as it was asked for."""
+        return self._build.workers
+
+    @property
     def plan(self) -> Plan:
         """The tasks of the build, each with its state now."""
         return self._states.plan(self._build.plan)

@@ -226,6 +226,8 @@ class Build:
         A random id.
     plan
         What it will do.
+    workers
+        How many tasks run at a time, as it was asked for.
     """
 
     def __init__(
@@ -243,6 +245,7 @@ class Build:
     ) -> None:
         self._started = time.perf_counter()
         self._log_level = log_level
+        self.workers = workers
         self._emit = _Emitter(listeners)
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(executor, workers, log_level)

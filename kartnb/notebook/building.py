@@ -43,7 +43,7 @@ def build_and_show(
     """
     __tracebackhide__ = True
     registry.drop_superseded()
-    with BuildScreen(shell) as screen:
+    with BuildScreen(shell, workers=options.get('workers') or 1) as screen:
         listeners = (log_printer(log_level, not screen.is_rich), screen)
         report = retried_while_locked(
             lambda: run_build(task, log_level=log_level, listeners=listeners, **options),

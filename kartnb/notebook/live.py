@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
+from kartnb.execution.estimate import estimate
 from kartnb.execution.plan import Plan
 from kartnb.notebook.faces import Phase
 from kartnb.notebook.telling import Teller
@@ -102,6 +103,8 @@ class LiveGraph:
         threading.Thread(target=self._tell_all, name='kartnb details', daemon=True).start()
 
     def _tell_all(self) -> None:
+        if self._phase == 'plan':
+            self._tell_estimate()
         end = time.monotonic() + _READ_ALL_SECONDS
         while not self._teller.is_done and time.monotonic() < end:
             with self._lock:
@@ -109,6 +112,13 @@ class LiveGraph:
             time.sleep(0.001)  # a click is not kept waiting
         with self._lock:
             self.widget.details = self._teller.record()
+
+    def _tell_estimate(self) -> None:
+        """About how long a build of the plan would take, where it is known of every task."""
+        found = estimate(self._plan)
+        if found.seconds and not found.unknown:
+            with self._lock:
+                self.widget.status = self._status(found.seconds)
 
     def end(self, phase: Phase) -> None:
         """Tell the front end that the build has ended, and how."""

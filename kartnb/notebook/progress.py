@@ -44,15 +44,21 @@ class BuildScreen:
         line is typed meanwhile.
     stop
         Ends the build; None where a person has to interrupt the kernel.
+    workers
+        How many tasks run at a time.
     """
 
     def __init__(
-        self, shell: InteractiveShell, behind_the_cell: bool = False, stop: Callable[[], object] | None = None
+        self,
+        shell: InteractiveShell,
+        behind_the_cell: bool = False,
+        stop: Callable[[], object] | None = None,
+        workers: int = 1,
     ) -> None:
         self._screen = Screen(shell)
         self._line: StatusLine | None = None if behind_the_cell else StatusLine()
         self._stop = stop
-        self._watch = BuildWatch()
+        self._watch = BuildWatch(workers)
         self._screen.has_live_neighbour = can_be_live(self._screen)
         self._live: Face | None = None
         self._drawn = ''
@@ -107,6 +113,7 @@ class BuildScreen:
 
     def _draw_often(self) -> None:
         drawn = time.monotonic()
+        self._watch.look_up_times()
         while not self._over.wait(self._interval()):
             if self._live is not None:
                 self._live.push()

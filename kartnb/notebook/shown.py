@@ -22,6 +22,6 @@ def show_plan(plan: Plan, shell: InteractiveShell) -> None:
 
 def show_background(build: BackgroundBuild, shell: InteractiveShell) -> None:
     """Show a build in the background in the cell that runs now, also when that has ended."""
-    screen = BuildScreen(shell, behind_the_cell=True, stop=lambda: build.stop(wait=False))
+    screen = BuildScreen(shell, behind_the_cell=True, stop=lambda: build.stop(wait=False), workers=build.workers)
     build.follow(screen)  # tells of its beginning in this thread, so that it is shown in this cell
     build.add_done_callback(lambda ended: screen.close_with(ended.report))

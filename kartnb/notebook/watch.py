@@ -20,6 +20,7 @@ from kartnb.events import (
     TaskState,
     TaskStateChanged,
 )
+from kartnb.execution.estimate import estimate
 from kartnb.execution.plan import Plan
 from kartnb.view.clean import one_line
 from kartnb.view.progress import Progress, progress
@@ -67,9 +68,17 @@ class Line:
 
 
 class BuildWatch:
-    """A listener that remembers how a build stands. Events come from the build's thread; any thread may ask."""
+    """A listener that remembers how a build stands. Events come from the build's thread; any thread may ask.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    workers
+        How many tasks run at a time.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
+        self._expected: dict[str, float] = {}
         self._lock = threading.Lock()
         self.plan: Plan | None = None
         self.generation = 0
@@ -141,7 +150,13 @@ class BuildWatch:
             started = {key: self._began + run.start for key, run in self._runs.items()}
             durations = {key: run.seconds for key, run in self._runs.items() if run.seconds is not None}
         assert plan is not None
-        return progress(plan, states, started, time.time(), durations)
+        return progress(plan, states, started, time.time(), durations, self._expected, self._workers)
+
+    def look_up_times(self) -> None:
+        """Read from earlier runs how long the tasks will probably take; this takes a while where there are many."""
+        plan = self.plan
+        if plan is not None:
+            self._expected = estimate(plan).by_key
 
     def last_plan(self) -> Plan | None:
         """The plan with the states of now; None when no build has begun."""

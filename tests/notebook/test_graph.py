@@ -249,6 +249,29 @@ def test_details_of_the_drawn_tasks_come_along_and_end_their_thread() -> None:
     live.close()
 
 
+def test_a_plan_says_about_how_long_it_takes_where_that_is_known(tmp_path: Path) -> None:
+    class Slow(kartnb.TaskOnKart[int]):
+        number = kartnb.luigi.IntParameter()
+
+        def run(self) -> None:
+            time.sleep(0.06)
+            self.dump(self.number)
+
+    kartnb.build(Slow(number=1, workspace_directory=str(tmp_path)))
+    plan = kartnb.plan(Slow(number=2, workspace_directory=str(tmp_path)))
+    live = LiveGraph(plan, 'key')
+    live.tell_all()
+    for _ in range(100):
+        if traits(live, 'details'):
+            break
+        time.sleep(0.05)
+    assert live.widget.status['remaining'] == pytest.approx(0.1, abs=0.06)
+    live.close()
+    watch = watched(plan)
+    watch.look_up_times()
+    assert watch.progress().remaining is not None
+
+
 def test_only_so_many_live_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, '_MOST_ALIVE', 3)
     monkeypatch.setattr(live_module, '_alive', [])
