@@ -1,6 +1,7 @@
 """Take the pictures of the documentation: ``python scripts/screenshots.py [FOLDER]``; by default into docs/images.
 
-The stored quickstart is opened in JupyterLab, run from the top below a home directory of its own, and photographed.
+The stored quickstart is opened in JupyterLab, run from the top below a home directory of its own, and photographed. So
+is a build of another pipeline while it runs, light and dark.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -23,6 +27,51 @@ SCALE = 1.5
 FIRST, LAST = 'graph', 'build'
 MARGIN = 8
 INDEX = 'id => window.jupyterapp.shell.currentWidget.content.widgets.findIndex(cell => cell.model.id === id)'
+DARK = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+#: A pipeline that takes a while.
+PIPELINE = '''%%kart
+import logging, time
+
+class Sales(TaskOnKart):
+    year = luigi.IntParameter()
+
+    def run(self):
+        time.sleep(0.1)
+        self.dump(list(range(self.year)))
+
+class Clean(TaskOnKart):
+    def requires(self):
+        return [Sales(year=year) for year in range(2001, 2025)]
+
+    def run(self):
+        time.sleep(0.1)
+        self.dump([1, 2, 3])
+
+class Train(TaskOnKart):
+    """Fit a model."""
+
+    depth = luigi.IntParameter()
+    rate = luigi.FloatParameter(default=0.1)
+
+    def requires(self):
+        return Clean()
+
+    def run(self):
+        for epoch in range(200):
+            print(f'epoch {epoch}: loss {1 / (epoch + self.depth):.4f}')
+            if epoch == 1:
+                logging.getLogger('train').warning('the loss falls slowly')
+            time.sleep(0.5)
+        self.dump(self.depth)
+
+class Compare(TaskOnKart):
+    def requires(self):
+        return [Train(depth=depth) for depth in (2, 3, 5)]
+
+    def run(self):
+        self.dump(max(self.load()))
+'''
+CELLS = ['%load_ext kartnb', PIPELINE, 'build = %kart_build --background --workers 2 Compare()']
 ALONE = """async () => {
     const { commands, shell } = window.jupyterapp;
     shell.collapseLeft();
@@ -47,6 +96,30 @@ def photograph(browser: Any, folder: Path) -> None:
         page.screenshot(path=folder / 'quickstart.png', clip=_around(first.bounding_box(), last.bounding_box()))
 
 
+def photograph_graph(browser: Any, folder: Path) -> None:
+    """Build a pipeline, and store the live graph with the log of a running task, light and dark."""
+    with tempfile.TemporaryDirectory() as home:
+        place = Path(home, 'notebooks')
+        place.mkdir()
+        nbformat.write(new_notebook(cells=[new_code_cell(source) for source in CELLS]), place / 'graph.ipynb')
+        with (
+            serving(Path(home, 'jupyter'), place) as server,
+            opened(browser, server, 'graph.ipynb', size=SIZE, scale=SCALE) as front_end,
+        ):
+            front_end.page.evaluate(ALONE)
+            for number in range(3):
+                front_end.run_cell(number)
+            live = front_end.live(2)
+            live.locator('g.box.is-running', has_text='Train').first.wait_for()
+            live.locator('g.box.is-running', has_text='Train').first.click()
+            live.locator('.kartnb-live-line').nth(3).wait_for()
+            live.screenshot(path=folder / 'graph-light.png')
+            front_end.page.evaluate(DARK)
+            front_end.page.wait_for_timeout(1000)
+            live.screenshot(path=folder / 'graph-dark.png')
+            front_end.page.evaluate(DARK.replace('Dark', 'Light'))
+
+
 def _around(first: dict[str, float], last: dict[str, float]) -> dict[str, float]:
     top, bottom = first['y'] - MARGIN, last['y'] + last['height'] + MARGIN
     return {'x': first['x'], 'y': top, 'width': first['width'] + MARGIN, 'height': bottom - top}
@@ -67,6 +140,7 @@ def main(folder: Path) -> None:
         raise SystemExit('Chromium is needed, and is not on this machine.')
     with browsing(chromium) as browser:
         photograph(browser, folder)
+        photograph_graph(browser, folder)
 
 
 if __name__ == '__main__':
