@@ -144,7 +144,14 @@ class Outputs(Sequence[Output]):
             The class name, the state and the extension of the file.
         existing
             Whether there is a file.
+
+        Raises
+        ------
+        FilterError
+            When there is no such state.
         """
+        if state not in ('', *TaskState):
+            raise FilterError(f'{state!r} is no state: the states are {", ".join(TaskState)}.')
         return Outputs(
             self.plan,
             (

@@ -87,6 +87,8 @@ def test_outputs_are_sorted_and_filtered(built: Any) -> None:
     assert len(found.filter(format='.txt', state='cached')) == 2
     assert len(found.filter(task='Words', existing=False)) == 0
     assert len(found[1:3]) == 2
+    with pytest.raises(kartnb.FilterError, match='the states are cached'):
+        found.filter(state='chached')
     with pytest.raises(kartnb.FilterError, match='the columns are task'):
         found.sort('colour')
 

@@ -8,6 +8,7 @@ from typing import Any
 from kartnb.view.clean import one_line
 from kartnb.view.html import render_template
 from kartnb.view.previews.blocks import Block, Foreign, Image
+from kartnb.view.previews.cleaning import cleaned
 from kartnb.view.previews.preview import Preview
 
 #: What an object draws of itself may bring styles and pictures along, and nothing else.
@@ -21,7 +22,8 @@ def preview_html(found: Preview) -> str:
 
 def block_contexts(found: Preview) -> list[tuple[str, Any, str]]:
     """The blocks of a preview for a template: what each is, the block, and the source of its image or frame."""
-    return [(type(block).__name__, block, _source(block)) for block in found.blocks]
+    blocks = [cleaned(block) for block in found.blocks]
+    return [(type(block).__name__, block, _source(block)) for block in blocks]
 
 
 def _source(block: Block) -> str:

@@ -14,11 +14,13 @@ from kartnb.task.loading import load_target
 from kartnb.task.targets import path_of
 from kartnb.view import told
 from kartnb.view.clean import error_text, one_line
-from kartnb.view.previews.blocks import Block, Column, Note, Table
+from kartnb.view.previews.blocks import Block, Column, Image, Note, Table
 from kartnb.view.previews.preview import Preview, preview
 
 _MOST_MEMBERS = 30
 _MOST_RESULTS = 10
+#: Bytes of images that are shown of all outputs of one task.
+_MOST_BYTES = 1_000_000
 
 
 def preview_result(task: luigi.Task) -> Preview:
@@ -31,12 +33,19 @@ def preview_result(task: luigi.Task) -> Preview:
         found = preview_target(outputs[0][1])
         return Preview(f'{name}: {found.title}', found.blocks)
     blocks: list[Block] = []
+    room = _MOST_BYTES
     for label, target in outputs[:_MOST_RESULTS]:
         found = preview_target(target)
-        blocks += [Note(f'{one_line(label, 120)}: {found.title}'), *found.blocks]
+        room -= sum(len(block.data) for block in found.blocks if isinstance(block, Image))
+        shown = found.blocks if room > 0 else [_not_embedded(block) for block in found.blocks]
+        blocks += [Note(f'{one_line(label, 120)}: {found.title}'), *shown]
     if len(outputs) > _MOST_RESULTS:
         blocks.append(Note(f'… {len(outputs) - _MOST_RESULTS:,} more outputs'))
     return Preview(f'{name}: {len(outputs):,} outputs', tuple(blocks))
+
+
+def _not_embedded(block: Block) -> Block:
+    return Note(f'{block.description}: not shown beside so many others') if isinstance(block, Image) else block
 
 
 def preview_target(target: Any) -> Preview:

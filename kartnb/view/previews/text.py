@@ -8,12 +8,14 @@ from kartnb.view import told
 from kartnb.view.clean import one_line
 from kartnb.view.measure import columns_of
 from kartnb.view.previews.blocks import Block, Branch, Facts, Foreign, Image, Note, Table, Text, Tree
+from kartnb.view.previews.cleaning import cleaned
 from kartnb.view.previews.preview import Preview
 
 
 def preview_text(found: Preview) -> str:
     """A preview as text."""
-    return '\n'.join([one_line(found.title, 300), *(line for block in found.blocks for line in block_lines(block))])
+    lines = (line for block in found.blocks for line in block_lines(cleaned(block)))
+    return '\n'.join([one_line(found.title, 300), *lines])
 
 
 def block_lines(block: Block) -> Iterator[str]:

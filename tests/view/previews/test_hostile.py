@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kartnb
+from kartnb.view.previews.blocks import Branch, Column, Facts, Image, Note, Table, Text, Tree
 from kartnb.view.previews.html import preview_html
 from tests.view.hostile import TEXTS
 from tests.view.markup import Skeleton
@@ -58,6 +59,22 @@ def test_xml_and_class_names_show_any_text_as_text(texts: list[str]) -> None:
     kind.__qualname__ = texts[1]
     benign = type('Good', (), {'__repr__': lambda self: 'x'})
     _check(kind(), benign())
+
+
+@settings(max_examples=40, deadline=None)
+@given(THREE)
+def test_blocks_of_ones_own_show_any_text_as_text(texts: list[str]) -> None:
+    def made(one: str, two: str, three: str) -> kartnb.Preview:
+        table = Table([Column(one, two), Column('b')], [[three, 'x']], 'n' + two)
+        tree = Tree([Branch(one, two, [Branch(three, two)])])
+        image, text = Image('image/png', b'', two), Text('t' + three)
+        return kartnb.Preview(one, [Facts([(one, two)]), table, tree, text, image, Note(one)])
+
+    shown = made(*texts)
+    benign = made('a', 'b' if texts[1] else '', 'c')
+    assert Skeleton(preview_html(shown)).tags == Skeleton(preview_html(benign)).tags
+    preview_html(shown).encode()
+    _check_text(repr(shown))
 
 
 def test_hundred_kilobytes_stay_small() -> None:

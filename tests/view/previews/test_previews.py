@@ -257,6 +257,24 @@ def test_results_of_tasks_are_loaded_on_demand() -> None:
     assert repr(kartnb.preview(kartnb.outputs(task)[0])).startswith('list of 2 items')
 
 
+class Pictures(kartnb.TaskOnKart[Any]):
+    def output(self) -> Any:
+        return [self.make_target(f'{i}.png') for i in range(4)]
+
+    def run(self) -> None:
+        noise = CHANCE.integers(0, 256, 300 * 400 * 3, dtype='uint8').tobytes()
+        for target in self.output():
+            self.dump(png.encode(noise, 400, 300, 3), target)
+
+
+def test_many_large_pictures_are_not_all_embedded() -> None:
+    kartnb.build(Pictures())
+    shown = kartnb.preview(Pictures())
+    assert len(preview_html(shown)) < 1_500_000
+    assert repr(shown).count('not shown beside so many others') == 2
+    assert repr(shown).count('image/png') == 2
+
+
 def test_a_result_that_cannot_be_loaded_says_why() -> None:
     task = Words()
     kartnb.build(task)
