@@ -10,13 +10,15 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.events import BuildStarted, Event, Listener
+from kartnb.execution.sweeps.search import SearchProgress
 from kartnb.execution.sweeps.sweep import SweepPlan
 from kartnb.notebook.progress import INTERVAL
 from kartnb.notebook.screen import Screen, StatusLine
 from kartnb.notebook.watch import BuildWatch
+from kartnb.view.html import render_template
 from kartnb.view.progress import progress_html, progress_text
 from kartnb.view.sweeps.html import sweep_plan_html
-from kartnb.view.sweeps.told import plan_words
+from kartnb.view.sweeps.told import plan_words, search_words
 
 
 class SweepScreen:
@@ -80,6 +82,33 @@ class SweepScreen:
 def live_sweep(begun: Any) -> AbstractContextManager[Listener] | None:
     """The screen of a sweep in the shell that runs now; None for what is no sweep."""
     shell = get_ipython()
-    if shell is None or not isinstance(begun, SweepPlan):
+    if shell is None:
         return None
-    return SweepScreen(shell, begun)
+    if isinstance(begun, SearchProgress):
+        return SearchScreen(shell, begun)
+    return SweepScreen(shell, begun) if isinstance(begun, SweepPlan) else None
+
+
+class SearchScreen:
+    """Shows how far a search is; told after each trial."""
+
+    def __init__(self, shell: InteractiveShell, search: SearchProgress) -> None:
+        self._search = search
+        self._screen = Screen(shell)
+        self._line = StatusLine()
+
+    def __call__(self, event: Any) -> None:
+        """Take note of more trials."""
+        words = search_words(self._search)
+        if self._screen.is_rich:
+            self._screen.show(words, render_template('line.html', line=words))
+        else:
+            self._line.write(words)
+
+    def __enter__(self) -> SearchScreen:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._line.close()
+        words = search_words(self._search)
+        self._screen.show(words, render_template('line.html', line=words))

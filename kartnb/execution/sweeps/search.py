@@ -8,8 +8,10 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from kartnb import display
 from kartnb.errors import MissingPackageError, SweepError
 from kartnb.execution.planner import workspace_of
 from kartnb.execution.sweeps.metrics import Metric, measured
@@ -54,13 +56,18 @@ def search(
         raise SweepError('A search goes through ranges and choices by parameter name, not through a list of points.')
     dimensions = [Dimension(axis) for axis in axes_of(template, _as_ranges(template, space))]
     hunt = Hunt(template, dimensions, metric, direction, options)
-    with _quiet(optuna):
+    told = SearchProgress(template.cls.__name__, wanted, direction)
+    with _quiet(optuna), display.shown_live(told) as listener:
         study = hunt.open_study(optuna, _sampler(optuna, sampler, seed))
         points = hunt.repeat(study.trials)
         while len(points) < wanted:
+            told.points = points
+            if listener is not None:
+                listener(told)
             # of its own for each trial, so that a study that is taken up again goes on as it would have gone on
             study.sampler = _sampler(optuna, sampler, seed + len(points))
-            points += hunt.go_on(study, min(wanted - len(points), options['workers']), len(points))
+            points = points + hunt.go_on(study, min(wanted - len(points), options['workers']), len(points))
+        told.points = points[:wanted]
     measured_points = points[:wanted]
     if not any(point.metrics for point in measured_points):
         problem = next((point.problem or point.error for point in measured_points if point.problem or point.error), '')
@@ -75,6 +82,34 @@ def search(
         time.perf_counter() - began,
         notes,
     )
+
+
+@dataclass
+class SearchProgress:
+    """How far a search is.
+
+    Attributes
+    ----------
+    name
+        The name of the task class.
+    trials
+        How many points it tries in all.
+    direction
+        Which end of the metric is best.
+    points
+        The points that have been tried.
+    """
+
+    name: str
+    trials: int
+    direction: Direction
+    points: Sequence[SweepPoint] = ()
+
+    def best(self) -> tuple[str, float] | None:
+        """The best metric so far: its name and its value."""
+        found = [item for point in self.points for item in list(point.metrics.items())[:1] if item[1] == item[1]]
+        choose = max if self.direction == 'maximize' else min
+        return choose(found, key=lambda item: item[1]) if found else None
 
 
 class Dimension:
@@ -179,7 +214,7 @@ class Hunt:
     def _built(self, values: list[dict[str, Any]], first: int) -> list[SweepPoint]:
         points = made(self._template, values, first)
         if points:
-            SweepPlan(self._template.cls.__name__, points, self._options).build()
+            SweepPlan(self._template.cls.__name__, points, self._options).build(live=False)
         for point in points:
             if point.is_complete:
                 try:

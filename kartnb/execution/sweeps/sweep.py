@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,11 +213,11 @@ class SweepPlan:
             tuple(_notes(self.points)),
         )
 
-    def build(self) -> None:
-        """Run what is not cached; the points know then how they have ended."""
+    def build(self, *, live: bool = True) -> None:
+        """Run what is not cached, shown while it runs if `live`; the points know then how they have ended."""
         if self._build is None or not self.to_run:
             return
-        with display.shown_live(self) as listener:
+        with display.shown_live(self) if live else nullcontext() as listener:
             self._told.listener = listener
             report = self._build.run()
             self.report, self.plan = report, report.plan

@@ -12,6 +12,7 @@ import luigi
 
 from kartnb.execution.estimate import Estimate
 from kartnb.execution.sweeps.result import SweepPoint, SweepResult
+from kartnb.execution.sweeps.search import SearchProgress
 from kartnb.execution.sweeps.sweep import SweepPlan
 from kartnb.view.clean import one_line, seconds_text, short_id
 from kartnb.view.previews.preview import Preview, preview
@@ -117,6 +118,16 @@ def plan_words(planned: SweepPlan) -> str:
     if planned.estimate is not None:
         parts.append(estimate_words(planned.estimate))
     return ' · '.join(parts)
+
+
+def search_words(search: SearchProgress) -> str:
+    """How far a search is, in one line."""
+    parts = [f'Search of {one_line(search.name, 80)}: {len(search.points):,} of {search.trials:,} trials']
+    best = search.best()
+    if best is not None:
+        parts.append(f'best {one_line(best[0], 40)} so far {number_text(best[1])}')
+    failed = sum(not point.metrics for point in search.points)
+    return ' · '.join([*parts, *([f'{failed:,} without a metric'] if failed else [])])
 
 
 def estimate_words(expected: Estimate) -> str:
