@@ -12,6 +12,7 @@ import luigi
 from kartnb.errors import SharedOutputError
 from kartnb.events import Reason, TaskState
 from kartnb.execution.known_results import KnownResults
+from kartnb.execution.nesting import Nesting
 from kartnb.execution.plan import Node, Plan
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
@@ -98,6 +99,7 @@ class TaskGraph:
         self._instances: list[luigi.Task] = []
         self._by_identity: dict[Any, Vertex] = {}
         self._writers: dict[str, Vertex] = {}
+        self._nesting = Nesting()
 
     def vertex_of(self, task: luigi.Task) -> Vertex:
         """The vertex of a task instance that was added."""
@@ -144,6 +146,7 @@ class TaskGraph:
 
     def _visit(self, task: luigi.Task) -> _Visit:
         try:
+            self._nesting.watch(task)
             return _Visit(task)
         except Exception as error:
             self._on_broken(task, error)

@@ -36,6 +36,8 @@ class ParameterTable:
         self.positional = [name for name, parameter in self.parameters.items() if parameter.positional]
         self.position = {name: i for i, name in enumerate(self.parameters)}
         self.reference: dict[str, Hashable] | None = None
+        #: Whether a parameter may hold tasks.
+        self.holds_tasks = any(getattr(parameter, 'holds_tasks', False) for parameter in self.parameters.values())
         #: Whether the class has a `get_param_values` of its own.
         self.overridden = False
         #: What `shown` has worked out of them.

@@ -134,14 +134,14 @@ def cycle_error(path: list[luigi.Task], again: luigi.Task) -> CyclicRequirements
 
 def warm_text_forms(task: luigi.Task) -> None:
     """Make the text forms of all task-valued parameters below `task`, innermost first, so that none has to recurse."""
-    if not _task_values(task):
+    if not task_values(task):
         return
     stack = [task]
     done: set[int] = set()
     while stack:
         current = stack[-1]
         pending = [
-            value for value in _task_values(current) if id(value) not in done and '_text_forms' not in vars(value)
+            value for value in task_values(current) if id(value) not in done and '_text_forms' not in vars(value)
         ]
         if pending:
             stack.extend(pending)
@@ -152,7 +152,8 @@ def warm_text_forms(task: luigi.Task) -> None:
             current.to_str_params(only_significant=True)
 
 
-def _task_values(task: luigi.Task) -> list[luigi.Task]:
+def task_values(task: luigi.Task) -> list[luigi.Task]:
+    """The tasks that a task holds in its parameters."""
     found: list[luigi.Task] = []
     for value in task.param_kwargs.values():
         kind = type(value)

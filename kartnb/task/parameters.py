@@ -73,6 +73,8 @@ class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
     parameters, compressed. Insignificant parameters are lost in it.
     """
 
+    holds_tasks = True
+
     def __init__(self, expected_type: type[TaskT] | None = None, default: Any = _no_value, **kwargs: Any) -> None:
         self._expected_type = None if expected_type is None else _checked_type(expected_type, 'expected_type')
         super().__init__(default=default, **kwargs)
@@ -107,6 +109,8 @@ class ListTaskInstanceParameter(luigi.Parameter[list[TaskT]], Generic[TaskT]):
     **kwargs
         As for `luigi.Parameter`.
     """
+
+    holds_tasks = True
 
     def __init__(
         self, expected_elements_type: type[TaskT] | None = None, default: Any = _no_value, **kwargs: Any
