@@ -139,8 +139,7 @@ def working(tasks: int, busy: int, results: int) -> Iterator[Target]:
     started = '… with the start and end of the workers'
     yield Target('CPU-bound, 2 processes ÷ bare fork', 1.1, part(spun, 'workers span', 'fork'), (spun,))
     yield Target(started, 1.1, part(spun, 'workers', 'fork'), (spun,))
-    yield Target(f'{tasks} tiny tasks, 2 workers ÷ inline', 2, part(tiny, 'workers span', 'inline span'), (tiny,))
-    yield Target(started, 2, part(tiny, 'workers', 'inline'), (tiny,))
+    yield Target(f'{tasks} tiny tasks, 2 workers ÷ inline', 2, part(tiny, 'workers', 'inline'), (tiny,))
     yield figure(f'planning 100 tasks among {results:,} results', 0.5, full, 'plan', 's')
     yield figure('… again', 0.5, full, 'plan again', 's')
 
