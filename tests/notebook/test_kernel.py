@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from kartnb.notebook.topics import PARSERS
 from tests.notebook.kernel import Kernel
 
 SLOW = """%%kart
@@ -171,18 +172,11 @@ def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
     'line, offered',
     [
         ('%kart_b', ['%kart_build', '%%kart_build']),
-        ('%%kar', ['%%kart', '%%kart_build', '%%kart_graph', '%%kart_log', '%%kart_output']),
-        (
-            '%kart_build -',
-            [
-                *('--background', '--executor', '--help', '--log-level'),
-                *('--no-value', '--rerun', '--rerun-from', '--workers'),
-            ],
-        ),
+        ('%kart_build -', sorted(PARSERS['kart_build']().options)),
         ('x = %kart_build --n', ['--no-value']),
         ('%kart_build --executor ', ['inline', 'my_pool', 'processes', 'threads']),
         ('%%kart_build --no-value --re', ['--rerun', '--rerun-from']),
-        ('%kart_graph --', ['--help']),
+        ('%kart_graph --', sorted(PARSERS['kart_graph']().options)),
         ('%kart_build --log-level ', ['CRITICAL', 'DEBUG', 'ERROR', 'INFO', 'WARNING']),
         ('%kart_build --log-level=D', ['DEBUG']),
         ('%kart_build --rerun-from=S', ['Slow']),
@@ -203,6 +197,11 @@ def test_tab_offers(line: str, offered: list[str], kernel: Kernel) -> None:
     kernel.ok(SLOW)
     kernel.ok('a_variable = 2\nfrom concurrent.futures import ThreadPoolExecutor\nmy_pool = ThreadPoolExecutor(1)')
     assert kernel.complete(line) == offered
+
+
+def test_tab_offers_the_magics_of_cells(kernel: Kernel) -> None:
+    offered = kernel.complete('%%kar')
+    assert {'%%kart', '%%kart_build', '%%kart_graph'} <= set(offered) <= {f'%%{name}' for name in PARSERS}
 
 
 def test_tab_offers_task_names_to_run_again(kernel: Kernel) -> None:
