@@ -88,7 +88,10 @@ class Session:
         if 'kartnb.task' not in sys.modules:
             return  # no cell can have defined a task yet
         from kartnb.task import registry
+        from kartnb.task.code_owner import count_as_own
 
+        for module in _watched_modules(self._magics.shell):
+            count_as_own(module)
         # luigi's own tasks tell nobody that they were defined again, and editors do not lint `%%` cells
         registry.drop_superseded()
         cell = getattr(result.info, 'raw_cell', None)
@@ -100,6 +103,13 @@ def _live_view(begun: object) -> Any:
     from kartnb.notebook.sweep_screen import live_sweep
 
     return live_sweep(begun)
+
+
+def _watched_modules(shell: Any) -> list[str]:
+    """The modules that a person has told `%autoreload` to watch, with `%aimport`: their code is being worked on."""
+    magics = shell.magics_manager.registry.get('AutoreloadMagics')
+    watched = getattr(getattr(magics, '_reloader', None), 'modules', {})
+    return [name for name, on in watched.items() if on] if isinstance(watched, dict) else []
 
 
 def _traceback_lines(shell: InteractiveShell, error: BaseException) -> list[str]:

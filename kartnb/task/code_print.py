@@ -7,10 +7,9 @@ not count, because they are in the unique id, and neither do other task classes,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kartnb.task.code_parts import PYTHON, Part, parts_to_json, print_of_digests
+from kartnb.task.code_parts import PYTHON, Part, part_digest, parts_to_json, print_of_digests
 from kartnb.task.code_reach import Reach
 
 
@@ -53,15 +52,20 @@ class Printer:
         """The code print of a class."""
         known = self._prints.get(cls)
         if known is None:
-            reach = Reach(cls)
-            reach.explore()
-            found = list(reach.parts())
-            digest = print_of_digests((part.name, part.kind, counted) for part, counted in found)
-            parts = tuple(part for part, _ in found)
-            unknown = tuple(part.text for part in parts if part.kind == 'unknown')
-            known = CodePrint(digest, parts, cls.__qualname__, unknown, f'{PYTHON}-{digest}')
-            self._prints[cls] = known
+            known = self._prints[cls] = _print_of(cls)
         return known
 
-    def __iter__(self) -> Iterator[CodePrint]:
-        return iter(self._prints.values())
+
+def _print_of(cls: type) -> CodePrint:
+    try:
+        reach = Reach(cls)
+        reach.explore()
+        found = list(reach.parts())
+    except Exception as error:  # whatever metaclasses and descriptors of the user's raise, the task itself may run
+        why = f'the code of {cls.__qualname__} cannot be read ({type(error).__name__})'
+        part = Part(cls.__qualname__, 'unknown', why)
+        found = [(part, part_digest(part))]
+    digest = print_of_digests((part.name, part.kind, counted) for part, counted in found)
+    parts = tuple(part for part, _ in found)
+    unknown = tuple(part.text for part in parts if part.kind == 'unknown')
+    return CodePrint(digest, parts, cls.__qualname__, unknown, f'{PYTHON}-{digest}')

@@ -298,3 +298,9 @@ def test_a_module_made_by_hand_is_ones_own(notebook: Notebook) -> None:
     first = _print(notebook)
     made.K = 2  # type: ignore[attr-defined]
     assert _print(notebook).digest != first.digest
+
+
+def test_what_raises_when_it_is_looked_at_cannot_be_told(notebook: Notebook) -> None:
+    notebook.run('class Odd:\n    def __getattribute__(self, name): raise RuntimeError(name)\nK = Odd()')
+    notebook.run(TASK.format(expression='K'))
+    assert _print(notebook).unknown
