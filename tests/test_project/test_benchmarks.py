@@ -11,7 +11,11 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    'arguments', [['benchmarks.targets', '--without', 'gokart', '--only', '20'], ['benchmarks.build']]
+    'arguments',
+    [
+        ['benchmarks.targets', '--without', 'gokart', 'luigi', '--only', 'a task'],
+        ['benchmarks.build', '--without', 'gokart'],
+    ],
 )
 def test_a_benchmark_prints_its_table(arguments: list[str], repository: Path, tmp_path: Path) -> None:
     command = [sys.executable, '-m', *arguments, '--quick', '--place', str(tmp_path)]
