@@ -28,6 +28,9 @@ _TOLD_LAST = 50
 _FLOOD_INTERVAL = 0.1
 #: A thread that adds to more untold events than this waits for its listeners.
 _MOST_UNTOLD = 10_000
+#: Whoever prints while so many characters wait lets the thread that puts them into lines catch up, for a while.
+_FAR_BEHIND = 2_000_000
+_PATIENCE = 1.0
 
 
 class TaskLog:
@@ -105,12 +108,18 @@ class TaskLog:
 
     def advance(self) -> None:
         """Put into lines what has been waiting, and tell of it, unless somebody is at it."""
-        if self._waiting and self._lock.acquire(blocking=False):
+        if self._waiting and self._may_take():
             try:
                 self._take_waiting()
             finally:
                 self._lock.release()
         self._tell()
+
+    def _may_take(self) -> bool:
+        if self._waiting_size < _FAR_BEHIND:
+            return self._lock.acquire(blocking=False)
+        # not without end: a signal handler may print in the thread that is at it
+        return self._lock.acquire(timeout=_PATIENCE)
 
     def settle(self) -> None:
         """Finish: unfinished lines become whole ones, and every event has been told when this returns."""
@@ -139,12 +148,13 @@ class TaskLog:
             self._tell_newest()
 
     def _take_printed(self, when: float, stream: Stream, text: str) -> None:
-        texts = [text]
-        while self._waiting:
+        texts, size = [text], len(text)
+        while self._waiting and size < _FAR_BEHIND:
             following = self._waiting[0]
             if isinstance(following, LogLine) or following[1] != stream:
                 break
             texts.append(following[2])
+            size += len(following[2])
             self._waiting.popleft()
         self._end_bars(when, other_than=stream)
         printed = self._printed.setdefault(stream, PrintedLines())
