@@ -205,16 +205,16 @@ class Explorer:
         return _TICK if self._build is not None else max(wish.since + REST - time.monotonic(), 0.01)
 
     def _step(self, wish: _Wish) -> None:
-        self._end_build(wish)
-        if not wish.looked_at:
+        if self._build is not None and self._build.done():
+            self._end_build(wish, self._build)
+        elif not wish.looked_at:
             sight = self.look(wish.task)
             missing = sight.state not in _THERE and wish.task not in self._failures
             run = missing and (wish.run or (self.auto and not wish.halted))
             if not self._replace(wish, replace(wish, looked_at=True, run=run)):
                 return  # there is a newer wish
             self._show(sight)
-            return
-        if self._build is not None:
+        elif self._build is not None:
             self._follow(wish)
         elif wish.run and (not self.auto or not self._waits_for_rest(wish)):
             self._begin(wish)
@@ -240,11 +240,8 @@ class Explorer:
         elif not self.keep and build.status == 'running':
             build.stop(wait=False)
 
-    def _end_build(self, wish: _Wish) -> None:
+    def _end_build(self, wish: _Wish, build: BackgroundBuild) -> None:
         """Take note of a build that has ended."""
-        build = self._build
-        if build is None or not build.done():
-            return
         task = self._built
         with self._news:
             self._build = self._built = None

@@ -1,0 +1,212 @@
+"""Controls: each type of parameter has a fitting one, starts at the default, and marks what it does not take."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import operator
+import pathlib
+from typing import Any
+
+import ipywidgets
+import luigi
+import pytest
+
+import kartnb
+from kartnb.errors import ParameterValueError, SweepError
+from kartnb.execution.sweeps.template import Template
+from kartnb.notebook.controls import control, controls_for
+
+
+class Kind(enum.Enum):
+    A = 1
+    B = 2
+
+
+class Rows(kartnb.TaskOnKart[Any]):
+    rows = luigi.IntParameter(default=3)
+
+
+NOON = datetime.datetime(2024, 1, 2, 12)
+
+
+class Every(kartnb.TaskOnKart[Any]):
+    """Every type of parameter, each with a default."""
+
+    whole = luigi.IntParameter(default=3, description='how <deep>')
+    real = luigi.FloatParameter(default=0.5)
+    bounded = luigi.NumericalParameter(var_type=int, min_value=1, max_value=9, default=4)
+    share = luigi.NumericalParameter(
+        var_type=float, min_value=0, max_value=1, left_op=operator.lt, right_op=operator.lt, default=0.5
+    )
+    log = kartnb.slider(1e-4, 1, log=True)(luigi.FloatParameter(default=0.1))
+    log_whole = kartnb.slider(1, 1000, log=True)(luigi.IntParameter(default=1))
+    flag = luigi.BoolParameter()
+    explicit = kartnb.ExplicitBoolParameter(default=True)
+    choice = luigi.ChoiceParameter(choices=['x', 'y'], default='y')
+    choices = luigi.ChoiceListParameter(choices=['x', 'y'], default=('y',))
+    kind = luigi.EnumParameter(enum=Kind, default=Kind.B)
+    kinds = luigi.EnumListParameter(enum=Kind, default=(Kind.A,))
+    day = luigi.DateParameter(default=NOON.date())
+    month = luigi.MonthParameter(default=datetime.date(2024, 1, 1))
+    year = luigi.YearParameter(default=datetime.date(2024, 1, 1))
+    hour = luigi.DateHourParameter(default=NOON)
+    minute = luigi.DateMinuteParameter(default=NOON)
+    second = luigi.DateSecondParameter(default=NOON)
+    zoned = kartnb.ZonedDateSecondParameter(default=NOON.replace(tzinfo=datetime.UTC))
+    delta = luigi.TimeDeltaParameter(default=datetime.timedelta(hours=2))
+    interval = luigi.DateIntervalParameter(default=luigi.date_interval.Month(2024, 1))
+    many = luigi.ListParameter(default=[1, 2])
+    several = luigi.TupleParameter(default=(1, 2))
+    named = luigi.DictParameter(default={'a': 1})
+    path = luigi.PathParameter(default=pathlib.Path('a'))
+    text = luigi.Parameter(default='日本')
+    maybe = luigi.OptionalParameter(default=None)
+    maybe_whole = luigi.OptionalIntParameter(default=None)
+    maybe_flag = luigi.OptionalBoolParameter(default=None)
+    maybe_path = luigi.OptionalPathParameter(default=None)
+    task = kartnb.TaskInstanceParameter(default=Rows())
+    tasks = kartnb.ListTaskInstanceParameter(default=[Rows()])
+    secret = luigi.Parameter(default='s3cret', visibility=luigi.parameter.ParameterVisibility.PRIVATE)
+
+
+KINDS = {
+    'whole': 'IntText', 'real': 'FloatText', 'bounded': 'IntSlider', 'share': 'FloatSlider', 'log': 'FloatLogSlider',
+    'log_whole': 'SelectionSlider', 'flag': 'Checkbox', 'explicit': 'Checkbox', 'choice': 'Dropdown',
+    'choices': 'SelectMultiple', 'kind': 'Dropdown', 'kinds': 'SelectMultiple', 'day': 'DatePicker', 'month': 'Text',
+    'year': 'Text', 'hour': 'NaiveDatetimePicker', 'minute': 'NaiveDatetimePicker', 'second': 'NaiveDatetimePicker',
+    'zoned': 'Text', 'delta': 'Text', 'interval': 'Text', 'many': 'Text', 'several': 'Text', 'named': 'Textarea',
+    'path': 'Text', 'text': 'Text', 'maybe': 'Text', 'maybe_whole': 'Text', 'maybe_flag': 'Dropdown',
+    'maybe_path': 'Text', 'task': 'Dropdown', 'tasks': 'SelectMultiple',
+}  # fmt: skip
+
+
+@pytest.fixture
+def every() -> Template:
+    return Template(Every)
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_each_type_has_its_widget_and_begins_at_its_default(every: Template, name: str) -> None:
+    found = control(every, name)
+    assert type(found.input).__name__ == KINDS[name]
+    assert Every(**{name: found.value}).make_unique_id() == Every().make_unique_id()
+
+
+@pytest.mark.parametrize(
+    'name, typed, value',
+    [
+        ('month', '2024-03', datetime.date(2024, 3, 1)),
+        ('delta', '3h', datetime.timedelta(hours=3)),
+        ('many', '[1, {"a": 2}]', (1, {'a': 2})),
+        ('named', '{"b": [1]}', {'b': (1,)}),
+        ('path', 'b/c', pathlib.Path('b/c')),
+        ('maybe', '', None),
+        ('maybe_whole', '7', 7),
+        ('text', '', ''),
+    ],
+)
+def test_the_parameter_reads_what_is_typed(every: Template, name: str, typed: str, value: Any) -> None:
+    found = control(every, name)
+    found.input.value = typed
+    assert found.value == value
+
+
+@pytest.mark.parametrize('name, typed', [('month', 'March'), ('many', '[1,'), ('delta', 'long'), ('maybe_whole', 'x')])
+def test_what_it_does_not_take_is_marked_until_it_is_right(every: Template, name: str, typed: str) -> None:
+    found = control(every, name)
+    before = found.input.value
+    found.input.value = typed
+    with pytest.raises(ParameterValueError):
+        found.value
+    mark = found.widget.children[1]
+    assert '✗' in mark.value
+    assert mark.layout.display is None
+    found.input.value = before
+    found.value
+    assert mark.layout.display == 'none'
+
+
+def test_hostile_text_stays_text(every: Template) -> None:
+    found = control(every, 'month')
+    found.input.value = '<img src=x onerror=alert(1)>'
+    with pytest.raises(ParameterValueError):
+        found.value
+    assert '<img' not in found.widget.children[1].value
+
+
+def test_the_description_is_help(every: Template) -> None:
+    assert control(every, 'whole').input.tooltip == 'how <deep>'
+
+
+@pytest.mark.parametrize(
+    'name, given, widget, value',
+    [
+        ('whole', (1, 10), 'IntSlider', 3),
+        ('whole', (5, 10), 'IntSlider', 5),
+        ('whole', range(1, 11, 2), 'IntSlider', 3),
+        ('real', (0.0, 1.0, 0.25), 'FloatSlider', 0.5),
+        ('real', [0.01, 0.5, 1], 'SelectionSlider', 0.5),
+        ('real', kartnb.slider(0.01, 1, log=True), 'FloatLogSlider', 0.5),
+        ('text', ['a', '日本'], 'Dropdown', '日本'),
+        ('kind', Kind, 'Dropdown', Kind.B),
+    ],
+)
+def test_the_caller_gives_ranges_and_choices(every: Template, name: str, given: Any, widget: str, value: Any) -> None:
+    found = control(every, name, given)
+    assert type(found.input).__name__ == widget
+    assert (found.value, type(found.value)) == (value, type(value))
+
+
+def test_tasks_are_chosen_among_those_given(every: Template) -> None:
+    found = control(every, 'task', [Rows(rows=1), Rows(rows=2)])
+    found.input.value = 1
+    assert found.value is Rows(rows=2)
+    below = control(every, 'task.rows', (1, 5))
+    assert below.value == 3
+
+
+def test_without_values_all_of_the_tasks_own_parameters_have_controls(every: Template) -> None:
+    controls, fixed = controls_for(every, {})
+    assert [found.name for found in controls] == [name for name in KINDS if name not in ('task', 'tasks')]
+    assert fixed == {}
+    some, fixed = controls_for(every, {'whole': (1, 5), 'text': 'held'})
+    assert ([found.name for found in some], fixed) == (['whole'], {'text': 'held'})
+
+
+class Bare(kartnb.TaskOnKart[Any]):
+    rows = kartnb.TaskInstanceParameter()
+
+
+@pytest.mark.parametrize(
+    'task, space, message',
+    [
+        (Every, {'whoel': (1, 2)}, "Every has no parameter 'whoel': did you mean 'whole'?"),
+        (Every, {'secret': ['a', 'b']}, "'secret' is secret, so it has no control"),
+        (Every, {'text': []}, "There is nothing to choose from for 'text'."),
+        (Every, {'whole': range(0, 5000, -1)}, "There is nothing to choose from for 'whole'."),
+        (Bare, {'rows': None}, "There are no tasks to choose from for 'rows'"),
+        (Bare, {}, 'Bare has no parameters of its own, so there is nothing to move.'),
+    ],
+)
+def test_bad_input_is_one_sentence(task: Any, space: dict[str, Any], message: str) -> None:
+    with pytest.raises(SweepError) as found:
+        controls_for(Template(task), space)
+    assert str(found.value).startswith(message)
+
+
+@pytest.mark.parametrize('given', [(5, 1), (0, 10, 0), ('a', 'b')])
+def test_ranges_make_sense(every: Template, given: Any) -> None:
+    with pytest.raises(ParameterValueError):
+        control(every, 'whole', given)
+    with pytest.raises(ParameterValueError, match='takes a whole number in'):
+        control(every, 'bounded', (0, 100))
+
+
+def test_moving_is_told(every: Template) -> None:
+    heard: list[int] = []
+    found = control(every, 'whole', (1, 9))
+    found.observe(lambda: heard.append(found.value))
+    found.input.value = 5
+    assert heard == [5]
+    assert isinstance(found.widget, ipywidgets.VBox)
