@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kartnb.execution.sweeps.result import SweepPoint, SweepResult
 from kartnb.execution.sweeps.sweep import SweepPlan
-from kartnb.view.sweeps.told import plan_words, point_words, result_preview, sweep_table
+from kartnb.view.sweeps.told import HINT, plan_words, point_words, result_preview, sweep_table
 
 
 def sweep_plan_text(planned: SweepPlan) -> str:
@@ -15,6 +15,8 @@ def sweep_plan_text(planned: SweepPlan) -> str:
 def sweep_point_text(point: SweepPoint) -> str:
     """One point of a sweep."""
     lines = [f'Point {point.position}', *(f'  {name}: {text}' for name, text in point_words(point))]
+    if point.task is not None:
+        lines.append('  kartnb.inspect(point.task) tells all that is known of its task')
     shown = result_preview(point)
     return '\n'.join(lines if shown is None else [*lines, repr(shown)])
 
@@ -32,4 +34,4 @@ def sweep_text(result: SweepResult) -> str:
     if table.constants:
         found.append(f'the same in all: {table.constants}')
     found += ['  '.join(map(str.ljust, line, widths)).rstrip() for line in [head, *rows]]
-    return '\n'.join([*found, *([table.omitted] if table.omitted else [])])
+    return '\n'.join([*found, *([table.omitted] if table.omitted else []), *([HINT] if table.rows else [])])

@@ -18,6 +18,8 @@ from kartnb.view.clean import one_line, seconds_text, short_id
 from kartnb.view.previews.preview import Preview, preview
 from kartnb.view.states import Look, count_states, counts_text, look
 
+#: Said below a table.
+HINT = 'found[#] shows a point in full: its values, files, log lines and result.'
 #: How many rows a table of points has at most.
 MAX_ROWS = 50
 _MAX_CONSTANTS = 12
@@ -36,6 +38,7 @@ class PointRow:
     id: str
     error: str
     is_best: bool
+    details: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ def estimate_words(expected: Estimate) -> str:
 
 def point_words(point: SweepPoint) -> tuple[tuple[str, str], ...]:
     """What is known of one point, as pairs."""
-    found = [('values', ', '.join(f'{name}={value_text(value)}' for name, value in point.values.items()))]
+    found = [('values', ', '.join(f'{one_line(name, 40)}={value_text(value)}' for name, value in point.values.items()))]
     found.append(('state', str(look(point.state))))
     found += [(one_line(name, 40), number_text(value)) for name, value in point.metrics.items()]
     if point.seconds is not None:
@@ -162,7 +165,7 @@ def result_preview(point: SweepPoint) -> Preview | None:
 
 def _heading(result: SweepResult) -> str:
     number = len(result.points)
-    counts = counts_text(count_states(point.state for point in result.points))
+    counts = counts_text(count_states(point.state for point in result.points)) or 'none'
     return (
         f'Sweep of {one_line(result.name, 80)}: {number:,} {"point" if number == 1 else "points"} in '
         f'{seconds_text(result.seconds)}: {counts}'
@@ -192,6 +195,7 @@ def _row(point: SweepPoint, varied: Sequence[str], metrics: Sequence[str], is_be
         id=short_id(point.unique_id) if point.unique_id else '',
         error=one_line(point.error or point.problem, 160),
         is_best=is_best,
+        details=point_words(point),
     )
 
 
