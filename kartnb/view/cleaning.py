@@ -92,7 +92,9 @@ def _heading(cleaning: Cleaning) -> str:
 def _line(item: CleanItem) -> Line:
     look, run = _LOOKS[item.kind], item.run
     if run is None:
-        name = f'{len(item.files):,} files' if item.kind == 'code' else one_line(item.files[0].path, 80)
+        count = len(item.files)
+        files = '1 file' if count == 1 else f'{count:,} files'
+        name = files if item.kind == 'code' else one_line(item.files[0].path, 80)
         return Line(look, _slug(look), name, '', '', size_text(item.size))
     given = list(run.parameters.items())[:30]
     parameters = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)

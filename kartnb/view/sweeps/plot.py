@@ -183,6 +183,8 @@ def _pair(figure: Any, points: list[SweepPoint], varied: list[str], metric: str,
 def _heat_map(
     figure: Any, points: list[SweepPoint], across: Scale, up: Scale, metric: str, result: SweepResult
 ) -> None:
+    from matplotlib.patches import Rectangle
+
     axes = figure.add_subplot()
     grid = [[math.nan] * len(across.values) for _ in up.values]
     for point in points:
@@ -197,8 +199,8 @@ def _heat_map(
             color = 'black' if image.norm(value) > 0.55 else 'white'
             axes.text(*place, number_text(value), ha='center', va='center', color=color, fontsize=8)
     best = result.best(metric)
-    place = (across.index(best.values[across.name]), up.index(best.values[up.name]))
-    axes.plot(*place, marker='s', markersize=24, fillstyle='none', color='#ff5a4f', markeredgewidth=2)
+    corner = (across.index(best.values[across.name]) - 0.5, up.index(best.values[up.name]) - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor='#ff5a4f', linewidth=3, clip_on=False, zorder=3))
     figure.colorbar(image, ax=axes, label=_shown(metric))
     _label(figure, axes, across.name, up.name)
 
