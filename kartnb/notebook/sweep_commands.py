@@ -40,6 +40,7 @@ class SweepCommands(Command):
                 sampler='optuna' if options.search else None,
                 trials=options.trials,
                 workers=options.workers,
+                rerun=options.rerun,
                 dry_run=options.dry_run,
                 log_level=options.log_level or logging.ERROR,
             )

@@ -64,6 +64,7 @@ class SweepMagics(Magics):
             --sample N      build N points, chosen at random; --seed N
             --search        search with Optuna; --trials N
             --workers N     how many tasks run at once
+            --rerun         run all points even if they are complete
             --dry-run       show what would run
             --log-level LEVEL
 

@@ -18,6 +18,7 @@ from kartnb.execution.build import Build, log_printer
 from kartnb.execution.estimate import Estimate, estimate
 from kartnb.execution.options import check_log_level
 from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planner import Rerun
 from kartnb.execution.report import BuildReport
 from kartnb.execution.sweeps.metrics import Metric, check_metric
 from kartnb.execution.sweeps.result import Direction, SweepPoint, SweepResult, main_metric, measure
@@ -42,6 +43,8 @@ def sweep(
     trials: int | None = None,
     workers: int = 1,
     executor: Any = None,
+    rerun: Rerun = False,
+    on_code_change: str | None = None,
     log_level: int = logging.ERROR,
     dry_run: bool = False,
     listeners: Iterable[Listener] = (),
@@ -73,8 +76,8 @@ def sweep(
         'optuna', or a sampler of Optuna's: search for the best metric instead of trying every point.
     trials
         How many points a search tries in all; those of an earlier search with the same space count.
-    workers, executor, log_level, listeners
-        As for `kartnb.build`.
+    workers, executor, rerun, on_code_change, log_level, listeners
+        As for `kartnb.build`; ``rerun=True`` stands for all points.
     dry_run
         Give the plan, and run nothing.
     **values
@@ -110,7 +113,14 @@ def sweep(
     _check_direction(direction)
     registry.drop_superseded()
     template, asked = _asked(task, space, values)
-    options = {'workers': workers, 'executor': executor, 'log_level': log_level, 'listeners': tuple(listeners)}
+    options = {
+        'workers': workers,
+        'executor': executor,
+        'rerun': rerun,
+        'on_code_change': on_code_change,
+        'log_level': log_level,
+        'listeners': tuple(listeners),
+    }
     if sampler is not None or trials is not None:
         from kartnb.execution.sweeps.search import search
 
@@ -167,6 +177,8 @@ class SweepPlan:
 
     def _planned(self, tasks: list[luigi.Task]) -> Build:
         options = dict(self._options)
+        if options['rerun'] is True:
+            options['rerun'] = tasks
         self._told = _Told()
         listeners = (self._told, log_printer(options['log_level']), *options.pop('listeners'))
         return Build(tasks[-1], also=tasks[:-1], listeners=listeners, **options)

@@ -128,6 +128,12 @@ class TestRuns:
         assert '3 tasks will run' in repr(planned)
         assert len(list((tmp_path / 'tests').rglob('Fit_*.pkl'))) == 2
 
+    def test_rerun_runs_every_point_again(self, place: str, tmp_path: Path) -> None:
+        fits(place, depth=[1, 2])
+        again = fits(place, depth=[1, 2], rerun=True)
+        assert [point.state for point in again] == [TaskState.DONE] * 2
+        assert (tmp_path / 'runs.txt').read_text().splitlines() == ['Rows 10']
+
     def test_workers_give_the_same(self, place: str) -> None:
         found = fits(place, depth=range(1, 5), workers=2)
         assert [point.state.value for point in found] == ['done'] * 4
