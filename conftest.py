@@ -26,6 +26,15 @@ def _own_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True, scope='module')
+def _register_of_libraries() -> Iterator[None]:
+    """Take out of luigi's register what the fixtures of a module have put there, when its tests have ended."""
+    before = list(Register._reg)
+    yield
+    known = set(before)
+    Register._reg = [*before, *(cls for cls in Register._reg if cls not in known and _belongs_to_its_module(cls))]
+
+
 @pytest.fixture(autouse=True)
 def _own_register(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let luigi know only the task classes of libraries, helpers and this test's module, and put its register back.
