@@ -71,6 +71,7 @@ class Compare(TaskOnKart):
     def run(self):
         self.dump(max(self.load()))
 '''
+METADATA = {'kernelspec': {'name': 'python3', 'display_name': 'Python 3', 'language': 'python'}}
 CELLS = ['%load_ext kartnb', PIPELINE, 'build = %kart_build --background --workers 2 Compare()']
 ALONE = """async () => {
     const { commands, shell } = window.jupyterapp;
@@ -101,7 +102,8 @@ def photograph_graph(browser: Any, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as home:
         place = Path(home, 'notebooks')
         place.mkdir()
-        nbformat.write(new_notebook(cells=[new_code_cell(source) for source in CELLS]), place / 'graph.ipynb')
+        cells = [new_code_cell(source) for source in CELLS]
+        nbformat.write(new_notebook(cells=cells, metadata=METADATA), place / 'graph.ipynb')
         with (
             serving(Path(home, 'jupyter'), place) as server,
             opened(browser, server, 'graph.ipynb', size=SIZE, scale=SCALE) as front_end,

@@ -75,7 +75,11 @@ class Overview:
 
 
 def overview(
-    plan: Plan, max_boxes: int = MAX_BOXES, max_links: int = MAX_LINKS, opened: Collection[Family] = ()
+    plan: Plan,
+    max_boxes: int = MAX_BOXES,
+    max_links: int = MAX_LINKS,
+    opened: Collection[Family] = (),
+    readable: int = READABLE_BOXES,
 ) -> Overview:
     """Choose what is drawn of a plan.
 
@@ -88,8 +92,10 @@ def overview(
     opened
         Families whose tasks have boxes of their own whatever their number: the most urgent ones of them, with a stack
         for the others where they are many.
+    readable
+        Up to so many boxes every task has one of its own.
     """
-    drawn = _overview(plan, max_boxes, max_links)
+    drawn = _overview(plan, max_boxes, max_links, readable)
     for most in _OPENED_SIZES if opened else ():
         groups = [group for box in drawn.boxes for group in _opened(plan, box, opened, most)]
         larger = _of_groups(plan, sorted(groups))
@@ -113,11 +119,11 @@ def _opened(plan: Plan, box: Box, opened: Collection[Family], most: int) -> list
     return [*((i,) for i in ordered[:most]), tuple(sorted(ordered[most:]))]
 
 
-def _overview(plan: Plan, max_boxes: int, max_links: int) -> Overview:
+def _overview(plan: Plan, max_boxes: int, max_links: int, readable: int) -> Overview:
     families = _families(plan)
-    for most in _thresholds(families, min(max_boxes, READABLE_BOXES)):
+    for most in _thresholds(families, min(max_boxes, readable)):
         drawn = _of_groups(plan, _collapsed(families, most))
-        if _fits(drawn, min(max_boxes, READABLE_BOXES), min(max_links, READABLE_LINKS)):
+        if _fits(drawn, min(max_boxes, readable), min(max_links, READABLE_LINKS)):
             return drawn
     drawn = _of_groups(plan, families)
     if _fits(drawn, max_boxes, max_links):

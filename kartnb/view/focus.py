@@ -9,6 +9,9 @@ from typing import Literal
 from kartnb.execution.plan import Node, Plan
 from kartnb.view.families import Box, Family, Overview, overview
 
+#: A live picture has less room than a page, and can be opened where a person wants to see more.
+READABLE_LIVE = 24
+
 Direction = Literal['upstream', 'downstream', 'both']
 
 
@@ -31,9 +34,9 @@ class Focus:
 def focused_overview(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = ()) -> Overview:
     """What is drawn of a plan, or of the part of it that is looked at; positions are those of the whole plan."""
     if focus is None:
-        return overview(plan, opened=opened)
+        return overview(plan, opened=opened, readable=READABLE_LIVE)
     part, positions = _part(plan, _wanted(plan, focus))
-    drawn = overview(part, opened=opened)
+    drawn = overview(part, opened=opened, readable=READABLE_LIVE)
     return Overview(tuple(_moved(box, positions) for box in drawn.boxes), drawn.links)
 
 

@@ -57,9 +57,10 @@ def test_examples_run(page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_notebook_examples_run(tmp_path: Path) -> None:
-    """The cells of the notebook page run in an IPython session, one after the other."""
-    cells = re.findall(r'```ipython3\n(.*?)```', (DOCS / 'notebook.md').read_text(), re.DOTALL)
+@pytest.mark.parametrize('page', ['notebook.md', 'graph.md'])
+def test_notebook_examples_run(page: str, tmp_path: Path) -> None:
+    """The cells of a page run in an IPython session, one after the other."""
+    cells = re.findall(r'```ipython3\n(.*?)```', (DOCS / page).read_text(), re.DOTALL)
     session = (
         'from IPython.core.interactiveshell import InteractiveShell\n'
         'shell = InteractiveShell.instance()\n'

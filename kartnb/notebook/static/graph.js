@@ -549,12 +549,23 @@ function fit(g, whole) {
   g.scale = whole ? full : Math.max(full, Math.min(1, g.inspector.hidden ? SMALLEST_SCALE : LEGIBLE_SCALE));
   g.x = (width - g.scene.width * g.scale) / 2;
   g.y = (height - g.scene.height * g.scale) / 2;
-  if (g.scene.width * g.scale > width) g.x = width - 8 - g.scene.width * g.scale; // the root is at the right
-  if (g.scene.height * g.scale > height) g.y = Math.min(8, height - 8 - g.scene.height * g.scale);
+  keepRootInSight(g, width, height);
   g.free = true;
   place(g);
   const chosen = g.selected === null ? undefined : g.boxOf.get(g.selected);
   if (chosen !== undefined && !whole) reveal(g, chosen);
+}
+
+// Where the picture is larger than the view, what was asked for stays in it.
+function keepRootInSight(g, width, height) {
+  const root = g.boxes[g.boxOf.get(g.scene.focus?.position ?? g.tasks.name.length - 1)]?.box;
+  if (!root) return;
+  if (g.scene.width * g.scale > width) g.x = inside(width, g.scene.width * g.scale, (root.x + root.width / 2) * g.scale);
+  if (g.scene.height * g.scale > height) g.y = inside(height, g.scene.height * g.scale, (root.y + root.height / 2) * g.scale);
+}
+
+function inside(room, size, middle) {
+  return Math.max(room - size - 8, Math.min(8, room / 2 - middle));
 }
 
 function place(g) {
@@ -806,9 +817,9 @@ function taskParts(g) {
   g.filePlace = make(g, "div");
   g.detailPlace = make(g, "div");
   g.detailsShown = null;
-  parts.push(taskActions(g, position), g.resultPlace, parameterTable(g, position), idLine(g, position), g.filePlace);
+  parts.push(taskActions(g, position), g.resultPlace, parameterTable(g, position), g.logPlace, idLine(g, position), g.filePlace);
   parts.push(linkList(g, "requires", g.tasks.requires[position] || []), linkList(g, "required by", requiringOf(g, position)));
-  parts.push(g.logPlace, g.detailPlace);
+  parts.push(g.detailPlace);
   return parts;
 }
 
