@@ -97,6 +97,8 @@ class Kernel:
                 if message['msg_type'] == 'status' and message['content']['execution_state'] == 'idle':
                     break
                 self._take(cell, message)
+            elif message['msg_type'] == 'update_display_data':
+                self._update(message['content'])  # from a thread, between two cells
         cell.status = self._reply(sent)['content']['status']
         return cell
 
@@ -134,10 +136,13 @@ class Kernel:
                 self._by_display_id.setdefault(shown, []).append((cell, output))
         elif kind == 'update_display_data':
             cell.updates += 1
-            for _, output in self._by_display_id.get(content['transient']['display_id'], []):
-                output['data'] = content['data']
+            self._update(content)
         elif kind == 'error':
             cell.error = content
+
+    def _update(self, content: dict[str, Any]) -> None:
+        for _, output in self._by_display_id.get(content['transient']['display_id'], []):
+            output['data'] = content['data']
 
 
 @contextmanager
