@@ -20,18 +20,11 @@ show what the task does not need, with replaced results, and remove it.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import (
-    Magics,
-    line_magic,
-    magics_class,
-    needs_local_scope,
-    no_var_expand,
-    output_can_be_silenced,
-)
+from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_var_expand, output_can_be_silenced
+
+from kartnb.notebook.magic_set import MagicSet
 
 if TYPE_CHECKING:
     from kartnb.execution.differences import Difference
@@ -41,19 +34,11 @@ if TYPE_CHECKING:
 
 
 @magics_class
-class HistoryMagics(Magics):
+class HistoryMagics(MagicSet):
     """The history of a workspace: `%kart_runs`, `%kart_diff`, `%kart_clean`."""
 
-    def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell)
-        self._shell = shell
-
-    @cached_property
-    def commands(self) -> HistoryCommands:
-        """What the magics do; imported when the first of them is used."""
-        from kartnb.notebook.history_commands import HistoryCommands
-
-        return HistoryCommands(self._shell)
+    commands: HistoryCommands
+    commands_class = 'kartnb.notebook.history_commands:HistoryCommands'
 
     @no_var_expand
     @output_can_be_silenced

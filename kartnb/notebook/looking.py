@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import (
-    Magics,
-    line_cell_magic,
-    magics_class,
-    needs_local_scope,
-    no_var_expand,
-    output_can_be_silenced,
-)
+from IPython.core.magic import magics_class
+
+from kartnb.notebook.magic_set import MagicSet, expression_magic
 
 if TYPE_CHECKING:
     from kartnb.execution.logs import Logs
@@ -21,24 +14,13 @@ if TYPE_CHECKING:
 
 
 @magics_class
-class LookMagics(Magics):
+class LookMagics(MagicSet):
     """Outputs and logs of kartnb: `%kart_output`, `%kart_log`."""
 
-    def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell)
-        self._shell = shell
+    commands: LookCommands
+    commands_class = 'kartnb.notebook.look_commands:LookCommands'
 
-    @cached_property
-    def commands(self) -> LookCommands:
-        """What the magics do; imported when the first of them is used."""
-        from kartnb.notebook.look_commands import LookCommands
-
-        return LookCommands(self._shell)
-
-    @no_var_expand
-    @needs_local_scope
-    @output_can_be_silenced
-    @line_cell_magic
+    @expression_magic
     def kart_output(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
         """Show the outputs of a task and of all that it needs: `%kart_output [options] EXPR`.
 
@@ -56,10 +38,7 @@ class LookMagics(Magics):
         __tracebackhide__ = True
         return self.commands.output(line, cell, local_ns)
 
-    @no_var_expand
-    @needs_local_scope
-    @output_can_be_silenced
-    @line_cell_magic
+    @expression_magic
     def kart_log(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Logs | None:
         """Show what a task printed and logged when it last ran, or a whole build: `%kart_log [options] EXPR`.
 

@@ -35,23 +35,14 @@ keeps results whose code has changed, and says so.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import traitlets
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import (
-    Magics,
-    cell_magic,
-    line_cell_magic,
-    magics_class,
-    needs_local_scope,
-    no_var_expand,
-    output_can_be_silenced,
-)
+from IPython.core.magic import cell_magic, magics_class, no_var_expand
 
 from kartnb.config import CODE_CHANGE_POLICIES, set_session_policy
 from kartnb.execution.options import LOG_LEVELS
+from kartnb.notebook.magic_set import MagicSet, expression_magic
 
 if TYPE_CHECKING:
     from kartnb.execution.plan import Plan
@@ -59,8 +50,11 @@ if TYPE_CHECKING:
 
 
 @magics_class
-class KartMagics(Magics):
+class KartMagics(MagicSet):
     """Pipelines of kartnb: `%%kart`, `%kart_build`, `%kart_graph`."""
+
+    commands: Commands
+    commands_class = 'kartnb.notebook.commands:Commands'
 
     log_level = traitlets.Enum(
         LOG_LEVELS, 'ERROR', help='From which level on a build shows log lines, where --log-level is not given.'
@@ -87,17 +81,6 @@ class KartMagics(Magics):
     def _set_policy(self, change: Any) -> None:
         set_session_policy(change['new'])
 
-    def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell)
-        self._shell = shell
-
-    @cached_property
-    def commands(self) -> Commands:
-        """What the magics do; imported when the first of them is used, so that loading the extension is quick."""
-        from kartnb.notebook.commands import Commands
-
-        return Commands(self._shell)
-
     @no_var_expand
     @cell_magic
     def kart(self, line: str, cell: str) -> None:
@@ -113,10 +96,7 @@ class KartMagics(Magics):
         __tracebackhide__ = True
         self.commands.kart(line, cell)
 
-    @no_var_expand
-    @needs_local_scope
-    @output_can_be_silenced
-    @line_cell_magic
+    @expression_magic
     def kart_build(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
         """Build the task that an expression gives: `%kart_build [options] EXPR`.
 
@@ -137,10 +117,7 @@ class KartMagics(Magics):
         __tracebackhide__ = True
         return self.commands.build(line, cell, local_ns, self.log_level)
 
-    @no_var_expand
-    @needs_local_scope
-    @output_can_be_silenced
-    @line_cell_magic
+    @expression_magic
     def kart_graph(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Plan | None:
         """Draw the graph of the task that an expression gives, with states, and run nothing: `%kart_graph EXPR`.
 

@@ -13,42 +13,24 @@ shows a slider for each parameter, and the result of the task that they stand at
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import (
-    Magics,
-    line_cell_magic,
-    magics_class,
-    needs_local_scope,
-    no_var_expand,
-    output_can_be_silenced,
-)
+from IPython.core.magic import line_cell_magic, magics_class, needs_local_scope, no_var_expand
+
+from kartnb.notebook.magic_set import MagicSet, expression_magic
 
 if TYPE_CHECKING:
     from kartnb.notebook.sweep_commands import SweepCommands
 
 
 @magics_class
-class SweepMagics(Magics):
+class SweepMagics(MagicSet):
     """Many tasks that differ in their parameters: `%kart_sweep`, `%kart_interact`."""
 
-    def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell)
-        self._shell = shell
+    commands: SweepCommands
+    commands_class = 'kartnb.notebook.sweep_commands:SweepCommands'
 
-    @cached_property
-    def commands(self) -> SweepCommands:
-        """What the magics do; imported when the first of them is used."""
-        from kartnb.notebook.sweep_commands import SweepCommands
-
-        return SweepCommands(self._shell)
-
-    @no_var_expand
-    @needs_local_scope
-    @output_can_be_silenced
-    @line_cell_magic
+    @expression_magic
     def kart_sweep(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
         """Build a task for each point of a grid, and compare them: `%kart_sweep TASK NAME=VALUES … [options]`.
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import (
-    Magics,
-    line_cell_magic,
-    magics_class,
-    needs_local_scope,
-    no_var_expand,
-    output_can_be_silenced,
-)
+from IPython.core.magic import magics_class
+
+from kartnb.notebook.magic_set import MagicSet, expression_magic
 
 if TYPE_CHECKING:
     from kartnb.execution.why import Why
@@ -21,24 +14,13 @@ if TYPE_CHECKING:
 
 
 @magics_class
-class WhyMagics(Magics):
+class WhyMagics(MagicSet):
     """Why tasks will run: `%kart_why`."""
 
-    def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell)
-        self._shell = shell
+    commands: WhyCommands
+    commands_class = 'kartnb.notebook.why_commands:WhyCommands'
 
-    @cached_property
-    def commands(self) -> WhyCommands:
-        """What the magic does; imported when it is used."""
-        from kartnb.notebook.why_commands import WhyCommands
-
-        return WhyCommands(self._shell)
-
-    @no_var_expand
-    @needs_local_scope
-    @output_can_be_silenced
-    @line_cell_magic
+    @expression_magic
     def kart_why(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Why | None:
         """Explain what a build would run, and which results are stale: `%kart_why [options] EXPR`.
 
