@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from luigi.task_register import Register
@@ -42,15 +43,22 @@ def _own_register(request: pytest.FixtureRequest) -> Iterator[None]:
     All test modules share a process, and luigi calls a name ambiguous that two of them give to a class.
     """
     before = list(Register._reg)
-    own = request.module.__name__ if request.module is not None else ''
-    Register._reg = [cls for cls in before if cls.__module__ == own or not _is_of_a_test(cls)]
+    used = _modules_used_by(request.module)
+    Register._reg = [cls for cls in before if not _is_of_a_test(cls) or cls.__module__ in used]
     yield
     known = set(before)
     Register._reg = [*before, *(cls for cls in Register._reg if cls not in known and _belongs_to_its_module(cls))]
 
 
+def _modules_used_by(module: ModuleType | None) -> set[str]:
+    """A test module, and those that its names are from."""
+    names = vars(module).values() if module is not None else ()
+    used = {getattr(value, '__module__', None) or getattr(value, '__name__', '') for value in names}
+    return used | ({module.__name__} if module is not None else set())
+
+
 def _is_of_a_test(cls: type) -> bool:
-    return cls.__module__.rpartition('.')[2].startswith('test_')
+    return cls.__module__.startswith('tests.') or cls.__module__.rpartition('.')[2].startswith('test_')
 
 
 def _belongs_to_its_module(cls: type) -> bool:

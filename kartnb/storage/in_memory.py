@@ -18,11 +18,11 @@ class InMemoryCacheRepository:
     --------
     >>> repository = InMemoryCacheRepository()
     >>> repository.set_value('numbers', [1, 2])
-    >>> repository.get_value('numbers'), repository.size
-    ([1, 2], 1)
+    >>> repository.get_value('numbers')
+    [1, 2]
     >>> repository.remove('numbers')
-    >>> repository.empty()
-    True
+    >>> repository.has('numbers')
+    False
     """
 
     _cache: ClassVar[dict[str, tuple[Any, datetime]]] = {}

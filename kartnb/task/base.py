@@ -466,10 +466,11 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         ]
 
     def __repr__(self) -> str:
-        shown = ', '.join(f'{name}={_shown(parameter, value)}' for name, parameter, value in self._displayed(True))
-        return f'{self.get_task_family()}[{self.make_unique_id()}]({shown}){registry.note_on_age(self)}'
+        return f'{self}{registry.note_on_age(self)}'
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        shown = ', '.join(f'{name}={_shown(parameter, value)}' for name, parameter, value in self._displayed(True))
+        return f'{self.get_task_family()}[{self.make_unique_id()}]({shown})'
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         # inside of a list or a dict one line is enough

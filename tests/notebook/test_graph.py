@@ -86,7 +86,7 @@ def test_a_graph_of_a_build_in_the_background_is_live_and_stored_when_it_ends(ke
     kernel.ok('build.result()')
     for _ in range(50):
         kernel.ok('import time; time.sleep(0.1)')
-        if '5 done' in cell.html[0]:
+        if '5 done' in cell.html[0] and 'done' in cell.outputs[0]['data']['text/plain']:
             break
     assert '5 tasks: ✓ 5 done' in cell.outputs[0]['data']['text/plain']
     assert kernel.ok('build').widgets == 1, 'the handle draws itself'

@@ -135,7 +135,10 @@ def test_an_interrupted_build_can_be_gone_on_with(kernel: Kernel) -> None:
     after = kernel.ok('%kart_build All(seconds=0)')
     assert after.value == '6'
     assert 'slow 0' not in after.stdout, 'what had ended is kept'
-    assert kernel.ok('import threading; [t.name for t in threading.enumerate() if "kartnb" in t.name]').value == '[]'
+    kernel.ok('import threading, time')
+    threads = '[t.name for t in threading.enumerate() if "kartnb" in t.name]'
+    kernel.ok(f'while "kartnb details" in {threads}:\n    time.sleep(0.1)')  # the graph reads files for a moment
+    assert kernel.ok(threads).value == '[]'
     assert kernel.ok('import glob; glob.glob("resources/**/*tmp*", recursive=True)').value == '[]'
 
 
