@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from kartnb.errors import MissingResultError, TaskArgumentError
 from kartnb.execution.graph import TaskGraph, Vertex
 from kartnb.execution.known_results import KnownResults, stem_of
 from kartnb.execution.planner import require_task
+from kartnb.records.restoring import restored_task
+from kartnb.records.runs import Run, RunState
 from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.superseded import Replacement, Superseded, superseded_results
 from kartnb.task.base import TaskOnKart
@@ -44,13 +47,13 @@ class Restored:
     __repr__ = __str__
 
 
-def restore_result(task: TaskOnKart[Any], result_id: str | None = None, *, keep: bool = True) -> Restored:
+def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *, keep: bool = True) -> Restored:
     """Bring back a result that was replaced; the one that is there now is kept in its turn.
 
     Parameters
     ----------
     task
-        The task whose result it is.
+        The task whose result it is; or the replaced result itself, as ``Workspace().runs(state='superseded')`` has it.
     result_id
         Which of its results, as the records name them; the one that was replaced last by default.
     keep
@@ -86,6 +89,8 @@ def restore_result(task: TaskOnKart[Any], result_id: str | None = None, *, keep:
     >>> kartnb.build(task) == first
     True
     """
+    if isinstance(task, Run):
+        result_id, task = task.result_id, _task_of(task)
     _require_own_task(task)
     graph = TaskGraph()
     vertex = graph.add(task)[-1]
@@ -103,6 +108,14 @@ def restore_result(task: TaskOnKart[Any], result_id: str | None = None, *, keep:
     until = 'the code changes again, or an input is made anew'
     note = f'It is used until {until}.' if keep else 'It counts as what its record says.'
     return Restored(f'{vertex.name}[{vertex.unique_id[:8]}]', found.result_id, replaced, note)
+
+
+def _task_of(run: Run) -> TaskOnKart[Any]:
+    if run.state is not RunState.SUPERSEDED:
+        raise TaskArgumentError(
+            f'{run.task}[{run.id[:8]}] is {run.state}: only a superseded result can be brought back.'
+        )
+    return restored_task(run, run.place.replace(os.sep, '/').partition('/log/superseded/')[0])
 
 
 def _require_own_task(task: luigi.Task) -> None:

@@ -322,3 +322,20 @@ def test_records_keep_no_secret_constant(notebook: Notebook) -> None:
     assert not [path for path in files if b's3cret' in path.read_bytes()]
     [code] = Path('resources/log/run_record/code').iterdir()
     assert 'Load.run' in [part['name'] for part in json.loads(code.read_text())['parts']]
+
+
+def test_a_row_of_the_history_can_be_brought_back() -> None:
+    class Coin(kartnb.TaskOnKart[int]):
+        def run(self) -> None:
+            self.dump(len(list(Path().glob('flip*'))))
+
+    assert kartnb.build(Coin()) == 0
+    Path('flip').touch()
+    assert kartnb.build(Coin(), rerun=True) == 1
+    workspace = kartnb.Workspace()
+    (replaced,) = workspace.runs(state='superseded')
+    assert replaced.result_id in str(kartnb.restore_result(replaced))
+    assert kartnb.build(Coin()) == 0
+    (present,) = workspace.runs(state='cached')
+    with pytest.raises(kartnb.KartError, match='only a superseded result can be brought back'):
+        kartnb.restore_result(present)
