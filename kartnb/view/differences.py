@@ -8,16 +8,10 @@ from kartnb.execution.differences import Difference, Section
 from kartnb.execution.value_changes import Change
 from kartnb.records.runs import Run, RunState
 from kartnb.view.clean import one_line
+from kartnb.view.diff_lines import DiffLine, diff_line
 
 _MOST_CHANGES = 60
 _MOST_LINES = 200
-_SLUGS = {'+': 'done', '-': 'failed', '@': 'not-needed'}
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    text: str
-    slug: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +19,7 @@ class _Part:
     name: str
     word: str
     changes: tuple[str, ...]
-    diffs: tuple[tuple[str, tuple[_Line, ...]], ...]
+    diffs: tuple[tuple[str, tuple[DiffLine, ...]], ...]
     note: str
 
 
@@ -98,8 +92,8 @@ def _told(change: Change) -> str:
     return f'{name}: {before} → {after}'
 
 
-def _lines(diff: tuple[str, ...]) -> tuple[_Line, ...]:
-    found = [_Line(one_line(text, 300), _SLUGS.get(text[:1], '')) for text in diff[:_MOST_LINES]]
+def _lines(diff: tuple[str, ...]) -> tuple[DiffLine, ...]:
+    found = [diff_line(one_line(text, 300)) for text in diff[:_MOST_LINES]]
     if len(diff) > _MOST_LINES:
-        found.append(_Line(f'… {len(diff) - _MOST_LINES:,} more lines', ''))
+        found.append(DiffLine(f'… {len(diff) - _MOST_LINES:,} more lines', ''))
     return tuple(found)

@@ -10,22 +10,13 @@ from kartnb.execution.why import CodeChange, Explanation, Why
 from kartnb.view import summary
 from kartnb.view.clean import cut, one_line
 from kartnb.view.clean import lines as clean_lines
+from kartnb.view.diff_lines import DiffLine, diff_line
 from kartnb.view.states import Look, look
 
 _MOST_SHOWN = 40
 _MOST_DIFF_LINES = 80
 _MOST_PARTS = 12
 _MOST_NODES = 3
-#: What the lines of a difference begin with, and the state whose colour they take.
-_DIFF_LOOKS = {'+': 'done', '-': 'failed', '@': 'not-needed'}
-
-
-@dataclass(frozen=True, slots=True)
-class DiffLine:
-    """One line of a difference, and the class of its colour."""
-
-    text: str
-    slug: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +106,4 @@ def _code(changes: Sequence[CodeChange]) -> Iterator[tuple[str, tuple[DiffLine, 
 def _diff_lines(diff: Sequence[str]) -> Iterator[DiffLine]:
     kept = [line for line in diff if not line.startswith(('--- ', '+++ '))]
     for line in clean_lines('\n'.join(kept), 20_000, _MOST_DIFF_LINES).split('\n'):
-        yield DiffLine(cut(line, 400), _DIFF_LOOKS.get(line[:1], ''))
+        yield diff_line(cut(line, 400))

@@ -150,9 +150,9 @@ def test_what_changes_is_said_before_anything_runs(notebook: Notebook, capsys: p
 
 
 def test_a_result_of_another_notebook(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
-    set_current_notebook('/work/解析.ipynb')
+    set_current_notebook('notebooks/解析.ipynb')
     kartnb.build(notebook['Load']())
-    set_current_notebook('/work/other.ipynb')
+    set_current_notebook('notebooks/other.ipynb')
     notebook.run(LOAD.format(value=2))
     kartnb.build(notebook['Load']())
     assert 'Results of another notebook are replaced: Load (解析.ipynb, ' in capsys.readouterr().err

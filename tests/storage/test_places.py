@@ -219,24 +219,24 @@ LOGS = {
 
 @pytest.mark.parametrize('kind', gokart_logs.LOG_KINDS)
 def test_logs_are_written_as_gokart_writes_them(kind: gokart_logs.LogKind) -> None:
-    path = gokart_logs.log_path('./work/', kind, 'Example', '8441')
+    path = gokart_logs.log_path('./place/', kind, 'Example', '8441')
     value = LOGS[kind]
     gokart_logs.write_log(path, value)
     extension = 'txt' if kind == 'module_versions' else 'pkl'
-    assert path == f'./work/log/{kind}/Example_8441.{extension}'
+    assert path == f'./place/log/{kind}/Example_8441.{extension}'
     assert Path(path).read_bytes() == (value.encode() if isinstance(value, str) else pickle.dumps(value, protocol=4))
     assert gokart_logs.read_log(path) == value
-    assert os.listdir('work/log') == [kind]
+    assert os.listdir('place/log') == [kind]
 
 
 def test_a_log_may_hold_anything() -> None:
-    path = gokart_logs.log_path('work', 'task_log', 'A', 'x')
+    path = gokart_logs.log_path('place', 'task_log', 'A', 'x')
     gokart_logs.write_log(path, {'function': lambda x: x + 1})
     assert gokart_logs.read_log(path)['function'](1) == 2
 
 
 def test_a_missing_and_a_damaged_log() -> None:
-    path = gokart_logs.log_path('work', 'task_log', 'A', 'x')
+    path = gokart_logs.log_path('place', 'task_log', 'A', 'x')
     with pytest.raises(MissingResultError, match=path):
         gokart_logs.read_log(path)
     os.makedirs(os.path.dirname(path))
