@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from kartnb.execution.build import build
     from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException
     from kartnb.execution.build_error import GokartBuildError as KartBuildError
-    from kartnb.execution.differences import Difference, diff
+    from kartnb.execution.compare.differences import Difference, diff
     from kartnb.execution.logs import Logs, logs
     from kartnb.execution.outputs import Output, Outputs, load_result, outputs
-    from kartnb.execution.plan import Plan
-    from kartnb.execution.planner import plan
+    from kartnb.execution.planning.plan import Plan
+    from kartnb.execution.planning.planner import plan
     from kartnb.execution.restore import restore_result
     from kartnb.execution.sweeps.result import SweepPoint, SweepResult
     from kartnb.execution.sweeps.sweep import SweepPlan, sweep
@@ -77,7 +77,7 @@ _HOMES = {
     'BuildStoppedError': 'kartnb.errors',
     'Cleaning': 'kartnb.records.clean',
     'CyclicRequirementsError': 'kartnb.errors',
-    'Difference': 'kartnb.execution.differences',
+    'Difference': 'kartnb.execution.compare.differences',
     'EmptyDumpError': 'kartnb.errors',
     'ExplicitBoolParameter': 'kartnb.task.parameters',
     'FileProcessor': 'kartnb.storage.formats.base',
@@ -98,7 +98,7 @@ _HOMES = {
     'PandasTypeConfig': 'kartnb.task.data_frames',
     'PandasTypeError': 'kartnb.errors',
     'ParameterValueError': 'kartnb.errors',
-    'Plan': 'kartnb.execution.plan',
+    'Plan': 'kartnb.execution.planning.plan',
     'Preview': 'kartnb.view.previews.preview',
     'Run': 'kartnb.records.runs',
     'Runs': 'kartnb.records.runs',
@@ -121,7 +121,7 @@ _HOMES = {
     'build_async': 'kartnb.execution.background',
     'clean': 'kartnb.records.clean',
     'delete_local_unnecessary_outputs': 'kartnb.records.clean',
-    'diff': 'kartnb.execution.differences',
+    'diff': 'kartnb.execution.compare.differences',
     'graph': 'kartnb.notebook.graph',
     'inspect': 'kartnb.view.inspection',
     'interact': 'kartnb.notebook.interact',
@@ -132,7 +132,7 @@ _HOMES = {
     'luigi': 'luigi:',
     'make_in_memory_target': 'kartnb.storage.in_memory',
     'outputs': 'kartnb.execution.outputs',
-    'plan': 'kartnb.execution.planner',
+    'plan': 'kartnb.execution.planning.planner',
     'preview': 'kartnb.view.previews.preview',
     'register_format': 'kartnb.storage.formats.own',
     'register_preview': 'kartnb.view.previews.registry',

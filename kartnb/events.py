@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from kartnb.execution.plan import Plan
+    from kartnb.execution.planning.plan import Plan
 
 
 class TaskState(StrEnum):

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from kartnb.events import TaskState
-from kartnb.execution.graph import TaskGraph, Vertex
-from kartnb.execution.known_results import KnownResults, stem_of
-from kartnb.execution.recording import output_file
+from kartnb.execution.planning.graph import TaskGraph, Vertex
+from kartnb.execution.planning.known_results import KnownResults, stem_of
+from kartnb.execution.running.recording import output_file
 from kartnb.records.run_record import RunRecord, utc_text
 from kartnb.storage.code_files import keep_code
 from kartnb.task.base import TaskOnKart

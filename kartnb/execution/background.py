@@ -17,8 +17,8 @@ from kartnb.errors import BuildStoppedError
 from kartnb.events import BuildFinished, BuildStarted, Event, Listener, PlanGrew, TaskState, TaskStateChanged
 from kartnb.execution.build import Build, log_printer, raise_failures, result_of
 from kartnb.execution.options import check_env_params, check_log_level
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import Rerun, require_task
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.planner import Rerun, require_task
 from kartnb.execution.report import BuildReport
 from kartnb.task import registry
 

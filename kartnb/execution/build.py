@@ -13,21 +13,21 @@ import luigi
 
 from kartnb.events import BuildStarted, Event, Listener, LogLine, PlanGrew
 from kartnb.execution.adopt import adopt_results
-from kartnb.execution.announce import announcement
 from kartnb.execution.build_error import build_error
-from kartnb.execution.choice import choose_executor
-from kartnb.execution.current import NOBODY, current_task
+from kartnb.execution.capture.current import NOBODY, current_task
+from kartnb.execution.capture.output_capture import captured, is_enabled
 from kartnb.execution.engine import Engine
-from kartnb.execution.graph import TaskGraph
 from kartnb.execution.loop import BuildLoop
-from kartnb.execution.luigi_events import fire_broken
 from kartnb.execution.options import check_env_params, check_log_level
-from kartnb.execution.output_capture import captured, is_enabled
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import Rerun, draw_up, require_task, workspace_of
-from kartnb.execution.random_state import kept_random_state
+from kartnb.execution.planning.announce import announcement
+from kartnb.execution.planning.graph import TaskGraph
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.planner import Rerun, draw_up, require_task, workspace_of
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
+from kartnb.execution.running.luigi_events import fire_broken
+from kartnb.execution.running.random_state import kept_random_state
+from kartnb.execution.workers.choice import choose_executor
 from kartnb.storage.disk_space import warn_of_full_disk
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
@@ -275,7 +275,7 @@ class Build:
 
 
 def _scheduler_loop(*parts: Any, url: str) -> Engine:
-    from kartnb.execution.luigi_scheduler import SchedulerLoop
+    from kartnb.execution.luigid.scheduler import SchedulerLoop
 
     return SchedulerLoop(*parts, url=url)
 

@@ -12,21 +12,21 @@ import luigi
 
 from kartnb.errors import TaskTimeoutError, WorkerDiedError
 from kartnb.events import Event, ReasonKind, TaskEvent, TaskState, TaskStateChanged
-from kartnb.execution.assess import is_complete
-from kartnb.execution.choice import ExecutorFactory
-from kartnb.execution.executors import Inbox, InlineExecutor, Message, ResourcesFreed, StopRequest, TaskExecutor
-from kartnb.execution.graph import TaskGraph, Vertex
-from kartnb.execution.growth import grow, required
 from kartnb.execution.ledger import Ledger
-from kartnb.execution.luigi_events import fire
-from kartnb.execution.orders import Orders
-from kartnb.execution.outcomes import close, learn, lost
-from kartnb.execution.placement import needs_this_process
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.assess import is_complete
+from kartnb.execution.planning.graph import TaskGraph, Vertex
+from kartnb.execution.planning.growth import grow, required
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
-from kartnb.execution.runs import Outcome, TaskRun
+from kartnb.execution.running.luigi_events import fire
+from kartnb.execution.running.outcomes import close, learn, lost
+from kartnb.execution.running.runs import Outcome, TaskRun
+from kartnb.execution.running.tracebacks import one_line
 from kartnb.execution.timeouts import Timeouts
-from kartnb.execution.tracebacks import one_line
+from kartnb.execution.workers.choice import ExecutorFactory
+from kartnb.execution.workers.executors import Inbox, InlineExecutor, Message, ResourcesFreed, StopRequest, TaskExecutor
+from kartnb.execution.workers.orders import Orders
+from kartnb.execution.workers.placement import needs_this_process
 from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import map_nested
 

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from kartnb.events import Event, TaskState
-from kartnb.execution.assess import missing_external
-from kartnb.execution.choice import ExecutorFactory
 from kartnb.execution.engine import Engine
-from kartnb.execution.graph import TaskGraph, Vertex
-from kartnb.execution.luigi_events import fire_broken
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.assess import missing_external
+from kartnb.execution.planning.graph import TaskGraph, Vertex
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.resources import ReadyQueue, Resources
 from kartnb.execution.retries import Retries
-from kartnb.execution.runs import TaskRun
+from kartnb.execution.running.luigi_events import fire_broken
+from kartnb.execution.running.runs import TaskRun
+from kartnb.execution.running.tracebacks import one_line, trim_traceback
 from kartnb.execution.terms import Terms, TermsReader
-from kartnb.execution.tracebacks import one_line, trim_traceback
+from kartnb.execution.workers.choice import ExecutorFactory
 
 logger = logging.getLogger('kartnb')
 

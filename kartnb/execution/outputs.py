@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from kartnb import display
 from kartnb.errors import FilterError, KartError
 from kartnb.events import TaskState
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.subjects import Subject, plan_of
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.targets import TargetOnKart, make_target

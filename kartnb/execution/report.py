@@ -8,7 +8,7 @@ from typing import Any
 
 from kartnb import display
 from kartnb.events import TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 
 _NOT_BEGUN = (TaskState.MISSING, TaskState.STALE, TaskState.QUEUED)
 

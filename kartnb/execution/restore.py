@@ -9,9 +9,9 @@ from typing import Any
 import luigi
 
 from kartnb.errors import MissingResultError, TaskArgumentError
-from kartnb.execution.graph import TaskGraph, Vertex
-from kartnb.execution.known_results import KnownResults, stem_of
-from kartnb.execution.planner import require_task
+from kartnb.execution.planning.graph import TaskGraph, Vertex
+from kartnb.execution.planning.known_results import KnownResults, stem_of
+from kartnb.execution.planning.planner import require_task
 from kartnb.records.restoring import restored_task
 from kartnb.records.runs import Run, RunState
 from kartnb.storage.run_records import RecordedResult

@@ -9,8 +9,8 @@ import luigi
 from kartnb.errors import TaskArgumentError
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build_error import GokartBuildError
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import plan
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.planner import plan
 from kartnb.execution.report import BuildReport
 
 Subject: TypeAlias = luigi.Task | Plan | BackgroundBuild | BuildReport | GokartBuildError

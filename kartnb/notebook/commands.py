@@ -10,9 +10,9 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.options import EXECUTOR_NAMES, log_level_named
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import Rerun, plan
-from kartnb.execution.stale_results import StaleResults, stale_results
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.planner import Rerun, plan
+from kartnb.execution.planning.stale_results import StaleResults, stale_results
 from kartnb.notebook.arguments import build_parser, cell_parser, graph_parser
 from kartnb.notebook.building import build_and_show, build_behind_the_cell
 from kartnb.notebook.cell import lend_names, run_cell

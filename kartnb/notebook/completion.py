@@ -76,7 +76,7 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Off
 
 
 def _executors_of(shell: InteractiveShell) -> list[str]:
-    from kartnb.execution.choice import is_dask
+    from kartnb.execution.workers.choice import is_dask
 
     return [
         name

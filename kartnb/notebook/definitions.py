@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import luigi
 from luigi.parameter import ParameterVisibility, _no_value
 
-from kartnb.execution.stale_results import StaleResults
+from kartnb.execution.planning.stale_results import StaleResults
 from kartnb.task.base import TaskOnKart
 from kartnb.view.card import CardEntry, Status
 from kartnb.view.clean import seconds_text

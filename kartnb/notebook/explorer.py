@@ -20,10 +20,10 @@ import luigi
 from kartnb.events import TaskState
 from kartnb.execution.background import BackgroundBuild, build_in_background
 from kartnb.execution.build import result_of
-from kartnb.execution.estimate import estimate
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import plan
-from kartnb.execution.tracebacks import one_line
+from kartnb.execution.planning.estimate import estimate
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.planner import plan
+from kartnb.execution.running.tracebacks import one_line
 from kartnb.records.durations import TypicalTimes
 from kartnb.view.previews.preview import Preview, preview
 from kartnb.view.sweeps.told import estimate_words

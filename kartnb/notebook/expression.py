@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.errors import KartError, TaskArgumentError
-from kartnb.execution.planner import require_task
+from kartnb.execution.planning.planner import require_task
 from kartnb.notebook.source import EXPRESSION_FILE
 from kartnb.notebook.tracebacks import own_part
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.notebook.screen import Screen
 from kartnb.notebook.watch import BuildWatch
 

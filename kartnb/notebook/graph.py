@@ -8,8 +8,8 @@ import luigi
 
 from kartnb import display
 from kartnb.execution.background import BackgroundBuild
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import plan
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.planner import plan
 
 
 class Graph(Plan):

@@ -10,7 +10,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from kartnb.errors import HistoryError, KartError, StorageError
-from kartnb.execution.differences import Difference, diff
+from kartnb.execution.compare.differences import Difference, diff
 from kartnb.notebook.command import Command
 from kartnb.notebook.history_arguments import clean_parser, diff_parser, runs_parser
 from kartnb.records.clean import Cleaning, clean

@@ -27,7 +27,7 @@ from IPython.core.magic import line_magic, magics_class, needs_local_scope, no_v
 from kartnb.notebook.magic_set import MagicSet
 
 if TYPE_CHECKING:
-    from kartnb.execution.differences import Difference
+    from kartnb.execution.compare.differences import Difference
     from kartnb.notebook.history_commands import HistoryCommands
     from kartnb.records.clean import Cleaning
     from kartnb.records.runs import Runs

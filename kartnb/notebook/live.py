@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
-from kartnb.execution.estimate import estimate
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.estimate import estimate
+from kartnb.execution.planning.plan import Plan
 from kartnb.notebook.faces import Phase
 from kartnb.notebook.telling import Teller
 from kartnb.notebook.watch import BuildWatch

@@ -45,7 +45,7 @@ from kartnb.execution.options import LOG_LEVELS
 from kartnb.notebook.magic_set import MagicSet, expression_magic
 
 if TYPE_CHECKING:
-    from kartnb.execution.plan import Plan
+    from kartnb.execution.planning.plan import Plan
     from kartnb.notebook.commands import Commands
 
 

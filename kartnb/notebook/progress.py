@@ -14,7 +14,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.events import BuildStarted, Event, TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.notebook.faces import Face, Phase, can_be_live, live_face
 from kartnb.notebook.screen import Screen, StatusLine

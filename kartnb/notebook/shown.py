@@ -5,7 +5,7 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.background import BackgroundBuild
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.notebook.faces import can_be_live, live_face
 from kartnb.notebook.progress import BuildScreen
 from kartnb.notebook.screen import Screen

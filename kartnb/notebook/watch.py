@@ -20,8 +20,8 @@ from kartnb.events import (
     TaskState,
     TaskStateChanged,
 )
-from kartnb.execution.estimate import estimate
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.estimate import estimate
+from kartnb.execution.planning.plan import Plan
 from kartnb.view.clean import one_line
 from kartnb.view.progress import Progress, progress
 from kartnb.view.states import LETTERS

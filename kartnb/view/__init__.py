@@ -10,10 +10,10 @@ from typing import Any
 
 from kartnb.display import register_drawer, register_renderer
 from kartnb.execution.background import BackgroundBuild
-from kartnb.execution.differences import Difference
+from kartnb.execution.compare.differences import Difference
 from kartnb.execution.logs import Logs
 from kartnb.execution.outputs import Outputs
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.execution.sweeps.result import SweepPoint, SweepResult
 from kartnb.execution.sweeps.sweep import SweepPlan

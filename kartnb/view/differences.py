@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kartnb.execution.differences import Difference, Section
-from kartnb.execution.value_changes import Change
+from kartnb.execution.compare.differences import Difference, Section
+from kartnb.execution.compare.value_changes import Change
 from kartnb.records.runs import Run, RunState
 from kartnb.view.clean import one_line
 from kartnb.view.diff_lines import DiffLine, diff_line

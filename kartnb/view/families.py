@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kartnb.events import TaskState
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view.states import count_states, urgency
 
 MAX_BOXES = 150

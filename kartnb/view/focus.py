@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view.families import Box, Family, Overview, overview
 
 #: A live picture has less room than a page, and can be opened where a person wants to see more.

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
 from kartnb.view.clean import one_line

@@ -8,8 +8,8 @@ from typing import Any
 
 import luigi
 
-from kartnb.execution.plan import Plan
-from kartnb.execution.planner import plan as make_plan
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.planner import plan as make_plan
 from kartnb.view.clean import ELLIPSIS
 from kartnb.view.inspector import (
     Brief,

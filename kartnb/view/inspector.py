@@ -17,7 +17,7 @@ import luigi
 
 from kartnb import display
 from kartnb.errors import KartError
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.records.run_record import RunRecord
 from kartnb.records.shelf import LookedAt, Shelf, captured_path
 from kartnb.storage.captured_logs import CapturedLine

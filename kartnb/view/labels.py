@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kartnb.events import ReasonKind, TaskState
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view import parameters
 from kartnb.view.clean import one_line, short_id
 from kartnb.view.families import Box, Overview

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import luigi
 
-from kartnb.execution.plan import Node
+from kartnb.execution.planning.plan import Node
 from kartnb.view.clean import abbreviated, one_line
 
 Pairs = tuple[tuple[str, str], ...]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view.clean import one_line, seconds_text
 from kartnb.view.states import ENDED, IN_BUILD, count_states, counts_text, look
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view.arrows import curve_path, tip_path
 from kartnb.view.clean import one_line, short_id
 from kartnb.view.families import Box, Family, family_of

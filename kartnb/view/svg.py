@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from kartnb.events import TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.view import labels
 from kartnb.view.arrows import Point, curve_path, tip_path
 from kartnb.view.arrows import number_text as _n

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.view.clean import one_line
 from kartnb.view.html import render_template
 from kartnb.view.summary import title

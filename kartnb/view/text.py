@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
 from kartnb.view.tree import tree_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view import parameters
 from kartnb.view.clean import ELLIPSIS, one_line
 from kartnb.view.states import look

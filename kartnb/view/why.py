@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kartnb.execution.plan import Node
+from kartnb.execution.planning.plan import Node
 from kartnb.execution.why import CodeChange, Explanation, Why
 from kartnb.view import summary
 from kartnb.view.clean import cut, one_line

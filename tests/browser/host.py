@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.notebook.live import LiveGraph
 from kartnb.notebook.watch import BuildWatch
 

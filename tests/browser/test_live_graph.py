@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import kartnb
 from kartnb.events import BuildFinished, BuildStarted, LogLine, TaskOutput, TaskProgress, TaskState, TaskStateChanged
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.notebook.watch import BuildWatch
 from kartnb.view.clean import one_line
 from tests.browser.host import Host

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tqdm import tqdm
 
 from kartnb.events import LogLine, TaskOutput, TaskProgress
-from kartnb.execution import kept_lines
-from kartnb.execution.kept_lines import KeptLines
-from kartnb.execution.printed_lines import LONGEST_LINE, PrintedLines, progress_of, visible
-from kartnb.execution.task_log import TOLD_IN_FULL, TaskLog
+from kartnb.execution.capture import kept_lines
+from kartnb.execution.capture.kept_lines import KeptLines
+from kartnb.execution.capture.printed_lines import LONGEST_LINE, PrintedLines, progress_of, visible
+from kartnb.execution.capture.task_log import TOLD_IN_FULL, TaskLog
 from kartnb.storage.captured_logs import CapturedLine, read_captured_lines, write_captured_lines
 
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import kartnb
-from kartnb.execution.value_changes import value_changes
+from kartnb.execution.compare.value_changes import value_changes
 from kartnb.view.differences import difference_html, difference_text
 from tests.view.markup import Skeleton
 

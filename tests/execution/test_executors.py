@@ -132,7 +132,7 @@ def test_events_come_live_from_worker_processes() -> None:
 
 
 def test_a_class_does_not_travel_with_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kartnb.execution import executors
+    from kartnb.execution.workers import executors
 
     big = b'x' * 1_000_000
     sizes: list[int] = []

@@ -14,7 +14,7 @@ import pytest
 import kartnb
 from kartnb.errors import TaskArgumentError
 from kartnb.events import BuildStarted, LogLine, PlanGrew, TaskOutput, TaskState, TaskStateChanged
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.notebook import live as live_module
 from kartnb.notebook.live import LiveGraph
 from kartnb.notebook.watch import MAX_LINES, MAX_TALKERS, BuildWatch

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import luigi
 
 from kartnb.events import Reason, ReasonKind, TaskState
-from kartnb.execution.plan import Node, Plan
+from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
 
 MISSING = Reason(ReasonKind.OUTPUT_MISSING, './resources/x.pkl')

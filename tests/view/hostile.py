@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from kartnb.events import Reason, ReasonKind, TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport, TaskFailure
 from tests.view.graphs import Free, Load, node, raised
 

@@ -98,7 +98,7 @@ def test_hundred_kilobytes_in_every_place_stay_small() -> None:
 
 
 def test_the_largest_picture_of_the_longest_texts_stays_bounded() -> None:
-    from kartnb.execution.plan import Plan
+    from kartnb.execution.planning.plan import Plan
 
     nodes = [
         node(Train(depth=i), TaskState.FAILED, [], None, f'{i}' + '値<' * 500, ['<' * 999] * 9) for i in range(150)

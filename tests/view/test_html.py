@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import plan_html, plan_svg, plan_text, report_html, report_svg, report_text, summary
 from tests.view.graphs import Load, generated, node, pipeline, report

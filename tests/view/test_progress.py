@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from kartnb.events import TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.view.progress import progress, progress_html, progress_text
 from tests.view.graphs import MISSING, Evaluate, Load, Train, generated, node
 from tests.view.markup import Skeleton

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from kartnb.events import TaskState
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.view import plan_svg, report_svg
 from kartnb.view.states import LOOKS
 from kartnb.view.svg import picture

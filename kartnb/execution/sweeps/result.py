@@ -14,7 +14,7 @@ from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import TaskState
 from kartnb.execution.build import result_of
-from kartnb.execution.plan import Plan
+from kartnb.execution.planning.plan import Plan
 from kartnb.execution.sweeps.metrics import Metric, check_metric, measured
 from kartnb.records.shelf import Shelf
 from kartnb.task.base import TaskOnKart

@@ -13,7 +13,7 @@ from typing import Any
 
 from kartnb import display
 from kartnb.errors import MissingPackageError, SweepError
-from kartnb.execution.planner import workspace_of
+from kartnb.execution.planning.planner import workspace_of
 from kartnb.execution.sweeps.metrics import Metric, measured
 from kartnb.execution.sweeps.result import Direction, SweepPoint, SweepResult, main_metric
 from kartnb.execution.sweeps.space import Axis, Space, axes_of

@@ -15,16 +15,16 @@ from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import Listener, TaskState
 from kartnb.execution.build import Build, log_printer
-from kartnb.execution.estimate import Estimate, estimate
 from kartnb.execution.options import check_log_level
-from kartnb.execution.plan import Node, Plan
-from kartnb.execution.planner import Rerun
+from kartnb.execution.planning.estimate import Estimate, estimate
+from kartnb.execution.planning.plan import Node, Plan
+from kartnb.execution.planning.planner import Rerun
 from kartnb.execution.report import BuildReport
+from kartnb.execution.running.tracebacks import one_line
 from kartnb.execution.sweeps.metrics import Metric, check_metric
 from kartnb.execution.sweeps.result import Direction, SweepPoint, SweepResult, main_metric, measure
 from kartnb.execution.sweeps.space import Point, Space, points_of
 from kartnb.execution.sweeps.template import Template
-from kartnb.execution.tracebacks import one_line
 from kartnb.records.shelf import Shelf
 from kartnb.task import registry
 from kartnb.task.slider import Slider

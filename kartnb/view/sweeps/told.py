@@ -10,7 +10,7 @@ from typing import Any
 
 import luigi
 
-from kartnb.execution.estimate import Estimate
+from kartnb.execution.planning.estimate import Estimate
 from kartnb.execution.sweeps.result import SweepPoint, SweepResult
 from kartnb.execution.sweeps.search import SearchProgress
 from kartnb.execution.sweeps.sweep import SweepPlan

@@ -1,0 +1,1 @@
+"""Builds that luigi's central scheduler gives out."""

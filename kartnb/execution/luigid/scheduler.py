@@ -1,0 +1,206 @@
+"""A build whose tasks luigi's central scheduler (`luigid`) gives out: `kartnb.build(task, scheduler_url=…)`."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from queue import Queue
+from typing import Any
+
+import luigi
+from luigi.rpc import RPCError
+
+from kartnb.errors import SchedulerError, TaskDisabledError
+from kartnb.events import Event, TaskProgress, TaskState
+from kartnb.execution.engine import Engine
+from kartnb.execution.luigid.connection import be_quick, connect, scheduler_errors
+from kartnb.execution.luigid.worker import BuildWorker
+from kartnb.execution.planning.assess import is_complete, missing_external
+from kartnb.execution.planning.graph import TaskGraph, Vertex
+from kartnb.execution.planning.plan import Plan
+from kartnb.execution.running.luigi_events import fire_broken
+from kartnb.execution.terms import timeout_of, usual_timeout
+from kartnb.execution.workers.choice import ExecutorFactory
+
+logger = logging.getLogger('kartnb')
+
+_PENDING = (TaskState.QUEUED, TaskState.WAITING)
+
+
+class SchedulerLoop(Engine):
+    """One build of one planned graph, whose order, resources, priorities and retries are the scheduler's affair.
+
+    Parameters
+    ----------
+    graph, plan, build_id, choose, emit, verbose
+        As for `Engine`.
+    url
+        Where the scheduler is.
+
+    Raises
+    ------
+    SchedulerError
+        When no scheduler of luigi's answers there.
+    """
+
+    def __init__(
+        self,
+        graph: TaskGraph,
+        plan: Plan,
+        build_id: str,
+        choose: ExecutorFactory,
+        emit: Callable[[Event], None],
+        verbose: bool = True,
+        *,
+        url: str,
+    ) -> None:
+        super().__init__(graph, plan, build_id, choose, self._pass_on, verbose)
+        self._tell_listeners = emit
+        self._url = url
+        self._scheduler: Any = connect(url)
+        self._worker: BuildWorker | None = None
+        self._by_task_id: dict[str, Vertex] = {}
+
+    def judge(self, task: luigi.Task) -> bool | str:
+        """Whether a task is complete, by the plan; the traceback as text where that cannot be told."""
+        vertex = self._by_task_id[task.task_id]
+        if vertex.broken is not None:
+            return ''.join(traceback.format_exception(vertex.broken))
+        return self._ledger.is_met(vertex.key) or vertex.state is TaskState.NOT_NEEDED
+
+    def start(self, task: luigi.Task, messages: Queue[Any] | None) -> None:
+        """Begin to run a task that the scheduler has given out."""
+        vertex = self._by_task_id[task.task_id]
+        self._ledger.take_back(vertex.key)
+        run = self._next_run(vertex)
+        if run is not None:
+            run.messages = messages
+            self._launch([run])
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something happens in the build, for at most so long."""
+        self._wait(seconds)
+
+    def run_elsewhere(self, task_ids: Sequence[str]) -> bool:
+        """Other workers run these tasks; gives whether the build waits for one of them."""
+        keys = [self._by_task_id[task_id].key for task_id in task_ids if task_id in self._by_task_id]
+        for key in keys:
+            if self._ledger.states[key] is TaskState.QUEUED:
+                self._ledger.change(key, TaskState.WAITING)
+        return bool(keys)
+
+    def _go(self) -> None:
+        root = self._ledger.plan.root.task
+        with scheduler_errors(self._url):
+            self._worker = BuildWorker(self, self._scheduler, self._executor.parallel)
+            with self._worker:
+                self._worker.add(root)
+                self._worker.run()
+            self._judge_the_rest(self._scheduler.dep_graph(root.task_id))
+        self._scheduler.close()
+
+    def _abandon(self) -> None:
+        super()._abandon()
+        be_quick(self._scheduler)
+        try:
+            if self._worker is not None:
+                self._worker.give_back()
+        except RPCError as error:
+            logger.warning('The interrupt could not be told to the scheduler: %s', error)
+        self._scheduler.close()
+
+    def _enlist(self, vertices: Sequence[Vertex]) -> None:
+        refused: dict[Vertex, BaseException] = {**missing_external(vertices)}
+        usual = usual_timeout()
+        for vertex in vertices:
+            self._note_task_id(vertex)
+            self._ledger.states[vertex.key] = TaskState.QUEUED if vertex.reason is not None else vertex.state
+            if vertex.broken is not None:
+                fire_broken(vertex.task, vertex.broken)
+                refused[vertex] = vertex.broken
+            elif vertex.reason is not None:
+                self._limit_time(vertex, timeout_of(vertex.task, usual))
+        for vertex, error in refused.items():
+            self._ledger.fail(vertex.key, error)
+
+    def _note_task_id(self, vertex: Vertex) -> None:
+        known = self._by_task_id.setdefault(vertex.task.task_id, vertex)
+        if known is not vertex and (known.reason is not None or vertex.reason is not None):
+            raise SchedulerError(
+                f"luigi's scheduler cannot tell two tasks {vertex.name} apart ({vertex.task.task_id}), which differ in "
+                'parameters that luigi does not count: build without scheduler_url.'
+            )
+
+    def _await(self, vertex: Vertex, needed: Sequence[Vertex]) -> None:
+        if any(self._ledger.is_lost(other.key) for other in needed):
+            self._ledger.change(vertex.key, TaskState.BLOCKED)
+            self._the_worker.given_up(vertex.task)
+        else:
+            self._the_worker.asked_for(vertex.task, [other.task for other in needed])
+
+    def _completed(self, vertex: Vertex, state: TaskState) -> None:
+        self._ledger.change(vertex.key, state)
+        self._the_worker.finished(vertex.task)
+
+    def _failed(self, vertex: Vertex, error: BaseException) -> None:
+        self._ledger.fail(vertex.key, error)
+        self._the_worker.failed(vertex.task, ''.join(traceback.format_exception(error)))
+
+    def _freed(self, key: str, amounts: dict[str, float] | None) -> None:
+        if amounts is not None:
+            self._scheduler.decrease_running_task_resources(self._graph.vertices[key].task.task_id, amounts)
+
+    @property
+    def _the_worker(self) -> BuildWorker:
+        assert self._worker is not None
+        return self._worker
+
+    def _pass_on(self, event: Event) -> None:
+        """Tell the listeners, and the scheduler, whose web page shows it, how far a task is."""
+        self._tell_listeners(event)
+        if isinstance(event, TaskProgress):
+            try:
+                self._tell_progress(event, self._graph.vertices[event.key].task.task_id)
+            except RPCError as error:
+                logger.warning('The scheduler could not be told how far %s is: %s', event.key, error)
+
+    def _tell_progress(self, event: TaskProgress, task_id: str) -> None:
+        if event.percentage is not None:
+            self._scheduler.set_task_progress_percentage(task_id, event.percentage)
+        if event.message is not None:
+            self._scheduler.set_task_status_message(task_id, event.message)
+        if event.tracking_url is not None:
+            self._scheduler.add_task(
+                task_id=task_id, worker=self._the_worker.id, status='RUNNING', tracking_url=event.tracking_url
+            )
+
+    def _judge_the_rest(self, known: dict[str, Any]) -> None:
+        """Say what became of the tasks that this worker was not given."""
+        for vertex in self._graph.upstream_of([self._graph.vertices[self._ledger.plan.root.key]]):
+            if self._ledger.states[vertex.key] not in _PENDING:
+                continue
+            status = known.get(vertex.task.task_id, {}).get('status', 'UNKNOWN')
+            if status == 'DONE' and is_complete(vertex):
+                self._ledger.change(vertex.key, TaskState.CACHED)
+            elif any(self._ledger.is_lost(other.key) for other in vertex.requires):
+                self._ledger.change(vertex.key, TaskState.BLOCKED)
+            else:
+                self._ledger.fail(vertex.key, self._why_not(vertex, status))
+
+    def _why_not(self, vertex: Vertex, status: str) -> Exception:
+        name, where = vertex.name, f"luigi's scheduler at {self._url}"
+        if vertex.task.disabled:
+            return TaskDisabledError(f'{name} is disabled: its attribute `disabled` is set.')
+        if status == 'DISABLED':
+            return SchedulerError(f'{where} has disabled {name} after too many failures: enable it on its web page.')
+        if status == 'FAILED':
+            error = self._scheduler.fetch_error(vertex.task.task_id).get('error') or ''
+            return SchedulerError(f'{name} failed in another worker of {where}: {error}')
+        if status == 'DONE':
+            return SchedulerError(f'{where} counts {name} as done just now: build again in some seconds.')
+        if self._scheduler.is_paused().get('paused'):
+            return SchedulerError(f'{where} is paused and gives no tasks out: go on on its web page.')
+        taken = vertex.task.process_resources()
+        hint = f' It takes {dict(taken)}: are there so many in [resources] of its configuration?' if taken else ''
+        return SchedulerError(f'{where} did not give {name} out; it calls it {status}.{hint}')

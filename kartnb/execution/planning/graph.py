@@ -1,0 +1,317 @@
+"""The graph of tasks while it grows: found by walking `requires()` without recursion, each task identified once."""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import luigi
+
+from kartnb.errors import SharedOutputError
+from kartnb.events import Reason, TaskState
+from kartnb.execution.planning.known_results import KnownResults
+from kartnb.execution.planning.nesting import Nesting
+from kartnb.execution.planning.plan import Node, Plan
+from kartnb.task import identity
+from kartnb.task.base import TaskOnKart
+from kartnb.task.definitions import is_same_definition
+from kartnb.task.structure import flatten
+from kartnb.task.targets import path_of
+
+
+class Vertex:
+    """One task of a graph under construction; two instances with one identity and one set of outputs share a vertex."""
+
+    __slots__ = (
+        'broken',
+        'declared',
+        'is_external',
+        'key',
+        'name',
+        'note',
+        'outdated',
+        'outputs',
+        'paths',
+        'reason',
+        'requires',
+        'rerun',
+        'state',
+        'task',
+        'unique_id',
+    )
+
+    def __init__(self, task: luigi.Task, unique_id: str, outputs: list[Any]) -> None:
+        self.task = task
+        self.unique_id = unique_id
+        self.outputs = outputs
+        self.paths = tuple(path_of(target) for target in outputs)
+        self.key = ''
+        self.requires: list[Vertex] = []
+        #: How many of these are known before the task runs; it asks for the others while it runs.
+        self.declared = 0
+        self.state = TaskState.NOT_NEEDED
+        self.reason: Reason | None = None
+        #: Why its result is not what a run would give now, whether the task has to run or not.
+        self.outdated: Reason | None = None
+        #: What a person must know of its result, or ''.
+        self.note = ''
+        #: What the task's own `complete()` raised, so that nobody knows whether it has to run.
+        self.broken: Exception | None = None
+        self.rerun = _wants_rerun(task)
+        #: The class name.
+        self.name = type(task).__name__
+        #: Whether the task's output is made outside, so that there is nothing to run.
+        self.is_external = task.run is None or task.run is NotImplemented
+
+
+class TaskGraph:
+    """Vertices by task instance, by identity and by key.
+
+    Parameters
+    ----------
+    on_broken
+        Is told of a task whose `requires()` or `output()` raises something, before that is raised on.
+    on_code_change
+        What happens to results whose code has changed; None for what is configured.
+
+    Attributes
+    ----------
+    results
+        What is recorded of the results of these tasks.
+    """
+
+    def __init__(
+        self,
+        on_broken: Callable[[luigi.Task, Exception], object] = lambda task, error: None,
+        on_code_change: str | None = None,
+    ) -> None:
+        self._on_broken = on_broken
+        self.results = KnownResults(on_code_change)
+        #: Tells of a new vertex whether it was asked to run again.
+        self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
+        #: Tasks that are wanted besides the root of which a snapshot is asked for.
+        self.also: list[luigi.Task] = []
+        self.vertices: dict[str, Vertex] = {}
+        self._by_instance: dict[int, Vertex] = {}
+        #: Instances are known by their address, so none of them may be freed while the graph lives.
+        self._instances: list[luigi.Task] = []
+        self._by_identity: dict[Any, Vertex] = {}
+        self._writers: dict[str, Vertex] = {}
+        self._nesting = Nesting()
+
+    def vertex_of(self, task: luigi.Task) -> Vertex:
+        """The vertex of a task instance that was added."""
+        return self._by_instance[id(task)]
+
+    def upstream_of(self, vertices: Iterable[Vertex]) -> list[Vertex]:
+        """These vertices and all that they need, upstream first."""
+        return self._topological(vertices)
+
+    def add(self, root: luigi.Task) -> list[Vertex]:
+        """Add a task and all that it needs; gives the vertices that are new, upstream first.
+
+        Raises
+        ------
+        CyclicRequirementsError, RequirementError, SharedOutputError
+            When the graph is no graph of tasks.
+        """
+        if id(root) in self._by_instance:
+            return []
+        new: list[Vertex] = []
+        stack = [self._visit(root)]
+        under_way = {id(root): root}
+        while stack:
+            visit = stack[-1]
+            following = self._next(visit)
+            if following is None:
+                stack.pop()
+                del under_way[id(visit.task)]
+                if self._settle_or_tell(visit):
+                    new.append(self._by_instance[id(visit.task)])
+                continue
+            if id(following) in under_way:
+                raise identity.cycle_error([*under_way.values()], following)
+            under_way[id(following)] = following
+            stack.append(self._visit(following))
+        return new
+
+    def _next(self, visit: _Visit) -> luigi.Task | None:
+        """The next of the tasks that a visited one needs and that has no vertex yet."""
+        for task in visit.rest:
+            if id(task) not in self._by_instance:
+                return task
+        return None
+
+    def _visit(self, task: luigi.Task) -> _Visit:
+        try:
+            self._nesting.watch(task)
+            return _Visit(task)
+        except Exception as error:
+            self._on_broken(task, error)
+            raise
+
+    def _settle_or_tell(self, visit: _Visit) -> bool:
+        try:
+            return self._settle(visit)
+        except Exception as error:
+            self._on_broken(visit.task, error)
+            raise
+
+    def snapshot(self, root: luigi.Task, workspace: str) -> Plan:
+        """The graph as an immutable plan, `root` last; before it what is wanted `also`."""
+        order = self._topological(self._by_instance[id(task)] for task in (*self.also, root))
+        position = {vertex.key: i for i, vertex in enumerate(order)}
+        return Plan(
+            tuple(
+                Node(
+                    vertex.task,
+                    vertex.key,
+                    vertex.name,
+                    vertex.unique_id,
+                    vertex.state,
+                    vertex.reason,
+                    tuple(position[other.key] for other in vertex.requires),
+                    vertex.paths,
+                    vertex.note,
+                )
+                for vertex in order
+            ),
+            workspace,
+        )
+
+    def _settle(self, visit: _Visit) -> bool:
+        """Give a visited task, whose requirements are settled, its vertex; False when it shares another instance's."""
+        task = visit.task
+        self._instances.append(task)
+        unique_id = self._unique_id(visit)
+        vertex = Vertex(task, unique_id, flatten(task.output()))
+        own_identity = _identity(vertex)
+        known = self._by_identity.get(own_identity)
+        if known is not None:
+            _refuse_other_definition(known, task)
+            self._by_instance[id(task)] = known
+            known.rerun |= vertex.rerun
+            return False
+        vertex.requires = list(dict.fromkeys(self._by_instance[id(other)] for other in visit.needed))
+        vertex.declared = len(vertex.requires)
+        self._refuse_shared_outputs(vertex)
+        self._by_instance[id(task)] = self._by_identity[own_identity] = vertex
+        vertex.key = self._free_key(vertex)
+        vertex.rerun = vertex.rerun or self.rerun_asked(vertex)
+        self.vertices[vertex.key] = vertex
+        return True
+
+    def _unique_id(self, visit: _Visit) -> str:
+        task = visit.task
+        known = identity.known_id(task)
+        if known is not None and type(task).make_unique_id is TaskOnKart.make_unique_id:  # type: ignore[attr-defined]
+            return known
+        if not isinstance(task, TaskOnKart):
+            foreign = getattr(task, 'make_unique_id', None)
+            return str(foreign()) if foreign is not None else str(task.task_id)
+        if type(task).make_unique_id is not TaskOnKart.make_unique_id:
+            return task.make_unique_id()
+        return identity.identify(task, identity.id_parts(visit.required))
+
+    def _refuse_shared_outputs(self, vertex: Vertex) -> None:
+        if vertex.is_external:
+            return
+        for path in vertex.paths:
+            writer = self._writers.setdefault(_place(path), vertex)
+            if writer is vertex or _definition(writer.task) == _definition(vertex.task):
+                continue
+            if not any(path in other.paths for other in vertex.requires):
+                raise SharedOutputError(
+                    f'{_described(writer.task)} and {_described(vertex.task)} would both write {path}: '
+                    'rename one of the classes, or give one another path in output().'
+                )
+
+    def _free_key(self, vertex: Vertex) -> str:
+        ours = TaskOnKart in type(vertex.task).__mro__
+        stem = f'{vertex.name}_{vertex.unique_id}' if ours else vertex.unique_id
+        key, again = stem, 1
+        while key in self.vertices:
+            again += 1
+            key = f'{stem}#{again}'
+        return key
+
+    def _topological(self, roots: Iterable[Vertex]) -> list[Vertex]:
+        order: list[Vertex] = []
+        seen: set[str] = set()
+        for root in roots:
+            if root.key in seen:
+                continue
+            seen.add(root.key)
+            stack: list[tuple[Vertex, Iterator[Vertex]]] = [(root, iter(root.requires))]
+            while stack:
+                vertex, rest = stack[-1]
+                for following in rest:
+                    if following.key not in seen:
+                        seen.add(following.key)
+                        stack.append((following, iter(following.requires)))
+                        break
+                else:
+                    stack.pop()
+                    order.append(vertex)
+        return order
+
+
+class _Visit:
+    """A task whose requirements are being walked."""
+
+    __slots__ = ('needed', 'required', 'rest', 'task')
+
+    def __init__(self, task: luigi.Task) -> None:
+        self.task = task
+        self.required = identity.required_tasks(task)
+        self.needed = identity.dependencies(task, self.required)
+        extra = [] if self.needed is self.required else self.required
+        self.rest: Iterator[luigi.Task] = iter([*self.needed, *extra])
+
+
+def _place(path: str) -> str:
+    """One name for each place, however its path is written."""
+    if '://' in path:
+        return path
+    directory, _, name = path.rpartition('/')
+    return posixpath.normpath(path) if name in ('', '.', '..') else f'{_normal(directory)}/{name}'
+
+
+@functools.lru_cache(maxsize=1024)
+def _normal(directory: str) -> str:
+    return posixpath.normpath(directory)
+
+
+def _identity(vertex: Vertex) -> Any:
+    return (_definition(vertex.task), vertex.unique_id, vertex.paths, vertex.is_external)
+
+
+def _definition(task: luigi.Task) -> tuple[str, str]:
+    return (type(task).__module__, type(task).__qualname__)
+
+
+def _refuse_other_definition(known: Vertex, task: luigi.Task) -> None:
+    if not is_same_definition(type(known.task), type(task)):
+        result = f'write {known.paths[0]}' if known.paths else 'be the same task'
+        raise SharedOutputError(
+            f'Two different definitions of {_described(task)} are in this plan, and both would {result}: '
+            'make the tasks again that were made with the older one, or rename one of the classes.'
+        )
+
+
+def _described(task: luigi.Task) -> str:
+    return f'{type(task).__module__}.{type(task).__qualname__}'
+
+
+def _wants_rerun(task: luigi.Task) -> bool:
+    # gokart's own tasks keep in `_rerun_state` whether they have run again already; asking their `complete()` would
+    # delete their outputs
+    return bool(task.__dict__.get('rerun' if TaskOnKart in type(task).__mro__ else '_rerun_state'))
+
+
+def all_paths(vertices: Iterable[Vertex]) -> Iterator[str]:
+    """The output paths of some vertices."""
+    for vertex in vertices:
+        yield from vertex.paths

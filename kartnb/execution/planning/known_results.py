@@ -1,0 +1,178 @@
+"""What is recorded of the results in a graph, and whether their code and their inputs are still the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import luigi
+
+from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
+from kartnb.events import Reason, ReasonKind, TaskState
+from kartnb.execution.planning.code_changes import CodeChanges, Verdict
+from kartnb.records.run_record import InputResult, RunRecord
+from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
+from kartnb.storage.superseded import Replacement
+from kartnb.storage.targets import TargetOnKart
+from kartnb.task.base import TaskOnKart
+
+if TYPE_CHECKING:
+    from kartnb.execution.planning.graph import Vertex
+
+
+class KnownResults:
+    """The records of the tasks of one graph, each directory listed once.
+
+    Parameters
+    ----------
+    policy
+        What happens to results whose code has changed, for all tasks; None for what is configured.
+    """
+
+    def __init__(self, policy: str | None = None) -> None:
+        self._asked = None if policy is None else checked_policy(policy)
+        self._configured = configured_policy()
+        self._directories: dict[tuple[str, str], RecordDirectory] = {}
+        self._policies: dict[type, CodeChangePolicy] = {}
+        self._results: dict[str, RecordedResult | None] = {}
+        self.code = CodeChanges()
+
+    def policy(self, cls: type) -> CodeChangePolicy:
+        """What happens to results of a class whose code has changed."""
+        found = self._policies.get(cls)
+        if found is None:
+            found = self._policies[cls] = self._policy(cls)
+        return found
+
+    def _policy(self, cls: type) -> CodeChangePolicy:
+        if self._asked is not None:
+            return self._asked
+        own = getattr(cls, 'on_code_change', None)
+        if isinstance(own, str):
+            return checked_policy(own, f'{cls.__name__}.on_code_change')
+        return self._configured or ('rerun' if cls.__module__ == '__main__' else 'warn')
+
+    def directory(self, task: luigi.Task) -> RecordDirectory | None:
+        """The directory of a task's record; None for a task that has none."""
+        if not isinstance(task, TaskOnKart):
+            return None
+        return self.directory_of(task.workspace_directory, type(task).__module__)
+
+    def directory_of(self, workspace: str, module: str) -> RecordDirectory:
+        """The directory of the records of a module's tasks."""
+        directory = self._directories.get((workspace, module))
+        if directory is None:
+            directory = self._directories[workspace, module] = present_records(workspace, module)
+        return directory
+
+    def result(self, vertex: Vertex) -> RecordedResult | None:
+        """What is known of the present result of a task, or None."""
+        key = vertex.key
+        if key not in self._results:
+            directory = self.directory(vertex.task)
+            self._results[key] = None if directory is None else directory.result(stem_of(vertex))
+        return self._results[key]
+
+    def result_id(self, vertex: Vertex) -> str:
+        """The id of the present result of a task, '' when it is not known."""
+        result = self.result(vertex)
+        return '' if result is None else result.result_id
+
+    def put(self, vertex: Vertex, result: RecordedResult | None) -> None:
+        """Take down that a task has a new result, or, with None, that a run of it gave none."""
+        directory = self.directory(vertex.task)
+        if directory is None:
+            return
+        directory.note(stem_of(vertex), result)
+        if result is not None:
+            self._results[vertex.key] = result
+
+    def record(self, vertex: Vertex) -> RunRecord | None:
+        """The record of the present result of a task; None when there is none that can be read."""
+        directory = self.directory(vertex.task)
+        return None if directory is None else read_record(directory, stem_of(vertex))
+
+    def inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
+        """The present results of what a task requires, and of what it has asked for while it ran."""
+        return tuple(
+            InputResult(
+                other.name, other.unique_id, self.result_id(other), type(other.task).__module__, i >= vertex.declared
+            )
+            for i, other in enumerate(vertex.requires)
+        )
+
+    def made_of(self, vertex: Vertex) -> str:
+        """A digest of the present results of what a task requires."""
+        required = vertex.requires[: vertex.declared]
+        return digest_of_inputs((other.unique_id, self.result_id(other)) for other in required)
+
+    def next_result(self, vertex: Vertex, result_id: str = '') -> RecordedResult:
+        """What the name of the record of a task's next result will tell."""
+        made_by = self.code.print_of(type(vertex.task)).key
+        return RecordedResult(result_id, made_by, self.made_of(vertex), len(vertex.requires) > vertex.declared)
+
+    def replaced(self, vertex: Vertex) -> Replacement | None:
+        """The recorded result that a run of a task will replace; None when there is none, or not all of its files."""
+        directory = self.directory(vertex.task)
+        if directory is None or vertex.state is not TaskState.STALE or not vertex.outputs:
+            return None
+        task: Any = vertex.task
+        stem = stem_of(vertex)
+        name = directory.newest(stem)
+        if name is None or not all(_is_kept_file(target) for target in vertex.outputs):
+            return None
+        module, result_id = type(task).__module__, self.result_id(vertex)
+        return Replacement(task.workspace_directory, module, stem, result_id, directory.path, name, vertex.paths)
+
+    def verdict(self, vertex: Vertex) -> Verdict:
+        """Whether the code of a task is the one that made its result."""
+        result = self.result(vertex)
+        if result is None or not result.made_by:
+            return Verdict('unknown', 'no record tells by what code it was made')
+        task: Any = vertex.task
+        kept_for = result.kept_for[0] if result.kept_for else ''
+        return self.code.compare(task.workspace_directory, result.made_by, type(task), kept_for)
+
+    def newer_input(self, vertex: Vertex) -> Reason | None:
+        """The reason when an input of a task is not the one that its result was made from."""
+        result = self.result(vertex)
+        if result is None or not result.made_of:
+            return None
+        now = self.made_of(vertex)
+        if now == result.made_of or (result.kept_for is not None and now == result.kept_for[1]):
+            return None
+        return Reason(ReasonKind.NEWER_RESULT, self._newer(vertex))
+
+    def _newer(self, vertex: Vertex) -> str:
+        """The names of the inputs that are newer; '' where the record does not tell."""
+        record = self.record(vertex)
+        if record is None:
+            return ''
+        known = {item.unique_id: item.result_id for item in record.inputs}
+        newer = [other for other in vertex.requires if known.get(other.unique_id) != self.result_id(other)]
+        return ', '.join(dict.fromkeys(other.name for other in newer))
+
+
+def _is_kept_file(target: Any) -> bool:
+    return isinstance(target, TargetOnKart) and target.is_plain_file
+
+
+def stem_of(vertex: Vertex) -> str:
+    """What the names of a task's files begin with."""
+    return f'{vertex.name}_{vertex.unique_id}'
+
+
+def digest_of_inputs(results: Iterable[tuple[str, str]]) -> str:
+    """A digest of results, given by unique id and result id; '0' for none."""
+    text = '\n'.join(f'{unique_id} {result_id}' for unique_id, result_id in results)
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest() if text else '0'
+
+
+def read_record(directory: RecordDirectory, stem: str) -> RunRecord | None:
+    """The newest record of a result; None when there is none that can be read."""
+    try:
+        text = directory.read(stem)
+        return None if text is None else RunRecord.from_json(text)
+    except (ValueError, OSError):
+        return None

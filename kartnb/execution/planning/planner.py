@@ -1,0 +1,144 @@
+"""`kartnb.plan`: what a build of a task would do, without doing it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import luigi
+
+from kartnb.errors import TaskArgumentError
+from kartnb.execution.planning.assess import assess
+from kartnb.execution.planning.garbage import no_collections
+from kartnb.execution.planning.graph import TaskGraph, Vertex
+from kartnb.execution.planning.plan import Plan
+from kartnb.task import registry
+from kartnb.task.base import TaskOnKart
+
+#: What can be asked to run again: True is the root; a class or its name stands for all its tasks in the plan.
+Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
+
+
+def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Plan:
+    """Find out what a build of a task would do.
+
+    Parameters
+    ----------
+    task
+        The root: a `TaskOnKart` or any luigi task.
+    rerun
+        What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
+        class names.
+    on_code_change
+        What happens to results whose code has changed: 'rerun', 'warn' or 'ignore'. By default what the class, the
+        session, the environment or the configuration says; else 'rerun' for classes of the notebook, 'warn' for others.
+
+    Returns
+    -------
+    Plan
+        The graph, upstream first, each task with its state and, when it will run, the reason.
+
+    Raises
+    ------
+    TaskArgumentError
+        When `task` is no task instance, or `rerun` names nothing in the graph.
+    CyclicRequirementsError, RequirementError, SharedOutputError
+        When the graph is no graph of tasks.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Example(kartnb.TaskOnKart):
+    ...     def run(self):
+    ...         self.dump('Hello, world!')
+    >>> plan = kartnb.plan(Example(workspace_directory=tempfile.mkdtemp()))
+    >>> [(node.name, str(node.state)) for node in plan]
+    [('Example', 'missing')]
+    """
+    graph, planned = draw_up(task, rerun, on_code_change=on_code_change)
+    for vertex in graph.vertices.values():
+        if vertex.broken is not None:
+            raise vertex.broken
+    return planned
+
+
+def draw_up(
+    task: luigi.Task,
+    rerun: Rerun = False,
+    graph: TaskGraph | None = None,
+    on_code_change: str | None = None,
+    also: Sequence[luigi.Task] = (),
+) -> tuple[TaskGraph, Plan]:
+    """The plan of a task, and of those that are wanted `also`, together with the graph that a build goes on to grow."""
+    require_task(task)
+    with no_collections():
+        return _drawn_up(task, rerun, graph or TaskGraph(on_code_change=on_code_change), also)
+
+
+def _drawn_up(task: luigi.Task, rerun: Rerun, graph: TaskGraph, also: Sequence[luigi.Task]) -> tuple[TaskGraph, Plan]:
+    graph.also = list(also)
+    vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
+    wanted = _wanted(rerun, task)
+    for vertex in _to_rerun(vertices, wanted):
+        vertex.rerun = True
+    # tasks that are asked for while others run are not known yet
+    graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
+    assess(vertices, [graph.vertex_of(root) for root in (*also, task)], graph.results)
+    return graph, graph.snapshot(task, workspace_of(task))
+
+
+def require_task(task: object) -> None:
+    """Refuse what is no task instance, with a sentence that says what to write."""
+    if isinstance(task, type) and issubclass(task, luigi.Task):
+        raise TaskArgumentError(f'{task.__name__} is a task class: make a task of it, {task.__name__}(…).')
+    if isinstance(task, type):
+        raise TaskArgumentError(f'{task.__name__} is no task class: derive it from kartnb.TaskOnKart.')
+    if isinstance(task, list | tuple):
+        raise TaskArgumentError('One task is needed, not several: give one task that requires them all.')
+    if not isinstance(task, luigi.Task):
+        raise TaskArgumentError(f'A task is needed, such as MyTask(…), not {task!r:.80} ({type(task).__name__}).')
+
+
+def workspace_of(task: luigi.Task) -> str:
+    """The absolute workspace directory of a task; a URL as it is; the working directory for a plain luigi task."""
+    workspace = task.workspace_directory if isinstance(task, TaskOnKart) else '.'
+    return workspace if '://' in workspace else os.path.abspath(workspace)
+
+
+def _wanted(rerun: Rerun, root: luigi.Task) -> list[Any]:
+    if isinstance(rerun, bool):
+        return [root] if rerun else []
+    return [rerun] if isinstance(rerun, str | type | luigi.Task) else list(rerun)
+
+
+def _to_rerun(vertices: list[Vertex], wanted: list[Any]) -> list[Vertex]:
+    chosen: list[Vertex] = []
+    missing = []
+    for item in wanted:
+        found = [vertex for vertex in vertices if _is_meant(vertex, item)]
+        chosen.extend(found)
+        if not found:
+            missing.append(item)
+    later = [item for item in missing if _may_come_later(item)]
+    if missing and (missing != later or not chosen):
+        names = ', '.join(sorted({vertex.name for vertex in vertices}))
+        name = missing[0] if isinstance(missing[0], str) else getattr(missing[0], '__name__', repr(missing[0]))
+        hint = ' If one of them asks for it while it runs, name that one too.' if later else ''
+        raise TaskArgumentError(f'Nothing to rerun is called {name}: the tasks of this plan are {names}.{hint}')
+    return chosen
+
+
+def _may_come_later(item: Any) -> bool:
+    """Whether a running task may ask for what is meant."""
+    if isinstance(item, str):
+        return any(item in (cls.__name__, cls.get_task_family()) for cls in registry.task_classes())
+    return True
+
+
+def _is_meant(vertex: Vertex, item: str | type | luigi.Task) -> bool:
+    if isinstance(item, str):
+        return item in (vertex.name, vertex.key, vertex.task.get_task_family())
+    if isinstance(item, type):
+        return isinstance(vertex.task, item)
+    return vertex.task is item or vertex.task == item

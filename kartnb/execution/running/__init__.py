@@ -1,0 +1,1 @@
+"""Running one task, the same way in every executor."""
