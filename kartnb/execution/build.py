@@ -265,9 +265,13 @@ class Build:
         """
         __tracebackhide__ = True
         with captured(self.build_id, self._log_level, self._emit), kept_random_state():
-            adopt_results(self._graph, self._graph.vertices.values())
+            self.adopt()
             self._loop.run()
         return self._loop.report(time.perf_counter() - self._started)
+
+    def adopt(self) -> None:
+        """Give a record to the results that are used and have none; `run` begins with it."""
+        adopt_results(self._graph, self._graph.vertices.values())
 
     def stop(self) -> None:
         """End it from another thread, as soon as its executor can."""

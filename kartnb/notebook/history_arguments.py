@@ -31,10 +31,10 @@ def runs_parser() -> MagicParser:
 def clean_parser() -> MagicParser:
     """The options of `%kart_clean`."""
     parser = MagicParser(
-        'kart_clean', 'Show what the task that EXPR gives does not need, and replaced results; remove it when said.'
+        'kart_clean', 'Show what the tasks of EXPR do not need, and replaced results; remove it when said.'
     )
     parser.add_argument('--remove', action='store_true', help='remove it')
-    parser.add_argument('--workspace', metavar='PATH', help='the workspace; that of the task by default')
+    parser.add_argument('--workspace', metavar='PATH', help='the workspace; that of the tasks by default')
     parser.add_argument('--keep-age', metavar='TIME', help="replaced results of this time stay: '2w', '3d'")
     parser.add_argument('--keep-number', type=_number, metavar='N', help='so many replaced results of each task stay')
     parser.add_argument('--keep-bytes', metavar='SIZE', help="the newest replaced results up to '500MB' stay")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from IPython.core.error import UsageError
 from kartnb.errors import HistoryError, KartError, StorageError
 from kartnb.execution.compare.differences import Difference, diff
 from kartnb.notebook.command import Command
+from kartnb.notebook.expression import value_of
 from kartnb.notebook.history_arguments import clean_parser, diff_parser, runs_parser
 from kartnb.records.clean import Cleaning, clean
 from kartnb.records.runs import Runs
@@ -52,7 +54,7 @@ class HistoryCommands(Command):
             return None
         options = given.options
         with self._own_part_shown():
-            roots = [self._task('kart_clean', given, None, local_ns)] if given.expression.strip() else []
+            roots = self._values('kart_clean', given.expression, local_ns)
             with _one_line('kart_clean'):
                 return clean(
                     *roots,
@@ -77,6 +79,14 @@ class HistoryCommands(Command):
         with self._own_part_shown(), _one_line('kart_diff'):
             return diff(*names, workspace=options.workspace, all=options.all, values=not options.no_values)
 
+    def _values(self, magic: str, text: str, local_ns: dict[str, Any] | None) -> list[Any]:
+        """What an expression gives, or several of them with spaces in between."""
+        __tracebackhide__ = True
+        several = [text] if not text.strip() or _is_expression(text) else _split(text)
+        if len(several) > 1 and not all(map(_is_expression, several)):
+            several = [text]  # so that what is wrong is told of the line as it was written
+        return [value_of(one, magic, self._shell, local_ns) for one in several if one.strip()]
+
     def _result(self, text: str, local_ns: dict[str, Any] | None) -> Any:
         """An id as it is; anything else is Python."""
         if _ID.fullmatch(text):
@@ -85,6 +95,14 @@ class HistoryCommands(Command):
             return eval(text, {**self._shell.user_ns, **(local_ns or {})})
         except Exception as error:
             raise UsageError(f'%kart_diff: {text}: {type(error).__name__}: {error}') from None
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text.strip(), mode='eval')
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _split(line: str) -> list[str]:

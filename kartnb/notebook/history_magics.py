@@ -13,9 +13,9 @@ show recorded results as a table, newest first; its value has `to_dataframe()`, 
 show what differs between two results. ::
 
     %kart_clean Train(depth=5)
-    %kart_clean Train(depth=5) --remove
+    %kart_clean Train(depth=5) Report() --remove
 
-show what the task does not need, with replaced results, and remove it.
+show what the tasks do not need, with replaced results, and remove it.
 """
 
 from __future__ import annotations
@@ -66,18 +66,19 @@ class HistoryMagics(MagicSet):
     @output_can_be_silenced
     @line_magic
     def kart_clean(self, line: str, local_ns: dict[str, Any] | None = None) -> Cleaning | None:
-        """Show what a task does not need, and replaced results: `%kart_clean [EXPR] [options]`.
+        """Show what tasks do not need, and replaced results: `%kart_clean [EXPR ...] [options]`.
 
         ::
 
             --remove             remove it
-            --workspace PATH     the workspace; that of the task by default
+            --workspace PATH     the workspace; that of the tasks by default
             --keep-age TIME      replaced results of this time stay: 2w, 3d
             --keep-number N      so many replaced results of each task stay
             --keep-bytes SIZE    the newest replaced results up to this size stay: 500MB
             --unrecorded         count results without a record or log too
 
-        Without a task only replaced results can go. The value of the magic has `remove()`.
+        EXPR gives a task or a list of tasks; there may be several, `%kart_clean A() B()`. Without a task only replaced
+        results can go. The value of the magic has `remove()`.
         """
         __tracebackhide__ = True
         return self.commands.clean(line, local_ns)

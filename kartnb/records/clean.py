@@ -104,7 +104,7 @@ class Cleaning:
 
 
 def clean(
-    *roots: luigi.Task,
+    *roots: luigi.Task | Iterable[luigi.Task],
     workspace: str | None = None,
     remove: bool = False,
     superseded: bool = True,
@@ -120,7 +120,8 @@ def clean(
     Parameters
     ----------
     *roots
-        Tasks whose results, and those of all that they require, stay. Without roots, only replaced results can go.
+        Tasks, or lists of tasks, whose results, and those of all that they require, stay. Without roots, only replaced
+        results can go.
     workspace
         The workspace; by default that of the roots, or the one that tasks use.
     remove
@@ -137,7 +138,7 @@ def clean(
     Raises
     ------
     TaskArgumentError
-        When a root is no task.
+        When a root is no task, or a list of them is empty.
     kartnb.HistoryError
         When the roots have different workspaces and none is given, or a bound is none.
 
@@ -159,14 +160,15 @@ def clean(
     True
     """
     bounds = Bounds.of(keep_age, keep_number, keep_bytes)
-    place = _workspace_of(roots, workspace)
+    tasks = [task for root in roots for task in _tasks_of(root)]
+    place = _workspace_of(tasks, workspace)
     require_directory(place)
     found = take_inventory(place)
     runs = gather(found)
     items: list[CleanItem] = []
     notes = list(found.problems)
-    if roots:
-        needed = needed_by(roots, runs)
+    if tasks:
+        needed = needed_by(tasks, runs)
         notes += needed.notes
         items += _not_needed(found, runs, needed, unrecorded)
         notes += [] if unrecorded else _left_alone(runs, needed)
@@ -189,14 +191,25 @@ def delete_local_unnecessary_outputs(task: luigi.Task) -> None:
     -----
     From gokart, whose function also deletes what it must keep, and files that it has not written.
     """
-    if '://' not in _workspace_of((task,), None):
+    if '://' not in _workspace_of(_tasks_of(task), None):
         clean(task, remove=True, superseded=False)
 
 
+def _tasks_of(root: Any) -> list[luigi.Task]:
+    """The tasks of a root, which is one or a list of them."""
+    given: list[Any] = [root] if isinstance(root, luigi.Task | str | type) or not isinstance(root, Iterable) else list(root)
+    if not given:
+        raise TaskArgumentError(
+            'clean was given an empty list of tasks, which would need nothing: give tasks, '
+            'or nothing at all for replaced results only.'
+        )
+    for task in given:
+        if not isinstance(task, luigi.Task):
+            raise TaskArgumentError(f'clean needs tasks, such as MyTask(…), not {task!r:.80} ({type(task).__name__}).')
+    return given
+
+
 def _workspace_of(roots: Sequence[luigi.Task], given: str | None) -> str:
-    for root in roots:
-        if not isinstance(root, luigi.Task):
-            raise TaskArgumentError(f'clean needs tasks, such as MyTask(…), not {root!r:.80} ({type(root).__name__}).')
     if given is not None:
         return absolute_place(given)
     own = {absolute_place(root.workspace_directory) for root in roots if isinstance(root, TaskOnKart)}

@@ -30,6 +30,8 @@ def test_the_history_is_a_table_with_ways_on(kernel: Kernel) -> None:
     first = (kernel.ok('kartnb.Workspace().runs()[0].unique_id').value or '').strip("'")
     assert 'Nothing differs' in (kernel.ok(f'%kart_diff {first[:8]} {first}').value or '')
     assert 'Nothing is removed yet' in (kernel.ok('%kart_clean Train(depth=5)').value or '')
+    for several in ('Train(depth=5) Train( depth=3 )', '[Train(depth=d) for d in (3, 5)]', 'Train(depth=5), Train()'):
+        assert 'Nothing can go' in (kernel.ok(f'%kart_clean {several} --keep-number 1').value or '')
     assert 'Removed: ' in (kernel.ok('%kart_clean Train(depth=5) --remove').value or '')
     assert '1 recorded result:' in (kernel.ok('%kart_runs').value or '')
 
@@ -42,6 +44,9 @@ def test_what_is_wrong_is_one_line(run: Run) -> None:
     assert 'needs one or two results' in run('%kart_diff')
     assert "NameError: name 'Nothing' is not defined" in run('%kart_diff Nothing() deadbeef')
     assert 'is no length of time' in run('%kart_clean --workspace . --keep-age long')
+    assert 'cannot read Train( Train()' in run('%kart_clean Train( Train()')
+    assert 'empty list of tasks' in run('%kart_clean []')
+    assert 'clean needs tasks' in run('%kart_clean 3 4')
     for printed in (run('%kart_runs /nowhere'), run('%kart_clean --workspace /nowhere')):
         assert len(printed.strip().split('\n')) == 1
 

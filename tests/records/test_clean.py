@@ -67,6 +67,15 @@ def test_what_no_root_needs_goes_when_said(place: Path) -> None:
     assert kartnb.build(Result(n=1)) == 'x'
 
 
+def test_what_several_roots_need_stays() -> None:
+    for n in (1, 2, 3):
+        kartnb.build(Source(n=n))
+    roots = [Source(n=1), Source(n=2)]
+    for given in (roots, [roots], [iter(roots)], [Source(n=1), [Source(n=2)]]):
+        found = kartnb.clean(*given)
+        assert [item.run.parameters['n'] for item in found.items if item.run] == ['3']
+
+
 def test_removing_at_once_and_again_does_no_harm(place: Path) -> None:
     kartnb.build(Result(n=1))
     kartnb.build(Result(n=2))
@@ -147,6 +156,9 @@ def test_remote_workspaces_are_cleared_up() -> None:
     'roots, options, words',
     [
         ([Source], {}, 'clean needs tasks'),
+        (['Source'], {}, "not 'Source' .str."),
+        ([[Source(), None]], {}, 'not None'),
+        ([[]], {}, 'empty list of tasks'),
         ([Source(), Source(workspace_directory='other')], {}, 'different workspaces'),
         ([], {'keep_age': 'long'}, 'is no length of time'),
         ([], {'keep_number': -1}, 'is no number of results'),

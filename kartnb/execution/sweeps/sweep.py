@@ -227,7 +227,10 @@ class SweepPlan:
 
     def build(self, *, live: bool = True) -> None:
         """Run what is not cached, shown while it runs if `live`; the points know then how they have ended."""
-        if self._build is None or not self.to_run:
+        if self._build is None:
+            return
+        if not self.to_run:
+            self._build.adopt()
             return
         with display.shown_live(self) if live else nullcontext() as listener:
             self._told.listener = listener

@@ -273,3 +273,15 @@ def test_plots_need_something_that_varies(place: str) -> None:
     with pytest.raises(SweepError, match='No parameter varies'):
         fits(place, depth=[1]).plot()
     assert issubclass(MissingPackageError, ImportError)
+
+
+def test_results_without_a_record_are_adopted_at_their_first_use_though_nothing_runs(place: str) -> None:
+    records = Path(place, 'log/run_record')
+    fits(place, depth=[1, 2])
+    for path in records.rglob('*.json'):
+        path.unlink()
+    fits(place, depth=[1, 2], metric=None, dry_run=True)
+    assert not list(records.rglob('*.json')), 'a plan writes nothing'
+    assert len(fits(place, depth=[1, 2])) == 2
+    assert sorted(path.name.partition('_')[0] for path in records.rglob('*.json')) == ['Fit', 'Fit', 'Rows']
+    assert {run.record.state for run in kartnb.Workspace(place).runs() if run.record} == {'adopted'}
