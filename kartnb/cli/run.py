@@ -82,7 +82,7 @@ def _run(parser: CmdlineParser, codes: Mapping[str, int]) -> int:
         return _USAGE_ERROR
     listeners: tuple[Listener, ...] = (log_printer(level),)
     try:
-        report = run_build(task, log_level=level, listeners=listeners)
+        report = run_build(task, log_level=level, listeners=listeners, value_wanted=False)
     except Exception as error:
         _say(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
         return codes['scheduling_error']

@@ -267,6 +267,7 @@ def build_in_background(
         on_code_change=on_code_change,
         log_level=log_level,
         listeners=(states, log_printer(log_level), *listeners),
+        value_wanted=return_value,
     )
     return BackgroundBuild(task, build, states, return_value)
 

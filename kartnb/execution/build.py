@@ -157,6 +157,7 @@ def build(
             on_code_change=on_code_change,
             log_level=log_level,
             listeners=(log_printer(log_level), *listeners),
+            value_wanted=return_value,
         ),
         task_lock_exception_max_tries,
         task_lock_exception_max_wait_seconds,
@@ -189,8 +190,12 @@ def run_build(
     on_code_change: str | None = None,
     log_level: int = logging.ERROR,
     listeners: Iterable[Listener] = (),
+    value_wanted: bool = True,
 ) -> BuildReport:
     """Run a task and whatever it needs, and report; failures are in the report, not raised.
+
+    Without `value_wanted` the root may end without having dumped anything, as a gokart task that is run for what else
+    it does.
 
     Raises
     ------
@@ -207,6 +212,7 @@ def run_build(
         on_code_change=on_code_change,
         log_level=log_level,
         listeners=listeners,
+        value_wanted=value_wanted,
     ).run()
 
 
@@ -217,6 +223,8 @@ class Build:
     ----------
     task, workers, executor, scheduler_url, rerun, on_code_change, log_level, listeners
         As for `build`.
+    value_wanted
+        Whether the root has failed when it ends without having written its output.
     also
         Other tasks that are wanted as much as `task`: what they share runs once.
 
@@ -241,6 +249,7 @@ class Build:
         on_code_change: str | None = None,
         log_level: int = logging.ERROR,
         listeners: Iterable[Listener] = (),
+        value_wanted: bool = True,
         also: Sequence[luigi.Task] = (),
     ) -> None:
         self._started = time.perf_counter()
@@ -251,6 +260,7 @@ class Build:
         choose = choose_executor(executor, workers, log_level)
         warn_of_full_disk(workspace_of(task))
         self._graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change), also=also)
+        self._graph.vertex_of(task).value_wanted = value_wanted
         verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         parts = (self._graph, self.plan, self.build_id, choose, self._emit, verbose)
         self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)

@@ -46,7 +46,7 @@ def build_and_show(
     with BuildScreen(shell, workers=options.get('workers') or 1) as screen:
         listeners = (log_printer(log_level, not screen.is_rich), screen)
         report = retried_while_locked(
-            lambda: run_build(task, log_level=log_level, listeners=listeners, **options),
+            lambda: run_build(task, log_level=log_level, listeners=listeners, value_wanted=return_value, **options),
             _LOCK_TRIES,
             _LONGEST_WAIT,
         )

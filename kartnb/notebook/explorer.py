@@ -221,7 +221,7 @@ class Explorer:
 
     def _begin(self, wish: _Wish) -> None:
         try:
-            build = build_in_background(wish.task, return_value=False, **self._options)
+            build = build_in_background(wish.task, **self._options)
         except Exception as error:
             self._failures[wish.task] = one_line(error)
             self._replace(wish, replace(wish, looked_at=False, run=False))

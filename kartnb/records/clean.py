@@ -197,7 +197,9 @@ def delete_local_unnecessary_outputs(task: luigi.Task) -> None:
 
 def _tasks_of(root: Any) -> list[luigi.Task]:
     """The tasks of a root, which is one or a list of them."""
-    given: list[Any] = [root] if isinstance(root, luigi.Task | str | type) or not isinstance(root, Iterable) else list(root)
+    given: list[Any] = (
+        [root] if isinstance(root, luigi.Task | str | type) or not isinstance(root, Iterable) else list(root)
+    )
     if not given:
         raise TaskArgumentError(
             'clean was given an empty list of tasks, which would need nothing: give tasks, '

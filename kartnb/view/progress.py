@@ -60,7 +60,7 @@ class Progress:
         if failed:
             parts.append(counts_text(failed))
         if self.remaining is not None:
-            parts.append(f'about {_whole(self.remaining)} left')
+            parts.append(f'about {_whole(max(self.remaining, 1.0))} left')
         return ' · '.join(parts)
 
 

@@ -27,6 +27,11 @@ class Failing(gokart.TaskOnKart):
         raise ValueError('no data')
 
 
+class Silent(gokart.TaskOnKart):
+    def run(self):
+        print('run for what else it does')
+
+
 class Given(luigi.ExternalTask):
     def output(self):
         return luigi.LocalTarget('given.txt')
@@ -80,6 +85,7 @@ def test_run_takes_arguments(script: Path) -> None:
 @pytest.mark.parametrize(
     'args, code, said',
     [
+        (['Silent', '--local-scheduler'], 0, 'Silent.run\\(\\) ended without writing its output'),
         (['Failing', '--local-scheduler'], 40, "at .*sample.py:15 in run: raise ValueError\\('no data'\\)"),
         (['Needing', '--local-scheduler'], 20, 'given.txt does not exist'),
         (['Cyclic', '--local-scheduler'], 50, 'Cyclic requires itself'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import random
 from pathlib import Path
@@ -239,6 +240,35 @@ def test_a_task_that_dumps_nothing_is_named() -> None:
         ) as caught:
             kartnb.build(task)
         assert isinstance(caught.value.__cause__, TaskNotDumpedError)
+
+
+def test_a_root_whose_value_nobody_wants_may_dump_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[str] = []
+
+    class Side(kartnb.TaskOnKart):
+        def output(self) -> Any:
+            return {'made': self.make_target('made.txt'), 'never': self.make_target('never.txt')}
+
+        def run(self) -> None:
+            ran.append('side')
+            self.dump('x', 'made')
+
+    class Needs(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return Side()
+
+        def run(self) -> None:
+            ran.append('needs')
+
+    for times in (1, 2):
+        assert kartnb.build(Side(), return_value=False) is None
+        assert ran == ['side'] * times
+    assert 'Side.run() ended without writing its output ./resources/never_' in caplog.text
+    (run,) = kartnb.Workspace('./resources').runs()
+    assert [os.path.basename(path) for path in run.outputs] == [f'made_{Side().make_unique_id()}.txt']
+    with pytest.raises(kartnb.GokartBuildError, match=r'Side\.run\(\) ended without writing its output'):
+        kartnb.build(Needs(), return_value=False)
+    assert 'needs' not in ran
 
 
 def test_two_dependencies_that_differ_in_an_insignificant_parameter_both_run() -> None:

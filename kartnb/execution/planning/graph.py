@@ -40,6 +40,7 @@ class Vertex:
         'state',
         'task',
         'unique_id',
+        'value_wanted',
     )
 
     def __init__(self, task: luigi.Task, unique_id: str, outputs: list[Any]) -> None:
@@ -60,6 +61,8 @@ class Vertex:
         #: What the task's own `complete()` raised, so that nobody knows whether it has to run.
         self.broken: Exception | None = None
         self.rerun = _wants_rerun(task)
+        #: Whether anybody will load its result: of a root nobody may, of what others require somebody does.
+        self.value_wanted = True
         #: The class name.
         self.name = type(task).__name__
         #: Whether the task's output is made outside, so that there is nothing to run.

@@ -40,6 +40,8 @@ class TaskOrder:
         What of the code nobody can compare, and why.
     replaces
         The result that is there already, or None.
+    value_wanted
+        Whether the run has failed when it leaves an output unwritten.
     """
 
     task: luigi.Task
@@ -52,6 +54,7 @@ class TaskOrder:
     result: RecordedResult | None = None
     unknown: tuple[str, ...] = ()
     replaces: Replacement | None = None
+    value_wanted: bool = True
 
 
 @dataclass(slots=True)

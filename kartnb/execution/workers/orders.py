@@ -48,6 +48,7 @@ class Orders:
                 emit(TaskProgress(build_id, key, **{what: value}))
 
         order = TaskOrder(vertex.task, vertex.unique_id, key, build_id, (), tuple(vertex.outputs), None)
+        order.value_wanted = vertex.value_wanted
         run = TaskRun(order, report)
         self.renew(run, vertex)
         return run
