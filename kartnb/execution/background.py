@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Literal
 
 import luigi
 
 from kartnb import display
 from kartnb.errors import BuildStoppedError
-from kartnb.events import BuildFinished, BuildStarted, Event, Listener, PlanGrew, TaskState, TaskStateChanged
+from kartnb.events import Listener
 from kartnb.execution.build import Build, log_printer, raise_failures, result_of
 from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.planning.planner import Rerun, require_task
 from kartnb.execution.report import BuildReport
+from kartnb.execution.standing import BuildProgress, Heard, Standing
 from kartnb.task import registry
 
 #: An awaiting cell is interrupted no sooner than its event loop ticks.
@@ -27,18 +27,7 @@ _TICK_SECONDS = 0.05
 
 Status = Literal['running', 'done', 'failed', 'stopped']
 
-
-@dataclass(frozen=True, slots=True)
-class BuildProgress:
-    """How far a build is: tasks that it runs, how many of them have ended, and the names of those running."""
-
-    total: int
-    ended: int
-    running: tuple[str, ...]
-
-    def __str__(self) -> str:
-        names = f' · {", ".join(self.running)}' if self.running else ''
-        return f'{self.ended}/{self.total}{names}'
+_begun: weakref.WeakSet[BackgroundBuild] = weakref.WeakSet()
 
 
 class BackgroundBuild:
@@ -47,10 +36,10 @@ class BackgroundBuild:
     It can be awaited, also in a notebook cell: ``value = await handle``.
     """
 
-    def __init__(self, task: luigi.Task, build: Build, states: _States, return_value: bool) -> None:
+    def __init__(self, task: luigi.Task, build: Build, standing: Standing, return_value: bool) -> None:
         self._task = task
         self._build = build
-        self._states = states
+        self._standing = standing
         self._return_value = return_value
         self._report: BuildReport | None = None
         self._error: BaseException | None = None
@@ -58,6 +47,7 @@ class BackgroundBuild:
         self._callbacks: list[Callable[[BackgroundBuild], object]] = []
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name='kartnb-build', daemon=True)
+        _begun.add(self)
         self._thread.start()
 
     @property
@@ -73,12 +63,12 @@ class BackgroundBuild:
     @property
     def plan(self) -> Plan:
         """The tasks of the build, each with its state now."""
-        return self._states.plan(self._build.plan)
+        return self._standing.plan(self._build.plan)
 
     @property
     def progress(self) -> BuildProgress:
         """How far the build is."""
-        return self._states.progress(self._build.plan)
+        return self._standing.progress(self._build.plan)
 
     @property
     def status(self) -> Status:
@@ -133,7 +123,15 @@ class BackgroundBuild:
 
     def follow(self, listener: Listener) -> None:
         """Give every event of the build to `listener`: first how it came to stand as it does, then what comes."""
-        self._states.follow(listener, self._build)
+        self._standing.follow(listener, self.build_id, self._build.plan)
+
+    def unfollow(self, listener: Listener) -> None:
+        """Give no more events to `listener`."""
+        self._standing.leave(listener)
+
+    def heard(self) -> Sequence[Heard]:
+        """What the tasks have printed and logged so far; of very much the latest."""
+        return self._standing.heard()
 
     def add_done_callback(self, callback: Callable[[BackgroundBuild], object]) -> None:
         """Call `callback` with this handle when the build has ended, in the thread of the build; at once if it has."""
@@ -182,51 +180,9 @@ class BackgroundBuild:
         return f'<BackgroundBuild of {type(self._task).__name__}: {self.status}, {self.progress}>'
 
 
-class _States:
-    """A listener that remembers the states of a build."""
-
-    def __init__(self) -> None:
-        self._states: dict[str, TaskState] = {}
-        self._plan: Plan | None = None
-        self._began = time.time()
-        self._history: list[TaskStateChanged | BuildFinished] = []
-        self._followers: list[Listener] = []
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._take(event)
-            for follower in self._followers:
-                follower(event)
-
-    def follow(self, listener: Listener, build: Build) -> None:
-        with self._lock:
-            listener(BuildStarted(build.build_id, self._plan or build.plan, self._began))
-            for event in self._history:
-                listener(event)
-            self._followers.append(listener)
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, BuildStarted):
-            self._began = event.time
-        elif isinstance(event, TaskStateChanged):
-            self._states[event.key] = event.state
-            self._history.append(event)
-        elif isinstance(event, PlanGrew):
-            self._plan = event.plan
-        elif isinstance(event, BuildFinished):
-            self._states.update(event.states)
-            self._history.append(event)
-
-    def plan(self, planned: Plan) -> Plan:
-        return (self._plan or planned).with_states(dict(self._states))
-
-    def progress(self, planned: Plan) -> BuildProgress:
-        plan = self.plan(planned)
-        to_run = [node for node in plan if node.will_run]
-        ended = (TaskState.DONE, TaskState.FAILED, TaskState.BLOCKED, TaskState.INTERRUPTED, TaskState.CACHED)
-        running = tuple(node.name for node in to_run if node.state is TaskState.RUNNING)
-        return BuildProgress(len(to_run), sum(node.state in ended for node in to_run), running)
+def running_builds() -> list[BackgroundBuild]:
+    """The builds of this process that go on in the background."""
+    return [build for build in list(_begun) if not build.done()]
 
 
 def build_in_background(
@@ -257,7 +213,7 @@ def build_in_background(
     check_env_params(env_params)
     if reset_register:
         registry.drop_superseded()
-    states = _States()
+    standing = Standing()
     build = Build(
         task,
         workers=workers,
@@ -266,10 +222,10 @@ def build_in_background(
         rerun=rerun,
         on_code_change=on_code_change,
         log_level=log_level,
-        listeners=(states, log_printer(log_level), *listeners),
+        listeners=(standing, log_printer(log_level), *listeners),
         value_wanted=return_value,
     )
-    return BackgroundBuild(task, build, states, return_value)
+    return BackgroundBuild(task, build, standing, return_value)
 
 
 async def build_async(task: luigi.Task, **options: Any) -> Any:

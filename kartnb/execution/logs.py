@@ -2,59 +2,53 @@
 
 from __future__ import annotations
 
-import heapq
-import logging
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, overload
 
-import luigi
-
 from kartnb import display
 from kartnb.errors import FilterError
+from kartnb.execution.log_lines import Gathered, TaskLine, gather, heard_lines
 from kartnb.execution.options import log_level_named
-from kartnb.execution.subjects import Subject, build_id_of, plan_of
-from kartnb.records.shelf import Shelf, captured_path
-from kartnb.storage.captured_logs import CapturedLine, Source, read_build_id
-from kartnb.task.base import TaskOnKart
+from kartnb.execution.subjects import Subject
 
 if TYPE_CHECKING:
     import pandas
 
+    from kartnb.execution.background import BackgroundBuild
+    from kartnb.execution.standing import Heard
+
 
 @dataclass(frozen=True, slots=True)
-class TaskLine:
-    """One thing that a task printed or logged.
+class _Filter:
+    """What a line must have."""
 
-    Attributes
-    ----------
-    time
-        In seconds since the epoch.
-    task, unique_id
-        Whose it is.
-    source
-        'stdout', 'stderr', 'log', or 'left out' for the words that stand in the place of too many lines.
-    level, logger
-        Of a logged line; 0 and '' otherwise.
-    text
-        One printed line, or the whole text of a logged one.
-    """
-
-    time: float
-    task: str
-    unique_id: str
-    source: Source
     level: int
-    logger: str
-    text: str
+    grep: re.Pattern[str]
+    task: str
+
+    def holds(self, line: TaskLine) -> bool:
+        wanted = not self.task or line.task == self.task or line.unique_id.startswith(self.task)
+        return wanted and line.weight >= self.level and self.grep.search(line.text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where lines come from and which are wanted, so that they can be read once more."""
+
+    subject: Subject
+    gathered: Gathered
+    filters: tuple[_Filter, ...] = ()
 
 
 class Logs(Sequence[TaskLine]):
     """Lines in the order of time, what `kartnb.logs` gives: evaluate it in a notebook, or print it.
+
+    In a notebook they can be filtered on the page, and those of a build that goes on in the background keep coming.
 
     Attributes
     ----------
@@ -64,10 +58,13 @@ class Logs(Sequence[TaskLine]):
         The files that hold all lines, by the key of the task.
     """
 
-    def __init__(self, title: str, lines: Iterable[TaskLine], files: dict[str, str]) -> None:
+    def __init__(
+        self, title: str, lines: Iterable[TaskLine], files: dict[str, str], _origin: _Origin | None = None
+    ) -> None:
         self.title = title
         self.files = files
         self._lines = tuple(lines)
+        self._origin = _origin
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -101,16 +98,29 @@ class Logs(Sequence[TaskLine]):
         FilterError
             When there is no such level, or `grep` is no regular expression.
         """
-        least, wanted = _level(level), _expression(grep)
-        return Logs(
-            self.title,
-            (
-                line
-                for line in self._lines
-                if (_weight(line) >= least and wanted.search(line.text) and _is_of(line, task))
-            ),
-            self.files,
-        )
+        return self._filtered(_Filter(_level(level), _expression(grep), task))
+
+    def refresh(self) -> Logs:
+        """The same read once more, for instance while a build in the background goes on."""
+        if self._origin is None:
+            return self
+        found = _read(self._origin.subject)
+        for wanted in self._origin.filters:
+            found = found._filtered(wanted)
+        return found
+
+    @property
+    def build(self) -> BackgroundBuild | None:
+        """The build in the background from which more lines will come, or None."""
+        build = None if self._origin is None else self._origin.gathered.build
+        return None if build is None or build.done() else build
+
+    def lines_of(self, event: Heard) -> list[TaskLine]:
+        """What of an event of that build belongs here."""
+        if self._origin is None or event.key not in self._origin.gathered.owners:
+            return []
+        owner, filters = self._origin.gathered.owners[event.key], self._origin.filters
+        return [line for line in heard_lines(event, owner) if all(wanted.holds(line) for wanted in filters)]
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The lines as a pandas data frame: time (local), task, unique_id, source, level, logger, text."""
@@ -122,6 +132,12 @@ class Logs(Sequence[TaskLine]):
         ]
         return pandas.DataFrame(rows, columns=columns).astype({'time': 'datetime64[ns]'})
 
+    def _filtered(self, wanted: _Filter) -> Logs:
+        origin = self._origin
+        if origin is not None:
+            origin = replace(origin, filters=(*origin.filters, wanted))
+        return Logs(self.title, filter(wanted.holds, self._lines), self.files, origin)
+
     def __repr__(self) -> str:
         return display.render(self, 'text')
 
@@ -132,6 +148,9 @@ class Logs(Sequence[TaskLine]):
     def _repr_html_(self) -> str:
         return display.render(self, 'html')
 
+    def _ipython_display_(self) -> None:
+        display.show_live(self)
+
 
 def logs(subject: Subject, *, level: int | str = 0, grep: str = '') -> Logs:
     """What a task printed and logged when it last ran, or the lines of all tasks of a build in the order of time.
@@ -140,7 +159,8 @@ def logs(subject: Subject, *, level: int | str = 0, grep: str = '') -> Logs:
     ----------
     subject
         A task, for its own lines. A plan, for the latest lines of all its tasks. A build (the handle of one in the
-        background, a report, or the error of a failed one), for the lines of that build.
+        background, a report, or the error of a failed one), for the lines of that build. Lines that a task of a
+        build in the background has so far are there too.
     level, grep
         See `Logs.filter`.
 
@@ -170,51 +190,12 @@ def logs(subject: Subject, *, level: int | str = 0, grep: str = '') -> Logs:
     >>> [line.text for line in kartnb.logs(task)]
     ['good morning']
     """
-    if isinstance(subject, luigi.Task):
-        title, owners = type(subject).__name__, [_owner(subject)]
-    else:
-        plan, build = plan_of(subject), build_id_of(subject)
-        title, owners = f'{"build" if build else "tasks"} of {plan.root.name}', [_owner(node.task) for node in plan]
-    shelf, files, found = Shelf(), {}, []
-    for owner in owners:
-        lines = _lines_of(owner.task, shelf, build_id_of(subject))
-        if lines:
-            files[f'{owner.name}_{owner.unique_id}'] = captured_path(owner.task)
-            found.append([_told(line, owner) for line in lines])
-    return Logs(title, heapq.merge(*found, key=lambda line: line.time), files).filter(level=level, grep=grep)
+    return _read(subject).filter(level=level, grep=grep)
 
 
-@dataclass(frozen=True, slots=True)
-class _Owner:
-    task: Any
-    name: str
-    unique_id: str
-
-
-def _owner(task: luigi.Task) -> _Owner:
-    unique_id = task.make_unique_id() if isinstance(task, TaskOnKart) else task.task_id
-    return _Owner(task, type(task).__name__, unique_id)
-
-
-def _lines_of(task: luigi.Task, shelf: Shelf, build_id: str) -> list[CapturedLine]:
-    if not isinstance(task, TaskOnKart):
-        return []
-    lines = shelf.captured(task)
-    return lines if lines and (not build_id or read_build_id(captured_path(task)) == build_id) else []
-
-
-def _told(line: CapturedLine, owner: _Owner) -> TaskLine:
-    return TaskLine(line.time, owner.name, owner.unique_id, line.source, line.level, line.logger, line.text)
-
-
-def _weight(line: TaskLine) -> int:
-    if line.source == 'left out':
-        return logging.CRITICAL
-    return line.level if line.source == 'log' else logging.INFO
-
-
-def _is_of(line: TaskLine, task: str) -> bool:
-    return not task or line.task == task or line.unique_id.startswith(task)
+def _read(subject: Subject) -> Logs:
+    found = gather(subject)
+    return Logs(found.title, found.lines, found.files, _Origin(subject, found))
 
 
 def _level(level: int | str) -> int:

@@ -8,6 +8,7 @@ import weakref
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.background import BackgroundBuild
+from kartnb.execution.logs import Logs
 from kartnb.execution.outputs import Outputs
 from kartnb.notebook.faces import can_be_live
 from kartnb.notebook.graph import Graph
@@ -47,6 +48,10 @@ def _show_live(shown: object, shell: InteractiveShell) -> None:
         from kartnb.notebook.outputs_widget import show_outputs
 
         show_outputs(shown, shell)
+    elif isinstance(shown, Logs):
+        from kartnb.notebook.logs_widget import show_logs
+
+        show_logs(shown, shell)
     elif isinstance(shown, BackgroundBuild):
         show_background(shown, shell)
     elif isinstance(shown, Graph):

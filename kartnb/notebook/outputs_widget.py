@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -13,12 +12,11 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.outputs import Outputs
 from kartnb.notebook.screen import Screen
-from kartnb.view.html import stylesheet
+from kartnb.notebook.scripts import script, style
 from kartnb.view.outputs import heading, row_dicts
 from kartnb.view.previews.html import preview_html
 from kartnb.view.previews.results import preview_target
 
-_FOLDER = Path(__file__).parent / 'static'
 #: Rows that are sent to the front end.
 MOST_ROWS = 2_000
 
@@ -36,12 +34,8 @@ class OutputsWidget(anywidget.AnyWidget):
         JSON text: the heading, the rows, and how many rows there are besides.
     """
 
-    _esm = (_FOLDER / 'outputs.js').read_text(encoding='utf-8')
-    _css = (
-        stylesheet()
-        + (_FOLDER / 'graph.css').read_text(encoding='utf-8')
-        + (_FOLDER / 'outputs.css').read_text(encoding='utf-8')
-    )
+    _esm = script('outputs')
+    _css = style('graph', 'outputs')
 
     key = traitlets.Unicode().tag(sync=True)
     table = traitlets.Unicode('{}').tag(sync=True)

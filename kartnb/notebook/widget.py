@@ -5,16 +5,15 @@ Whatever goes to the front end is text or numbers; the script asks back by messa
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from kartnb.view.html import stylesheet
+from kartnb.notebook.scripts import script, style
 from kartnb.view.scene import live_stylesheet
 
-_FOLDER = Path(__file__).parent / 'static'
+_PARTS = ('head', 'known', 'frame', 'table', 'header', 'picture', 'moving', 'finding', 'inspector', 'log', 'talk')
 
 
 class GraphWidget(anywidget.AnyWidget):
@@ -34,8 +33,8 @@ class GraphWidget(anywidget.AnyWidget):
         How the build stands.
     """
 
-    _esm = (_FOLDER / 'graph.js').read_text(encoding='utf-8')
-    _css = stylesheet() + (_FOLDER / 'graph.css').read_text(encoding='utf-8') + live_stylesheet()
+    _esm = script(*(f'graph/{part}' for part in _PARTS))
+    _css = style('graph') + live_stylesheet()
 
     key = traitlets.Unicode().tag(sync=True)
     looks: traitlets.List[Any] = traitlets.List().tag(sync=True)

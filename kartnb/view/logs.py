@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kartnb.events import TaskState
-from kartnb.execution.logs import Logs, TaskLine
+from kartnb.execution.log_lines import TaskLine
+from kartnb.execution.logs import Logs
 from kartnb.view import clean, told
 from kartnb.view.clean import ELLIPSIS, one_line, short_id
 from kartnb.view.states import look
@@ -44,7 +45,7 @@ def rows(logs: Logs, most: int = MOST_LINES, room: int = MOST_CHARACTERS) -> lis
     several = len(logs.files) > 1
     found: list[LogRow] = []
     for line in reversed(logs[-most:]):
-        row = _row(line, several)
+        row = row_of(line, several)
         room -= len(row.text) + 20
         if room < 0 and found:
             break
@@ -52,7 +53,8 @@ def rows(logs: Logs, most: int = MOST_LINES, room: int = MOST_CHARACTERS) -> lis
     return found[::-1]
 
 
-def _row(line: TaskLine, several: bool) -> LogRow:
+def row_of(line: TaskLine, several: bool) -> LogRow:
+    """A line as it is shown; where there are lines of several tasks, with the task."""
     level = told.level_name(line.level) if line.source == 'log' else 'stderr' if line.source == 'stderr' else ''
     state = _STATE_OF_LEVEL.get(level)
     return LogRow(
@@ -71,15 +73,36 @@ def _clock(seconds: float) -> str:
         return '--:--:--'
 
 
-def heading(logs: Logs) -> str:
-    """Whose lines these are, how many, and how many of them are warnings and errors."""
-    counts = dict.fromkeys(('error', 'warning'), 0)
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many lines there are, and how many of them are warnings and errors."""
+
+    lines: int = 0
+    errors: int = 0
+    warnings: int = 0
+
+    def with_line(self, line: TaskLine) -> Totals:
+        """The same with one line more."""
+        is_logged = line.source == 'log' and line.level >= logging.WARNING
+        is_error = is_logged and line.level >= logging.ERROR
+        return Totals(self.lines + 1, self.errors + is_error, self.warnings + (is_logged and not is_error))
+
+
+def totals(logs: Logs) -> Totals:
+    """The totals of lines."""
+    found = Totals()
     for line in logs:
-        if line.source == 'log' and line.level >= logging.WARNING:
-            counts['error' if line.level >= logging.ERROR else 'warning'] += 1
-    said = [f'{number:,} {name}{"" if number == 1 else "s"}' for name, number in counts.items() if number]
-    lines = f'{len(logs):,} line{"" if len(logs) == 1 else "s"}'
-    return f'Log of {one_line(logs.title, 160)}: {", ".join([lines, *said])}'
+        found = found.with_line(line)
+    return found
+
+
+def heading(title: str, found: Totals) -> str:
+    """Whose lines these are, how many, and how many of them are warnings and errors."""
+    numbers = {'line': found.lines, 'error': found.errors, 'warning': found.warnings}
+    said = [
+        f'{number:,} {name}{"" if number == 1 else "s"}' for name, number in numbers.items() if number or name == 'line'
+    ]
+    return f'Log of {one_line(title, 160)}: {", ".join(said)}'
 
 
 def logs_text(logs: Logs) -> str:
@@ -94,7 +117,8 @@ def logs_coloured(logs: Logs) -> str:
 
 def _text_lines(logs: Logs, coloured: bool) -> list[str]:
     shown = rows(logs)
-    return [heading(logs), *_omitted(logs, shown), *(_text(row, coloured) for row in shown), *_files(logs)]
+    head = heading(logs.title, totals(logs))
+    return [head, *_omitted(logs, shown), *(_text(row, coloured) for row in shown), *_files(logs)]
 
 
 def _text(row: LogRow, coloured: bool) -> str:
@@ -111,19 +135,33 @@ def logs_html(logs: Logs) -> str:
 
     shown = rows(logs)
     return render_template(
-        'logs.html', heading=heading(logs), omitted=_omitted(logs, shown), rows=shown, files=_files(logs)
+        'logs.html',
+        heading=heading(logs.title, totals(logs)),
+        omitted=_omitted(logs, shown),
+        rows=shown,
+        files=_files(logs),
     )
 
 
+def earlier(number: int) -> str:
+    """What is said of lines that are not shown; '' where there are none."""
+    return f'{ELLIPSIS} {number:,} earlier line{"" if number == 1 else "s"}' if number > 0 else ''
+
+
+def file_lines(logs: Logs, many: int = _MOST_FILES) -> list[str]:
+    """The files with all lines; of very many some."""
+    paths = list(logs.files.values())
+    found = [one_line(path, 300) for path in paths[:many]]
+    if len(paths) > many:
+        found.append(f'{ELLIPSIS} and {len(paths) - many:,} more files beside them')
+    return found
+
+
 def _omitted(logs: Logs, shown: Sequence[LogRow]) -> list[str]:
-    rest = len(logs) - len(shown)
-    return [f'{ELLIPSIS} {rest:,} earlier line{"" if rest == 1 else "s"}'] if rest else []
+    words = earlier(len(logs) - len(shown))
+    return [words] if words else []
 
 
 def _files(logs: Logs) -> list[str]:
-    """Where all lines are; of many files a few."""
-    paths = list(logs.files.values())
-    found = [f'in full: {one_line(path, 300)}' for path in paths[:_MOST_FILES]]
-    if len(paths) > _MOST_FILES:
-        found.append(f'{ELLIPSIS} and {len(paths) - _MOST_FILES:,} more files beside them')
-    return found or ['Nothing was printed or logged.' if not logs else '']
+    found = [file if file.startswith(ELLIPSIS) else f'in full: {file}' for file in file_lines(logs)]
+    return found or ([] if logs else ['Nothing was printed or logged.'])

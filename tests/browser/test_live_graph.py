@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 import kartnb
 from kartnb.events import BuildFinished, BuildStarted, LogLine, TaskOutput, TaskProgress, TaskState, TaskStateChanged
 from kartnb.execution.planning.plan import Plan
+from kartnb.notebook.logs_widget import LogsWidget
+from kartnb.notebook.outputs_widget import OutputsWidget
 from kartnb.notebook.watch import BuildWatch
+from kartnb.notebook.widget import GraphWidget
 from kartnb.view.clean import one_line
 from tests.browser.host import Host
 from tests.view.graphs import generated, pipeline, sweep
@@ -130,7 +133,7 @@ def test_the_log_of_a_task_moves_while_it_is_looked_at(show: Show) -> None:
     assert [line.strip() for line in lines] == [
         *('epoch 0', 'WARNING loss 0', 'epoch 1', 'WARNING loss 1', 'epoch 2', 'WARNING loss 2')
     ]
-    host.inspector.get_by_label('From which level on').select_option('warning')
+    host.inspector.get_by_label('From which level on').select_option('warnings and errors')
     host.inspector.get_by_label('Filter the log lines').fill('2')
     assert host.inspector.locator('.kartnb-live-line').all_inner_texts() == ['WARNING loss 2\n']
 
@@ -247,10 +250,14 @@ def test_zoom_pan_and_fit(show: Show) -> None:
     assert max(edges) <= 1040
 
 
-def test_the_script_imports_nothing_and_writes_markup_in_one_place() -> None:
-    script = (Path(kartnb.__file__).parent / 'notebook' / 'static' / 'graph.js').read_text(encoding='utf-8')
-    assert script.count('innerHTML') == 1
-    assert re.findall(r'^import|import\(|https?://(?!www.w3.org/2000/svg)|\beval\b|insertAdjacentHTML', script) == []
+@pytest.mark.parametrize('widget, markup', [(GraphWidget, 1), (OutputsWidget, 1), (LogsWidget, 0)])
+def test_a_script_imports_nothing_and_writes_markup_in_one_place_at_most(widget: Any, markup: int) -> None:
+    script = widget._esm
+    assert script.count('innerHTML') == markup
+    forbidden = r'^import|import\(|https?://(?!www.w3.org/2000/svg)|\beval\b|insertAdjacentHTML'
+    assert re.findall(forbidden, script, re.MULTILINE) == []
+    functions = re.findall(r'^(?:async )?function (\w+)', script, re.MULTILINE)
+    assert len(functions) == len(set(functions)), 'no part takes the name of another'
 
 
 def test_it_leaves_nothing_behind(show: Show) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import luigi
@@ -13,7 +12,8 @@ import pandas as pd
 import pytest
 
 import kartnb
-from kartnb.execution.logs import Logs, TaskLine
+from kartnb.execution.log_lines import TaskLine
+from kartnb.execution.logs import Logs
 from kartnb.execution.outputs import Outputs
 from kartnb.notebook.outputs_widget import LiveOutputs, OutputsWidget
 from kartnb.view.inspection import Inspection, inspection_html
@@ -86,7 +86,8 @@ def _live(page: Any, outputs: Outputs) -> LiveOutputs:
 
 
 def _code() -> bytes:
-    return (Path(kartnb.__file__).parent / 'notebook' / 'static' / 'outputs.js').read_bytes()
+    code: str = OutputsWidget._esm
+    return code.encode()
 
 
 def test_the_table_sorts_filters_previews_and_copies(page: Any) -> None:

@@ -14,7 +14,8 @@ from IPython.lib.pretty import pretty
 
 import kartnb
 from kartnb.events import TaskState
-from kartnb.execution.logs import Logs, TaskLine
+from kartnb.execution.log_lines import TaskLine
+from kartnb.execution.logs import Logs
 from kartnb.view.inspection import Inspection, inspection_html, inspection_text
 from kartnb.view.inspector import Inspector
 from tests.view.hostile import ATTACKS, TEXTS, hostile_plan

@@ -1,5 +1,4 @@
-// The outputs of a plan as a live table, for any anywidget host: it imports nothing, and uses `model`, `el` and
-// `document` only.
+// The outputs of a plan as a live table.
 //
 // Python tells the rows (trait `rows`); sorting, filtering and copying need no kernel. A preview is asked for by a
 // message: Python loads the result, and answers with markup in which every text is escaped. All else is written as text.
@@ -14,39 +13,12 @@ const KINDS = {
   path: "kartnb-long",
 };
 
-function make(v, tag, kind, text) {
-  const element = v.document.createElement(tag);
-  if (kind) element.className = kind;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function button(v, text, title, action) {
-  const element = make(v, "button", "", text);
-  element.type = "button";
-  element.title = title;
-  element.setAttribute("aria-label", title);
-  element.addEventListener("click", action);
-  return element;
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return { heading: "", rows: [], omitted: 0 };
-  }
-}
-
 // ---------------------------------------------------------------- which rows, in which order
 
 function wanted(v) {
-  const words = v.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const hold = (row) => {
-    const text = [row.state, row.task, row.parameters, row.unique_id, row.format, row.path].join(" ").toLowerCase();
-    return words.every((word) => text.includes(word));
-  };
-  const rows = v.told.rows.filter(hold);
+  const words = wordsOf(v.filter);
+  const textOf = (row) => [row.state, row.task, row.parameters, row.unique_id, row.format, row.path].join(" ");
+  const rows = v.told.rows.filter((row) => holds(textOf(row), words));
   if (v.by) rows.sort((one, other) => compare(one, other, v.by) * (v.descending ? -1 : 1) || one.index - other.index);
   return rows;
 }
@@ -90,9 +62,9 @@ function rowOf(v, row) {
   }
   const cell = make(v, "td", "kartnb-outputs-buttons");
   const name = `${row.task} ${row.id}`;
-  if (row.exists) cell.append(button(v, "preview", `Load and preview the result of ${name}`, () => ask(v, row, element)));
-  cell.append(button(v, "path", `Copy the path of ${name}`, () => copy(v, row.place)));
-  cell.append(button(v, "code", `Copy a line of Python that loads ${name}`, () => copy(v, row.code)));
+  if (row.exists) cell.append(button(v, "", "preview", `Load and preview the result of ${name}`, () => ask(v, row, element)));
+  cell.append(button(v, "", "path", `Copy the path of ${name}`, () => copy(v, row.place)));
+  cell.append(button(v, "", "code", `Copy a line of Python that loads ${name}`, () => copy(v, row.code)));
   element.append(cell);
   return element;
 }
@@ -129,32 +101,16 @@ function answered(v, message) {
 }
 
 async function copy(v, text) {
-  try {
-    await v.window.navigator.clipboard.writeText(text);
-    v.note.textContent = `Copied: ${text}`;
-  } catch {
-    v.note.textContent = text;
-    v.window.getSelection().selectAllChildren(v.note);
-  }
+  say(v.note, (await copyText(v, text)) ? `Copied: ${text}` : text);
 }
 
 // ---------------------------------------------------------------- building it
-
-function hidingRule(key) {
-  const safe = String(key).replace(/[^0-9a-zA-Z-]/g, "");
-  const place = `[data-kart="${safe}"],.jp-OutputArea-child:has(> .jp-OutputArea-output [data-kart="${safe}"])`;
-  return `@media screen{${place}{display:none!important}}`;
-}
 
 function build(v, el) {
   const root = make(v, "div", "kartnb kartnb-live kartnb-outputs-live");
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys stay out of here
   const row = make(v, "div", "kartnb-live-row");
-  v.filter = make(v, "input");
-  v.filter.type = "search";
-  v.filter.placeholder = "filter";
-  v.filter.setAttribute("aria-label", "Show outputs that hold these words");
-  v.filter.addEventListener("input", () => {
+  v.filter = searchField(v, "Filter outputs", "Show outputs that have these words", () => {
     v.most = PAGE;
     fill(v);
   });
@@ -166,13 +122,13 @@ function build(v, el) {
   v.heads = COLUMNS.map(([name]) => {
     const cell = make(v, "th");
     cell.scope = "col";
-    cell.append(button(v, name, `Sort by ${name}`, () => sortBy(v, name)));
+    cell.append(button(v, "", name, `Sort by ${name}`, () => sortBy(v, name)));
     head.append(cell);
     return [name, cell];
   });
   head.append(make(v, "th"));
   v.body = table.createTBody();
-  v.more = button(v, "", "Show more outputs", () => {
+  v.more = button(v, "", "", "Show more outputs", () => {
     v.most += PAGE;
     fill(v);
   });
@@ -180,6 +136,7 @@ function build(v, el) {
   v.note.setAttribute("role", "status");
   const scroll = make(v, "div", "kartnb-scroll");
   scroll.append(table, v.more);
+  v.root = root;
   v.hide = make(v, "style", "", hidingRule(v.model.get("key")));
   root.append(v.hide, row, scroll, v.note);
   el.append(root);
@@ -191,7 +148,7 @@ function render({ model, el }) {
   const v = { model, document, window: document.defaultView, by: "", descending: false, most: PAGE, waiting: new Map() };
   const root = build(v, el);
   const take = () => {
-    v.told = parsed(model.get("table"));
+    v.told = parsed(model.get("table"), { heading: "", rows: [], omitted: 0 });
     v.told.rows.forEach((row, index) => (row.index = index));
     v.heading.textContent = v.told.heading;
     fill(v);

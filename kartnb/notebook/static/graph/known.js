@@ -1,0 +1,94 @@
+// ---------------------------------------------------------------- what is known
+
+function lookOf(g, position) {
+  return g.looks.get(g.states[position]) || g.looks.get("c");
+}
+
+function nameOf(g, position) {
+  return g.tasks.names[g.tasks.name[position]] ?? "";
+}
+
+function shownParameters(g, position, most) {
+  const text = (g.tasks.parameters[position] || []).map(([name, value]) => `${name}=${value}`).join(", ");
+  return most && text.length > most ? `${text.slice(0, most)}…` : text;
+}
+
+function titleOf(g, position, most) {
+  return `${nameOf(g, position)}(${shownParameters(g, position, most)})`;
+}
+
+function countStates(g, members) {
+  const found = new Map();
+  for (const position of members) found.set(g.states[position], (found.get(g.states[position]) || 0) + 1);
+  return [...g.looks.values()].filter((look) => found.has(look.letter)).map((look) => [look, found.get(look.letter)]);
+}
+
+function elapsed(g) {
+  const since = isActive(g) ? (g.window.performance.now() - g.statusAt) / 1000 : 0;
+  return (g.status.elapsed || 0) + since;
+}
+
+function isActive(g) {
+  return g.status.phase === "running" || g.status.phase === "stopping";
+}
+
+function timeNote(g, position) {
+  const run = g.runs[position];
+  if (!run) return "";
+  const word = lookOf(g, position).word;
+  if (word === "running") return run.percent != null ? `${Math.round(run.percent)} %` : whole(elapsed(g) - run.start);
+  return run.seconds != null ? duration(run.seconds) : "";
+}
+
+function requiringOf(g, position) {
+  if (!g.requiring) {
+    g.requiring = g.tasks.name.map(() => []);
+    g.tasks.requires.forEach((needed, i) => needed.forEach((j) => g.requiring[j].push(i)));
+  }
+  return g.requiring[position];
+}
+
+function readTasks(g) {
+  g.tasks = parsed(g.model.get("tasks"), null) || { names: [], name: [], id: [], parameters: [], requires: [], reason: [] };
+  g.requiring = g.haystacks = null;
+}
+
+// A running task has asked for more tasks: positions have changed.
+function renewTasks(g) {
+  const chosen = g.selected === null ? null : `${nameOf(g, g.selected)} ${g.tasks.id[g.selected]}`;
+  readTasks(g);
+  g.runs = {};
+  g.lines = {};
+  g.details = {};
+  readRecord(g);
+  readDetails(g);
+  if (chosen === null) return schedule(g);
+  const position = g.tasks.id.findIndex((id, i) => chosen === `${nameOf(g, i)} ${id}`);
+  if (position < 0) return closeInspector(g);
+  g.selected = position;
+  drawInspector(g);
+}
+
+function readStatus(g) {
+  g.status = g.model.get("status") || {};
+  g.statusAt = g.window.performance.now();
+}
+
+function readRecord(g) {
+  const record = parsed(g.model.get("record"), {});
+  Object.assign(g.runs, record.runs || {});
+  takeLines(g, record.lines || []);
+}
+
+function readDetails(g) {
+  Object.assign(g.details, parsed(g.model.get("details"), {}));
+}
+
+function takeLines(g, lines) {
+  for (const line of lines) {
+    const kept = (g.lines[line.task] ||= []);
+    if (kept.length && kept[kept.length - 1].number >= line.number) continue;
+    kept.push(line);
+    if (kept.length > MAX_LINES) kept.shift();
+  }
+}
