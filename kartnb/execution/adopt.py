@@ -9,7 +9,7 @@ from typing import Any
 
 from kartnb.events import TaskState
 from kartnb.execution.planning.graph import TaskGraph, Vertex
-from kartnb.execution.planning.known_results import KnownResults, stem_of
+from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.running.recording import output_file
 from kartnb.records.run_record import RunRecord, utc_text
 from kartnb.storage.code_files import keep_code
@@ -79,7 +79,7 @@ def _adopt(vertex: Vertex, results: KnownResults) -> None:
         unknown=code.unknown,
     )
     keep_code(task.workspace_directory, code.key, code.to_json())
-    results.directory_of(task.workspace_directory, type(task).__module__).slot(stem_of(vertex)).write(
+    results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem).write(
         result, record.to_json()
     )
     results.put(vertex, result)

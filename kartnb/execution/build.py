@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import luigi
 
-from kartnb.events import BuildStarted, Event, Listener, LogLine, PlanGrew
+from kartnb.events import BuildStarted, Event, Listener, LogLine, PlanGrew, TaskStateChanged
 from kartnb.execution.adopt import adopt_results
 from kartnb.execution.build_error import build_error
 from kartnb.execution.capture.current import NOBODY, current_task
@@ -326,6 +326,8 @@ def log_printer(level: int, announce: bool = True) -> Listener:
     """A listener that writes logged lines of at least this level to standard error, and what changes make run."""
 
     def print_line(event: Event) -> None:
+        if type(event) is TaskStateChanged:  # most events are
+            return
         if isinstance(event, BuildStarted | PlanGrew) and announce and level <= logging.ERROR:
             print_changes(event.plan)
         if isinstance(event, LogLine) and event.level >= level and not event.already_shown:

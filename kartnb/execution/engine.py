@@ -35,6 +35,9 @@ logger = logging.getLogger('kartnb')
 #: Reasons that a result that appears meanwhile (another process has made it) does away with.
 _MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
 
+#: What tells that a task was lost together with its process.
+_LOSSES = (WorkerDiedError, TaskTimeoutError)
+
 
 class _StopAskedError(Exception):
     """Somebody has asked to stop the build."""
@@ -226,10 +229,10 @@ class Engine(ABC):
             self._executor.end(key, error)
 
     def _take(self, message: Message) -> None:
-        if isinstance(message, StopRequest):
-            raise _StopAskedError
         if isinstance(message, tuple):
             self._settle(*message)
+        elif isinstance(message, StopRequest):
+            raise _StopAskedError
         elif isinstance(message, TaskStateChanged):
             if message.key in self._running:  # its outcome may have come another, shorter way
                 self._begin(message.key)
@@ -244,7 +247,7 @@ class Engine(ABC):
         run = self._running.pop(key, None)
         self._timeouts.forget(key)
         self._freed(key, None)
-        if run is not None and isinstance(outcome.error, WorkerDiedError | TaskTimeoutError):
+        if run is not None and isinstance(outcome.error, _LOSSES):
             outcome = lost(run, outcome.error)
         self._ledger.spend(key, outcome.spent)
         self._orders.note(vertex, outcome)

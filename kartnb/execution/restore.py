@@ -10,7 +10,7 @@ import luigi
 
 from kartnb.errors import MissingResultError, TaskArgumentError
 from kartnb.execution.planning.graph import TaskGraph, Vertex
-from kartnb.execution.planning.known_results import KnownResults, stem_of
+from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.planning.planner import require_task
 from kartnb.records.restoring import restored_task
 from kartnb.records.runs import Run, RunState
@@ -94,7 +94,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     _require_own_task(task)
     graph = TaskGraph()
     vertex = graph.add(task)[-1]
-    found = _chosen(task, stem_of(vertex), result_id)
+    found = _chosen(task, vertex.stem, result_id)
     if len(found.files) != len(vertex.paths):
         raise MissingResultError(
             f'The result {found.result_id} of {vertex.name} has {len(found.files)} files, and the task has now '
@@ -146,7 +146,7 @@ def _keep_present(vertex: Vertex, results: KnownResults) -> str:
     """Keep the present result, if it is recorded; gives its id."""
     task: Any = vertex.task
     directory = results.directory_of(task.workspace_directory, type(task).__module__)
-    stem, result = stem_of(vertex), results.result(vertex)
+    stem, result = vertex.stem, results.result(vertex)
     name = directory.newest(stem)
     if name is None or result is None or not all(target.exists() for target in vertex.outputs):
         return ''

@@ -15,13 +15,19 @@ logger = logging.getLogger('kartnb')
 
 
 class RunLogs:
-    """Writes the logs of one run of one task, if the task wants them."""
+    """Writes the logs of one run of one task, if the task wants them.
 
-    def __init__(self, task: TaskOnKart[Any]) -> None:
+    Parameters
+    ----------
+    task, unique_id
+        The task.
+    """
+
+    def __init__(self, task: TaskOnKart[Any], unique_id: str) -> None:
         self._task = task
         self._writer: LogWriter | None = None
         if task.should_dump_supplementary_log_files:
-            self._writer = LogWriter(task.workspace_directory, type(task).__name__, task.make_unique_id())
+            self._writer = LogWriter(task.workspace_directory, type(task).__name__, unique_id)
         self._versions = ''
 
     def write_start(self, seeding: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ import luigi
 
 from kartnb.errors import KartError
 from kartnb.storage import trouble
-from kartnb.storage.litter import sweep_litter, temporary_beginning, temporary_end, temporary_name
+from kartnb.storage.litter import sweep_litter, temporary_name, temporary_path
 from kartnb.storage.trouble import storage_error
 
 _luigis_own_local_target = luigi.LocalTarget
@@ -134,7 +134,7 @@ class _Local(FileSystem):
         directory = os.path.dirname(path) if scratch is None else scratch
         if directory not in _swept or trouble.ON_WINDOWS:
             _prepare(path, directory)
-        temporary = temporary_beginning(directory) + temporary_end()
+        temporary = temporary_path(directory)
         try:
             try:
                 _write(temporary, data)

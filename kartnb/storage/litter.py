@@ -37,15 +37,15 @@ def temporary_name(name: str) -> str:
     return f'.{name[:_LONGEST_STEM]}.{_mark()}{next(_numbers):08x}{SUFFIX}'
 
 
+def temporary_path(directory: str) -> str:
+    """Give a path in a directory, as `temporary_name` does for its names."""
+    return f'{_beginning(directory)}{next(_numbers):08x}{SUFFIX}'
+
+
 @functools.cache
-def temporary_beginning(directory: str) -> str:
-    """Give the part of a temporary path in a directory that is the same for every file of this process."""
+def _beginning(directory: str) -> str:
+    """What is the same for every file of this process in a directory."""
     return f'{os.path.join(directory, ".new.")}{_mark()}'
-
-
-def temporary_end() -> str:
-    """Give the rest of it, another one for every file."""
-    return f'{next(_numbers):08x}{SUFFIX}'
 
 
 @functools.cache
@@ -56,7 +56,7 @@ def _mark() -> str:
 def _forget_marks() -> None:
     """In a forked process: it has a pid of its own."""
     _mark.cache_clear()
-    temporary_beginning.cache_clear()
+    _beginning.cache_clear()
 
 
 if hasattr(os, 'register_at_fork'):

@@ -33,7 +33,8 @@ _CONTAINERS = frozenset({dict, list, tuple})
 _SMALL = 1 << 16
 _FEW = 100
 _MAIN = b'\x8c\x08__main__'  # how a pickle from protocol 4 on spells the text '__main__'
-_STAND_INS = (b'kartnb.storage.gokart_names', b'kartnb.storage.large_frames')
+_STAND_IN_NAMES = b'kartnb.storage.gokart_names'
+_STAND_IN_FRAMES = b'kartnb.storage.large_frames'
 _MOST_OPCODES = 1 << 18  # the pickler hands over opcodes in pieces below this; larger ones are the bytes of one value
 _LARGE = 1 << 20
 _PIECE = 1 << 24
@@ -90,7 +91,7 @@ class _Stream:
 def _refuse_names(opcodes: bytes) -> None:
     if _MAIN in opcodes:
         raise _NamesMainError
-    if any(name in opcodes for name in _STAND_INS):
+    if _STAND_IN_NAMES in opcodes or _STAND_IN_FRAMES in opcodes:
         raise _NamesGokartError
 
 

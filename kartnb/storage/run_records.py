@@ -55,6 +55,8 @@ class RecordedResult:
 
     def with_id(self, result_id: str) -> RecordedResult:
         """The same of another result."""
+        if result_id == self.result_id:
+            return self
         return RecordedResult(result_id, self.made_by, self.made_of, self.asked_later, self.kept_for)
 
     def suffix(self) -> str:
@@ -111,7 +113,7 @@ class RecordSlot:
         """Write a record and remove the ones that it replaces; without a result, those of results stay."""
         name = _name(self.stem, result)
         files = file_system(self.directory)
-        files.write_bytes(os.path.join(self.directory, name), text.encode('utf-8'))
+        files.write_bytes(f'{self.directory}/{name}', text.encode('utf-8'), scratch=self.directory)
         for other in self.older:
             if _replaces(result, name, other):
                 with contextlib.suppress(FileNotFoundError):  # another process was faster
@@ -194,7 +196,7 @@ class RecordDirectory:
         name = _name(stem, result)
         self.is_changed = True
         others = [other for other in self._names.get(stem, ()) if other != name]
-        self._names[stem] = (*(other for other in others if not _replaces(result, name, other)), name)
+        self._names[stem] = (*[other for other in others if not _replaces(result, name, other)], name)
         self._logs.add(captured_log_name(stem))
 
     def newest(self, stem: str) -> str | None:

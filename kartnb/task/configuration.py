@@ -44,7 +44,12 @@ def section(config: Any, name: str) -> Mapping[str, Any]:
 def configuration_state(family: str) -> Hashable:
     """What the default values of a task class depend on; None where nothing is configured."""
     config = current_configuration()
-    shared, own, command_line = _state(config, SHARED_SECTION), _state(config, family), CmdlineParser.get_instance()
+    command_line: Hashable = CmdlineParser.get_instance()
+    # as a rule nothing is configured, which is asked for with every instance
+    sections = getattr(config, '_sections', None)
+    if sections is not None and SHARED_SECTION not in sections and family not in sections:
+        return command_line
+    shared, own = _state(config, SHARED_SECTION), _state(config, family)
     return None if shared is own is command_line is None else (shared, own, command_line)
 
 

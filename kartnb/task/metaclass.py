@@ -46,6 +46,10 @@ class KartRegister(Register):
         _tables_version += 1
         registry.advance_epoch()
 
+    def __instancecheck__(cls, instance: Any) -> bool:
+        # the detour of abstract base classes takes three times as long, and is asked for at every turn
+        return cls in type(instance).__mro__ or super().__instancecheck__(instance)
+
     def _instance(cls, *args: Any, **kwargs: Any) -> Any:
         """Give the instance for these parameter values: the same one for values that serialise alike."""
         cache = registry.instance_cache()

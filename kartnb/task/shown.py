@@ -55,21 +55,30 @@ def described_task(task: luigi.Task) -> str:
 
 
 def _told(task: luigi.Task, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    own, shared = _public_parameters(type(task))
-    told = [item for item in shared if item[0] in values and values[item[0]] != item[1]._default]
-    return told + [item for item in own if item[0] in values]
+    public = _public_parameters(type(task))
+    own = [item for item in public.own if item[0] in values]
+    if [*map(values.get, public.shared)] == public.defaults:
+        return own
+    shared = public.shared.items()
+    return [item for item in shared if item[0] in values and values[item[0]] != item[1]._default] + own
 
 
-def _public_parameters(cls: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """The public parameters of a class: its own, and those of `TaskOnKart`. Kept with the class's parameter table."""
-    parameters = cls.parameter_table() if hasattr(cls, 'parameter_table') else None
-    kept = getattr(parameters, 'public', None)
-    if kept is None:
+class _PublicParameters:
+    """The public parameters of a class: its own, and those of `TaskOnKart` with their defaults."""
+
+    def __init__(self, cls: Any) -> None:
         public = [item for item in cls.get_params() if item[1].visibility == ParameterVisibility.PUBLIC]
-        kept = (
-            [item for item in public if not _is_shared(*item)],
-            [item for item in public if _is_shared(*item)],
-        )
+        self.own = [item for item in public if not _is_shared(*item)]
+        self.shared = dict(item for item in public if _is_shared(*item))
+        self.defaults = [parameter._default for parameter in self.shared.values()]
+
+
+def _public_parameters(cls: Any) -> _PublicParameters:
+    """The public parameters of a class. Kept with the class's parameter table."""
+    parameters = cls.parameter_table() if hasattr(cls, 'parameter_table') else None
+    kept: _PublicParameters | None = getattr(parameters, 'public', None)
+    if kept is None:
+        kept = _PublicParameters(cls)
         if parameters is not None:
             parameters.public = kept
     return kept

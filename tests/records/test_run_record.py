@@ -11,7 +11,7 @@ import pytest
 from luigi.parameter import ParameterVisibility
 
 import kartnb
-from kartnb.records.run_record import FORMAT_VERSION, InputResult, RunRecord
+from kartnb.records.run_record import FORMAT_VERSION, InputResult, OutputFile, RunRecord
 from kartnb.storage.run_records import RecordDirectory
 
 
@@ -46,6 +46,38 @@ def _record(task: Any) -> RunRecord:
     text = directory.read(f'{type(task).__name__}_{task.make_unique_id()}')
     assert text is not None
     return RunRecord.from_json(text)
+
+
+_HOSTILE = 'q"\\</script>\n\x00\u2028データ'
+
+
+@pytest.mark.parametrize('text', ['', 'plain', _HOSTILE])
+def test_the_text_of_a_record_is_that_of_a_general_encoder(text: str) -> None:
+    record = RunRecord(
+        task=text,
+        module=text,
+        unique_id=text,
+        parameters={text: text, 'n': '1'} if text else {},
+        state=text,
+        result_id=text,
+        inputs=(InputResult(text, text, text, text), InputResult('A', 'b', 'c', asked_later=True)) if text else (),
+        outputs=(OutputFile(text, None, None), OutputFile('a', 7, 1.5)) if text else (),
+        started=text,
+        ended=text,
+        seconds=1e-06,
+        error=text,
+        build_id=text,
+        host=text,
+        notebook=text,
+        versions={'python': text},
+        code=text,
+        unknown=(text, 'b') if text else (),
+    )
+    values = {name: getattr(record, name) for name in RunRecord.__slots__}
+    values['inputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in record.inputs]
+    values['outputs'] = [item._asdict() for item in record.outputs]
+    assert record.to_json() == json.dumps(values, ensure_ascii=False)
+    assert RunRecord.from_json(record.to_json()) == record
 
 
 def test_a_record_tells_what_made_the_result() -> None:

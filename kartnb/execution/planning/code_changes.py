@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,13 +29,10 @@ class CodeChanges:
     """Compares prints; each pair once, and each class printed once."""
 
     def __init__(self) -> None:
-        self._printer = Printer()
+        #: Gives the code print of a class as it is now.
+        self.print_of: Callable[[type], CodePrint] = Printer().print_of
         self._verdicts: dict[tuple[str, str, str], Verdict] = {}
         self._parts: dict[tuple[str, str], tuple[Part, ...] | None] = {}
-
-    def print_of(self, cls: type) -> CodePrint:
-        """The code print of a class as it is now."""
-        return self._printer.print_of(cls)
 
     def compare(self, workspace: str, made_by: str, cls: type, kept_for: str = '') -> Verdict:
         """Whether a result was made by the code of a class as it is now.

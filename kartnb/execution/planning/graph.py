@@ -38,6 +38,7 @@ class Vertex:
         'requires',
         'rerun',
         'state',
+        'stem',
         'task',
         'unique_id',
         'value_wanted',
@@ -65,6 +66,8 @@ class Vertex:
         self.value_wanted = True
         #: The class name.
         self.name = type(task).__name__
+        #: What the names of the task's files begin with.
+        self.stem = f'{self.name}_{unique_id}'
         #: Whether the task's output is made outside, so that there is nothing to run.
         self.is_external = task.run is None or task.run is NotImplemented
 
@@ -233,7 +236,7 @@ class TaskGraph:
 
     def _free_key(self, vertex: Vertex) -> str:
         ours = TaskOnKart in type(vertex.task).__mro__
-        stem = f'{vertex.name}_{vertex.unique_id}' if ours else vertex.unique_id
+        stem = vertex.stem if ours else vertex.unique_id
         key, again = stem, 1
         while key in self.vertices:
             again += 1

@@ -71,7 +71,7 @@ class KnownResults:
         key = vertex.key
         if key not in self._results:
             directory = self.directory(vertex.task)
-            self._results[key] = None if directory is None else directory.result(stem_of(vertex))
+            self._results[key] = None if directory is None else directory.result(vertex.stem)
         return self._results[key]
 
     def result_id(self, vertex: Vertex) -> str:
@@ -84,14 +84,14 @@ class KnownResults:
         directory = self.directory(vertex.task)
         if directory is None:
             return
-        directory.note(stem_of(vertex), result)
+        directory.note(vertex.stem, result)
         if result is not None:
             self._results[vertex.key] = result
 
     def record(self, vertex: Vertex) -> RunRecord | None:
         """The record of the present result of a task; None when there is none that can be read."""
         directory = self.directory(vertex.task)
-        return None if directory is None else read_record(directory, stem_of(vertex))
+        return None if directory is None else read_record(directory, vertex.stem)
 
     def inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
         """The present results of what a task requires, and of what it has asked for while it ran."""
@@ -114,11 +114,13 @@ class KnownResults:
 
     def replaced(self, vertex: Vertex) -> Replacement | None:
         """The recorded result that a run of a task will replace; None when there is none, or not all of its files."""
+        if vertex.state is not TaskState.STALE or not vertex.outputs:
+            return None
         directory = self.directory(vertex.task)
-        if directory is None or vertex.state is not TaskState.STALE or not vertex.outputs:
+        if directory is None:
             return None
         task: Any = vertex.task
-        stem = stem_of(vertex)
+        stem = vertex.stem
         name = directory.newest(stem)
         if name is None or not all(_is_kept_file(target) for target in vertex.outputs):
             return None
@@ -156,11 +158,6 @@ class KnownResults:
 
 def _is_kept_file(target: Any) -> bool:
     return isinstance(target, TargetOnKart) and target.is_plain_file
-
-
-def stem_of(vertex: Vertex) -> str:
-    """What the names of a task's files begin with."""
-    return f'{vertex.name}_{vertex.unique_id}'
 
 
 def digest_of_inputs(results: Iterable[tuple[str, str]]) -> str:

@@ -77,7 +77,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         state=state,
         result_id=run.result_id if done else '',
         inputs=run.order.inputs,
-        outputs=tuple(output_file(target) for target in run.order.outputs) if done else (),
+        outputs=tuple([output_file(target) for target in run.order.outputs]) if done else (),
         started=utc_text(run.started),
         ended=utc_text(time.time()),
         seconds=round(run.spent, 6),

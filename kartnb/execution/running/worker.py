@@ -80,9 +80,8 @@ def _start(run: TaskRun) -> None:
     keep_replaced(run)
     fire(task, luigi.Event.START, task)
     if _is_ours(task):
-        run.logs = RunLogs(task)
+        run.logs = RunLogs(task, run.order.unique_id)
         run.logs.write_start(seed_for(task))
-    if _is_ours(task):
         vars(task).update(_reporters(run))
     else:
         for name, reporter in _reporters(run).items():

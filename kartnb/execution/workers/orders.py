@@ -7,7 +7,7 @@ from typing import Any
 
 from kartnb.events import Event, TaskProgress
 from kartnb.execution.planning.graph import Vertex
-from kartnb.execution.planning.known_results import KnownResults, stem_of
+from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.running.runs import Outcome, TaskOrder, TaskRun
 from kartnb.execution.workers.executors import Inbox, ResourcesFreed
 from kartnb.storage.code_files import keep_code
@@ -55,13 +55,12 @@ class Orders:
 
     def renew(self, run: TaskRun, vertex: Vertex) -> None:
         """Let a run know of the present results of all that its task needs, before it begins or goes on."""
-        directory = self._results.directory(vertex.task)
-        if directory is None:
-            run.order.inputs = self._results.inputs(vertex)
-            return
         order = run.order
         order.inputs = self._results.inputs(vertex)
-        order.record = order.record or directory.slot(stem_of(vertex))
+        directory = self._results.directory(vertex.task)
+        if directory is None:
+            return
+        order.record = order.record or directory.slot(vertex.stem)
         order.result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
         order.unknown = self._code(vertex)
         if not run.started:
