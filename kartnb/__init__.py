@@ -44,8 +44,11 @@ if TYPE_CHECKING:
     from kartnb.execution.planning.plan import Plan
     from kartnb.execution.planning.planner import plan
     from kartnb.execution.restore import restore_result
-    from kartnb.execution.sweeps.result import SweepPoint, SweepResult
-    from kartnb.execution.sweeps.sweep import SweepPlan, sweep
+    from kartnb.execution.sweeps.background import BackgroundSweep
+    from kartnb.execution.sweeps.planned import SweepPlan
+    from kartnb.execution.sweeps.point import SweepPoint
+    from kartnb.execution.sweeps.result import SweepResult
+    from kartnb.execution.sweeps.sweep import sweep
     from kartnb.execution.why import Why, why
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     'BackgroundBuild': 'kartnb.execution.background',
+    'BackgroundSweep': 'kartnb.execution.sweeps.background',
     'BuildStoppedError': 'kartnb.errors',
     'Cleaning': 'kartnb.records.clean',
     'CyclicRequirementsError': 'kartnb.errors',
@@ -105,8 +109,8 @@ _HOMES = {
     'SerializableParameter': 'kartnb.task.parameters',
     'StorageError': 'kartnb.errors',
     'SweepError': 'kartnb.errors',
-    'SweepPlan': 'kartnb.execution.sweeps.sweep',
-    'SweepPoint': 'kartnb.execution.sweeps.result',
+    'SweepPlan': 'kartnb.execution.sweeps.planned',
+    'SweepPoint': 'kartnb.execution.sweeps.point',
     'SweepResult': 'kartnb.execution.sweeps.result',
     'TaskInstanceParameter': 'kartnb.task.parameters',
     'TaskOnKart': 'kartnb.task.base',
@@ -148,6 +152,7 @@ _HOMES = {
 
 __all__ = [
     'BackgroundBuild',
+    'BackgroundSweep',
     'BuildStoppedError',
     'Cleaning',
     'CyclicRequirementsError',

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import luigi
 
@@ -15,6 +13,7 @@ from kartnb import display
 from kartnb.errors import BuildStoppedError
 from kartnb.events import Listener
 from kartnb.execution.build import Build, log_printer, raise_failures, result_of
+from kartnb.execution.handle import Handle, Status
 from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.planning.planner import Rerun, require_task
@@ -22,31 +21,24 @@ from kartnb.execution.report import BuildReport
 from kartnb.execution.standing import BuildProgress, Heard, Standing
 from kartnb.task import registry
 
-#: An awaiting cell is interrupted no sooner than its event loop ticks.
-_TICK_SECONDS = 0.05
-
-Status = Literal['running', 'done', 'failed', 'stopped']
-
 _begun: weakref.WeakSet[BackgroundBuild] = weakref.WeakSet()
 
 
-class BackgroundBuild:
+class BackgroundBuild(Handle):
     """A build that runs in the background, as `kartnb.build(task, background=True)` gives it.
 
     It can be awaited, also in a notebook cell: ``value = await handle``.
     """
 
+    _what = 'build'
+
     def __init__(self, task: luigi.Task, build: Build, standing: Standing, return_value: bool) -> None:
+        super().__init__()
         self._task = task
         self._build = build
         self._standing = standing
         self._return_value = return_value
         self._report: BuildReport | None = None
-        self._error: BaseException | None = None
-        self._ended = threading.Event()
-        self._callbacks: list[Callable[[BackgroundBuild], object]] = []
-        self._gate = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name='kartnb-build', daemon=True)
         _begun.add(self)
         self._thread.start()
 
@@ -84,14 +76,6 @@ class BackgroundBuild:
         """How the build ended; None while it runs."""
         return self._report
 
-    def done(self) -> bool:
-        """Whether the build has ended, in whatever way."""
-        return self._ended.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the build has ended, for at most `timeout` seconds; gives whether it has."""
-        return self._ended.wait(timeout)
-
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the build, and give what `kartnb.build` would have given.
 
@@ -105,21 +89,7 @@ class BackgroundBuild:
             When the build was stopped.
         """
         __tracebackhide__ = True
-        if not self._ended.wait(timeout):
-            raise TimeoutError(f'The build has not ended after {timeout} s: {self.progress}.')
-        if self._error is not None:
-            raise self._error
-        assert self._report is not None
-        raise_failures(self._report)
-        if self._report.interrupted:
-            raise BuildStoppedError('The build was stopped; what had finished by then is kept.')
-        return result_of(self._task) if self._return_value else None
-
-    def stop(self, *, wait: bool = True) -> None:
-        """Stop the build: worker processes end at once, in threads the running tasks are waited for."""
-        self._build.stop()
-        if wait:
-            self._ended.wait()
+        return self._await_value(timeout)
 
     def follow(self, listener: Listener) -> None:
         """Give every event of the build to `listener`: first how it came to stand as it does, then what comes."""
@@ -133,39 +103,22 @@ class BackgroundBuild:
         """What the tasks have printed and logged so far; of very much the latest."""
         return self._standing.heard()
 
-    def add_done_callback(self, callback: Callable[[BackgroundBuild], object]) -> None:
-        """Call `callback` with this handle when the build has ended, in the thread of the build; at once if it has."""
-        with self._gate:
-            if not self._ended.is_set():
-                self._callbacks.append(callback)
-                return
-        callback(self)
+    def _work(self) -> None:
+        self._report = self._build.run()
 
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._awaited().__await__()
+    def _stop(self) -> None:
+        self._build.stop()
 
-    async def _awaited(self) -> Any:
-        try:
-            while not self._ended.is_set():
-                await asyncio.sleep(_TICK_SECONDS)
-        except asyncio.CancelledError:
-            self.stop(wait=False)
-            raise
-        return self.result()
+    def _value(self) -> Any:
+        __tracebackhide__ = True
+        assert self._report is not None
+        raise_failures(self._report)
+        if self._report.interrupted:
+            raise BuildStoppedError('The build was stopped; what had finished by then is kept.')
+        return result_of(self._task) if self._return_value else None
 
-    def _run(self) -> None:
-        try:
-            self._report = self._build.run()
-        except BaseException as error:
-            self._error = error
-        with self._gate:
-            self._ended.set()
-            callbacks = list(self._callbacks)
-        for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:
-                logging.getLogger('kartnb').exception('A callback of a background build failed')
+    def _how_far(self) -> str:
+        return str(self.progress)
 
     def _ipython_display_(self) -> None:
         display.show_live(self)

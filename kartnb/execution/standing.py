@@ -70,6 +70,11 @@ class Standing:
                 listener(event)
             self._followers.append(listener)
 
+    def join(self, listener: Listener) -> None:
+        """Give `listener` every event from now on."""
+        with self._lock:
+            self._followers.append(listener)
+
     def leave(self, listener: Listener) -> None:
         """Give `listener` no more events."""
         with self._lock:
@@ -96,7 +101,10 @@ class Standing:
         if isinstance(event, LogLine | TaskOutput):
             self._hear(event)
         elif isinstance(event, BuildStarted):
-            self._began = event.time
+            # a search has one build after the other
+            self._began, self._plan = event.time, None
+            self._states.clear()
+            self._history.clear()
         elif isinstance(event, TaskStateChanged):
             self._states[event.key] = event.state
             self._history.append(event)

@@ -67,6 +67,11 @@ class Screen:
             self._publisher.publish(bundle)
         self._shown = True
 
+    def show_bundle(self, bundle: dict[str, Any]) -> None:
+        """Show what a front end makes of a bundle, in the place of what this output showed before."""
+        self._publisher.publish(bundle, transient=self._transient, update=self._shown)
+        self._shown = True
+
     def show_below(self, bundle: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Show something in an output of its own, right below this one."""
         self._publisher.publish(bundle, metadata)

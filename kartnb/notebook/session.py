@@ -100,9 +100,9 @@ class Session:
 
 
 def _live_view(begun: object) -> Any:
-    from kartnb.notebook.sweep_screen import live_sweep
+    from kartnb.notebook.sweep_screen import live_screen
 
-    return live_sweep(begun)
+    return live_screen(begun)
 
 
 def _watched_modules(shell: Any) -> list[str]:

@@ -74,6 +74,7 @@ def sweep_parser() -> SpaceParser:
     parser.add_argument('--trials', type=whole_number, metavar='N', help='how many points the search tries in all')
     parser.add_argument('--workers', type=whole_number, default=1, metavar='N', help='how many tasks run at once')
     parser.add_argument('--rerun', action='store_true', help='run all points even if they are complete')
+    parser.add_argument('--background', action='store_true', help='give a handle at once, and sweep meanwhile')
     parser.add_argument('--dry-run', action='store_true', help='show what would run, and run nothing')
     parser.add_argument(
         '--log-level',

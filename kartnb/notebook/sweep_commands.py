@@ -9,13 +9,16 @@ import luigi
 from IPython.core.error import UsageError
 
 from kartnb.errors import TaskArgumentError
+from kartnb.execution.sweeps.background import BackgroundSweep
 from kartnb.execution.sweeps.sweep import sweep
 from kartnb.execution.sweeps.template import Template
 from kartnb.notebook.arguments import Arguments
 from kartnb.notebook.command import Command
 from kartnb.notebook.expression import value_of
+from kartnb.notebook.live_views import note_shown
 from kartnb.notebook.space_syntax import split_space, values_of
 from kartnb.notebook.sweep_arguments import interact_parser, sweep_parser, words_of
+from kartnb.notebook.sweep_screen import show_background_sweep
 
 
 class SweepCommands(Command):
@@ -30,7 +33,7 @@ class SweepCommands(Command):
         options = given.options
         with self._own_part_shown():
             task, space = self._space('kart_sweep', given, local_ns)
-            return sweep(
+            found = sweep(
                 task,
                 space,
                 metric=self._metric(options.metric, local_ns),
@@ -41,9 +44,18 @@ class SweepCommands(Command):
                 trials=options.trials,
                 workers=options.workers,
                 rerun=options.rerun,
+                background=options.background,
                 dry_run=options.dry_run,
                 log_level=options.log_level or logging.ERROR,
             )
+            return self._shown(found)
+
+    def _shown(self, found: Any) -> Any:
+        """What a sweep gives; one in the background is shown in the cell that has begun it."""
+        if isinstance(found, BackgroundSweep):
+            show_background_sweep(found, self._shell)
+            note_shown(found, self._shell)
+        return found
 
     def interact(self, line: str, cell: str | None, local_ns: dict[str, Any] | None) -> Any:
         """Show controls for parameters, and the result that they give."""

@@ -47,6 +47,7 @@ class SweepMagics(MagicSet):
             --search        search with Optuna; --trials N
             --workers N     how many tasks run at once
             --rerun         run all points even if they are complete
+            --background    give a handle at once, and sweep meanwhile
             --dry-run       show what would run
             --log-level LEVEL
 

@@ -15,15 +15,18 @@ from kartnb.execution.logs import Logs
 from kartnb.execution.outputs import Outputs
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
-from kartnb.execution.sweeps.result import SweepPoint, SweepResult
-from kartnb.execution.sweeps.sweep import SweepPlan
+from kartnb.execution.sweeps.background import BackgroundSweep
+from kartnb.execution.sweeps.planned import SweepPlan
+from kartnb.execution.sweeps.point import SweepPoint
+from kartnb.execution.sweeps.result import SweepResult
+from kartnb.execution.sweeps.running import SweepRun
 from kartnb.execution.why import Why
 from kartnb.records.clean import Cleaning
 from kartnb.records.runs import Runs
 from kartnb.task.base import TaskOnKart
 from kartnb.view.logs import logs_coloured, logs_html, logs_text
 from kartnb.view.outputs import outputs_html, outputs_text
-from kartnb.view.sweeps.text import sweep_plan_text, sweep_point_text, sweep_text
+from kartnb.view.sweeps.text import background_sweep_text, sweep_plan_text, sweep_point_text, sweep_run_text, sweep_text
 from kartnb.view.text import plan_text, report_text
 
 __all__ = [
@@ -178,6 +181,24 @@ register_renderer(SweepPoint, 'html', sweep_point_html)
 register_renderer(SweepPlan, 'text', sweep_plan_text)
 register_renderer(SweepPlan, 'html', sweep_plan_html)
 register_drawer(SweepResult, sweep_plot)
+
+
+def _sweep_run_html(run: SweepRun) -> str:
+    from kartnb.view.sweeps import html
+
+    return html.sweep_run_html(run)
+
+
+def _background_sweep_html(handle: BackgroundSweep) -> str:
+    from kartnb.view.sweeps import html
+
+    return html.background_sweep_html(handle)
+
+
+register_renderer(SweepRun, 'text', sweep_run_text)
+register_renderer(SweepRun, 'html', _sweep_run_html)
+register_renderer(BackgroundSweep, 'text', background_sweep_text)
+register_renderer(BackgroundSweep, 'html', _background_sweep_html)
 
 
 def _cleaning_text(cleaning: Cleaning) -> str:

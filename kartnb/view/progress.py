@@ -167,9 +167,13 @@ def progress_html(state: Progress, changes: Sequence[str] = ()) -> str:
     """The same as a bar with one segment per state, named for screen readers; above it, what changes make run."""
     from kartnb.view.html import render_template
 
-    segments = [
+    return render_template('progress.html', progress=state, segments=bar_segments(state), changes=changes)
+
+
+def bar_segments(state: Progress) -> list[tuple[str, float, str]]:
+    """The parts of the bar: the name of the state, its share in percent, and what it says."""
+    return [
         (look(s).slug, round(100 * state.counts[s] / state.total, 2), f'{state.counts[s]:,} {look(s).word}')
         for s in _SEGMENTS
         if s in state.counts
     ]
-    return render_template('progress.html', progress=state, segments=segments, changes=changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,32 @@ def test_interact_in_a_terminal_says_what_there_is(defined: Run) -> None:
     assert '4' in defined('print(held.task.depth)')
     assert "did you mean 'depth'?" in defined('%kart_interact Fit dpth=1:5')
     assert 'takes a function' in defined('%kart_interact Fit depth=1:5 --output 3')
+
+
+def test_a_sweep_in_the_background_of_a_kernel(kernel: Kernel) -> None:
+    kernel.ok(DEFINE)
+    begun = kernel.ok('held = %kart_sweep Fit depth=1:4 --metric score --background\nheld')
+    assert begun.widgets == 1
+    assert '<BackgroundSweep of Fit' in begun.stdout
+    kernel.ok('found = held.result()')
+    deadline = time.monotonic() + 60
+    while (begun.widgets or 'best score:' not in begun.html[-1]) and time.monotonic() < deadline:
+        kernel.ok('import time; time.sleep(0.1)')
+    assert begun.widgets == 0  # nothing is left of the button
+    assert 'best score: 8.636 with depth=4' in begun.html[-1]
+    assert 'data:image/png' in begun.html[-1]
+    assert len(kernel.ok('held').outputs) == 1
+
+
+def test_an_interrupted_sweep_keeps_what_has_finished_on_the_page(kernel: Kernel) -> None:
+    kernel.ok(
+        'import kartnb, luigi, time\nclass Long(kartnb.TaskOnKart):\n    n = luigi.IntParameter()\n'
+        '    def run(self):\n        time.sleep(120 if self.n == 2 else 0)\n        self.dump(self.n)'
+    )
+    cell = kernel.run('kartnb.sweep(Long, n=range(4))', interrupt_after=8)
+    assert 'of 4 points are done and kept, sweep again to go on' in cell.traceback
+    assert 'the same sweep goes on from there' in cell.html[0]
+    assert 'to stop: interrupt the kernel' not in cell.html[0]
 
 
 def test_in_a_kernel(kernel: Kernel) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from kartnb import display
 from kartnb.events import TaskState
-from kartnb.execution.sweeps.result import SweepPoint, SweepResult
+from kartnb.execution.sweeps.point import SweepPoint
+from kartnb.execution.sweeps.result import SweepResult
 from kartnb.view.glance import Glance, glance_html, glance_text
 from kartnb.view.previews.preview import preview
 from kartnb.view.sweeps.plot import sweep_plot

@@ -3,95 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
-
-import luigi
 
 from kartnb import display
 from kartnb.errors import SweepError
-from kartnb.events import TaskState
-from kartnb.execution.build import result_of
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.sweeps.metrics import Metric, check_metric, measured
-from kartnb.records.shelf import Shelf
-from kartnb.task.base import TaskOnKart
+from kartnb.execution.sweeps.measuring import Measuring
+from kartnb.execution.sweeps.metrics import Metric, check_metric
+from kartnb.execution.sweeps.point import SweepPoint
 
 if TYPE_CHECKING:
     import pandas
 
 Direction = Literal['maximize', 'minimize']
-
-_COMPLETE = (TaskState.CACHED, TaskState.DONE, TaskState.EXTERNAL)
-
-
-@dataclass(eq=False)
-class SweepPoint:
-    """One point of a sweep: parameter values, and what came of them.
-
-    Attributes
-    ----------
-    position
-        Its place in the sweep; ``sweep[position]`` gives it.
-    values
-        The values of the parameters that the sweep was given, by name.
-    task
-        The task, or None where none could be made.
-    unique_id
-        Its unique id, '' where it has none.
-    state
-        Where it stands: cached, done, failed, blocked, ...
-    error
-        Why it has no result, in one line, or ''.
-    metrics
-        Its numbers by name.
-    problem
-        Why it has no metrics although there is a result, or ''.
-    """
-
-    position: int
-    values: Mapping[str, Any]
-    task: luigi.Task | None
-    unique_id: str = ''
-    state: TaskState = TaskState.MISSING
-    error: str = ''
-    metrics: dict[str, float] = field(default_factory=dict)
-    problem: str = ''
-    _seconds: float | None = field(default=None, repr=False)
-    _shelf: Shelf = field(default_factory=Shelf, repr=False)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether there is a result."""
-        return self.state in _COMPLETE
-
-    @cached_property
-    def seconds(self) -> float | None:
-        """How long its own task ran, now or when it was cached; None where that is not known."""
-        if self._seconds is not None or not isinstance(self.task, TaskOnKart) or not self.is_complete:
-            return self._seconds
-        record = self._shelf.record(self.task)
-        return None if record is None else record.seconds
-
-    def load(self) -> Any:
-        """The result.
-
-        Raises
-        ------
-        SweepError
-            When there is none.
-        """
-        if self.task is None or not self.is_complete:
-            raise SweepError(f'Point {self.position} has no result: it is {self.state}. {self.error}'.rstrip())
-        return result_of(self.task)
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,11 +111,12 @@ class SweepResult(Sequence[SweepPoint]):
             When no result has the metric.
         """
         check_metric(metric)
-        measure(self.points, metric, self.name)
+        points = tuple(map(replace, self.points))
+        Measuring(metric, self.name).finish(points)
         return SweepResult(
             self.name,
-            self.points,
-            main_metric(self.points, metric),
+            points,
+            main_metric(points, metric),
             direction or self.direction,
             self.plan,
             self.seconds,
@@ -254,30 +181,6 @@ class SweepResult(Sequence[SweepPoint]):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {'text/plain': repr(self), 'text/html': self._repr_html_()}
-
-
-def measure(points: Sequence[SweepPoint], metric: Metric, name: str) -> None:
-    """Let each point with a result have its metrics.
-
-    Raises
-    ------
-    SweepError
-        When none of several results has the metric that was asked for.
-    """
-    first: SweepError | None = None
-    complete = [point for point in points if point.is_complete]
-    for point in complete:
-        point.metrics, point.problem = {}, ''
-        try:
-            point.metrics = measured(point.load(), metric, name)
-        except SweepError as error:
-            first = first or error
-            point.problem = str(error)
-        except Exception as error:  # the user's function, or a file that cannot be read
-            point.problem = f'{type(error).__name__}: {error}'
-            first = first or SweepError(f'The metric of {name} could not be had: {point.problem}')
-    if first is not None and all(point.problem for point in complete):
-        raise SweepError(f'{first} (All results are kept: with another metric nothing is run again.)') from first
 
 
 def main_metric(points: Sequence[SweepPoint], metric: Metric) -> str | None:

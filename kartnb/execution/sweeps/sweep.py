@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import luigi
 
-from kartnb import display
 from kartnb.errors import SweepError
-from kartnb.events import Listener, TaskState
-from kartnb.execution.build import Build, log_printer
+from kartnb.events import Listener
 from kartnb.execution.options import check_log_level
-from kartnb.execution.planning.estimate import Estimate, estimate
-from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.planning.planner import Rerun
-from kartnb.execution.report import BuildReport
-from kartnb.execution.running.tracebacks import one_line
+from kartnb.execution.sweeps.background import BackgroundSweep
 from kartnb.execution.sweeps.metrics import Metric, check_metric
-from kartnb.execution.sweeps.result import Direction, SweepPoint, SweepResult, main_metric, measure
-from kartnb.execution.sweeps.space import Point, Space, points_of
+from kartnb.execution.sweeps.planned import SweepPlan, made
+from kartnb.execution.sweeps.result import Direction
+from kartnb.execution.sweeps.running import SweepRun, check_direction
+from kartnb.execution.sweeps.space import Space, points_of
 from kartnb.execution.sweeps.template import Template
-from kartnb.records.shelf import Shelf
 from kartnb.task import registry
 from kartnb.task.slider import Slider
 
@@ -46,6 +39,7 @@ def sweep(
     rerun: Rerun = False,
     on_code_change: str | None = None,
     log_level: int = logging.ERROR,
+    background: bool = False,
     dry_run: bool = False,
     listeners: Iterable[Listener] = (),
     **values: Any,
@@ -78,6 +72,8 @@ def sweep(
         How many points a search tries in all; those of an earlier search with the same space count.
     workers, executor, rerun, on_code_change, log_level, listeners
         As for `kartnb.build`; ``rerun=True`` stands for all points.
+    background
+        Whether to give a `BackgroundSweep` at once, and run tasks in worker processes unless `executor` says otherwise.
     dry_run
         Give the plan, and run nothing.
     **values
@@ -86,7 +82,7 @@ def sweep(
     Returns
     -------
     SweepResult
-        The points, as a table, a plot or a data frame; with `dry_run` a `SweepPlan`.
+        The points, as a table, a plot or a data frame; with `background` a handle; with `dry_run` a `SweepPlan`.
 
     Raises
     ------
@@ -94,6 +90,8 @@ def sweep(
         When there is no such parameter or metric, or there are too many points.
     ParameterValueError
         When a parameter does not take a value.
+    KeyboardInterrupt
+        When it was interrupted. What has finished is kept, and the same call goes on from there.
 
     Examples
     --------
@@ -110,171 +108,30 @@ def sweep(
     __tracebackhide__ = True
     check_metric(metric)
     check_log_level(log_level)
-    _check_direction(direction)
+    check_direction(direction)
     registry.drop_superseded()
     template, asked = _asked(task, space, values)
     options = {
         'workers': workers,
-        'executor': executor,
+        'executor': 'processes' if background and executor is None else executor,
         'rerun': rerun,
         'on_code_change': on_code_change,
         'log_level': log_level,
         'listeners': tuple(listeners),
     }
+    run: SweepRun
     if sampler is not None or trials is not None:
-        from kartnb.execution.sweeps.search import search
+        from kartnb.execution.sweeps.search import Search
 
-        return search(template, asked, metric, direction, sampler or 'optuna', trials, seed, options)
-    points = made(template, points_of(template, asked, sample, seed))
-    planned = SweepPlan(template.cls.__name__, tuple(points), options)
+        if dry_run:
+            raise SweepError('A search chooses its points as it goes, so there is no plan of it: leave dry_run out.')
+        run = Search(template, asked, metric, direction, sampler or 'optuna', trials, seed, options)
+    else:
+        points = made(template, points_of(template, asked, sample, seed))
+        run = SweepPlan(template.cls.__name__, points, options, metric, direction)
     if dry_run:
-        return planned
-    return planned.run(metric, direction)
-
-
-def made(template: Template, points: Sequence[Point], first: int = 0) -> list[SweepPoint]:
-    """The points with their tasks; a point whose task cannot be made or identified has failed."""
-    shelf = Shelf()
-    found: list[SweepPoint] = []
-    for values in points:
-        point = SweepPoint(first + len(found), values, None, _shelf=shelf)
-        try:
-            point.task = template.make(values)
-            point.unique_id = _id_of(point.task)
-        except SweepError:
-            raise
-        except Exception as error:
-            point.state, point.error = TaskState.FAILED, one_line(error)
-        found.append(point)
-    return found
-
-
-class SweepPlan:
-    """What a sweep would do, as ``kartnb.sweep(..., dry_run=True)`` gives it.
-
-    Attributes
-    ----------
-    name
-        The name of the task class.
-    points
-        The points, those of which no task could be made among them.
-    plan
-        The tasks of all points; None where there are none.
-    report
-        How the build has ended; None before.
-    """
-
-    def __init__(self, name: str, points: Sequence[SweepPoint], options: Mapping[str, Any]) -> None:
-        self._started = time.perf_counter()
-        self.name = name
-        self.points = tuple(points)
-        self._options = dict(options)
-        tasks = [point.task for point in points if point.task is not None and point.state is not TaskState.FAILED]
-        self._build: Build | None = self._planned(tasks) if tasks else None
-        self.plan: Plan | None = self._build.plan if self._build else None
-        self.report: BuildReport | None = None
-        self._settle_states()
-
-    def _planned(self, tasks: list[luigi.Task]) -> Build:
-        options = dict(self._options)
-        if options['rerun'] is True:
-            options['rerun'] = tasks
-        self._told = _Told()
-        listeners = (self._told, log_printer(options['log_level']), *options.pop('listeners'))
-        return Build(tasks[-1], also=tasks[:-1], listeners=listeners, **options)
-
-    @property
-    def workers(self) -> int:
-        """How many tasks run at a time."""
-        return int(self._options['workers'])
-
-    @property
-    def counts(self) -> dict[TaskState, int]:
-        """How many points are in each state."""
-        found = [point.state for point in self.points]
-        return {state: found.count(state) for state in TaskState if state in found}
-
-    @property
-    def to_run(self) -> int:
-        """How many tasks will run, those upstream of the points among them."""
-        return len(self.plan.to_run()) if self.plan else 0
-
-    @property
-    def estimate(self) -> Estimate | None:
-        """About how long it will take, by what is recorded; None where nothing will run."""
-        return estimate(self.plan, self.workers) if self.plan and self.to_run else None
-
-    def run(self, metric: Metric = None, direction: Direction = 'maximize') -> SweepResult:
-        """Run it, and give the result.
-
-        Raises
-        ------
-        SweepError
-            When no result has the metric.
-        """
-        __tracebackhide__ = True
-        self.build()
-        measure(self.points, metric, self.name)
-        return SweepResult(
-            self.name,
-            self.points,
-            main_metric(self.points, metric),
-            direction,
-            self.plan,
-            time.perf_counter() - self._started,
-            tuple(_notes(self.points)),
-        )
-
-    def build(self, *, live: bool = True) -> None:
-        """Run what is not cached, shown while it runs if `live`; the points know then how they have ended."""
-        if self._build is None:
-            return
-        if not self.to_run:
-            self._build.adopt()
-            return
-        with display.shown_live(self) if live else nullcontext() as listener:
-            self._told.listener = listener
-            report = self._build.run()
-            self.report, self.plan = report, report.plan
-            self._settle_states(report)
-
-    def _settle_states(self, report: BuildReport | None = None) -> None:
-        if self.plan is None:
-            return
-        by_task = {id(node.task): node for node in self.plan}
-        by_key = {(node.name, node.unique_id): node for node in self.plan}
-        errors = {failure.key: one_line(failure.error) for failure in report.failures} if report else {}
-        for point in self.points:
-            if point.task is None or point.state is TaskState.FAILED:
-                continue
-            node = by_task.get(id(point.task)) or by_key[type(point.task).__name__, point.unique_id]
-            point.state = node.state
-            if report is not None:
-                point._seconds = report.durations.get(node.key)
-                point.error = errors.get(node.key) or self._what_blocks(node, errors)
-
-    def _what_blocks(self, node: Node, errors: Mapping[str, str]) -> str:
-        if node.state is not TaskState.BLOCKED or self.plan is None:
-            return ''
-        culprit = next((other for other in self.plan.upstream(node) if other.key in errors), None)
-        return f'{culprit.name} failed: {errors[culprit.key]}' if culprit else ''
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
-
-
-@dataclass
-class _Told:
-    """Passes events on to whoever shows them."""
-
-    listener: Listener | None = None
-
-    def __call__(self, event: Any) -> None:
-        if self.listener is not None:
-            self.listener(event)
+        return run
+    return BackgroundSweep(run) if background else run.run()
 
 
 def _asked(task: Any, space: Space, values: Mapping[str, Any]) -> tuple[Template, Space]:
@@ -306,21 +163,3 @@ def _nothing_to_vary(template: Template) -> str:
     if not known:
         return f'{name} has no parameters of its own, so there is nothing to vary.'
     return f'Say which parameters vary, such as kartnb.sweep({name}, {known[0]}=[…]): {name} has {", ".join(known)}.'
-
-
-def _check_direction(direction: object) -> None:
-    if direction not in ('maximize', 'minimize'):
-        raise SweepError(f"direction is 'maximize' or 'minimize', not {direction!r:.40}.")
-
-
-def _id_of(task: luigi.Task) -> str:
-    identify = getattr(task, 'make_unique_id', None)
-    return str(identify()) if identify is not None else str(task.task_id)
-
-
-def _notes(points: Sequence[SweepPoint]) -> list[str]:
-    ids = [point.unique_id for point in points if point.unique_id]
-    shared = len(ids) - len(set(ids))
-    if not shared:
-        return []
-    return [f'{shared:,} of the points have the result of another one: they differ only in what is not significant.']

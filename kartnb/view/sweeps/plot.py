@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any
 
 from kartnb.errors import MissingPackageError, SweepError
-from kartnb.execution.sweeps.result import SweepPoint, SweepResult
+from kartnb.execution.sweeps.point import SweepPoint
+from kartnb.execution.sweeps.result import SweepResult
 from kartnb.view.clean import one_line
 from kartnb.view.sweeps.told import number_text, value_text
 

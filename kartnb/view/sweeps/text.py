@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from kartnb.execution.sweeps.result import SweepPoint, SweepResult
-from kartnb.execution.sweeps.sweep import SweepPlan
-from kartnb.view.sweeps.told import HINT, plan_words, point_words, result_preview, sweep_table
+from kartnb.execution.sweeps.background import BackgroundSweep
+from kartnb.execution.sweeps.planned import SweepPlan
+from kartnb.execution.sweeps.point import SweepPoint
+from kartnb.execution.sweeps.result import SweepResult
+from kartnb.execution.sweeps.running import SweepRun
+from kartnb.view.sweeps.told import (
+    HANDLE_HINT,
+    HINT,
+    SweepTable,
+    plan_words,
+    point_words,
+    result_preview,
+    run_words,
+    sweep_table,
+)
 
 
 def sweep_plan_text(planned: SweepPlan) -> str:
     """What a sweep would do."""
     return plan_words(planned)
+
+
+def sweep_run_text(run: SweepRun) -> str:
+    """A sweep that runs, or could be run."""
+    return run_words(run)
+
+
+def background_sweep_text(handle: BackgroundSweep) -> str:
+    """A sweep in the background: its handle, and what there is by now."""
+    return f'{handle!r}\n{sweep_text(handle.partial(), HANDLE_HINT)}'
 
 
 def sweep_point_text(point: SweepPoint) -> str:
@@ -21,17 +43,22 @@ def sweep_point_text(point: SweepPoint) -> str:
     return '\n'.join(lines if shown is None else [*lines, repr(shown)])
 
 
-def sweep_text(result: SweepResult) -> str:
+def sweep_text(result: SweepResult, hint: str = HINT) -> str:
     """A sweep: how it went, the best point, what all points share, and a table of what differs."""
     table = sweep_table(result)
+    found = [table.heading, *table.notes]
+    if table.constants:
+        found.append(f'the same in all: {table.constants}')
+    return '\n'.join([*found, *table_lines(table), *([hint] if table.rows else [])])
+
+
+def table_lines(table: SweepTable) -> list[str]:
+    """The table of a sweep, in lines."""
     head = ['#', *table.columns, *table.metric_columns, 'state', 'time', 'id', '']
     rows = [
         [str(row.position), *row.values, *row.metrics, str(row.look), row.seconds, row.id, row.error]
         for row in table.rows
     ]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    found = [table.heading, *table.notes]
-    if table.constants:
-        found.append(f'the same in all: {table.constants}')
-    found += ['  '.join(map(str.ljust, line, widths)).rstrip() for line in [head, *rows]]
-    return '\n'.join([*found, *([table.omitted] if table.omitted else []), *([HINT] if table.rows else [])])
+    lines = ['  '.join(map(str.ljust, line, widths)).rstrip() for line in [head, *rows]]
+    return [*lines, *([table.omitted] if table.omitted else [])]

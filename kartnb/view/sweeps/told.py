@@ -11,15 +11,18 @@ from typing import Any
 import luigi
 
 from kartnb.execution.planning.estimate import Estimate
-from kartnb.execution.sweeps.result import SweepPoint, SweepResult
-from kartnb.execution.sweeps.search import SearchProgress
-from kartnb.execution.sweeps.sweep import SweepPlan
+from kartnb.execution.sweeps.planned import SweepPlan
+from kartnb.execution.sweeps.point import SweepPoint
+from kartnb.execution.sweeps.result import SweepResult
+from kartnb.execution.sweeps.running import SweepRun, best_so_far
 from kartnb.view.clean import one_line, seconds_text, short_id
 from kartnb.view.previews.preview import Preview, preview
 from kartnb.view.states import Look, count_states, counts_text, look
 
 #: Said below a table.
 HINT = 'found[#] shows a point in full: its values, files, log lines and result.'
+#: The same where the table belongs to a sweep in the background.
+HANDLE_HINT = 'handle.result()[#] shows a point in full: its values, files, log lines and result.'
 #: How many rows a table of points has at most.
 MAX_ROWS = 50
 _MAX_CONSTANTS = 12
@@ -123,14 +126,18 @@ def plan_words(planned: SweepPlan) -> str:
     return ' · '.join(parts)
 
 
-def search_words(search: SearchProgress) -> str:
-    """How far a search is, in one line."""
-    parts = [f'Search of {one_line(search.name, 80)}: {len(search.points):,} of {search.trials:,} trials']
-    best = search.best()
+def run_words(run: SweepRun) -> str:
+    """How a sweep stands, in one line: its points by their states, and the best metric so far."""
+    counts = counts_text(count_states(point.state for point in run.points))
+    if isinstance(run, SweepPlan):
+        begin = f'Sweep of {one_line(run.name, 80)}: {run.total:,} {"point" if run.total == 1 else "points"}'
+    else:
+        begin = f'Search of {one_line(run.name, 80)}: {run.progress.ended:,} of {run.total:,} trials'
+    parts = [f'{begin}: {counts}' if counts else begin]
+    best = best_so_far(run.points, run.direction)
     if best is not None:
         parts.append(f'best {one_line(best[0], 40)} so far {number_text(best[1])}')
-    failed = sum(not point.metrics for point in search.points)
-    return ' · '.join([*parts, *([f'{failed:,} without a metric'] if failed else [])])
+    return ' · '.join([*parts, *(['stopped'] if run.stopped else [])])
 
 
 def estimate_words(expected: Estimate) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,59 @@ def test_deleted_results_of_earlier_trials_are_made_again(tmp_path: Path) -> Non
         file.unlink()
     again = search(str(tmp_path), 3)
     assert [point.state.value for point in again] == ['done'] * 3
+
+
+KILLED = """
+import os, sys, kartnb
+class Slow(kartnb.TaskOnKart):
+    depth = kartnb.luigi.IntParameter()
+    def run(self):
+        done = len(os.listdir(sys.argv[1] + '/points'))
+        if len(sys.argv) > 2 and done == int(sys.argv[2]):
+            os.kill(os.getpid(), 9)
+        open(f'{sys.argv[1]}/points/{self.depth}', 'w').close()
+        self.dump((self.depth - 300) ** 2)
+space = {'depth': range(1, 1001), 'workspace_directory': sys.argv[1]}
+found = kartnb.sweep(Slow, space, metric='value', direction='minimize', sampler='optuna', trials=6)
+print([point.values['depth'] for point in found], [point.state.value for point in found])
+"""
+
+
+def test_a_killed_search_goes_on_as_it_would_have_gone_on(tmp_path: Path) -> None:
+    def run(place: str, *options: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / place / 'points').mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, '-c', KILLED, str(tmp_path / place), *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    assert run('killed', '4').returncode == -9
+    again, whole = run('killed').stdout, run('whole').stdout
+    assert again.split(']')[0] == whole.split(']')[0]
+    assert again.split('] ')[1].strip() == "['cached', 'cached', 'cached', 'cached', 'done', 'done']"
+
+
+def test_a_study_in_an_object_store_goes_on_too() -> None:
+    place = f'memory://search-{uuid.uuid4().hex}'
+    space = {'number': range(1, 1001), 'workspace_directory': place}
+    options: dict[str, Any] = {'metric': 'value', 'sampler': 'optuna'}
+    first = kartnb.sweep(Number, space, trials=3, **options)
+    longer = kartnb.sweep(Number, space, trials=5, **options)
+    assert [point.state.value for point in longer] == ['cached'] * 3 + ['done'] * 2
+    assert [point.unique_id for point in longer][:3] == [point.unique_id for point in first]
+
+
+def test_a_damaged_file_of_a_study_is_named(tmp_path: Path) -> None:
+    search(str(tmp_path), 1)
+    (file,) = tmp_path.rglob('log/sweep/*.json')
+    file.write_text('{"format": 1, "trials": [')
+    with pytest.raises(SweepError, match=f'cannot be read .*{file.name}'):
+        search(str(tmp_path), 2)
+
+
+def test_the_file_of_a_study_holds_no_secrets(tmp_path: Path) -> None:
+    search(str(tmp_path), 3, password=['hush-hush', 'other-secret'])
+    (file,) = tmp_path.rglob('log/sweep/*.json')
+    assert 'hush' not in file.read_text()
+    assert 'secret' not in file.read_text()
 
 
 def test_choices_of_any_kind_and_several_workers(tmp_path: Path) -> None:
