@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +14,7 @@ from kartnb.task.code_source import once_per_code
 
 _ATTRIBUTES = ('LOAD_ATTR', 'LOAD_METHOD')
 _LOCALS = ('LOAD_FAST', 'LOAD_FAST_BORROW', 'LOAD_FAST_CHECK', 'LOAD_DEREF', 'LOAD_CLASSDEREF', 'LOAD_NAME')
+_TWO_IN_ONE = re.compile('((?:LOAD|STORE)_FAST(?:_BORROW)?)_((?:LOAD|STORE)_FAST(?:_BORROW)?)')
 _STORES = ('STORE_FAST', 'STORE_DEREF', 'STORE_NAME', 'STORE_GLOBAL')
 
 
@@ -66,7 +68,7 @@ def _read(
     code: CodeType, outermost: CodeType, modules: dict[str, Chain], chains: dict[Chain, None], assigned: set[str]
 ) -> None:
     modules = dict(modules)
-    instructions = [item for item in dis.get_instructions(code) if item.opname not in ('CACHE', 'EXTENDED_ARG', 'NOP')]
+    instructions = list(_instructions(code))
     for i, item in enumerate(instructions):
         if item.opname == 'STORE_GLOBAL':
             assigned.add(item.argval)
@@ -82,12 +84,25 @@ def _read(
             _read(constant, outermost, modules, chains, assigned)
 
 
+def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
+    """What does something, one thing at a time: ``STORE_FAST_LOAD_FAST``, of Python 3.13, is two."""
+    for item in dis.get_instructions(code):
+        if item.opname in ('CACHE', 'EXTENDED_ARG', 'NOP'):
+            continue
+        both = _TWO_IN_ONE.fullmatch(item.opname)
+        if both is None:
+            yield item
+        else:
+            for opname, argval in zip(both.groups(), item.argval, strict=True):
+                yield item._replace(opname=opname, argval=argval)
+
+
 def _start(item: dis.Instruction, code: CodeType, outermost: CodeType, modules: dict[str, Chain]) -> Chain | None:
     if item.opname == 'LOAD_GLOBAL':
         return Chain('global', (item.argval,))
     if not item.opname.startswith(_LOCALS):
         return None
-    name = item.argval[-1] if isinstance(item.argval, tuple) else item.argval
+    name = item.argval
     if name in modules:
         return modules[name]
     if name in outermost.co_freevars and name in code.co_freevars:
