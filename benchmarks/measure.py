@@ -16,34 +16,48 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from benchmarks.shapes import SHAPES, make_busy, make_root, make_sweep, spin
 
-LOG_KINDS = ('task_log', 'task_params', 'random_seed', 'processing_time', 'module_versions')
+_NEEDED = {'chain': 1, 'fan': 1, 'layered': 10}
 
 
 def floor(shape: str, size: int, files: int) -> float:
-    """The least that any library with this layout does: identify, read inputs, write an output and logs, each whole."""
-    directories = ['out', *(f'log/{kind}' for kind in LOG_KINDS), 'log/run_record'][:files]
-    for directory in directories:
-        os.makedirs(directory, exist_ok=True)
-    inputs = {'chain': 1, 'fan': 1, 'layered': 10}[shape]
-    written: list[str] = []
+    """The least that any library with this layout does: identify, pickle, and write seven files, each whole.
+
+    It reads no inputs, as the tasks that the libraries build do not either.
+    """
+    for path, _ in _written('', 0, []):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    ids: list[str] = []
     began = time.process_time()
     for n in range(size):
-        name = hashlib.md5(f"[{written[-inputs:]}, {{'n': '{n}'}}, 'Link']".encode()).hexdigest()
-        for path in written[-inputs:]:
-            with open(f'out/{path}', 'rb') as file:
-                pickle.load(file)
-        for directory in directories:
-            value: Any = n if directory == 'out' else {'n': str(n)} if directory != 'log/module_versions' else 'x' * 600
-            with open(f'{directory}/.{name}.tmp', 'wb') as file:
-                file.write(pickle.dumps(value))
-            os.replace(f'{directory}/.{name}.tmp', f'{directory}/{name}')
-        written.append(name)
+        needed = ids[-_NEEDED[shape] :]
+        unique_id = hashlib.md5(f"[{needed}, {{'n': '{n}'}}, 'Link']".encode()).hexdigest()
+        for path, data in islice(_written(unique_id, n, needed), files):
+            with open(f'{path}.tmp', 'wb') as file:
+                file.write(data)
+            os.replace(f'{path}.tmp', path)
+        ids.append(unique_id)
     return time.process_time() - began
+
+
+def _written(unique_id: str, n: int, needed: list[str]) -> Iterator[tuple[str, bytes]]:
+    """The files of one task, each as long as kartnb's."""
+    stem = f'Link_{unique_id}'
+    result = f'./resources/benchmarks/shapes/{stem}.pkl'
+    yield result, pickle.dumps(n)
+    yield f'./resources/log/task_params/{stem}.pkl', pickle.dumps({'n': str(n)})
+    seeding = {'seed': n, 'seed_methods': ['random.seed', 'numpy.random.seed']}
+    yield f'./resources/log/random_seed/{stem}.pkl', pickle.dumps(seeding)
+    yield f'./resources/log/module_versions/{stem}.txt', b'x' * 450
+    yield f'./resources/log/processing_time/{stem}.pkl', pickle.dumps(0.25)
+    yield f'./resources/log/task_log/{stem}.pkl', pickle.dumps({'file_path': [result]})
+    record = f'./resources/log/run_record/benchmarks/shapes/{stem}~r0a1b2c3d4e5f-311-0123456789ab-abcdef0123.json'
+    yield record, b'x' * (690 + 150 * len(needed))
 
 
 def _kartnb() -> tuple[type, Callable[[Any], Any]]:

@@ -55,7 +55,9 @@ class KartRegister(Register):
         cache = registry.instance_cache()
         if cache is None:
             return cls._make(cls.resolve(args, kwargs), args, kwargs)
-        instances: dict[Any, Any] = cache.setdefault(cls, {})
+        instances: dict[Any, Any] | None = cache.get(cls)
+        if instances is None:
+            instances = cache.setdefault(cls, {})
         call = state = None
         table = cls.parameter_table()
         if not table.overridden:
