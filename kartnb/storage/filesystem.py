@@ -21,7 +21,7 @@ import luigi
 from kartnb.errors import KartError
 from kartnb.storage import trouble
 from kartnb.storage.litter import sweep_litter, temporary_name, temporary_path
-from kartnb.storage.trouble import storage_error
+from kartnb.storage.trouble import raise_storage_error, storage_error
 
 _luigis_own_local_target = luigi.LocalTarget
 _swept: set[str] = set()
@@ -112,7 +112,7 @@ class _Local(FileSystem):
         try:
             return open(path, 'rb', buffering)
         except OSError as error:
-            raise storage_error(error, path, 'read') from error
+            raise_storage_error(error, path, 'read')
 
     @contextlib.contextmanager
     def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
@@ -127,7 +127,7 @@ class _Local(FileSystem):
         except BaseException as error:
             _discard(temporary)
             if isinstance(error, OSError) and _is_about(error, path, temporary):
-                raise storage_error(error, path, 'written') from error
+                raise_storage_error(error, path, 'written')
             raise
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
@@ -147,7 +147,7 @@ class _Local(FileSystem):
         except BaseException as error:
             _discard(temporary)
             if isinstance(error, OSError):
-                raise storage_error(error, path, 'written') from error
+                raise_storage_error(error, path, 'written')
             raise
 
     def duplicate(self, path: str, target: str) -> None:
@@ -163,25 +163,25 @@ class _Local(FileSystem):
         try:
             os.unlink(path)
         except OSError as error:
-            raise storage_error(error, path, 'removed') from error
+            raise_storage_error(error, path, 'removed')
 
     def modified(self, path: str) -> datetime:
         try:
             return datetime.fromtimestamp(os.stat(path).st_mtime)
         except OSError as error:
-            raise storage_error(error, path, 'read') from error
+            raise_storage_error(error, path, 'read')
 
     def size(self, path: str) -> int:
         try:
             return os.stat(path).st_size
         except OSError as error:
-            raise storage_error(error, path, 'read') from error
+            raise_storage_error(error, path, 'read')
 
     def stamp(self, path: str) -> tuple[int, float]:
         try:
             status = os.stat(path)
         except OSError as error:
-            raise storage_error(error, path, 'read') from error
+            raise_storage_error(error, path, 'read')
         return status.st_size, status.st_mtime
 
     def names(self, directory: str) -> set[str]:
@@ -199,7 +199,7 @@ class _Local(FileSystem):
         except FileNotFoundError:
             return set()
         except OSError as error:
-            raise storage_error(error, directory, 'listed') from error
+            raise_storage_error(error, directory, 'listed')
 
 
 def _prepare(path: str, directory: str) -> None:

@@ -19,7 +19,7 @@ from kartnb.storage.large_frames import LargeDataFrameProcessor
 from kartnb.storage.litter import sweep_litter, temporary_name
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.targets import TargetOnKart, add_unique_id
-from kartnb.storage.trouble import FULL, storage_error
+from kartnb.storage.trouble import FULL, raise_storage_error
 
 __all__ = ['LargeDataFrameProcessor', 'LoadFunction', 'ModelTarget', 'SaveFunction', 'make_model_target']
 
@@ -92,7 +92,7 @@ class ModelTarget(TargetOnKart):
                     archive.extractall(directory)
             except OSError as error:
                 if error.errno in FULL:
-                    raise storage_error(error, directory, 'written') from error
+                    raise_storage_error(error, directory, 'written')
                 raise self._unreadable(error) from error  # a place in the file, or a name, that cannot be
             except (*_DAMAGED, zlib.error) as error:
                 raise self._unreadable(error) from error
@@ -147,7 +147,7 @@ def _private_directory(wanted: str) -> Iterator[str]:
     try:
         os.makedirs(directory)
     except OSError as error:
-        raise storage_error(error, directory, 'written') from error
+        raise_storage_error(error, directory, 'written')
     try:
         sweep_litter(above, os.listdir(above or '.'))
         yield directory

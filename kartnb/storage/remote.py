@@ -12,7 +12,7 @@ from typing import IO, Any
 from kartnb.errors import KartError, MissingPackageError, StorageError
 from kartnb.storage.filesystem import FileSystem
 from kartnb.storage.litter import temporary_name
-from kartnb.storage.trouble import storage_error
+from kartnb.storage.trouble import raise_storage_error
 
 _PACKAGES = {
     's3': "'kartnb[s3]'",
@@ -150,7 +150,7 @@ def _named(path: str, doing: Any) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, KartError):
             raise
-        raise storage_error(error, path, doing) from error
+        raise_storage_error(error, path, doing)
 
 
 def files_below(root: str) -> list[tuple[str, int, float]]:

@@ -169,7 +169,10 @@ class SingleFileTarget(TargetOnKart):
             with self._open_read() as file:
                 return self._processor.load(file)
         except (KartError, OSError) as error:
-            raise _named(error, self._place) from error
+            told = _named(error, self._place)
+            if told is error:
+                raise
+            raise told from error
         except Exception as error:
             raise _unreadable(error, self._place) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import Literal
+from typing import Literal, NoReturn
 
 from kartnb.errors import MissingResultError, StorageError
 
@@ -27,6 +27,14 @@ def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
     if doing in ('read', 'removed') and isinstance(error, FileNotFoundError):
         return MissingResultError(f'{path} does not exist: build the task that makes it', path, error.errno)
     return StorageError(_sentence(error, path, doing), path, error.errno)
+
+
+def raise_storage_error(error: OSError, path: str, doing: Doing) -> NoReturn:
+    """Raise what `storage_error` gives, from the error that it is made of."""
+    told = storage_error(error, path, doing)
+    if told is error:
+        raise error  # raised from itself it would be its own cause, and who follows causes would never come to an end
+    raise told from error
 
 
 def _sentence(error: OSError, path: str, doing: Doing) -> str:

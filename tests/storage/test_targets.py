@@ -356,3 +356,10 @@ def test_processors_work_on_luigis_files_and_on_files_of_ones_own(extension: str
             found.append(processor.load(file))
     for loaded in found:
         assert loaded.equals(value) if isinstance(value, pd.DataFrame) else np.array_equal(loaded, value)
+
+
+def test_an_error_of_a_missing_result_is_not_its_own_cause(tmp_path: Path) -> None:
+    with pytest.raises(MissingResultError) as caught:
+        make_target(str(tmp_path / 'nothing.pkl')).load()
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert caught.value.__cause__ is not caught.value

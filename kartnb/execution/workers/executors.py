@@ -22,6 +22,7 @@ from kartnb.execution.workers.channel import Receiver
 from kartnb.execution.workers.pools import Work, WorkerPool
 from kartnb.execution.workers.remote import Parcel, RemoteOutcome, Reply, perform
 from kartnb.execution.workers.remote_output import RemoteOutput
+from kartnb.execution.workers.settings import current_settings
 from kartnb.execution.workers.transport import ClassStore
 
 
@@ -166,6 +167,7 @@ class ParcelExecutor(TaskExecutor):
         self._pool = pool
         self._log_level = log_level
         self._store = ClassStore()
+        self._settings = current_settings()
         self._build_id = ''
         self._futures: dict[str, Any] = {}
         self.live = pool.live
@@ -194,6 +196,7 @@ class ParcelExecutor(TaskExecutor):
             self._log_level,
             os.getcwd(),
             self._receiver.channel if self._receiver is not None else None,
+            self._settings,
         )
         self._send(parcel, runs, self._pool.submit)
 

@@ -21,6 +21,7 @@ from kartnb.execution.running.random_state import seeding_allowed
 from kartnb.execution.running.runs import TaskOrder, TaskRun
 from kartnb.execution.running.worker import advance
 from kartnb.execution.workers.channel import Channel, Sender, connect
+from kartnb.execution.workers.settings import Settings, SettingsKeeper
 from kartnb.execution.workers.transport import WorkerClasses
 from kartnb.storage.captured_logs import CapturedLine
 from kartnb.task import identity
@@ -28,6 +29,7 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.structure import flatten, map_nested
 
 _classes = WorkerClasses()
+_settings = SettingsKeeper()
 _handlers = SentHandlers()
 #: A worker runs one parcel at a time, also where its pool has threads (Dask's workers do).
 _one_at_a_time = threading.Lock()
@@ -51,6 +53,8 @@ class Parcel:
         The working directory, which relative workspaces start from.
     channel
         Where events are to be sent while the tasks run, or None.
+    settings
+        What the configuration and the command line say where the build is.
     version
         The version of kartnb that has packed it.
     """
@@ -60,6 +64,7 @@ class Parcel:
     log_level: int
     directory: str
     channel: Channel | None = None
+    settings: Settings = field(default_factory=Settings)
     classes: Mapping[str, bytes] = field(default_factory=dict)
     version: str = __version__
 
@@ -110,6 +115,8 @@ def perform(data: bytes) -> bytes:
     if parcel.version != __version__:
         raise WorkerError(f'A worker has kartnb {__version__}, not {parcel.version}: install the same version there.')
     with _one_at_a_time:
+        if not is_building():  # an executor without processes of its own shares the settings anyway
+            _settings.use(parcel.settings)
         try:
             _classes.receive(parcel.classes)
             missing = _classes.missing(parcel.digests)
@@ -171,19 +178,30 @@ def _are_complete(asked: Any) -> bool:
 
 def _packed(outcomes: list[RemoteOutcome]) -> bytes:
     for outcome in outcomes:
-        _let_tracebacks_travel(outcome.error)
+        if outcome.error is not None:
+            _untie(outcome.error, ())
+            _let_tracebacks_travel(outcome.error)
     try:
         return _classes.dumps(outcomes)
     except Exception:
         return _classes.dumps([_sendable(outcome) for outcome in outcomes])
 
 
-def _let_tracebacks_travel(error: BaseException | None) -> None:
+def _untie(error: BaseException, above: tuple[BaseException, ...]) -> None:
+    """Let the causes of an exception come to an end, so that it can be pickled: some are their own cause."""
+    above = (*above, error)
+    for name in ('__cause__', '__context__'):
+        earlier = getattr(error, name)
+        if any(earlier is other for other in above):
+            setattr(error, name, None)
+        elif earlier is not None and not (name == '__context__' and earlier is error.__cause__):
+            _untie(earlier, above)
+
+
+def _let_tracebacks_travel(error: BaseException) -> None:
     from tblib import pickling_support
 
-    while error is not None:
-        pickling_support.install(error)
-        error = error.__cause__ or error.__context__
+    pickling_support.install(error)  # and those that it comes from
 
 
 def _sendable(outcome: RemoteOutcome) -> RemoteOutcome:
