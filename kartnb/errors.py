@@ -149,6 +149,10 @@ class UnknownOptionError(KartError, TypeError):
     """An option that a build does not have."""
 
 
+class CommandLineError(KartError, ValueError):
+    """A command line makes no sense."""
+
+
 class HistoryError(KartError, LookupError, ValueError):
     """What was asked of a workspace's history is not there, or names more than one result."""
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import builtins
+import configparser
 import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import luigi
-from luigi.cmdline_parser import CmdlineParser
 from luigi.parameter import ParameterException
-from luigi.task_register import TaskClassException
 
 from kartnb import display
-from kartnb.errors import ExternalTaskMissingError, KartError
+from kartnb.cli.command_line import CommandLine, command_line
+from kartnb.errors import CommandLineError, ExternalTaskMissingError, KartError
 from kartnb.events import Listener
 from kartnb.execution.build import log_printer, run_build
 from kartnb.execution.build_error import build_error
 from kartnb.execution.options import log_level_named
 from kartnb.execution.report import BuildReport
+from kartnb.records.clean import delete_local_unnecessary_outputs
+from kartnb.task.base import TaskOnKart
 
 #: The return codes that gokart gives luigi, where they are 0.
 _GOKART_CODES = {'missing_data': 20, 'task_failed': 40, 'scheduling_error': 50}
@@ -34,7 +37,9 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     cmdline_args
         For instance ``['Train', '--depth=5', '--local-scheduler']``; by default those of this process. Options are
         luigi's: a task's parameters (``--depth 5``), another task's (``--Clean-rows 100``), ``--module``,
-        ``--log-level``, ``--help``. The task runs in this process, with or without ``--local-scheduler``.
+        ``--workers``, ``--log-level``, ``--help``; and gokart's ``--delete-unnecessary-output-files``. A central
+        scheduler decides what runs if the options or luigi's configuration name one, and ``--local-scheduler`` is not
+        among them.
     set_retcode
         Whether gokart's return codes hold where the section ``[retcode]`` of luigi's configuration does not say
         otherwise; without them they are 0, as luigi's.
@@ -59,10 +64,10 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     """
     args = [str(arg) for arg in (sys.argv[1:] if cmdline_args is None else cmdline_args)]
     try:
-        with CmdlineParser.global_instance(args) as parser:
-            code = _run(parser, _return_codes(set_retcode))
-    except (TaskClassException, ParameterException) as error:
-        _say(str(error))
+        with command_line(args) as given:
+            code = _run(given, _return_codes(set_retcode))
+    except (CommandLineError, ParameterException, configparser.Error) as error:
+        _say(' '.join(str(error).split()))
         code = _USAGE_ERROR
     if code or not _is_in_a_cell():
         sys.exit(code)
@@ -73,16 +78,26 @@ def _is_in_a_cell() -> bool:
     return hasattr(builtins, 'get_ipython')
 
 
-def _run(parser: CmdlineParser, codes: Mapping[str, int]) -> int:
+def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
     try:
-        level = _log_level(parser)
-        task = parser.get_task_obj()
+        level, workers, scheduler_url = _log_level(given), _workers(given), _scheduler_url(given)
+        task = given.get_task_obj()
     except ValueError as error:
         _say(str(error))
         return _USAGE_ERROR
+    if isinstance(task, TaskOnKart) and task.delete_unnecessary_output_files:
+        delete_local_unnecessary_outputs(task)
+        return 0
     listeners: tuple[Listener, ...] = (log_printer(level),)
     try:
-        report = run_build(task, log_level=level, listeners=listeners, value_wanted=False)
+        report = run_build(
+            task,
+            workers=workers,
+            scheduler_url=scheduler_url,
+            log_level=level,
+            listeners=listeners,
+            value_wanted=False,
+        )
     except Exception as error:
         _say(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
         return codes['scheduling_error']
@@ -90,11 +105,34 @@ def _run(parser: CmdlineParser, codes: Mapping[str, int]) -> int:
     return _code(report, codes)
 
 
-def _log_level(parser: CmdlineParser) -> int:
-    """The level that the command line or the configuration asks for; luigi's default, DEBUG, shows every library's."""
-    asked = getattr(parser.known_args, 'core_log_level', None)
-    config = luigi.configuration.get_config()
-    return log_level_named(asked or config.get('core', 'log_level', 'INFO'))
+def _core(given: CommandLine, name: str, default: str) -> str:
+    """What the command line or the configuration says of an option of luigi's section ``[core]``."""
+    config: Any = luigi.configuration.get_config()
+    return given.option(name) or str(config.get('core', name, default))
+
+
+def _log_level(given: CommandLine) -> int:
+    """The level that is asked for; luigi's default, DEBUG, shows every library's."""
+    return log_level_named(_core(given, 'log_level', 'INFO'))
+
+
+def _workers(given: CommandLine) -> int:
+    text = _core(given, 'workers', '1')
+    if not text.isdigit() or int(text) < 1:
+        raise CommandLineError(f'--workers must be a number from 1 on, not {text!r}.')
+    return int(text)
+
+
+def _scheduler_url(given: CommandLine) -> str | None:
+    """The central scheduler, if one is named; luigi's default, one on this computer, counts as none."""
+    if _core(given, 'local_scheduler', 'false').lower() == 'true':
+        return None
+    url, host = (
+        _core(given, name, _core(given, f'default_{name}', '')) for name in ('scheduler_url', 'scheduler_host')
+    )
+    if url or not host:
+        return url or None
+    return f'http://{host}:{_core(given, "scheduler_port", _core(given, "default_scheduler_port", "8082"))}'
 
 
 def _return_codes(set_retcode: bool) -> dict[str, int]:

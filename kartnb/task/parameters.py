@@ -13,6 +13,7 @@ import luigi
 from luigi.parameter import _no_value
 from luigi.task_register import Register
 
+from kartnb.errors import ParameterValueError
 from kartnb.task.registry import is_instance_of_definition
 
 TaskT = TypeVar('TaskT', bound=luigi.Task)
@@ -255,15 +256,26 @@ def _has_text(parameter: luigi.Parameter[Any], value: Any, text: str) -> bool:
 
 
 def _decompressed(text: str) -> dict[str, Any]:
-    values = dict(json.loads(text))
-    if 'params' in values:
-        values['params'] = _decompressed(bz2.decompress(bytes.fromhex(values['params'])).decode())
-    return values
+    try:
+        form = dict(json.loads(text))
+        if 'params' in form:
+            form['params'] = json.loads(bz2.decompress(bytes.fromhex(form['params'])))
+    except (ValueError, TypeError, OSError):
+        raise _no_task_form(text) from None
+    return form
+
+
+def _no_task_form(form: object) -> ParameterValueError:
+    return ParameterValueError(
+        f'{form!r:.80} is no task as text, which is what serialize(task) of the parameter gives.'
+    )
 
 
 def _task_of(form: dict[str, Any]) -> luigi.Task:
+    given = form.get('params')
+    if 'type' not in form or not isinstance(given, dict):
+        raise _no_task_form(form)
     cls = Register.get_task_cls(form['type'])
-    given = form['params']
     values = {name: parsed_exactly(parameter, given[name]) for name, parameter in cls.get_params() if name in given}
     unknown = [name for name in given if name not in values]
     task: luigi.Task = cls(**values, **{name: given[name] for name in unknown})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import kartnb as gokart
 
 class SampleTask(gokart.TaskOnKart):
     param = luigi.Parameter()
+    no = luigi.IntParameter(default=1, significant=False)
 
     def run(self):
         self.dump(self.param)
@@ -40,6 +42,11 @@ class Given(luigi.ExternalTask):
 class Needing(gokart.TaskOnKart):
     def requires(self):
         return Given()
+
+
+class Holding(gokart.TaskOnKart):
+    of = gokart.TaskInstanceParameter(default=SampleTask(param=''))
+    code = luigi.IntParameter(default=0, visibility=luigi.parameter.ParameterVisibility.PRIVATE)
 
 
 class Cyclic(gokart.TaskOnKart):
@@ -86,21 +93,54 @@ def test_run_takes_arguments(script: Path) -> None:
     'args, code, said',
     [
         (['Silent', '--local-scheduler'], 0, 'Silent.run\\(\\) ended without writing its output'),
-        (['Failing', '--local-scheduler'], 40, "at .*sample.py:15 in run: raise ValueError\\('no data'\\)"),
+        (['Failing', '--local-scheduler'], 40, "at .*sample.py:16 in run: raise ValueError\\('no data'\\)"),
         (['Needing', '--local-scheduler'], 20, 'given.txt does not exist'),
         (['Cyclic', '--local-scheduler'], 50, 'Cyclic requires itself'),
-        (['Sampletask'], 2, 'Did you mean'),
-        (['SampleTask'], 2, "SampleTask needs a value for 'param'"),
-        (['SampleTask', '--pram=1'], 2, 'unrecognized arguments: --pram=1'),
-        (['SampleTask', '--param=1', '--log-level=LOUD'], 2, "'LOUD' is no log level"),
+        (['Sampletask'], 2, '^There is no task Sampletask: did you mean SampleTask?'),
+        (['Zzzz'], 2, 'There is no task Zzzz: those there are are Cyclic, '),
+        (['SampleTask'], 2, "^SampleTask needs a value for 'param'"),
+        (['SampleTask', '--pram=1'], 2, '^There is no option --pram: did you mean --param'),
+        (['SampleTask', '--para=1'], 2, '^Ambiguous option: --para=1 could match'),
+        (['SampleTask', '--param=1', 'more'], 2, "^What is 'more'"),
+        (['SampleTask', '--tree-info-mode=simple'], 2, '^--tree-info-mode is an option of gokart that kartnb does not'),
+        (['SampleTask', '--param=1', '--log-level=LOUD'], 2, "^'LOUD' is no log level"),
+        (['SampleTask', '--param=1', '--workers=many'], 2, "^--workers must be a number from 1 on, not 'many'"),
+        (['SampleTask', '--param=1', '--redis-port=x'], 2, "^--redis-port does not take 'x': invalid literal"),
+        (['SampleTask', '--param=1', '--fail-on-empty-dump'], 2, '^Argument --fail-on-empty-dump: expected one arg'),
+        (['Holding', '--of=x'], 2, "^--of does not take 'x': 'x' is no task as text"),
+        (['Holding', '--of={}'], 2, "^--of does not take '{}': {} is no task as text"),
+        (['--module=nowhere', 'SampleTask'], 2, "^--module nowhere: there is no module named 'nowhere'"),
+        (['--module=sample', 'SampleTask'], 2, '^There are several tasks named SampleTask, in __main__ and sample'),
     ],
 )
 def test_return_codes_and_sentences(script: Path, args: list[str], code: int, said: str) -> None:
-    import re
-
     done = _call(script, *args)
     assert done.returncode == code, done.stderr
     assert re.search(said, done.stderr), done.stderr
+    if code == 2:
+        assert done.stderr.count('\n') == 1
+
+
+def test_a_variable_that_the_configuration_lacks_is_one_line(script: Path) -> None:
+    (script.parent / 'luigi.cfg').write_text('[Holding]\ncode = ${NOWHERE_SET}\n')
+    done = _call(script, 'Holding')
+    assert done.returncode == 2
+    assert re.fullmatch('Config refers to a nonexisting environment variable NOWHERE_SET.*\n', done.stderr)
+
+
+def test_unnecessary_outputs_are_deleted_instead_of_a_run(script: Path) -> None:
+    for value in 'ab':
+        assert _call(script, 'SampleTask', f'--param={value}').returncode == 0
+    done = _call(script, 'SampleTask', '--param=a', '--delete-unnecessary-output-files')
+    assert (done.returncode, done.stderr) == (0, '')
+    [kept] = (script.parent / 'resources/__main__').iterdir()
+    assert pickle.loads(kept.read_bytes()) == 'a'
+
+
+def test_a_secret_of_the_command_line_is_in_no_message(script: Path) -> None:
+    done = _call(script, 'Holding', '--code=very secret')
+    assert done.returncode == 2
+    assert done.stderr == '--code does not take this value.\n'
 
 
 def test_log_level_sets_what_is_shown(script: Path) -> None:
@@ -114,6 +154,11 @@ def test_shared_options_reach_every_task(script: Path) -> None:
     done = _call(script, 'SampleTask', '--param=a', '--workspace-directory=./elsewhere/')
     assert done.returncode == 0, done.stderr
     assert (script.parent / 'elsewhere/__main__').is_dir()
+
+
+def test_a_parameter_may_begin_like_an_option_of_luigis(script: Path) -> None:
+    done = _call(script, 'SampleTask', '--param=a', '--no=3', '--log-level=ERROR')
+    assert (done.returncode, done.stderr) == (0, '')
 
 
 def test_configured_return_codes_hold(script: Path) -> None:

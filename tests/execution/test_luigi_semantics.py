@@ -412,8 +412,12 @@ def test_tasks_with_batch_parameters_run_one_by_one() -> None:
     assert kartnb.build(Week()) == list(range(7))
 
 
-@pytest.mark.parametrize('options', [['--local-scheduler'], [], ['--scheduler-url=http://127.0.0.1:1']], ids=str)
-def test_the_command_line_runs_locally(options: list[str]) -> None:
+@pytest.mark.parametrize(
+    'options',
+    [['--local-scheduler'], [], ['--workers=1'], ['--local-scheduler', '--scheduler-url=http://127.0.0.1:1']],
+    ids=str,
+)
+def test_the_command_line_runs_locally_unless_it_names_a_scheduler(options: list[str]) -> None:
     class FromTheCommandLine(kartnb.TaskOnKart):
         run_by = luigi.Parameter(default='')
 

@@ -472,3 +472,20 @@ def test_after_an_interrupt_the_next_build_goes_on_at_once(luigid: Luigid, tmp_p
     output, _ = process.communicate(timeout=60)
     assert output.strip() == 'interrupted, done'
     assert time.monotonic() - started < 30
+
+
+def test_the_command_line_reaches_the_scheduler_that_it_names(luigid: Luigid) -> None:
+    class FromAfar(kartnb.TaskOnKart):
+        n = luigi.IntParameter(default=1)
+
+        def run(self) -> None:
+            self.dump(self.n)
+
+    with pytest.raises(SystemExit) as caught:
+        kartnb.run(['FromAfar', f'--scheduler-url={luigid.url}', '--log-level=ERROR'])
+    assert caught.value.code == 0
+    port = luigid.url.rpartition(':')[2]
+    with pytest.raises(SystemExit) as caught:
+        kartnb.run(['FromAfar', '--n=2', '--scheduler-host=127.0.0.1', f'--scheduler-port={port}', '--log-level=ERROR'])
+    assert caught.value.code == 0
+    assert luigid.status('FromAfar') == ['DONE', 'DONE']
