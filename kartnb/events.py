@@ -50,6 +50,7 @@ class ReasonKind(StrEnum):
     INPUT_NEWER = 'an input is newer'
     CODE_CHANGED = 'code changed'
     NEWER_RESULT = 'made from an older upstream result'
+    UNFINISHED = 'a run that replaces the result has not ended'
 
 
 @dataclass(frozen=True, slots=True)

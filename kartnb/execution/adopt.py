@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from kartnb.events import TaskState
+from kartnb.execution.planning.foreign_writes import Files
 from kartnb.execution.planning.graph import TaskGraph, Vertex
 from kartnb.execution.planning.known_results import KnownResults
-from kartnb.execution.running.recording import output_file
+from kartnb.execution.running.recording import seen_output
 from kartnb.records.run_record import RunRecord, utc_text
+from kartnb.records.times import iso_seconds
 from kartnb.storage.code_files import keep_code
+from kartnb.storage.contents import joint_mark
 from kartnb.task.base import TaskOnKart
 from kartnb.task.shown import shown_parameters
 
@@ -27,35 +29,46 @@ def adopt_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
     vertices
         Which of its tasks to look at, upstream first.
     """
+    results = graph.results
     unwritable: set[str] = set()
     for vertex in vertices:
-        if not _is_unrecorded(vertex, graph.results):
-            continue
         task: Any = vertex.task
-        if task.workspace_directory in unwritable:
+        wanted = _is_unrecorded(vertex, results)
+        if not (wanted or vertex.key in results.moved) or task.workspace_directory in unwritable:
             continue
         try:
-            _adopt(vertex, graph.results)
+            adopt(vertex, results) if wanted else _note_present_times(vertex, results)
         except OSError:  # a workspace that one can only read is used as it is
             unwritable.add(task.workspace_directory)
 
 
 def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
     return (
-        vertex.state is TaskState.CACHED
+        vertex.state in (TaskState.CACHED, TaskState.STALE)
         and isinstance(vertex.task, TaskOnKart)
         and bool(vertex.outputs)
         and results.policy(type(vertex.task)) != 'ignore'
         and results.result(vertex) is None
+        and results.files.get(vertex.key) is not Files.UNFINISHED
         and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
     )
 
 
-def _adopt(vertex: Vertex, results: KnownResults) -> None:
+def _note_present_times(vertex: Vertex, results: KnownResults) -> None:
+    """Let a record that was copied with its result tell the present times, so that plans open it no more."""
     task: Any = vertex.task
-    outputs = tuple(output_file(target) for target in vertex.outputs)
+    directory = results.directory_of(task.workspace_directory, type(task).__module__)
+    directory.rename(vertex.stem, results.moved.pop(vertex.key))
+
+
+def adopt(vertex: Vertex, results: KnownResults) -> None:
+    """Give a result a record that says that it was there before it."""
+    task: Any = vertex.task
+    seen = [seen_output(target) for target in vertex.outputs]
+    outputs = tuple(file for file, _ in seen)
     made = utc_text(max(file.modified or 0.0 for file in outputs))
-    result = replace(results.next_result(vertex), result_id=uuid.uuid4().hex[:12])
+    files = joint_mark(told.mark for _, told in seen)
+    result = results.next_result(vertex).with_id(uuid.uuid4().hex[:12], files)
     code = results.code.print_of(type(task))
     record = RunRecord(
         task=type(task).__name__,
@@ -77,9 +90,10 @@ def _adopt(vertex: Vertex, results: KnownResults) -> None:
         versions={},
         code=code.key,
         unknown=code.unknown,
+        checks=tuple(told.check for _, told in seen),
     )
     keep_code(task.workspace_directory, code.key, code.to_json())
     results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem).write(
-        result, record.to_json()
+        result, record.to_json(), iso_seconds(made)
     )
     results.put(vertex, result)

@@ -12,6 +12,7 @@ import luigi
 
 from kartnb.errors import TaskTimeoutError, WorkerDiedError
 from kartnb.events import Event, ReasonKind, TaskEvent, TaskState, TaskStateChanged
+from kartnb.execution.adopt import adopt_results
 from kartnb.execution.ledger import Ledger
 from kartnb.execution.planning.assess import is_complete
 from kartnb.execution.planning.graph import TaskGraph, Vertex
@@ -280,6 +281,7 @@ class Engine(ABC):
     def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
         """Take the tasks that a running one has asked for, and all that they need, into the build."""
         needed, fresh = grow(self._graph, vertex, requirements, self._ledger.states)
+        adopt_results(self._graph, fresh)
         if any(other not in vertex.requires for other in needed):
             vertex.requires = list(dict.fromkeys([*vertex.requires, *needed]))
             plan = self._ledger.plan

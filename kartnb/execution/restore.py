@@ -9,11 +9,15 @@ from typing import Any
 import luigi
 
 from kartnb.errors import MissingResultError, TaskArgumentError
-from kartnb.execution.planning.graph import TaskGraph, Vertex
+from kartnb.execution.adopt import adopt_results
+from kartnb.execution.planning.graph import Vertex
 from kartnb.execution.planning.known_results import KnownResults
-from kartnb.execution.planning.planner import require_task
+from kartnb.execution.planning.planner import draw_up, require_task
+from kartnb.records.record_reading import record_end
 from kartnb.records.restoring import restored_task
 from kartnb.records.runs import Run, RunState
+from kartnb.storage.contents import joint_mark
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.superseded import Replacement, Superseded, superseded_results
 from kartnb.task.base import TaskOnKart
@@ -92,8 +96,8 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     if isinstance(task, Run):
         result_id, task = task.result_id, _task_of(task)
     _require_own_task(task)
-    graph = TaskGraph()
-    vertex = graph.add(task)[-1]
+    graph, _ = draw_up(task)
+    vertex = graph.vertex_of(task)
     found = _chosen(task, vertex.stem, result_id)
     if len(found.files) != len(vertex.paths):
         raise MissingResultError(
@@ -101,6 +105,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
             f'{len(vertex.paths)} outputs: it cannot be brought back.',
             found.directory,
         )
+    adopt_results(graph, graph.vertices.values())
     replaced = _keep_present(vertex, graph.results)
     found.put_back(vertex.paths)
     _put_record_back(vertex, graph.results, found, keep)
@@ -142,13 +147,17 @@ def _chosen(task: TaskOnKart[Any], stem: str, result_id: str | None) -> Supersed
     )
 
 
+def _all_exist(vertex: Vertex) -> bool:
+    return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
+
+
 def _keep_present(vertex: Vertex, results: KnownResults) -> str:
     """Keep the present result, if it is recorded; gives its id."""
     task: Any = vertex.task
     directory = results.directory_of(task.workspace_directory, type(task).__module__)
     stem, result = vertex.stem, results.result(vertex)
     name = directory.newest(stem)
-    if name is None or result is None or not all(target.exists() for target in vertex.outputs):
+    if name is None or result is None or not _all_exist(vertex):
         return ''
     module = type(task).__module__
     Replacement(task.workspace_directory, module, stem, result.result_id, directory.path, name, vertex.paths).keep()
@@ -159,8 +168,10 @@ def _put_record_back(vertex: Vertex, results: KnownResults, found: Superseded, k
     task: Any = vertex.task
     directory = results.directory_of(task.workspace_directory, type(task).__module__)
     name = found.record[len(found.stem) + 1 :].removesuffix('.json')
-    result = replace(RecordedResult.from_suffix(name), kept_for=None)
+    mark = joint_mark(file_system(path).mark(path) for path in vertex.paths)
+    result = replace(RecordedResult.from_suffix(name), kept_for=None, files=mark)
     if keep and result.made_by:
         now = results.code.print_of(type(task)).key, results.made_of(vertex)
         result = replace(result, kept_for=now if now != (result.made_by, result.made_of) else None)
-    directory.slot(found.stem).write(result, found.record_text())
+    text = found.record_text()
+    directory.slot(found.stem).write(result, text, record_end(text))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kartnb.records.run_record import InputResult, OutputFile, RunRecord
+from kartnb.records.times import iso_seconds
 
 _MOST_PROBLEMS = 20
 _TEXTS = ('task', 'module', 'unique_id', 'state', 'result_id', 'started', 'ended', 'error', 'build_id', 'host')
@@ -53,6 +54,14 @@ def read_record(data: bytes | str, path: str, problems: list[str]) -> RunRecord 
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         if len(problems) < _MOST_PROBLEMS:
             problems.append(f'{path} cannot be read as a run record: {error}')
+        return None
+
+
+def record_end(text: str) -> float | None:
+    """When the run of a record has ended, in epoch seconds; None where the record does not tell."""
+    try:
+        return iso_seconds(RunRecord.from_json(text).ended)
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -86,6 +86,8 @@ class RunRecord:
         The print of the code that made the result, which names the file of its source; '' when it is not known.
     unknown
         What of the code could not be compared, and why.
+    checks
+        What the content of each output is known by; '' where it is not.
     """
 
     task: str
@@ -108,6 +110,7 @@ class RunRecord:
     format_version: int = FORMAT_VERSION
     code: str = ''
     unknown: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The record as JSON text."""
@@ -122,7 +125,7 @@ class RunRecord:
             f'"error": {_text(self.error)}, "build_id": {_text(self.build_id)}, '
             f'{_circumstances(self.host, self.pid, self.notebook, tuple(self.versions.items()))}, '
             f'"format_version": {self.format_version}, "code": {_text(self.code)}, '
-            f'"unknown": [{", ".join(map(_text, self.unknown))}]}}'
+            f'"unknown": [{", ".join(map(_text, self.unknown))}], "checks": [{", ".join(map(_text, self.checks))}]}}'
         )
 
     @classmethod
@@ -146,6 +149,7 @@ class RunRecord:
             values['inputs'] = tuple(InputResult(**item) for item in values['inputs'])
             values['outputs'] = tuple(OutputFile(**item) for item in values['outputs'])
             values['unknown'] = tuple(values.get('unknown', ()))
+            values['checks'] = tuple(map(str, values.get('checks', ())))
             return cls(**{name: values[name] for name in cls.__slots__ if name in values or name != 'code'})
         except (KeyError, TypeError) as error:
             raise ValueError(f'this run record is damaged: {error}') from error

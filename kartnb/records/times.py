@@ -15,6 +15,12 @@ def iso_moment(text: Any) -> datetime | None:
         return None
 
 
+def iso_seconds(text: Any) -> float | None:
+    """The time that ISO 8601 text tells, in seconds since the epoch; None for what is none."""
+    moment = iso_moment(text)
+    return None if moment is None else moment.timestamp()
+
+
 def epoch_moment(seconds: float) -> datetime | None:
     """The time that is so many seconds since the epoch, in UTC; None for none."""
     try:

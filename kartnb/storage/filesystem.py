@@ -20,6 +20,7 @@ import luigi
 
 from kartnb.errors import KartError
 from kartnb.storage import trouble
+from kartnb.storage.contents import Seen, see_file
 from kartnb.storage.litter import sweep_litter, temporary_name, temporary_path
 from kartnb.storage.trouble import raise_storage_error, storage_error
 
@@ -71,9 +72,21 @@ class FileSystem(ABC):
         """The size of a file in bytes and the time of its last change in seconds since the epoch."""
         return self.size(path), self.modified(path).timestamp()
 
+    def mark(self, path: str) -> str:
+        """A short text that is another one when a file has been written since; '' where nobody knows."""
+        return ''
+
+    def seen(self, path: str) -> Seen:
+        """What can be told of a file's content in little time."""
+        return Seen(*self.stamp(path))
+
     @abstractmethod
     def names(self, directory: str) -> set[str]:
         """The names in a directory; none when it does not exist."""
+
+    def marks(self, directory: str) -> dict[str, str]:
+        """The names in a directory, each with the `mark` of its file; none when it does not exist."""
+        return dict.fromkeys(self.names(directory), '')
 
     def few_names(self, directory: str, most: int) -> set[str] | None:
         """The names in a directory, or None where there are more than so many and to go on would take long."""
@@ -81,6 +94,9 @@ class FileSystem(ABC):
 
     def label(self, path: str, labels: Mapping[str, str]) -> None:  # noqa: B027 - most places have no metadata
         """Attach metadata to a file, where there is such a thing."""
+
+    def set_time(self, path: str, moment: float) -> None:  # noqa: B027 - most places set the times themselves
+        """Let a file have been changed at a time, in epoch seconds, where there is such a thing."""
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
         """Write a whole file."""
@@ -92,8 +108,16 @@ class FileSystem(ABC):
         with self.open_read(path, 0) as file:
             return file.read()
 
-    def duplicate(self, path: str, target: str) -> None:
-        """Let the content of a file be in another place of the same file system too."""
+    def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
+        """Let the content of a file be in another place of the same file system too.
+
+        Parameters
+        ----------
+        path, target
+            The file, and the other place.
+        keep_time
+            Whether the time of the last change is to be the same, where that is possible.
+        """
         with self.open_read(path, 0) as source, self.writing(target, 0) as file:
             shutil.copyfileobj(source, file, 1 << 20)
 
@@ -150,7 +174,7 @@ class _Local(FileSystem):
                 raise_storage_error(error, path, 'written')
             raise
 
-    def duplicate(self, path: str, target: str) -> None:
+    def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if self.size(path) > _SMALL:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with contextlib.suppress(OSError):  # such as a disk that has no hard links
@@ -158,6 +182,10 @@ class _Local(FileSystem):
                 os.link(path, target)
                 return
         super().duplicate(path, target)
+        if keep_time:
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def remove(self, path: str) -> None:
         try:
@@ -183,6 +211,23 @@ class _Local(FileSystem):
         except OSError as error:
             raise_storage_error(error, path, 'read')
         return status.st_size, status.st_mtime
+
+    def mark(self, path: str) -> str:
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return ''
+        return f'{status.st_size}.{status.st_mtime_ns}'
+
+    def set_time(self, path: str, moment: float) -> None:
+        with contextlib.suppress(OSError):
+            os.utime(path, (moment, moment))
+
+    def seen(self, path: str) -> Seen:
+        try:
+            return see_file(path)
+        except OSError as error:
+            raise storage_error(error, path, 'read') from error
 
     def names(self, directory: str) -> set[str]:
         return self._names(directory, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from kartnb.storage.filesystem import FileSystem, file_system
 from kartnb.storage.litter import sweep_litter
@@ -29,6 +29,7 @@ class Listing:
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
         self._known: dict[str, bool] = {}
+        self._marks: dict[str, str] = {}
         self.existing(paths)
 
     def exists(self, path: str) -> bool:
@@ -36,6 +37,13 @@ class Listing:
         known = self._known.get(path)
         if known is None:
             known = self._known[path] = file_system(path).exists(path)
+        return known
+
+    def mark(self, path: str) -> str:
+        """A short text that is another one when a file has been written since; '' where nobody knows."""
+        known = self._marks.get(path)
+        if known is None:
+            known = self._marks[path] = file_system(path).mark(path)
         return known
 
     def existing(self, paths: Iterable[str]) -> set[str]:
@@ -52,12 +60,16 @@ class Listing:
         if len(members) < (_SHARED_REMOTELY if remote else _SHARED_LOCALLY):
             self._known.update((path, place.exists(path)) for path, _ in members)
             return
-        names = place.names(directory) if remote else place.few_names(directory, _NAMES_A_QUESTION * len(members))
+        if remote:
+            marks = place.marks(directory)
+            self._marks.update((path, marks.get(name, '')) for path, name in members)
+            self._known.update((path, _is_among(marks, name, path, place)) for path, name in members)
+            return
+        names = place.few_names(directory, _NAMES_A_QUESTION * len(members))
         if names is None:
             self._known.update((path, place.exists(path)) for path, _ in members)
             return
-        if not remote:
-            sweep_litter(directory, names)
+        sweep_litter(directory, names)
         self._known.update((path, _is_among(names, name, path, place)) for path, name in members)
 
 
@@ -71,7 +83,7 @@ def _by_directory(paths: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def _is_among(names: set[str], name: str, path: str, place: FileSystem) -> bool:
+def _is_among(names: Container[str], name: str, path: str, place: FileSystem) -> bool:
     if name in names:
         return True
     # a disk may keep other forms of a name than the one asked for (accents on macOS), or none of '' and '..'

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from kartnb.errors import KartError, MissingPackageError, StorageError
+from kartnb.storage.contents import Seen, seen_object
 from kartnb.storage.filesystem import FileSystem
 from kartnb.storage.litter import temporary_name
 from kartnb.storage.trouble import raise_storage_error
@@ -96,7 +97,7 @@ class _Fsspec(FileSystem):
                 self._backend.rm_file(beside)
             raise
 
-    def duplicate(self, path: str, target: str) -> None:
+    def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if not self._uploads_whole:
             self._backend.makedirs(target.rpartition('/')[0], exist_ok=True)
         with _named(target, 'written'):
@@ -115,14 +116,33 @@ class _Fsspec(FileSystem):
         with _named(path, 'read'):
             return int(self._backend.size(path))
 
-    def names(self, directory: str) -> set[str]:
+    def stamp(self, path: str) -> tuple[int, float]:
+        return self.seen(path)[:2]
+
+    def mark(self, path: str) -> str:
         try:
-            entries = self._backend.ls(directory, detail=False, refresh=True)
+            return self.seen(path).mark
+        except OSError:
+            return ''
+
+    def seen(self, path: str) -> Seen:
+        with _named(path, 'read'):
+            return _seen(self._backend.info(path))
+
+    def names(self, directory: str) -> set[str]:
+        return {_last_part(entry) for entry in self._listed(directory, detail=False)}
+
+    def marks(self, directory: str) -> dict[str, str]:
+        entries = self._listed(directory, detail=True)
+        return {_last_part(entry['name']): _seen(entry).mark for entry in entries}
+
+    def _listed(self, directory: str, detail: bool) -> list[Any]:
+        try:
+            return list(self._backend.ls(directory, detail=detail, refresh=True))
         except FileNotFoundError:
-            return set()
+            return []
         except TypeError:  # a backend without a listing cache takes no `refresh`
-            entries = self._backend.ls(directory, detail=False)
-        return {str(entry).rstrip('/').rpartition('/')[2] for entry in entries}
+            return list(self._backend.ls(directory, detail=detail))
 
     def label(self, path: str, labels: Mapping[str, str]) -> None:
         if labels and hasattr(self._backend, 'setxattrs'):
@@ -151,6 +171,15 @@ def _named(path: str, doing: Any) -> Iterator[None]:
         if isinstance(error, KartError):
             raise
         raise_storage_error(error, path, doing)
+
+
+def _last_part(entry: object) -> str:
+    return str(entry).rstrip('/').rpartition('/')[2]
+
+
+def _seen(info: Mapping[str, Any]) -> Seen:
+    etag = info.get('ETag') or info.get('etag') or ''
+    return seen_object(int(info.get('size') or 0), _changed(info), str(etag).strip('"'))
 
 
 def files_below(root: str) -> list[tuple[str, int, float]]:

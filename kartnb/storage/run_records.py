@@ -3,8 +3,9 @@
 A record of a result is ``<Class>_<unique id>~r<result id>-<Python>-<code print>-<inputs>.json`` in
 ``log/run_record/<module path>/``, so that one listing tells of every task which result there is, by what code and of
 what inputs it was made.
-``-d`` follows where the run asked for more tasks while it ran, and ``-k-<Python>-<code print>-<inputs>`` where a result
-that was brought back is kept for that code and these inputs too. The latest run that gave no result is
+``-d`` follows where the run asked for more tasks while it ran, ``-f`` with a digest of size and time of the result's
+files, and ``-k-<Python>-<code print>-<inputs>`` where a result that was brought back is kept for that code and these
+inputs too. The latest run that gave no result is
 ``<Class>_<unique id>~failed.json``.
 """
 
@@ -45,6 +46,8 @@ class RecordedResult:
         Whether the run asked for more tasks while it ran: the record tells which.
     kept_for
         Code print and inputs for which a result that was brought back is kept too; empty for other results.
+    files
+        The joint mark of its files: another one when one of them was written since; '' when it is not known.
     """
 
     result_id: str
@@ -52,12 +55,11 @@ class RecordedResult:
     made_of: str = ''
     asked_later: bool = False
     kept_for: tuple[str, str] | None = None
+    files: str = ''
 
-    def with_id(self, result_id: str) -> RecordedResult:
-        """The same of another result."""
-        if result_id == self.result_id:
-            return self
-        return RecordedResult(result_id, self.made_by, self.made_of, self.asked_later, self.kept_for)
+    def with_id(self, result_id: str, files: str) -> RecordedResult:
+        """The same of another result, with other files."""
+        return RecordedResult(result_id, self.made_by, self.made_of, self.asked_later, self.kept_for, files)
 
     def suffix(self) -> str:
         """The part of the record's name that tells this."""
@@ -65,6 +67,7 @@ class RecordedResult:
         if self.made_by:
             words += [self.made_by, self.made_of]
             words += ['d'] if self.asked_later else []
+            words += [f'f{self.files}'] if self.files else []
             words += ['k', *self.kept_for] if self.kept_for else []
         return 'r' + '-'.join(words)
 
@@ -76,16 +79,17 @@ class RecordedResult:
         --------
         >>> RecordedResult.from_suffix('r0a1b2c3d4e5f-311-0123456789ab-abcdef0123-d')
         RecordedResult(result_id='0a1b2c3d4e5f', made_by='311-0123456789ab', made_of='abcdef0123', asked_later=True,
-                       kept_for=None)
+                       kept_for=None, files='')
         """
         words = text[1:].split('-')
         if len(words) < 4:
             return cls(words[0])
-        kept = words[4:]
-        later = bool(kept) and kept[0] == 'd'
-        kept = kept[1:] if later else kept
-        kept_for = (f'{kept[1]}-{kept[2]}', kept[3]) if len(kept) == 4 and kept[0] == 'k' else None
-        return cls(words[0], f'{words[1]}-{words[2]}', words[3], later, kept_for)
+        rest = words[4:]
+        later = rest[:1] == ['d']
+        rest = rest[1:] if later else rest
+        files = rest.pop(0)[1:] if rest and rest[0].startswith('f') else ''
+        kept_for = (f'{rest[1]}-{rest[2]}', rest[3]) if len(rest) == 4 and rest[0] == 'k' else None
+        return cls(words[0], f'{words[1]}-{words[2]}', words[3], later, kept_for, files)
 
 
 @dataclass(slots=True)
@@ -109,11 +113,23 @@ class RecordSlot:
     older: tuple[str, ...]
     may_have_log: bool = False
 
-    def write(self, result: RecordedResult | None, text: str) -> None:
-        """Write a record and remove the ones that it replaces; without a result, those of results stay."""
+    def write(self, result: RecordedResult | None, text: str, moment: float | None = None) -> None:
+        """Write a record and remove the ones that it replaces; without a result, those of results stay.
+
+        Parameters
+        ----------
+        result
+            What its name tells; None for a run that gave no result.
+        text
+            The record.
+        moment
+            The time that its file is given, in epoch seconds, so that a copy can be told from it.
+        """
         name = _name(self.stem, result)
         files = file_system(self.directory)
         files.write_bytes(f'{self.directory}/{name}', text.encode('utf-8'), scratch=self.directory)
+        if moment is not None:
+            files.set_time(f'{self.directory}/{name}', moment)
         for other in self.older:
             if _replaces(result, name, other):
                 with contextlib.suppress(FileNotFoundError):  # another process was faster
@@ -178,6 +194,11 @@ class RecordDirectory:
         name = self.newest(stem)
         return None if name is None else self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
 
+    def written(self, stem: str) -> float:
+        """When the newest record of a result was written, in epoch seconds; 0 where there is none."""
+        name = self.newest(stem)
+        return 0.0 if name is None else self._files.stamp(os.path.join(self.path, name))[1]
+
     def read_failure(self, stem: str) -> str | None:
         """The text of the record of the latest run without a result, or None."""
         name = _name(stem, None)
@@ -198,6 +219,15 @@ class RecordDirectory:
         others = [other for other in self._names.get(stem, ()) if other != name]
         self._names[stem] = (*[other for other in others if not _replaces(result, name, other)], name)
         self._logs.add(captured_log_name(stem))
+
+    def rename(self, stem: str, result: RecordedResult) -> None:
+        """Let the name of the newest record of a result tell something else."""
+        before, name = self.newest(stem), _name(stem, result)
+        if before not in (None, name):
+            place = os.path.join(self.path, str(before))
+            self._files.duplicate(place, os.path.join(self.path, name), keep_time=True)
+            self._files.remove(place)
+            self.note(stem, result)
 
     def newest(self, stem: str) -> str | None:
         """The name of the newest record of a result, or None."""

@@ -108,7 +108,7 @@ class Replacement:
         files = file_system(self.directory)
         kept = [(path, f'{i}-{os.path.basename(path)}') for i, path in enumerate(self.paths)]
         for path, name in kept:
-            files.duplicate(path, os.path.join(self.directory, name))
+            files.duplicate(path, os.path.join(self.directory, name), keep_time=True)
         text = files.read_bytes(os.path.join(self.record_directory, self.record))
         files.write_bytes(os.path.join(self.directory, self.record), text)
         content = {
@@ -145,7 +145,7 @@ class KeptResult:
         directory = self.superseded.directory
         for (path, name), before in zip(self.superseded.files, self.stamps, strict=True):
             if before != _stamp(path):
-                file_system(directory).duplicate(os.path.join(directory, name), path)
+                file_system(directory).duplicate(os.path.join(directory, name), path, keep_time=True)
         self.superseded.remove()
 
 
@@ -173,6 +173,12 @@ def superseded_results(workspace: str, stem: str = '') -> Iterator[Superseded]:
         found = _read(directory)
         if found is not None and stem in ('', found.stem):
             yield found
+
+
+def is_kept(workspace: str, result_id: str) -> bool:
+    """Whether a result is kept as one that was replaced, or is being replaced."""
+    path = os.path.join(workspace, _FOLDER, result_id, _MANIFEST)
+    return bool(result_id) and file_system(path).exists(path)
 
 
 def _read(directory: str) -> Superseded | None:

@@ -72,6 +72,7 @@ def test_the_text_of_a_record_is_that_of_a_general_encoder(text: str) -> None:
         versions={'python': text},
         code=text,
         unknown=(text, 'b') if text else (),
+        checks=(text, '') if text else (),
     )
     values = {name: getattr(record, name) for name in RunRecord.__slots__}
     values['inputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in record.inputs]

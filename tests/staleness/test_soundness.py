@@ -7,6 +7,7 @@ that it was made from, and works out naively what is stale.
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -90,6 +91,8 @@ REQUIRES = {
     'D5': ('B', 'C'),
     'E': ('A2', 'B'),
 }
+#: What a plan sees of these: E asks for the rest while it runs.
+DECLARES = {**REQUIRES, 'E': ('A2',)}
 REACHES = {'A': ('A', 'scale', 'helper'), 'B': ('B', 'shift'), 'C': ('C',), 'D': ('D',), 'E': ('E',)}
 NAMES = ('scale', 'helper', 'A', 'B', 'C', 'D', 'E', 'shift')
 Code = tuple[int, ...]
@@ -103,8 +106,12 @@ class Result:
     value: int
     code: Code
     inputs: tuple[int, ...]
+    #: What is known of what it needs.
+    needs: tuple[str, ...]
     #: Code and inputs for which it is kept too.
     kept_for: tuple[Code, tuple[int, ...]] | None = None
+    #: Whether another program has written it, and no build has used it yet.
+    foreign: bool = False
 
 
 @dataclass
@@ -120,8 +127,11 @@ class Model:
     def code(self, task: str) -> Code:
         return tuple(self.constants[name] for name in REACHES[task[0]])
 
-    def inputs(self, task: str) -> tuple[int, ...]:
-        return tuple(self.results[other].token if other in self.results else -1 for other in REQUIRES[task])
+    def inputs(self, needs: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(self.results[other].token if other in self.results else -1 for other in needs)
+
+    def needs(self, task: str) -> tuple[str, ...]:
+        return self.results[task].needs if task in self.results else REQUIRES[task]
 
     def pure(self, task: str) -> int:
         """What a task gives without any cache."""
@@ -137,21 +147,22 @@ class Model:
             return inputs['B'] + inputs['C'] + 5 * (1 + c['D'])
         return sum(inputs.values()) + (0 if task == 'D0' else c[task])
 
-    def upstream(self, root: str) -> list[str]:
+    def upstream(self, root: str, needs: dict[str, tuple[str, ...]] = REQUIRES) -> list[str]:
         """A task and all that it needs, upstream first."""
         found: dict[str, None] = {}
-        for other in REQUIRES[root]:
-            found.update(dict.fromkeys(self.upstream(other)))
+        for other in needs[root]:
+            found.update(dict.fromkeys(self.upstream(other, needs)))
         return [*found, root]
 
     def outdated(self, task: str) -> bool:
         result = self.results.get(task)
-        if any(self.outdated(other) for other in REQUIRES[task]):
+        if any(self.outdated(other) for other in self.needs(task)):
             return True
-        if result is None:
+        if result is None or result.foreign:
             return False
         kept_code, kept_inputs = result.kept_for or (result.code, result.inputs)
-        return self.code(task) not in (result.code, kept_code) or self.inputs(task) not in (result.inputs, kept_inputs)
+        inputs = self.inputs(result.needs)
+        return self.code(task) not in (result.code, kept_code) or inputs not in (result.inputs, kept_inputs)
 
     def to_run(self, root: str, rerun: str = '') -> set[str]:
         """What a build of a task must run."""
@@ -161,7 +172,7 @@ class Model:
             runs.add(root)
         while True:
             more = {other for task in runs for other in REQUIRES[task] if self._must_run(other)}
-            more |= {task for task in tasks if runs.intersection(REQUIRES[task]) and task in self.results}
+            more |= {task for task in tasks if runs.intersection(self.needs(task)) and task in self.results}
             more |= {root} if runs else set()
             if more <= runs:
                 return runs
@@ -173,23 +184,37 @@ class Model:
     def build(self, root: str, rerun: str = '') -> tuple[int, set[str]]:
         """Build a task; gives its value and what has run."""
         runs = self.to_run(root, rerun)
+        self.adopt(self.upstream(root, REQUIRES if root in runs else DECLARES))
         for task in self.upstream(root):
             if task in runs:
                 self._run(task)
         return self.results[root].value, runs
 
+    def overwrite(self, task: str, value: int) -> None:
+        """Another program writes a result; what holds at its first use counts as what it was made by and from."""
+        self.results[task] = Result(next(self.tokens), value, (), (), DECLARES[task], foreign=True)
+
+    def adopt(self, tasks: list[str]) -> None:
+        for task in tasks:
+            result = self.results.get(task)
+            if result is not None and result.foreign and task not in self.missing:
+                inputs = self.inputs(result.needs)
+                self.results[task] = replace(result, code=self.code(task), inputs=inputs, foreign=False)
+
     def _run(self, task: str) -> None:
         value = self.value(task, {other: self.results[other].value for other in REQUIRES[task]})
         if task in self.results and task not in self.missing:
             self.earlier.setdefault(task, []).append(self.results[task])
-        self.results[task] = Result(next(self.tokens), value, self.code(task), self.inputs(task))
+        needs = REQUIRES[task]
+        self.results[task] = Result(next(self.tokens), value, self.code(task), self.inputs(needs), needs)
         self.missing.discard(task)
 
     def restore(self, task: str) -> None:
+        self.adopt(self.upstream(task, DECLARES))
         result = self.earlier[task].pop()
         if task not in self.missing:
             self.earlier[task].append(self.results[task])
-        now = (self.code(task), self.inputs(task))
+        now = (self.code(task), self.inputs(result.needs))
         self.results[task] = replace(result, kept_for=now)
         self.missing.discard(task)
 
@@ -205,6 +230,7 @@ class Soundness(RuleBasedStateMachine):
         self.comments = 0
         self.other = dict.fromkeys(NAMES, 1)
         self.other['C'] = 2
+        #: Whether there are values that the present code may not give.
         self.restored = False
         self._new_process()
 
@@ -274,6 +300,19 @@ class Soundness(RuleBasedStateMachine):
         path = Path(self._task(name).output().path())
         path.unlink(missing_ok=True)
         self.model.missing.add(name)
+
+    @precondition(lambda self: set(self.model.results) - self.model.missing)
+    @rule(data=st.data(), value=st.integers(1000, 2000))
+    def write_with_another_program(self, data: st.DataObject, value: int) -> None:
+        name = data.draw(st.sampled_from(sorted(set(self.model.results) - self.model.missing)))
+        path = Path(self._task(name).output().path())
+        content, before = pickle.dumps(value), path.stat().st_mtime_ns
+        if content == path.read_bytes():
+            return
+        while path.stat().st_mtime_ns == before:
+            path.write_bytes(content)
+        self.model.overwrite(name, value)
+        self.restored = True
 
     @precondition(lambda self: any(self.model.earlier.values()))
     @rule(data=st.data())

@@ -9,9 +9,11 @@ from kartnb.events import ReasonKind
 from kartnb.execution.planning.plan import Node, Plan
 
 _MOST_NAMED = 6
-_CHANGES = (ReasonKind.CODE_CHANGED, ReasonKind.NEWER_RESULT, ReasonKind.INPUT_NEWER)
+_CHANGES = (ReasonKind.CODE_CHANGED, ReasonKind.NEWER_RESULT, ReasonKind.INPUT_NEWER, ReasonKind.UNFINISHED)
 #: How the note of a result begins that is kept although its code has changed, and of one that another notebook made.
 KEPT, OTHERS = 'code changed', 'replaces the result of '
+#: The note of a result that was not written by a recorded run.
+FOREIGN = 'another program has written the result again; it is taken as it is'
 
 
 def announcement(plan: Plan, known: Iterable[str] = ()) -> list[str]:
@@ -38,6 +40,9 @@ def _lines(nodes: list[Node]) -> Iterator[str]:
     kept = Counter(_kept_name(node) for node in nodes if not node.will_run and node.note.startswith(KEPT))
     if kept:
         yield f"Kept although their code has changed: {_listed(kept)}. To make them anew: on_code_change='rerun'."
+    foreign = Counter(node.name for node in nodes if not node.will_run and node.note == FOREIGN)
+    if foreign:
+        yield f'Written again by another program, and taken as they are: {_listed(foreign)}.'
     taken = [node for node in nodes if node.note.startswith(OTHERS)]
     others = Counter(f'{node.name} ({node.note.removeprefix(OTHERS)})' for node in taken)
     if others:

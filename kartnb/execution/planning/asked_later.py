@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kartnb.events import Reason, ReasonKind
-from kartnb.execution.planning.known_results import KnownResults, digest_of_inputs, read_record
+from kartnb.execution.planning.foreign_writes import read_record
+from kartnb.execution.planning.known_results import KnownResults, digest_of_inputs
 from kartnb.records.run_record import InputResult, RunRecord
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task import registry
@@ -59,8 +60,9 @@ class _Walk:
 
     def _present(self, item: InputResult) -> str:
         """The id of the present result of a task; '' when it is not known."""
-        directory = self._results.directory_of(self._workspace, item.module)
-        return directory.result_id(f'{item.task}_{item.unique_id}') if item.module else item.result_id
+        if not item.module:
+            return item.result_id
+        return self._results.present_id(self._workspace, item.module, f'{item.task}_{item.unique_id}')
 
     def _has_other_inputs(self, found: RecordedResult, record: RunRecord) -> bool:
         known = [item for item in record.inputs if not item.asked_later]

@@ -23,7 +23,7 @@ class Existence:
     """Which outputs exist: files by listings, other targets by asking them."""
 
     def __init__(self, vertices: Iterable[Vertex]) -> None:
-        self._listing = Listing(all_paths(vertex for vertex in vertices if has_file_outputs(vertex)))
+        self.listing = Listing(all_paths(vertex for vertex in vertices if has_file_outputs(vertex)))
 
     def all_exist(self, vertex: Vertex) -> bool:
         """Whether a vertex has outputs and all of them exist."""
@@ -32,7 +32,7 @@ class Existence:
     def first_missing(self, vertex: Vertex) -> str | None:
         """The path of the first output that does not exist, or None."""
         for target, path in zip(vertex.outputs, vertex.paths, strict=True):
-            if not (self._listing.exists(path) if _is_file(target) else target.exists()):
+            if not (self.listing.exists(path) if _is_file(target) else target.exists()):
                 return path
         return None
 
@@ -79,8 +79,9 @@ def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], results: Know
         What is recorded of their results.
     """
     _spread_reruns(vertices)
-    find_outdated(vertices, results)
     existence = Existence(vertices)
+    results.listing = existence.listing
+    find_outdated(vertices, results)
     wanted = {vertex.key for vertex in demanded}
     for vertex in reversed(vertices):
         if vertex.key in wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import luigi
@@ -11,7 +12,10 @@ import luigi
 from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.planning.code_changes import CodeChanges, Verdict
+from kartnb.execution.planning.foreign_writes import Files, examine, read_record
 from kartnb.records.run_record import InputResult, RunRecord
+from kartnb.storage.contents import joint_mark
+from kartnb.storage.listing import Listing
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
 from kartnb.storage.superseded import Replacement
 from kartnb.storage.targets import TargetOnKart
@@ -28,6 +32,17 @@ class KnownResults:
     ----------
     policy
         What happens to results whose code has changed, for all tasks; None for what is configured.
+
+    Attributes
+    ----------
+    code
+        Compares code prints.
+    listing
+        What is known of the files of results.
+    files
+        What was found of results whose files have another size or time than their records tell, by key.
+    moved
+        Results whose files have the recorded contents, but another time, as in a copy; with their present mark.
     """
 
     def __init__(self, policy: str | None = None) -> None:
@@ -36,7 +51,11 @@ class KnownResults:
         self._directories: dict[tuple[str, str], RecordDirectory] = {}
         self._policies: dict[type, CodeChangePolicy] = {}
         self._results: dict[str, RecordedResult | None] = {}
+        self._listed_again: set[str] = set()
         self.code = CodeChanges()
+        self.listing = Listing()
+        self.files: dict[str, Files] = {}
+        self.moved: dict[str, RecordedResult] = {}
 
     def policy(self, cls: type) -> CodeChangePolicy:
         """What happens to results of a class whose code has changed."""
@@ -67,12 +86,67 @@ class KnownResults:
         return directory
 
     def result(self, vertex: Vertex) -> RecordedResult | None:
-        """What is known of the present result of a task, or None."""
+        """What is known of the present result of a task; None when nothing is, or its files are not those any more."""
         key = vertex.key
         if key not in self._results:
-            directory = self.directory(vertex.task)
-            self._results[key] = None if directory is None else directory.result(vertex.stem)
+            self._results[key] = self._looked_up(vertex)
         return self._results[key]
+
+    def _looked_up(self, vertex: Vertex) -> RecordedResult | None:
+        directory = self.directory(vertex.task)
+        result = None if directory is None else directory.result(vertex.stem)
+        if result is None or not result.files or self.policy(type(vertex.task)) == 'ignore':
+            return result
+        mark = joint_mark(map(self.listing.mark, vertex.paths))
+        if mark in ('', result.files):
+            return result
+        return self._examined(vertex, mark)
+
+    def _examined(self, vertex: Vertex, mark: str) -> RecordedResult | None:
+        """What is known of a result whose files have another size or time than its record tells."""
+        task: Any = vertex.task
+        place = (task.workspace_directory, type(task).__module__)
+        found, result = self._found(place, vertex.stem, vertex.paths, mark)
+        self.files[vertex.key] = found
+        if found is not Files.SAME:
+            return None
+        if result is not None and result.files not in ('', mark):
+            self.moved[vertex.key] = replace(result, files=mark)
+        return result
+
+    def _found(
+        self, place: tuple[str, str], stem: str, paths: tuple[str, ...], mark: str
+    ) -> tuple[Files, RecordedResult | None]:
+        directory = self._fresh(*place)
+        result = directory.result(stem)  # another process may have made it meanwhile
+        if result is None or result.files in ('', mark):
+            return Files.SAME, result
+        return examine(place[0], directory, stem, paths, mark), result
+
+    def present_id(self, workspace: str, module: str, stem: str) -> str:
+        """The id of the present result of a task that is known by its record only.
+
+        It is '' when it is not known, and '?' for files that are not those of the record any more.
+        """
+        directory = self.directory_of(workspace, module)
+        result = directory.result(stem)
+        record = None if result is None or not result.files else read_record(directory, stem)
+        if result is None or record is None:
+            return '' if result is None else result.result_id
+        paths = tuple(file.path for file in record.outputs)
+        mark = joint_mark(map(self.listing.mark, paths))
+        if mark not in ('', result.files):
+            found, result = self._found((workspace, module), stem, paths, mark)
+            return '?' if found is not Files.SAME else '' if result is None else result.result_id
+        return result.result_id
+
+    def _fresh(self, workspace: str, module: str) -> RecordDirectory:
+        """The directory of the records of a module's tasks, listed again once."""
+        directory = self.directory_of(workspace, module)
+        if directory.path not in self._listed_again:
+            self._listed_again.add(directory.path)
+            directory = self._directories[workspace, module] = RecordDirectory(workspace, module)
+        return directory
 
     def result_id(self, vertex: Vertex) -> str:
         """The id of the present result of a task, '' when it is not known."""
@@ -119,6 +193,8 @@ class KnownResults:
         directory = self.directory(vertex.task)
         if directory is None:
             return None
+        if self.result(vertex) is None:
+            return None
         task: Any = vertex.task
         stem = vertex.stem
         name = directory.newest(stem)
@@ -164,12 +240,3 @@ def digest_of_inputs(results: Iterable[tuple[str, str]]) -> str:
     """A digest of results, given by unique id and result id; '0' for none."""
     text = '\n'.join(f'{unique_id} {result_id}' for unique_id, result_id in results)
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest() if text else '0'
-
-
-def read_record(directory: RecordDirectory, stem: str) -> RunRecord | None:
-    """The newest record of a result; None when there is none that can be read."""
-    try:
-        text = directory.read(stem)
-        return None if text is None else RunRecord.from_json(text)
-    except (ValueError, OSError):
-        return None

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import luigi
 
 from kartnb.errors import KartError
-from kartnb.execution.planning.known_results import KnownResults, read_record
+from kartnb.execution.planning.foreign_writes import read_record
+from kartnb.execution.planning.known_results import KnownResults
 from kartnb.records.run_record import RunRecord
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task import registry

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kartnb.events import Reason, ReasonKind, TaskState
-from kartnb.execution.planning.announce import KEPT, OTHERS
+from kartnb.execution.planning.announce import FOREIGN, KEPT, OTHERS
 from kartnb.execution.planning.asked_later import changed_since
+from kartnb.execution.planning.foreign_writes import Files
 from kartnb.records.run_record import current_notebook
 from kartnb.task.base import TaskOnKart
 
@@ -58,7 +59,7 @@ def follows_its_inputs(vertex: Vertex, results: KnownResults) -> bool:
 def _own_reason(vertex: Vertex, results: KnownResults) -> Reason | None:
     result = results.result(vertex)
     if result is None:
-        return None
+        return _reason_without_record(vertex, results)
     verdict = results.verdict(vertex)
     if verdict.answer == 'changed':
         if results.policy(type(vertex.task)) == 'rerun':
@@ -73,6 +74,15 @@ def _own_reason(vertex: Vertex, results: KnownResults) -> Reason | None:
     if newer is None and result.asked_later:
         newer = changed_since(vertex, results)
     return newer
+
+
+def _reason_without_record(vertex: Vertex, results: KnownResults) -> Reason | None:
+    found = results.files.get(vertex.key)
+    if found is Files.UNFINISHED:
+        return Reason(ReasonKind.UNFINISHED)
+    if found is Files.FOREIGN:
+        vertex.note = FOREIGN
+    return None
 
 
 def _upstream_reason(vertex: Vertex) -> Reason | None:

@@ -10,6 +10,8 @@ from kartnb.errors import KartError
 from kartnb.execution.running.runs import TaskRun
 from kartnb.execution.running.tracebacks import one_line
 from kartnb.records.run_record import OutputFile, RunRecord, utc_text
+from kartnb.records.times import iso_seconds
+from kartnb.storage.contents import Seen, joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.targets import SingleFileTarget
@@ -18,6 +20,7 @@ from kartnb.task.shown import shown_texts
 from kartnb.task.targets import path_of
 
 logger = logging.getLogger('kartnb')
+_NOTHING_SEEN = Seen(0, 0.0)
 
 
 def keep_output(run: TaskRun) -> None:
@@ -68,7 +71,10 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     if run.order.record is None or TaskOnKart not in type(task).__mro__:
         return
     done = state == 'done'
-    result = (run.order.result or RecordedResult('')).with_id(run.result_id)
+    outputs = [seen_output(target) for target in run.order.outputs] if done else []
+    ended = utc_text(time.time())
+    run.files = joint_mark([seen.mark for _, seen in outputs])
+    result = (run.order.result or RecordedResult('')).with_id(run.result_id, run.files)
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,
@@ -77,21 +83,23 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         state=state,
         result_id=run.result_id if done else '',
         inputs=run.order.inputs,
-        outputs=tuple([output_file(target) for target in run.order.outputs]) if done else (),
+        outputs=tuple([file for file, _ in outputs]),
         started=utc_text(run.started),
-        ended=utc_text(time.time()),
+        ended=ended,
         seconds=round(run.spent, 6),
         error='' if error is None else one_line(error),
         build_id=run.order.build_id,
         code=result.made_by,
         unknown=run.order.unknown,
+        checks=tuple([seen.check for _, seen in outputs]),
     )
-    run.order.record.write(result if done else None, record.to_json())
+    run.order.record.write(result if done else None, record.to_json(), iso_seconds(ended))
 
 
-def output_file(target: Any) -> OutputFile:
-    """What a record tells of one output."""
+def seen_output(target: Any) -> tuple[OutputFile, Seen]:
+    """What a record tells of one output, and what its content is known by."""
     path = path_of(target)
     if not isinstance(target, SingleFileTarget):
-        return OutputFile(path, None, None)
-    return OutputFile(path, *file_system(path).stamp(path))
+        return OutputFile(path, None, None), _NOTHING_SEEN
+    seen = file_system(path).seen(path)
+    return OutputFile(path, seen.size, seen.modified), seen if target.is_plain_file else _NOTHING_SEEN

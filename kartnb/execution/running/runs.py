@@ -78,6 +78,8 @@ class TaskRun:
         What it has printed and logged so far.
     kept
         The earlier result, as long as the run may fail.
+    files
+        The joint mark of the files of the result that it has made.
     messages
         Where messages of luigi's central scheduler come in, when there is one.
     """
@@ -92,6 +94,7 @@ class TaskRun:
     output: TaskLog | None = None
     messages: Queue[Any] | None = None
     kept: KeptResult | None = None
+    files: str = ''
     result_id: str = field(default_factory=lambda: new_result_id())
 
     @property
@@ -128,6 +131,8 @@ class Outcome:
         The run to go on with when its requirements are complete; None when it has to begin again.
     task_log
         What a task in another process has put into its log; None when it ran here.
+    files
+        The joint mark of the files of the result.
     """
 
     spent: float
@@ -136,3 +141,4 @@ class Outcome:
     requirements: Any = None
     run: TaskRun | None = None
     task_log: dict[str, Any] | None = None
+    files: str = ''

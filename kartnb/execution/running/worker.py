@@ -65,7 +65,7 @@ def _advance(run: TaskRun) -> Outcome:
         if requirements is not None:
             return Outcome(run.spent, requirements=requirements, run=run)
         _succeed(run)
-        return Outcome(run.spent, run.result_id)
+        return Outcome(run.spent, run.result_id, files=run.files)
     except KeyboardInterrupt as error:
         put_back_replaced(run)
         write_record(run, 'interrupted', error)

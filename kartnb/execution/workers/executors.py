@@ -290,7 +290,8 @@ def _tasks(number: int) -> str:
 
 
 def _arrived(sent: RemoteOutcome) -> Outcome:
-    return Outcome(sent.spent, sent.result_id, sent.error, sent.requirements, task_log=sent.task_log)
+    told = (sent.spent, sent.result_id, sent.error, sent.requirements)
+    return Outcome(*told, task_log=sent.task_log, files=sent.files)
 
 
 def _worker_error(error: BaseException, last_words: str) -> BaseException:

@@ -72,7 +72,7 @@ class Orders:
             return
         expected = self._expected.pop(vertex.key)
         made = outcome.error is None and bool(outcome.result_id)
-        self._results.put(vertex, expected.with_id(outcome.result_id) if made else None)
+        self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None)
 
     def _code(self, vertex: Vertex) -> tuple[str, ...]:
         """Keep the source of a task, once for each print; gives what of it nobody can compare."""

@@ -101,6 +101,7 @@ class RemoteOutcome:
     requirements: Any
     task_log: dict[str, Any]
     lines: tuple[CapturedLine, ...] = ()
+    files: str = ''
 
 
 def perform(data: bytes) -> bytes:
@@ -164,7 +165,8 @@ def _run(order: TaskOrder, log_level: int, sender: Sender | None) -> RemoteOutco
         run.generator.close()
     task_log = getattr(task, 'task_log', {})
     lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
-    return RemoteOutcome(outcome.spent, outcome.result_id, outcome.error, outcome.requirements, task_log, lines)
+    told = (outcome.spent, outcome.result_id, outcome.error, outcome.requirements)
+    return RemoteOutcome(*told, task_log, lines, outcome.files)
 
 
 def required(asked: Any) -> Any:
