@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kartnb._deferred import import_luigi_lightly
 from kartnb._version import __version__
 
 if TYPE_CHECKING:
@@ -231,6 +232,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    import_luigi_lightly()
     module_name, _, attribute = home.partition(':')
     module = importlib.import_module(module_name)
     value = module if home.endswith(':') else getattr(module, attribute or name)

@@ -142,6 +142,15 @@ class TaskOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersStarting:
+    """``number`` worker processes are being started for tasks that are ready; 0 as soon as all of them are there."""
+
+    build_id: str
+    number: int
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
 class BuildFinished:
     """A build ends. ``states`` gives the final state of each node by its key."""
 
@@ -152,5 +161,5 @@ class BuildFinished:
 
 #: What a task tells of itself while it runs.
 TaskEvent: TypeAlias = TaskProgress | LogLine | TaskOutput
-Event: TypeAlias = BuildStarted | PlanGrew | TaskStateChanged | TaskEvent | BuildFinished
+Event: TypeAlias = BuildStarted | PlanGrew | TaskStateChanged | TaskEvent | WorkersStarting | BuildFinished
 Listener: TypeAlias = Callable[[Event], None]

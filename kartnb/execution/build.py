@@ -27,7 +27,7 @@ from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.execution.running.luigi_events import fire_broken
 from kartnb.execution.running.random_state import kept_random_state
-from kartnb.execution.workers.choice import choose_executor
+from kartnb.execution.workers.choice import choose_executor, get_ready
 from kartnb.storage.disk_space import warn_of_full_disk
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
@@ -261,6 +261,8 @@ class Build:
         warn_of_full_disk(workspace_of(task))
         self._graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change), also=also)
         self._graph.vertex_of(task).value_wanted = value_wanted
+        if any(node.will_run for node in self.plan):
+            get_ready(executor, workers)
         verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         parts = (self._graph, self.plan, self.build_id, choose, self._emit, verbose)
         self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)

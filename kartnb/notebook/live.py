@@ -17,6 +17,7 @@ from kartnb.notebook.watch import BuildWatch
 from kartnb.notebook.widget import GraphWidget
 from kartnb.view.families import Family, family_of
 from kartnb.view.focus import Focus
+from kartnb.view.progress import starting_words
 from kartnb.view.scene import drawn_tasks, looks, scene, states_text, told_tasks
 from kartnb.view.summary import title
 
@@ -148,7 +149,8 @@ class LiveGraph:
         self._draw()
 
     def _push_estimate(self, watch: BuildWatch) -> None:
-        if time.monotonic() - self._estimated > _ESTIMATE_SECONDS:
+        is_due = time.monotonic() - self._estimated > _ESTIMATE_SECONDS
+        if is_due or self.widget.status['starting'] != starting_words(watch.starting):
             self._estimated = time.monotonic()
             self.widget.status = self._status(watch.progress().remaining)
 
@@ -164,6 +166,7 @@ class LiveGraph:
             'title': title(self._plan.root),
             'elapsed': 0.0 if self._watch is None else round(self._watch.elapsed, 2),
             'remaining': None if remaining is None else round(remaining, 1),
+            'starting': '' if self._watch is None else starting_words(self._watch.starting),
             'stop': 'button' if self._stop is not None else 'kernel',
         }
 

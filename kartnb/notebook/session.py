@@ -46,6 +46,7 @@ class Session:
         self._undo: list[Callable[[], object]] = []
         self._magics = self._add_magics(shell)
         self._undo.append(lambda: set_session_policy(''))
+        self._undo.append(_retire_nurseries)
         self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
         self._add_to(display.source_namers, cell_namer(shell))
         self._add_to(display.live_views, _live_view)
@@ -136,3 +137,10 @@ def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:
             table.pop(name, None)
         else:
             table[name] = earlier
+
+
+def _retire_nurseries() -> None:
+    """Let the processes that worker processes are forked from end, where a build has started some."""
+    nursery = sys.modules.get('kartnb.execution.workers.nursery')
+    if nursery is not None:
+        nursery.retire_nurseries()

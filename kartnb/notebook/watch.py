@@ -19,6 +19,7 @@ from kartnb.events import (
     TaskProgress,
     TaskState,
     TaskStateChanged,
+    WorkersStarting,
 )
 from kartnb.execution.planning.estimate import estimate
 from kartnb.execution.planning.plan import Plan
@@ -74,6 +75,11 @@ class BuildWatch:
     ----------
     workers
         How many tasks run at a time.
+
+    Attributes
+    ----------
+    starting
+        How many worker processes are being started.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -100,6 +106,8 @@ class BuildWatch:
                 self._begin(event.plan, event.time)
             elif isinstance(event, PlanGrew):
                 self._set_plan(event.plan)
+            elif isinstance(event, WorkersStarting):
+                self.starting = event.number
             elif isinstance(event, BuildFinished):
                 self._finish(event)
 
@@ -150,7 +158,8 @@ class BuildWatch:
             started = {key: self._began + run.start for key, run in self._runs.items()}
             durations = {key: run.seconds for key, run in self._runs.items() if run.seconds is not None}
         assert plan is not None
-        return progress(plan, states, started, time.time(), durations, self._expected, self._workers)
+        now, starting = time.time(), self.starting
+        return progress(plan, states, started, now, durations, self._expected, self._workers, starting)
 
     def look_up_times(self) -> None:
         """Read from earlier runs how long the tasks will probably take; this takes a while where there are many."""
@@ -165,6 +174,7 @@ class BuildWatch:
 
     def _begin(self, plan: Plan | None, began: float) -> None:
         self._began, self._ended = began, None
+        self.starting = 0
         self._states: dict[str, TaskState] = {}
         self._runs: dict[str, Run] = {}
         self._touched = set()

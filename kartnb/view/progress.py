@@ -34,6 +34,8 @@ class Progress:
         The seconds that are probably left, or None where nothing is known to say it from.
     counts
         How many of the tasks to run are in each state, the most urgent first.
+    starting
+        How many worker processes are being started.
     """
 
     finished: int
@@ -41,6 +43,7 @@ class Progress:
     running: tuple[tuple[str, float], ...]
     remaining: float | None
     counts: Mapping[TaskState, int]
+    starting: int = 0
 
     @property
     def percentage(self) -> int:
@@ -54,6 +57,8 @@ class Progress:
             return 'nothing to run'
         parts = [f'{"running" if self.finished < self.total else "finished"} {self.finished:,}/{self.total:,}']
         parts += [f'{one_line(name, 40)} ({_whole(seconds)})' for name, seconds in self.running[:_MAX_NAMED]]
+        if self.starting and not self.running and self.finished < self.total:
+            parts.append(starting_words(self.starting))
         if len(self.running) > _MAX_NAMED:
             parts.append(f'{len(self.running) - _MAX_NAMED:,} more')
         failed = {state: self.counts[state] for state in (TaskState.FAILED, TaskState.BLOCKED) if state in self.counts}
@@ -64,6 +69,13 @@ class Progress:
         return ' · '.join(parts)
 
 
+def starting_words(number: int) -> str:
+    """What a build waits for while so many worker processes start; '' for none."""
+    if number <= 1:
+        return 'starting a worker' if number else ''
+    return f'starting {number:,} workers'
+
+
 def progress(
     plan: Plan,
     states: Mapping[str, TaskState],
@@ -72,6 +84,7 @@ def progress(
     durations: Mapping[str, float],
     expected: Mapping[str, float] | None = None,
     workers: int = 1,
+    starting: int = 0,
 ) -> Progress:
     """How far a build is.
 
@@ -91,6 +104,8 @@ def progress(
         Seconds that tasks took in earlier builds, by node key.
     workers
         How many tasks run at a time.
+    starting
+        How many worker processes are being started.
     """
     present = [(node, states.get(node.key, node.state)) for node in plan if _takes_part(node, states)]
     names = [(node.name, now - started.get(node.key, now)) for node, state in present if state is TaskState.RUNNING]
@@ -100,6 +115,7 @@ def progress(
         running=tuple(sorted(names, key=_longest)),
         remaining=_remaining(present, started, now, _Expectation(plan, durations, expected or {}), workers),
         counts=count_states(state for _, state in present),
+        starting=starting,
     )
 
 

@@ -88,8 +88,6 @@ def _stays(number: str) -> bool:
 
 
 def main(options: dict[str, Any]) -> None:
-    if options.get('workers'):
-        kartnb.build(Quiet(), **options)  # loky keeps two pipes open from now on
     before = process_state()
     heard: list[tuple[float, str, str]] = []
 

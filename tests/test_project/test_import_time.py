@@ -45,6 +45,17 @@ def test_importing_costs_about_what_luigi_costs(
     assert ours / luigis < LIMIT
 
 
+def test_what_luigi_imports_of_jsonschema_compiles_no_grammar_before_it_is_needed(repository: Path) -> None:
+    pytest.importorskip('rfc3987_syntax')
+    code = (
+        f'{USED}; import sys, jsonschema; print("lark" in sys.modules);'
+        'check = jsonschema.FormatChecker(["iri"]).conforms;'
+        'print(check("http://ä.example/", "iri"), check("nö", "iri"));'
+        'import rfc3987_syntax; print(rfc3987_syntax.is_valid_syntax("iri", "http://ä.example/"))'
+    )
+    assert _run(code, repository).split() == ['False', 'True', 'False', 'True']
+
+
 def _cpu_seconds(statement: str, repository: Path) -> float:
     code = f'import time; start = time.process_time(); {statement}; print(time.process_time() - start)'
     return float(_run(code, repository))

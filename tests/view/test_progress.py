@@ -23,6 +23,14 @@ def test_before_the_first_task_nothing_is_promised() -> None:
     assert progress_text(state) == '[····················] running 0/4'
 
 
+def test_while_workers_start_it_says_so() -> None:
+    plan = _plan()
+    assert progress(plan, {}, {}, 100.0, {}, starting=2).words == 'running 0/4 · starting 2 workers'
+    assert progress(plan, {}, {}, 100.0, {}, starting=1).words == 'running 0/4 · starting a worker'
+    running = {plan.nodes[1].key: TaskState.RUNNING}
+    assert 'starting' not in progress(plan, running, {}, 100.0, {}, starting=1).words
+
+
 def test_a_running_task_is_named_with_its_time_and_the_rest_is_estimated() -> None:
     plan = _plan()
     keys = [n.key for n in plan]

@@ -72,6 +72,13 @@ def kept_random_state() -> Iterator[None]:
                 _RESEEDERS[name](sys.modules[name])
 
 
+def seed_anew() -> None:
+    """In a forked process: let it draw numbers of its own, where nobody seeds it. Python sees to `random` by itself."""
+    for name, reseed in _RESEEDERS.items():
+        if name in sys.modules:
+            reseed(sys.modules[name])
+
+
 def _is_ours() -> bool:
     return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
 

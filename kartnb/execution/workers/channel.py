@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
@@ -19,6 +20,8 @@ Send: TypeAlias = Callable[[str, str, Any], None]
 _STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
 #: Seconds to wait for messages that are on their way.
 _PATIENCE = 5.0
+#: Seconds to wait for the last word of workers that have ended.
+_SHORT_PATIENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Receiver:
         self._closed = False
         self._heard = threading.Condition()
         self._workers: dict[int, _Worker] = {}
+        self._reading: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True, name='kartnb-receiver')
         self._accepting.start()
 
@@ -55,6 +59,9 @@ class Receiver:
         _knock(self._listener.address)
         self._accepting.join(_PATIENCE)
         self._listener.close()
+        deadline = time.monotonic() + _SHORT_PATIENCE
+        for thread in self._reading:
+            thread.join(max(deadline - time.monotonic(), 0.0))
         with self._heard:
             for worker in self._workers.values():
                 worker.close()
@@ -82,7 +89,9 @@ class Receiver:
                 continue
             except Exception:  # somebody without the key
                 continue
-            threading.Thread(target=self._read, args=(connection,), daemon=True, name='kartnb-reader').start()
+            thread = threading.Thread(target=self._read, args=(connection,), daemon=True, name='kartnb-reader')
+            self._reading.append(thread)
+            thread.start()
 
     def _read(self, connection: Connection[Any, Any]) -> None:
         with connection:

@@ -54,6 +54,14 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
     )
 
 
+def get_ready(executor: Any, workers: int) -> None:
+    """Begin to start what a chosen executor will need, when it is known that something will run."""
+    if executor == 'processes' or (executor is None and workers > 1):
+        from kartnb.execution.workers import processes
+
+        processes.get_ready(workers)
+
+
 def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
     from kartnb.execution.workers.processes import ProcessPool
 

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from kartnb.errors import KartError, TaskTimeoutError, WorkerDiedError, WorkerError
-from kartnb.events import TaskEvent, TaskProgress, TaskState, TaskStateChanged
+from kartnb.events import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
 from kartnb.execution.capture.task_log import events_of
 from kartnb.execution.running.runs import Outcome, TaskRun
 from kartnb.execution.running.worker import advance
@@ -39,7 +39,7 @@ class ResourcesFreed:
 
 
 #: What comes back: a node's key and how its task went on, or an event of a running task, or a request to stop.
-Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskEvent | ResourcesFreed | StopRequest
+Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskEvent | WorkersStarting | ResourcesFreed | StopRequest
 Inbox: TypeAlias = 'SimpleQueue[Message]'
 
 #: Orders are sent together for as long as they are expected to take no longer than this many seconds.
@@ -174,6 +174,7 @@ class ParcelExecutor(TaskExecutor):
         self.can_end = pool.can_end
         self._receiver = Receiver(self._receive) if pool.live else None
         self._output = RemoteOutput(self._receiver, inbox.put)
+        pool.tell_starting(lambda number: inbox.put(WorkersStarting(self._build_id, number)))
 
     def batch_size(self, ready: int, typical: float | None) -> int:
         if not typical:

@@ -25,6 +25,9 @@ class WorkerPool(ABC):
     live: bool = False
     can_end: bool = False
 
+    def tell_starting(self, tell: Callable[[int], None]) -> None:  # noqa: B027 - most pools know nothing of it
+        """Let somebody know how many workers are being started, whenever that changes, where it is known."""
+
     @abstractmethod
     def submit(self, function: Work, data: bytes) -> Any:
         """Let a worker do something; gives a future."""

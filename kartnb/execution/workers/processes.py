@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
+from kartnb.execution.workers.forked import ForkedWorker
+from kartnb.execution.workers.nursery import nursery_for
 from kartnb.execution.workers.pools import Work, WorkerPool
 
 #: Libraries that start threads of their own read how many from these.
@@ -21,13 +26,17 @@ _THREAD_LIMITS = (
     'NUMBA_NUM_THREADS',
 )
 
+#: Elsewhere than on Linux, libraries of the system may not bear it that a process that has loaded them is forked.
+_CAN_FORK = sys.platform == 'linux'
+
 _Job: TypeAlias = tuple[Work, bytes, 'Future[bytes]']
 
 
 class ProcessPool(WorkerPool):
     """Worker processes, started as they are needed and ended with the build, so that no worker has yesterday's code.
 
-    Each worker is a pool of loky's of its own: when one dies, or is ended, the others go on.
+    Each worker is forked from a process that has imported what all of them need and nothing of the user's; where that
+    does not work well, a pool of loky's of its own. When one dies, or is ended, the others go on.
 
     Parameters
     ----------
@@ -39,17 +48,19 @@ class ProcessPool(WorkerPool):
     can_end = True
 
     def __init__(self, workers: int) -> None:
-        from loky import cpu_count
-
-        share = str(max(1, cpu_count() // workers))
-        self._limits = {name: share for name in _THREAD_LIMITS if name not in os.environ}
+        self._limits = _limits(workers)
         self._workers = workers
+        self._starting = 0
         self._gate = threading.RLock()
         self._jobs: deque[_Job] = deque()
         self._idle: list[Any] = []
         self._busy: dict[Future[bytes], Any] = {}
         self._lost: list[Any] = []
         self._closed = False
+        self._tell_starting: Callable[[int], None] = lambda number: None
+
+    def tell_starting(self, tell: Callable[[int], None]) -> None:
+        self._tell_starting = tell
 
     def submit(self, function: Work, data: bytes) -> Future[bytes]:
         future: Future[bytes] = Future()
@@ -122,7 +133,29 @@ class ProcessPool(WorkerPool):
         self._dispatch()
 
     def _new_worker(self) -> Any:
-        from loky.backend import get_context
-        from loky.process_executor import ProcessPoolExecutor
+        if not _CAN_FORK:
+            from loky.backend import get_context
+            from loky.process_executor import ProcessPoolExecutor
 
-        return ProcessPoolExecutor(1, context=get_context('loky'), env=self._limits)
+            return ProcessPoolExecutor(1, context=get_context('loky'), env=self._limits)
+        self._count_starting(1)
+        return ForkedWorker(self._limits, lambda: self._count_starting(-1))
+
+    def _count_starting(self, more: int) -> None:
+        with self._gate:
+            self._starting += more
+            self._tell_starting(self._starting)
+
+
+def get_ready(workers: int) -> None:
+    """Begin to start what forks worker processes, when it is known that something will run in them."""
+    if _CAN_FORK:
+        with contextlib.suppress(OSError):  # the build will say it
+            nursery_for(_limits(workers))
+
+
+def _limits(workers: int) -> dict[str, str]:
+    from loky import cpu_count
+
+    share = str(max(1, cpu_count() // workers))
+    return {name: share for name in _THREAD_LIMITS if name not in os.environ}

@@ -24,6 +24,8 @@ function updateProgress(g) {
   const ended = counts.reduce((sum, [look, number]) => sum + (look.ended ? number : 0), 0);
   const done = counts.find(([look]) => look.word === "done")?.[1] || 0;
   const words = [phaseWords(g, part.length, g.status.phase === "stopped" ? done : ended)];
+  const idle = isActive(g) && !counts.some(([look]) => look.word === "running");
+  if (idle && g.status.starting) words.push(g.status.starting);
   if (g.status.phase !== "plan") words.push(duration(elapsed(g)));
   const left = g.status.remaining == null ? null : g.status.remaining - (elapsed(g) - g.status.elapsed);
   if (isActive(g) && left !== null) words.push(`about ${whole(Math.max(left, 1))} left`);

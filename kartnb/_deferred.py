@@ -1,0 +1,38 @@
+"""Leaving out what luigi's import would import in vain."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from typing import Any
+
+_GRAMMAR = 'rfc3987_syntax'
+
+
+def import_luigi_lightly() -> None:
+    """Import what luigi imports of jsonschema, without the grammar of international addresses.
+
+    luigi imports jsonschema, and that, where JupyterLab is installed, a package that compiles a grammar as it is
+    imported: three times as long as luigi itself takes. The grammar is needed only to check strings of the format
+    'iri', and is compiled now when the first of them comes.
+    """
+    if 'jsonschema' in sys.modules or _GRAMMAR in sys.modules or importlib.util.find_spec(_GRAMMAR) is None:
+        return
+    sys.modules[_GRAMMAR] = _Grammar(_GRAMMAR)
+    try:
+        importlib.import_module('jsonschema')
+    except ImportError:  # luigi does without
+        pass
+    finally:
+        sys.modules.pop(_GRAMMAR, None)
+
+
+class _Grammar(types.ModuleType):
+    """Stands for the package as long as nobody uses it."""
+
+    @staticmethod
+    def is_valid_syntax(*arguments: Any, **named: Any) -> bool:
+        """Check a string, by the package itself."""
+        return bool(importlib.import_module(_GRAMMAR).is_valid_syntax(*arguments, **named))
