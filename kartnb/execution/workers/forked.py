@@ -101,20 +101,24 @@ class ForkedWorker:
         raise BrokenProcessPool('No worker process could be started.')
 
     def _ask(self) -> Any:
+        """A stream to a new worker, or None when nobody answers."""
         ours, theirs = socket.socketpair()
         with theirs:
             with self._gate:
                 if self._is_over:
+                    ours.close()
                     return None
                 self._connection = ours
-            try:
-                nursery_for(self._limits).fork(theirs)
-            except BrokenPipeError:
-                return None
+            nursery = nursery_for(self._limits)
+            with contextlib.suppress(OSError):
+                nursery.fork(theirs)
         stream = ours.makefile('rwb')
         try:
             self._pid = pickle.load(stream)
         except (EOFError, OSError):
+            stream.close()
+            ours.close()
+            nursery.retire()  # it has ended, or is about to
             return None
         return stream
 
