@@ -18,7 +18,9 @@ from kartnb.task.values import is_optional, number_type, takes
 from kartnb.view.sweeps.told import value_text
 
 _WIDE = {'width': '360px'}
-_LOG_STEPS = 100
+_STEPS = 100
+#: Earlier ones are not read back from the form in which they are written.
+_FIRST_YEAR = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
     options = {'layout': _layout(), 'continuous_update': True, 'value': begin}
     if span.log:
         ends = {'min': math.log10(span.min), 'max': math.log10(span.max)}
-        step = (ends['max'] - ends['min']) / _LOG_STEPS
+        step = _step_through(ends['min'], ends['max'], math.log10(begin))
         widget = ipywidgets.FloatLogSlider(base=10, **ends, step=step, readout_format='.4g', **options)
         # its ends are powers of ten as floats go
         return Reader.of(widget, lambda value: min(max(float(f'{value:.6g}'), span.min), span.max))
@@ -78,13 +80,23 @@ def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
         return Reader.of(
             ipywidgets.IntSlider(min=int(span.min), max=int(span.max), step=int(span.step or 1), **options)
         )
-    step = span.step or (span.max - span.min) / _LOG_STEPS
+    step = span.step or _step_through(span.min, span.max, begin)
     widget = ipywidgets.FloatSlider(min=span.min, max=span.max, step=step, readout_format='.4g', **options)
     return Reader.of(widget, lambda value: float(f'{value:.12g}'))
 
 
+def _step_through(low: float, high: float, start: float) -> float:
+    """About a hundredth of a range, such that a slider that goes by it does not move away from where it begins."""
+    step = (high - low) / _STEPS
+    for finer in (1, 2, 5, 10, 20, 50, 100):
+        number = (start - low) / step * finer
+        if abs(number - round(number)) < 1e-9:
+            return step / finer
+    return (start - low) / max(round((start - low) / step), 1)
+
+
 def _whole_by_factors(span: Slider) -> list[int]:
-    factor = span.step or (span.max / span.min) ** (1 / _LOG_STEPS)
+    factor = span.step or (span.max / span.min) ** (1 / _STEPS)
     steps = round(math.log(span.max / span.min, factor))
     found = {round(span.min * factor**i) for i in range(steps + 1)}
     return sorted(value for value in {*found, int(span.min)} if span.min <= value <= span.max)
@@ -149,7 +161,22 @@ def _date(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
     if isinstance(parameter, luigi.DateHourParameter | luigi.DateMinuteParameter | luigi.DateSecondParameter):
         moment = start if isinstance(start, datetime.datetime) else datetime.datetime.now().replace(microsecond=0)
         return Reader.of(ipywidgets.NaiveDatetimePicker(value=moment, layout=_layout()))
-    return None
+    return _month(parameter, start) if isinstance(parameter, luigi.MonthParameter | luigi.YearParameter) else None
+
+
+def _month(parameter: luigi.MonthParameter | luigi.YearParameter, start: Any) -> Reader:
+    """A year, and of a month its number before it; the parameter reads them in the form that it writes itself."""
+    day = start if isinstance(start, datetime.date) else datetime.date.today()
+    year = ipywidgets.BoundedIntText(
+        value=day.year, min=_FIRST_YEAR, max=datetime.MAXYEAR, layout=ipywidgets.Layout(width='90px')
+    )
+    if isinstance(parameter, luigi.YearParameter):
+        year.step = max(parameter.interval, 1)
+        return Reader.of(year, lambda value: parameter.serialize(datetime.date(value, 1, 1)))
+    months = [(f'{number:02d}', number) for number in range(1, 13)]
+    month = ipywidgets.Dropdown(options=months, value=day.month, layout=ipywidgets.Layout(width='70px'))
+    row = ipywidgets.HBox([year, month])
+    return Reader(row, lambda: parameter.serialize(datetime.date(year.value, month.value, 1)), (year, month))
 
 
 def from_text(parameter: luigi.Parameter[Any], start: Any) -> Reader:

@@ -53,7 +53,8 @@ class Control:
         self._mark = ipywidgets.HTML(layout=ipywidgets.Layout(display='none'))
         label = ipywidgets.Label(name, tooltip=help_text or name, layout=ipywidgets.Layout(width='150px'))
         self.input = reader.widget
-        self.input.tooltip = help_text or name
+        for widget in reader.observed:  # a box of several takes none
+            widget.tooltip = help_text or name
         self.input.add_class('kartnb-control')
         row = ipywidgets.HBox([label, self.input])
         self.widget = ipywidgets.VBox([row, self._mark])

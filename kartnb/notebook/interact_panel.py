@@ -46,6 +46,9 @@ class Panel:
             indent=False,
             tooltip='A build that is no longer wanted goes on, and its result is kept',
         )
+        for box in (self._auto, self._keep):
+            box.layout.width = 'auto'
+            box.layout.margin = '2px 2px 2px 12px'
         self._copy = CopyWidget()
         self._run.on_click(lambda _: explorer.run())
         self._stop.on_click(lambda _: explorer.stop())

@@ -43,6 +43,11 @@ class Glance:
     result: Preview | None = None
     code: str = ''
 
+    @property
+    def standing(self) -> str:
+        """The state of the task in a word; that there is none, where the controls give none."""
+        return str(look(self.state)) if self.unique_id else '✗ no task'
+
 
 def status_html(glance: Glance) -> str:
     """State, id and words, without values and result."""
@@ -62,6 +67,6 @@ def glance_html(glance: Glance) -> str:
 def glance_text(glance: Glance) -> str:
     """A task at a glance, with its result, as text."""
     values = ', '.join(f'{name}={value}' for name, value in glance.values)
-    lines = [f'{glance.title}({values})', f'{look(glance.state)} {glance.unique_id}'.rstrip()]
+    lines = [f'{glance.title}({values})', f'{glance.standing} {glance.unique_id}'.rstrip()]
     lines += [text for text in (glance.words, glance.code) if text]
     return '\n'.join(lines if glance.result is None else [*lines, repr(glance.result)])

@@ -15,6 +15,7 @@ import pytest
 import kartnb
 from kartnb.errors import ParameterValueError, SweepError
 from kartnb.execution.sweeps.template import Template
+from kartnb.notebook.control_widgets import _step_through
 from kartnb.notebook.controls import control, controls_for
 
 
@@ -73,9 +74,10 @@ class Every(kartnb.TaskOnKart[Any]):
 KINDS = {
     'whole': 'IntText', 'real': 'FloatText', 'bounded': 'IntSlider', 'share': 'FloatSlider', 'log': 'FloatLogSlider',
     'log_whole': 'SelectionSlider', 'flag': 'Checkbox', 'explicit': 'Checkbox', 'choice': 'Dropdown',
-    'choices': 'SelectMultiple', 'kind': 'Dropdown', 'kinds': 'SelectMultiple', 'day': 'DatePicker', 'month': 'Text',
-    'year': 'Text', 'hour': 'NaiveDatetimePicker', 'minute': 'NaiveDatetimePicker', 'second': 'NaiveDatetimePicker',
-    'zoned': 'Text', 'delta': 'Text', 'interval': 'Text', 'many': 'Text', 'several': 'Text', 'named': 'Textarea',
+    'choices': 'SelectMultiple', 'kind': 'Dropdown', 'kinds': 'SelectMultiple', 'day': 'DatePicker', 'month': 'HBox',
+    'year': 'BoundedIntText', 'hour': 'NaiveDatetimePicker', 'minute': 'NaiveDatetimePicker',
+    'second': 'NaiveDatetimePicker', 'zoned': 'Text', 'delta': 'Text',
+    'interval': 'Text', 'many': 'Text', 'several': 'Text', 'named': 'Textarea',
     'path': 'Text', 'text': 'Text', 'maybe': 'Text', 'maybe_whole': 'Text', 'maybe_flag': 'Dropdown',
     'maybe_path': 'Text', 'task': 'Dropdown', 'tasks': 'SelectMultiple',
 }  # fmt: skip
@@ -96,7 +98,7 @@ def test_each_type_has_its_widget_and_begins_at_its_default(every: Template, nam
 @pytest.mark.parametrize(
     'name, typed, value',
     [
-        ('month', '2024-03', datetime.date(2024, 3, 1)),
+        ('interval', '2024-03', luigi.date_interval.Month(2024, 3)),
         ('delta', '3h', datetime.timedelta(hours=3)),
         ('many', '[1, {"a": 2}]', (1, {'a': 2})),
         ('named', '{"b": [1]}', {'b': (1,)}),
@@ -112,7 +114,9 @@ def test_the_parameter_reads_what_is_typed(every: Template, name: str, typed: st
     assert found.value == value
 
 
-@pytest.mark.parametrize('name, typed', [('month', 'March'), ('many', '[1,'), ('delta', 'long'), ('maybe_whole', 'x')])
+@pytest.mark.parametrize(
+    'name, typed', [('interval', 'March'), ('many', '[1,'), ('delta', 'long'), ('maybe_whole', 'x')]
+)
 def test_what_it_does_not_take_is_marked_until_it_is_right(every: Template, name: str, typed: str) -> None:
     found = control(every, name)
     before = found.input.value
@@ -127,8 +131,52 @@ def test_what_it_does_not_take_is_marked_until_it_is_right(every: Template, name
     assert mark.layout.display == 'none'
 
 
-def test_hostile_text_stays_text(every: Template) -> None:
+def test_months_and_years_are_chosen_as_such(every: Template) -> None:
+    moved: list[int] = []
     found = control(every, 'month')
+    found.observe(lambda: moved.append(1))
+    year, month = found.input.children
+    assert [label for label, _ in month.options] == [f'{number:02d}' for number in range(1, 13)]
+    year.value, month.value = 2031, 11
+    assert (found.value, len(moved)) == (datetime.date(2031, 11, 1), 2)
+    year.value = 99
+    assert found.value == datetime.date(1000, 11, 1)
+    found = control(every, 'year')
+    found.input.value = 2031
+    assert found.value == datetime.date(2031, 1, 1)
+
+
+def test_a_month_of_ones_own_reads_and_writes_its_own_form() -> None:
+    class Reiwa(luigi.MonthParameter):
+        date_format = '%Y年%m月'
+
+    class Report(kartnb.TaskOnKart[int]):
+        month = Reiwa(default=datetime.date(2024, 5, 1))
+        every_other = luigi.YearParameter(default=datetime.date(2024, 1, 1), interval=2)
+        maybe = luigi.MonthParameter(default=None)
+
+    found = control(Template(Report), 'month')
+    found.input.children[1].value = 12
+    assert found.value == datetime.date(2024, 12, 1)
+    year = control(Template(Report), 'every_other')
+    assert (year.input.step, year.value) == (2, datetime.date(2024, 1, 1))
+    maybe = control(Template(Report), 'maybe')
+    assert maybe.value is None
+    maybe.input.value = '2024-07'
+    assert maybe.value == datetime.date(2024, 7, 1)
+
+
+@pytest.mark.parametrize(
+    'low, high, start', [(-3, 0, -1), (0, 1, 0.123), (0, 1, 0.5), (0, 1, 1 / 3), (0, 1, 0), (0, 1, 1), (0, 1, 0.0001)]
+)
+def test_the_grid_of_a_slider_goes_through_where_it_begins(low: float, high: float, start: float) -> None:
+    step = _step_through(low, high, start)
+    assert step > 0
+    assert abs((start - low) / step - round((start - low) / step)) < 1e-6
+
+
+def test_hostile_text_stays_text(every: Template) -> None:
+    found = control(every, 'interval')
     found.input.value = '<img src=x onerror=alert(1)>'
     with pytest.raises(ParameterValueError):
         found.value

@@ -11,6 +11,7 @@ function render({ model, el }) {
   told.setAttribute("role", "status");
   const show = () => {
     code.textContent = model.get("code");
+    row.hidden = !model.get("code");
     told.textContent = "";
   };
   const select = () => {

@@ -173,9 +173,10 @@ def _line(figure: Any, points: list[SweepPoint], varied: list[str], metric: str,
 
 
 def _pair(figure: Any, points: list[SweepPoint], varied: list[str], metric: str, result: SweepResult) -> None:
-    across, up = (Scale(name, points) for name in varied)
+    # all points, those without a metric too: the cells of what failed, or has not run yet, stay empty
+    across, up = (Scale(name, result.points) for name in varied)
     cells = len(across.values) * len(up.values)
-    if max(len(across.values), len(up.values)) > _MOST_CELLS or cells > 3 * len(points):
+    if max(len(across.values), len(up.values)) > _MOST_CELLS or cells > 3 * len(result.points):
         _scatter(figure, points, across, up, metric)
     else:
         _heat_map(figure, points, across, up, metric, result)
