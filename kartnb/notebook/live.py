@@ -171,12 +171,18 @@ class LiveGraph:
         }
 
     def _draw(self) -> None:
-        drawn = scene(self._plan, self._focus, self._opened)
+        drawn = scene(self._plan_of_now(), self._focus, self._opened)
         self._drawn = drawn_tasks(drawn)
         self._teller.want(self._drawn)
         self.widget.scene = json.dumps(drawn)
         if self._watch is None or self.is_over:
             self.tell_all()
+
+    def _plan_of_now(self) -> Plan:
+        """The plan with the states of now, by which the most urgent tasks are chosen."""
+        watch = self._watch
+        now = watch.last_plan() if watch is not None and watch.generation == self._generation else None
+        return now or self._plan
 
     def _answer(self, _widget: Any, message: Any, _buffers: Any) -> None:
         """Answer a message of the front end; it may come on any thread."""

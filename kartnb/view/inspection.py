@@ -154,7 +154,7 @@ def sections(found: Inspection) -> Iterator[Section]:
 def brief_sections(brief: Brief) -> Iterator[Section]:
     """What is told of a task without opening a file."""
     if brief['reason']:
-        yield Section('Why it runs', [brief['reason']], open=True)
+        yield Section(brief['reason_heading'], [brief['reason']], open=True)
     if brief['parameters']:
         marked = [
             f'{parameter["name"]} = {parameter["text"]}{f"  {SIGNIFICANT}" if parameter["significant"] else ""}'

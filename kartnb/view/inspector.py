@@ -27,6 +27,8 @@ from kartnb.task.shown import shown_parameters
 from kartnb.task.source_text import class_source
 from kartnb.view import clean, told
 from kartnb.view.clean import one_line
+from kartnb.view.reasons import heading as reasons_heading
+from kartnb.view.reasons import reason_text
 from kartnb.view.states import look
 
 _MAX_PARAMETERS = 40
@@ -134,6 +136,7 @@ class Brief(TypedDict):
     state: str
     glyph: str
     reason: str
+    reason_heading: str
     parameters: list[ParameterTold]
     parameters_omitted: int
     requires: list[NeighbourTold]
@@ -204,7 +207,8 @@ class Inspector:
             'unique_id': one_line(node.unique_id, 200),
             'state': look(node.state).word,
             'glyph': look(node.state).glyph,
-            'reason': one_line(node.why, _LINE),
+            'reason': one_line(reason_text(node), _LINE),
+            'reason_heading': reasons_heading(node.state),
             'parameters': [
                 {'name': one_line(p.name, 80), 'text': one_line(p.text, 200), 'significant': p.significant}
                 for p in parameters[:_MAX_PARAMETERS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kartnb.events import ReasonKind, TaskState
 from kartnb.execution.planning.plan import Node, Plan
@@ -11,6 +11,7 @@ from kartnb.view import parameters
 from kartnb.view.clean import one_line, short_id
 from kartnb.view.families import Box, Overview
 from kartnb.view.measure import fit, width, wrap
+from kartnb.view.reasons import kind_text, reason_text
 from kartnb.view.states import counts_text, look
 from kartnb.view.summary import tasks
 
@@ -29,6 +30,8 @@ SHEET = 4.0
 #: The least and the greatest width of the lines in a box.
 _LEAST_ROOM = 96.0
 _ROOM = 204.0
+#: The same in the frame of an opened stack.
+_MEMBER_ROOM = 150.0
 #: What every task's box keeps free for its state, so that no box changes its size when its state changes.
 _STATE_ROOM = 92.0
 _ID_GAP = 10.0
@@ -103,6 +106,43 @@ def make_labels(
     return found
 
 
+def member_labels(plan: Plan, boxes: Sequence[Box]) -> list[Label]:
+    """The labels of tasks of one class that stand in the frame of their stack: what tells them apart, and the state.
+
+    They have one size; a stack of the others is as wide.
+    """
+    nodes = [plan.nodes[box.members[0]] for box in boxes if box.kind == 'task']
+    texts = [parameters.short(pairs) for pairs in parameters.telling_apart(nodes)]
+    lines = [_member_lines(node, text) for node, text in zip(nodes, texts, strict=True)]
+    rest = [_rest_label(box) for box in boxes if box.kind != 'task']
+    of_rest = (label.width + 2 * SHEET - 2 * PADDING for label in rest)
+    inner = max(_STATE_ROOM, *(width for line in lines for width in line.widths), *of_rest)
+    rows = 1 + max((len(line.details) for line in lines), default=0)
+    return [_member_label(node, line, inner, rows) for node, line in zip(nodes, lines, strict=True)] + rest
+
+
+def _member_lines(node: Node, texts: Sequence[str]) -> _Lines:
+    return _lines((texts or [short_id(node.unique_id)])[0], '', texts[1:], _MEMBER_ROOM, 1)
+
+
+def _member_label(node: Node, lines: _Lines, inner: float, rows: int) -> Label:
+    return Label(
+        name=lines.name,
+        details=lines.details,
+        why='',
+        states=(StateLine(node.state, str(look(node.state))),),
+        note='',
+        tooltip='',
+        width=round(inner + 2 * PADDING),
+        height=_height(rows),
+    )
+
+
+def _rest_label(box: Box) -> Label:
+    label = _group_label(box, lasting=True)
+    return replace(label, name=f'{len(box.members):,} more')
+
+
 def _pairs_by_position(plan: Plan, drawn: Overview) -> dict[int, parameters.Pairs]:
     siblings: dict[str, list[int]] = {}
     for box in drawn.boxes:
@@ -118,30 +158,32 @@ def _task_label(node: Node, pairs: parameters.Pairs, note: str) -> Label:
     state = f'{look(node.state)} {note}'.rstrip()
     short = short_id(node.unique_id)
     lines = _lines(node.name, '', parameters.short(pairs))
-    why = fit(_why(node), _ROOM, DETAIL_SIZE)
+    expected, why = _why(node)
     id_width = width(short, DETAIL_SIZE, mono=True) + _ID_GAP
-    inner = _inner([*lines.widths, width(why, DETAIL_SIZE), _STATE_ROOM + id_width])
+    inner = _inner([*lines.widths, width(expected, DETAIL_SIZE), _STATE_ROOM + id_width])
     return Label(
         name=lines.name,
         details=lines.details,
-        why=why,
+        why=fit(why, inner, DETAIL_SIZE),
         states=(StateLine(node.state, fit(state, inner, STATE_SIZE)),),
         note=short if width(state, STATE_SIZE) + id_width <= inner else '',
         tooltip=_tooltip([f'{node.name}({parameters.listed(pairs)})', state, *_reason(node), node.unique_id]),
         width=round(inner + 2 * PADDING),
-        height=_height(len(lines.details) + bool(why) + 1),
+        height=_height(len(lines.details) + bool(expected) + 1),
     )
 
 
 def _reason(node: Node) -> list[str]:
-    return [node.why] if node.why else []
+    why = reason_text(node)
+    return [why] if why else []
 
 
-def _why(node: Node) -> str:
-    """The kind of the reason, except where the state already tells it."""
+def _why(node: Node) -> tuple[str, str]:
+    """The kind of the reason before the task runs, which gives its box the size, and now; '' where the state says it."""
     if node.reason is None or node.reason.kind is ReasonKind.OUTPUT_MISSING:
-        return ''
-    return node.reason.kind.value
+        return '', ''
+    now = '' if node.state is TaskState.BLOCKED else kind_text(node.reason, node.state)
+    return node.reason.kind.value, now
 
 
 def _group_label(box: Box, lasting: bool) -> Label:
@@ -176,11 +218,11 @@ class _Lines:
     widths: tuple[float, ...]
 
 
-def _lines(name: str, number: str, details: Sequence[str]) -> _Lines:
+def _lines(name: str, number: str, details: Sequence[str], room: float = _ROOM, most: int = _MAX_DETAILS) -> _Lines:
     """Cut the lines; a name is cut in front of the number of its stack."""
-    name_room = _ROOM - width(number, NAME_SIZE, bold=True)
+    name_room = room - width(number, NAME_SIZE, bold=True)
     shown = fit(one_line(name), name_room, NAME_SIZE, bold=True) + number
-    rows = wrap(details, _ROOM, DETAIL_SIZE, _MAX_DETAILS, mono=True)
+    rows = wrap(details, room, DETAIL_SIZE, most, mono=True)
     widths = (width(shown, NAME_SIZE, bold=True), *(width(row, DETAIL_SIZE, mono=True) for row in rows))
     return _Lines(shown, tuple(rows), widths)
 

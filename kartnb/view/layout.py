@@ -7,6 +7,7 @@ picture and the live widget are the same. Graphviz works on at most about 150 bo
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,6 +64,47 @@ def place(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Di
         graph.close()
     arrows = smoothed(arrows, links, centres, sizes, direction)
     return Layout(round(right - left, 1), round(top - bottom, 1), tuple(centres), tuple(arrows), direction)
+
+
+def grid(sizes: Sequence[Size], columns: int) -> tuple[Size, tuple[Point, ...]]:
+    """Lay out boxes without arrows in rows, in their order.
+
+    Parameters
+    ----------
+    sizes
+        Width and height of each box in pixels.
+    columns
+        How many stand side by side.
+
+    Returns
+    -------
+    tuple
+        Width and height of all, and the centre of each box.
+    """
+    with _graphviz_lock:
+        graph = _graph(sizes, (), 'TB')
+        graph.graph_attr.update(pack=f'{BOX_GAP / 2:.0f}', packmode=f'array_ut{columns}')
+        for i in range(len(sizes)):
+            graph.get_node(i).attr['sortv'] = str(i)
+        graph.layout(prog='dot')
+        left, bottom, right, top = _numbers(graph.graph_attr['bb'])
+        centres = tuple(_point(_numbers(graph.get_node(i).attr['pos']), left, top) for i in range(len(sizes)))
+        graph.close()
+    return (round(right - left, 1), round(top - bottom, 1)), centres
+
+
+def columns_for(sizes: Sequence[Size], shape: float = 1.7) -> int:
+    """How many boxes are to stand side by side, so that all are about `shape` times as wide as high.
+
+    Examples
+    --------
+    >>> columns_for([(120, 44)] * 60)
+    7
+    """
+    wide = sum(width + BOX_GAP / 2 for width, _ in sizes) / len(sizes)
+    high = sum(height + BOX_GAP / 2 for _, height in sizes) / len(sizes)
+    wanted = math.ceil(math.sqrt(shape * len(sizes) * high / wide))
+    return max(1, min(wanted, int(COMFORTABLE_WIDTH // wide), len(sizes)))
 
 
 def best_direction(sizes: Sequence[Size], links: Sequence[tuple[int, int]]) -> Direction:

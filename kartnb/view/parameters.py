@@ -28,6 +28,16 @@ def telling(nodes: Sequence[Node]) -> list[Pairs]:
     >>> telling([])
     []
     """
+    return [apart + rest for apart, rest in _split(nodes)]
+
+
+def telling_apart(nodes: Sequence[Node]) -> list[Pairs]:
+    """For each of some tasks of one class only the parameters that tell it apart."""
+    return [apart for apart, _ in _split(nodes)]
+
+
+def _split(nodes: Sequence[Node]) -> list[tuple[Pairs, Pairs]]:
+    """For each task the parameters that tell it apart, and its other significant ones."""
     from kartnb.task import shown_parameters
 
     sets = [shown_parameters(node.task) for node in nodes]
@@ -37,9 +47,9 @@ def telling(nodes: Sequence[Node]) -> list[Pairs]:
             texts.setdefault(parameter.name, set()).add(parameter.text)
     found = []
     for parameters in sets:
-        apart = [p for p in parameters if len(texts[p.name]) > 1]
-        rest = [p for p in parameters if len(texts[p.name]) == 1 and p.significant]
-        found.append(tuple((p.name, p.text) for p in apart + rest))
+        apart = tuple((p.name, p.text) for p in parameters if len(texts[p.name]) > 1)
+        rest = tuple((p.name, p.text) for p in parameters if len(texts[p.name]) == 1 and p.significant)
+        found.append((apart, rest))
     return found
 
 

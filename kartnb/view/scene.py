@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from kartnb.events import ReasonKind
 from kartnb.execution.planning.plan import Node, Plan
-from kartnb.view.arrows import curve_path, tip_path
+from kartnb.view.arrows import Point, curve_path, tip_path
 from kartnb.view.clean import one_line, short_id
 from kartnb.view.families import Box, Family, family_of
 from kartnb.view.focus import Focus, focused_overview
 from kartnb.view.labels import LASTING_ROWS, Label, make_labels, outer_size
 from kartnb.view.layout import place
+from kartnb.view.opening import Frame, frames_of, loose_families
+from kartnb.view.plates import Plate, plate_of
+from kartnb.view.reasons import BEGUN, BLOCKED, PAST
 from kartnb.view.states import BAR_ORDER, ENDED, IN_BUILD, LETTERS, LOOKS, URGENCY
 
 #: So many tasks, the last ones, are told in full; of the others only class, id and requirements.
-MAX_TOLD = 10_000
+MAX_TOLD = 12_000
 _MAX_PARAMETERS = 30
 _MAX_TEXT = 160
 _MAX_OUTPUTS = 3
@@ -40,22 +44,56 @@ def scene(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = (
     Returns
     -------
     dict
-        ``width`` and ``height`` in pixels, ``boxes`` (positions of the tasks, texts, place and size), ``arrows``
-        (positions of two boxes, path of the line and of the tip), ``focus`` and ``opened``.
+        ``width`` and ``height`` in pixels, ``boxes`` (positions of the tasks, texts, place and size, and the number of
+        the frame that they stand in), ``frames`` (of opened stacks), ``arrows`` (two boxes or frames, path of the line
+        and of the tip), ``focus`` and ``opened``.
     """
-    drawn = focused_overview(plan, focus, opened)
+    drawn = focused_overview(plan, focus, loose_families(plan, opened))
+    frames = frames_of(plan, drawn, opened)
     written = make_labels(plan, drawn, lasting=True)
-    placed = place([outer_size(box, label) for box, label in zip(drawn.boxes, written, strict=True)], drawn.links)
-    places = zip(drawn.boxes, written, placed.centres, strict=True)
+    plates = {b: plate_of(plan, frame) for b, frame in frames.items()}
+    boxes = list(zip(drawn.boxes, written, strict=True))
+    sizes = [plates[b].size if b in plates else outer_size(*pair) for b, pair in enumerate(boxes)]
+    placed = place(sizes, drawn.links)
+    found: dict[str, Any] = {'width': placed.width, 'height': placed.height, 'boxes': [], 'frames': []}
+    names: dict[int, str] = {}
+    for b, (pair, centre) in enumerate(zip(boxes, placed.centres, strict=True)):
+        if b in plates:
+            names[b] = f'frame {len(found["frames"])}'
+            found['boxes'] += _inside(plan, plates[b], centre, len(found['frames']))
+            found['frames'].append(_frame(frames[b], plates[b], centre))
+        else:
+            names[b] = f'box {len(found["boxes"])}'
+            found['boxes'].append(_box(plan, *pair, centre))
     arrows = zip(drawn.links, placed.arrows, strict=True)
-    return {
-        'width': placed.width,
-        'height': placed.height,
-        'boxes': [_box(plan, box, label, centre) for box, label, centre in places],
-        'arrows': [{'from': a, 'to': b, 'line': curve_path(arrow), 'tip': tip_path(arrow)} for (a, b), arrow in arrows],
+    return found | {
+        'arrows': [
+            {'from': names[a], 'to': names[b], 'line': curve_path(arrow), 'tip': tip_path(arrow)}
+            for (a, b), arrow in arrows
+        ],
         'focus': None if focus is None else {'position': focus.position, 'direction': focus.direction},
         'opened': _opened_members(plan, opened),
     }
+
+
+def _frame(frame: Frame, plate: Plate, centre: Point) -> dict[str, Any]:
+    return {
+        'member': frame.stack.members[0],
+        'title': plate.title,
+        'x': round(centre[0] - plate.size[0] / 2, 1),
+        'y': round(centre[1] - plate.size[1] / 2, 1),
+        'width': plate.size[0],
+        'height': plate.size[1],
+    }
+
+
+def _inside(plan: Plan, plate: Plate, centre: Point, number: int) -> list[dict[str, Any]]:
+    """The boxes in a frame, which names them by its number."""
+    left, top = centre[0] - plate.size[0] / 2, centre[1] - plate.size[1] / 2
+    return [
+        {**_box(plan, box, label, (left + x, top + y)), 'id': '', 'frame': number}
+        for box, label, (x, y) in zip(plate.boxes, plate.labels, plate.centres, strict=True)
+    ]
 
 
 def drawn_tasks(drawn: dict[str, Any]) -> set[int]:
@@ -63,7 +101,7 @@ def drawn_tasks(drawn: dict[str, Any]) -> set[int]:
     return {box['members'][0] for box in drawn['boxes'] if box['kind'] == 'task'}
 
 
-def _box(plan: Plan, box: Box, label: Label, centre: tuple[float, float]) -> dict[str, Any]:
+def _box(plan: Plan, box: Box, label: Label, centre: Point) -> dict[str, Any]:
     width, height = outer_size(box, label)
     lasting = box.kind != 'task' and any(plan.nodes[i].will_run for i in box.members)
     return {
@@ -97,8 +135,9 @@ def told_tasks(plan: Plan) -> dict[str, Any]:
     -------
     dict
         ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`), ``id``,
-        ``parameters`` (name, text, whether significant), ``reason``, ``requires`` (positions), ``outputs`` (paths) and
-        ``runs`` (whether a build runs it).
+        ``parameters`` (name, text, whether significant; None where they are not told), ``reason`` (kind, detail, note),
+        ``requires`` (positions), ``outputs`` (paths) and ``runs`` (whether a build runs it); and the words for kinds
+        of reasons once a task has begun (``kinds``) or cannot run (``blocked``).
     """
     names: dict[str, int] = {}
     untold = max(len(plan) - MAX_TOLD, 0)
@@ -108,11 +147,22 @@ def told_tasks(plan: Plan) -> dict[str, Any]:
         'names': list(names),
         'id': [one_line(node.unique_id, 80) for node in plan],
         'requires': [list(node.requires) for node in plan],
-        'parameters': [[]] * untold + [_parameters(node) for node in told],
-        'reason': [''] * untold + [one_line(node.why, 300) for node in told],
+        'parameters': [None] * untold + [_parameters(node) for node in told],
+        'reason': [None] * untold + [_reason(node) for node in told],
+        'kinds': {kind.value: PAST[kind] for kind in ReasonKind},
+        'blocked': BLOCKED,
         'outputs': [[]] * untold + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in told],
         'runs': ''.join('1' if node.will_run else '0' for node in plan),
     }
+
+
+def _reason(node: Node) -> tuple[str, str, str] | None:
+    """The kind, the detail and the note; no detail where it is the path of an output, which is told anyway."""
+    if node.reason is None and not node.note:
+        return None
+    kind, detail = ('', '') if node.reason is None else (node.reason.kind.value, node.reason.detail)
+    detail = '' if detail in node.outputs[:_MAX_OUTPUTS] else one_line(detail, 300)
+    return kind, detail, one_line(node.note, 300)
 
 
 def _parameters(node: Node) -> list[tuple[str, str, int]]:
@@ -140,6 +190,7 @@ def looks() -> list[dict[str, Any]]:
             'slug': LOOKS[state].slug,
             'inBuild': state in IN_BUILD,
             'ended': state in ENDED,
+            'begun': state in BEGUN,
             'bar': BAR_ORDER.index(state),
         }
         for state in URGENCY

@@ -15,6 +15,7 @@ from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
 from kartnb.view import parameters
 from kartnb.view.clean import error_text, one_line, seconds_text, short_id
+from kartnb.view.reasons import reason_text
 from kartnb.view.states import Look, count_states, look, urgency
 
 #: How many rows a table has at most.
@@ -118,7 +119,7 @@ def _row(node: Node, durations: Mapping[str, float]) -> Row:
         name=one_line(node.name, 120),
         parameters=parameters.listed(parameters.shown(node.task)),
         unique_id=one_line(node.unique_id, 80),
-        reason=one_line(node.why),
+        reason=one_line(reason_text(node)),
         outputs=tuple(outputs),
         seconds=seconds_text(durations[node.key]) if node.key in durations else '',
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view import parameters
 from kartnb.view.clean import ELLIPSIS, one_line
+from kartnb.view.reasons import reason_text
 from kartnb.view.states import look
 from kartnb.view.summary import title
 
@@ -59,5 +60,6 @@ def _prefix(lasts: tuple[bool, ...], depth: int) -> str:
 
 def _told(node: Node) -> str:
     shown = ', '.join(parameters.short(parameters.shown(node.task)))
-    reason = f' · {one_line(node.why, 160)}' if node.why else ''
+    why = reason_text(node)
+    reason = f' · {one_line(why, 160)}' if why else ''
     return f'{look(node.state)} {title(node)}({one_line(shown, _PARAMETERS_LIMIT)}){reason}'

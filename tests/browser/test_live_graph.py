@@ -169,11 +169,40 @@ def test_a_large_sweep_is_a_stack_that_can_be_opened_and_left(show: Show) -> Non
     stack.click()
     assert host.inspector.locator('.kartnb-live-members p').count() == 51
     host.click('Show one by one')
-    assert 40 < host.boxes.count() < 60
+    assert host.boxes.count() == 102
+    assert host.page.locator('g.frame').text_content() == 'Train ×100'
+    assert host.inspector.is_hidden(), 'there is nothing more to say of the stack'
     assert 'Train one by one' in host.page.locator('.kartnb-live-trail').inner_text()
     host.page.get_by_role('button', name='Put into one stack again').click()
     host.pump()
     assert host.boxes.count() == 3
+
+
+def test_an_opened_stack_of_very_many_shows_some_and_the_rest(show: Show) -> None:
+    host = show(generated(2_000, 3))
+    host.page.locator('g.box.stack').first.click()
+    host.click('Show one by one')
+    assert host.page.locator('g.frame').count() == 1
+    host.page.locator('g.box.stack[aria-label*=" more, "]').click()
+    assert 'search finds any' in host.inspector.inner_text()
+    assert host.inspector.get_by_text('Show one by one').count() == 0
+
+
+def test_the_reason_of_a_task_is_of_the_past_when_it_has_run(show: Show) -> None:
+    plan = pipeline()
+    watch = started(plan)
+    host = show(plan, watch=watch)
+    assert host.boxes.last.locator('.why').text_content() == 'an upstream task will run'
+    host.boxes.last.click()
+    assert 'why it runs: an upstream task will run' in host.inspector.inner_text()
+    watch(TaskStateChanged('b', plan.root.key, TaskState.RUNNING))
+    watch(TaskStateChanged('b', plan.root.key, TaskState.DONE))
+    host.live.push()
+    host.pump()
+    assert host.boxes.last.locator('.why').text_content() == 'an upstream task ran'
+    assert 'why it ran: an upstream task ran' in host.inspector.inner_text()
+    host.boxes.last.hover()
+    assert 'will run' not in host.page.get_by_role('tooltip').inner_text()
 
 
 def test_search_finds_a_task_in_a_stack_and_focus_shows_what_it_needs(show: Show) -> None:

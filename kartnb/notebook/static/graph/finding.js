@@ -9,9 +9,7 @@ function showTip(g, index) {
   const room = stage.height - g.tip.offsetHeight - 4;
   g.tip.style.left = `${Math.max(4, Math.min(g.x + box.x * g.scale, stage.width - g.tip.offsetWidth - 4))}px`;
   g.tip.style.top = `${top <= room ? top : Math.max(4, g.y + box.y * g.scale - g.tip.offsetHeight - 6)}px`;
-  for (const arrow of g.arrows) {
-    arrow.element.classList.toggle("near", arrow.from === index || arrow.to === index);
-  }
+  markArrows(g, "near", index);
 }
 
 function tipText(g, box) {
@@ -21,7 +19,7 @@ function tipText(g, box) {
   }
   const position = box.members[0], look = lookOf(g, position), run = g.runs[position] || {};
   const lines = [titleOf(g, position, 400), `${look.glyph} ${look.word} ${timeNote(g, position)}`.trimEnd()];
-  lines.push(g.tasks.reason[position] || "", run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
+  lines.push(reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
   return lines.filter(Boolean).join("\n");
 }
 

@@ -42,7 +42,7 @@ function closeInspector(g) {
 function markSelected(g) {
   updateBoxes(g);
   const index = g.selected === null ? g.boxes.findIndex((drawn) => drawn.box === g.group) : g.boxOf.get(g.selected) ?? -1;
-  for (const arrow of g.arrows) arrow.element.classList.toggle("chosen", arrow.from === index || arrow.to === index);
+  markArrows(g, "chosen", index);
   if (index >= 0 && !g.inspector.hidden) reveal(g, index);
 }
 
@@ -60,7 +60,9 @@ function drawInspector(g) {
 function groupParts(g) {
   const { group } = g, member = group.members[0];
   const actions = make(g, "p", "kartnb-live-actions");
-  if (group.kind === "stack") {
+  if (group.frame !== undefined) {
+    actions.append(make(g, "span", "kartnb-note", "The most urgent tasks are beside this one; search finds any."));
+  } else if (group.kind === "stack") {
     actions.append(button(g, "", "Show one by one", "", () => ask(g, { kind: "expand", position: member })));
   }
   const list = make(g, "div", "kartnb-live-members");
@@ -72,7 +74,8 @@ function taskParts(g) {
   const position = g.selected;
   g.stateLine = make(g, "p", "kartnb-live-state");
   const parts = [make(g, "h4", "", nameOf(g, position)), g.stateLine];
-  if (g.tasks.reason[position]) parts.push(make(g, "p", "kartnb-live-reason", `why it runs: ${shortReason(g, position)}`));
+  g.reasonLine = make(g, "p", "kartnb-live-reason");
+  parts.push(g.reasonLine);
   g.resultPlace = make(g, "div", "kartnb-live-result");
   g.logPlace = logPane(g);
   g.filePlace = make(g, "div");
@@ -84,11 +87,10 @@ function taskParts(g) {
   return parts;
 }
 
-// Without the path of the output that is missing: the outputs stand below.
-function shortReason(g, position) {
-  const reason = g.tasks.reason[position];
-  const path = ((g.tasks.outputs || [])[position] || []).find((output) => reason.endsWith(`: ${output}`));
-  return path ? reason.slice(0, -path.length - 2) : reason;
+function whyLine(g, position) {
+  const reason = reasonOf(g, position), { word, begun } = lookOf(g, position);
+  const asked = word === "blocked" ? "why it does not run" : begun && word !== "running" ? "why it ran" : "why it runs";
+  return reason && `${asked}: ${reason}`;
 }
 
 function taskActions(g, position) {
@@ -202,6 +204,8 @@ function updateInspector(g) {
   const look = lookOf(g, g.selected), run = g.runs[g.selected] || {}, note = timeNote(g, g.selected);
   g.stateLine.className = `kartnb-live-state kartnb-state kartnb-${look.slug}`;
   say(g.stateLine, [`${look.glyph} ${look.word}${note ? ` ${note}` : ""}`, run.message, run.error].filter(Boolean).join(" · "));
+  say(g.reasonLine, whyLine(g, g.selected));
+  g.reasonLine.hidden = !g.reasonLine.textContent;
   updateDetails(g);
   updateLog(g);
 }

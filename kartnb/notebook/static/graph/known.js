@@ -9,12 +9,23 @@ function nameOf(g, position) {
 }
 
 function shownParameters(g, position, most) {
-  const text = (g.tasks.parameters[position] || []).map(([name, value]) => `${name}=${value}`).join(", ");
+  const told = g.tasks.parameters[position];
+  const text = told ? told.map(([name, value]) => `${name}=${value}`).join(", ") : "…";
   return most && text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
 function titleOf(g, position, most) {
   return `${nameOf(g, position)}(${shownParameters(g, position, most)})`;
+}
+
+// Why a task runs, or ran, in words that are true in its state now; the detail only where there is room for it.
+function reasonOf(g, position, brief) {
+  const told = g.tasks.reason[position];
+  if (!told) return "";
+  const [kind, detail, note] = told, look = lookOf(g, position);
+  if (look.word === "blocked") return g.tasks.blocked;
+  const words = look.begun ? g.tasks.kinds[kind] || kind : kind;
+  return brief ? words : [detail ? `${words}: ${detail}` : words, note].filter(Boolean).join("; ");
 }
 
 function countStates(g, members) {
@@ -49,7 +60,7 @@ function requiringOf(g, position) {
 }
 
 function readTasks(g) {
-  g.tasks = parsed(g.model.get("tasks"), null) || { names: [], name: [], id: [], parameters: [], requires: [], reason: [] };
+  g.tasks = parsed(g.model.get("tasks"), null) || { names: [], name: [], id: [], parameters: [], requires: [], reason: [], kinds: {}, blocked: "" };
   g.requiring = g.haystacks = null;
 }
 

@@ -16,23 +16,25 @@ function fit(g, whole) {
   g.scale = whole ? full : Math.max(full, Math.min(1, g.inspector.hidden ? SMALLEST_SCALE : LEGIBLE_SCALE));
   g.x = (width - g.scene.width * g.scale) / 2;
   g.y = (height - g.scene.height * g.scale) / 2;
-  keepRootInSight(g, width, height);
+  keepInSight(g, width, height);
   g.free = true;
   place(g);
   const chosen = g.selected === null ? undefined : g.boxOf.get(g.selected);
   if (chosen !== undefined && !whole) reveal(g, chosen);
 }
 
-// Where the picture is larger than the view, what was asked for stays in it.
-function keepRootInSight(g, width, height) {
-  const root = g.boxes[g.boxOf.get(g.scene.focus?.position ?? g.tasks.name.length - 1)]?.box;
-  if (!root) return;
-  if (g.scene.width * g.scale > width) g.x = inside(width, g.scene.width * g.scale, (root.x + root.width / 2) * g.scale);
-  if (g.scene.height * g.scale > height) g.y = inside(height, g.scene.height * g.scale, (root.y + root.height / 2) * g.scale);
+// Where the picture is larger than the view, what was asked for stays in it: a task, an opened stack, or the root.
+function keepInSight(g, width, height) {
+  const { focus, frames } = g.scene, root = g.boxes[g.boxOf.get(focus?.position ?? g.tasks.name.length - 1)]?.box;
+  const wanted = focus ? root : frames[frames.length - 1] || root;
+  if (!wanted) return;
+  if (g.scene.width * g.scale > width) g.x = inside(width, g.scene.width * g.scale, wanted.x * g.scale, wanted.width * g.scale);
+  if (g.scene.height * g.scale > height) g.y = inside(height, g.scene.height * g.scale, wanted.y * g.scale, wanted.height * g.scale);
 }
 
-function inside(room, size, middle) {
-  return Math.max(room - size - 8, Math.min(8, room / 2 - middle));
+// In the middle; what does not fit, from its beginning.
+function inside(room, size, start, length) {
+  return Math.max(room - size - 8, Math.min(8, length > room ? 8 - start : (room - length) / 2 - start));
 }
 
 function place(g) {

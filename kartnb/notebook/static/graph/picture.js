@@ -1,8 +1,9 @@
 // ---------------------------------------------------------------- the picture
 
 function drawScene(g) {
-  g.scene = parsed(g.model.get("scene"), null) || { width: 0, height: 0, boxes: [], arrows: [] };
+  g.scene = parsed(g.model.get("scene"), null) || { width: 0, height: 0, boxes: [], frames: [], arrows: [] };
   g.ground.replaceChildren();
+  for (const frame of g.scene.frames) drawFrame(g, frame);
   g.arrows = g.scene.arrows.map((arrow) => drawArrow(g, arrow));
   g.boxes = g.scene.boxes.map((box, i) => drawBox(g, box, i));
   g.boxOf = new Map();
@@ -11,11 +12,39 @@ function drawScene(g) {
   g.current = Math.max(0, g.boxes.length - 1);
   if (g.boxes.length) g.boxes[g.current].element.setAttribute("tabindex", "0");
   updateTrail(g);
+  keepGroup(g);
   g.free = true;
   sizeStage(g);
   fit(g, false);
   updateBoxes(g);
   markSelected(g);
+}
+
+// A stack that is looked at may be drawn anew, or be opened, so that there is nothing more to say of it.
+function keepGroup(g) {
+  if (!g.group) return;
+  const { members } = g.group;
+  g.group = g.scene.boxes.find((box) => box.kind !== "task" && box.members.length === members.length && box.members[0] === members[0]) || null;
+  if (!g.group) g.inspector.hidden = true;
+}
+
+// The frame of an opened stack, behind its tasks.
+function drawFrame(g, frame) {
+  const element = draw(g, "g", { class: "frame", transform: `translate(${frame.x} ${frame.y})` });
+  element.append(draw(g, "rect", { width: frame.width, height: frame.height, rx: 8 }));
+  element.append(draw(g, "text", { class: "name", x: FRAME_LEFT, y: FRAME_TITLE }, frame.title));
+  g.ground.append(element);
+}
+
+// What the arrows of a box name: a task in a frame has those of its frame.
+function endOf(g, index) {
+  const frame = g.scene.boxes[index]?.frame;
+  return frame === undefined ? `box ${index}` : `frame ${frame}`;
+}
+
+function markArrows(g, kind, index) {
+  const end = endOf(g, index);
+  for (const arrow of g.arrows) arrow.element.classList.toggle(kind, index >= 0 && (arrow.from === end || arrow.to === end));
 }
 
 function drawArrow(g, arrow) {
@@ -57,7 +86,7 @@ function writeBox(g, drawn) {
   };
   write("name", box.name);
   for (const detail of box.details) write("detail", detail);
-  if (box.why) write("why", box.why);
+  if (box.why) drawn.why = write("why", box.why);
   for (let i = 0; i < box.rows; i++) drawn.lines.push(write("state", ""));
   if (box.kind === "task") {
     drawn.note = draw(g, "text", { class: "note", x: box.width - PADDING, y: y - LINE_HEIGHT }, "");
@@ -91,6 +120,7 @@ function updateTaskBox(g, drawn, look) {
   const text = `${look.glyph} ${look.word}${note ? ` ${note}` : ""}`;
   say(drawn.lines[0], text);
   say(drawn.note, text.length > 15 ? "" : drawn.box.id);
+  if (drawn.why) say(drawn.why, look.word === "blocked" ? "" : reasonOf(g, position, true));
   drawn.element.setAttribute("aria-label", `${titleOf(g, position, 80)}, ${look.word}`);
 }
 

@@ -10,7 +10,7 @@ function buildTable(g) {
 function drawTable(g) {
   if (!g.table.open) return;
   const table = make(g, "table"), head = make(g, "tr"), body = make(g, "tbody");
-  for (const title of ["state", "task", "parameters", "unique id", "why it runs"]) {
+  for (const title of ["state", "task", "parameters", "unique id", "reason"]) {
     const cell = make(g, "th", "", title);
     cell.scope = "col";
     head.append(cell);
@@ -33,6 +33,6 @@ function tableRow(g, position) {
   const name = make(g, "td");
   name.append(button(g, "kartnb-live-link", nameOf(g, position), "", () => select(g, position)));
   row.append(state, name, make(g, "td", "", shownParameters(g, position, 200)));
-  row.append(make(g, "td", "kartnb-id", g.tasks.id[position]), make(g, "td", "", g.tasks.reason[position] || ""));
+  row.append(make(g, "td", "kartnb-id", g.tasks.id[position]), make(g, "td", "", reasonOf(g, position)));
   return row;
 }

@@ -1,0 +1,51 @@
+"""A reason is told in words that are true in the state of its task, everywhere the same."""
+
+from __future__ import annotations
+
+import html
+
+import pytest
+
+from kartnb.events import ReasonKind, TaskState
+from kartnb.view.html import plan_html
+from kartnb.view.inspection import brief_sections
+from kartnb.view.inspector import Inspector
+from kartnb.view.reasons import BLOCKED, PAST, reason_text
+from kartnb.view.scene import told_tasks
+from kartnb.view.svg import plan_svg
+from kartnb.view.text import plan_text
+from tests.view.graphs import pipeline
+
+
+def test_every_reason_has_words_for_afterwards() -> None:
+    assert set(PAST) == set(ReasonKind)
+
+
+@pytest.mark.parametrize(
+    'state, words, heading',
+    [
+        (TaskState.MISSING, 'an upstream task will run', 'Why it runs'),
+        (TaskState.QUEUED, 'an upstream task will run', 'Why it runs'),
+        (TaskState.RUNNING, 'an upstream task ran', 'Why it runs'),
+        (TaskState.DONE, 'an upstream task ran', 'Why it ran'),
+        (TaskState.FAILED, 'an upstream task ran', 'Why it ran'),
+        (TaskState.BLOCKED, BLOCKED, 'Why it does not run'),
+    ],
+)
+def test_text_html_picture_and_inspector_agree(state: TaskState, words: str, heading: str) -> None:
+    plan = pipeline()
+    plan = plan.with_states({node.key: state for node in plan})
+    assert reason_text(plan.root).startswith(words)
+    for told in (plan_text(plan), html.unescape(plan_html(plan)), plan_svg(plan)):
+        assert words in told
+        assert ('will run' in told.replace('4 will run', '')) == ('will' in words)
+    brief = Inspector(plan).brief(plan.root.key)
+    assert next(brief_sections(brief)).heading == heading
+    assert brief['reason'].startswith(words)
+
+
+def test_the_live_graph_is_told_both_words_and_no_path_twice() -> None:
+    told = told_tasks(pipeline())
+    assert told['kinds']['output missing'] == 'output was missing'
+    assert told['reason'][-1][0] == 'an upstream task will run'
+    assert told['reason'][3] is None
