@@ -193,7 +193,7 @@ class LiveGraph:
         except Exception as error:
             logger.warning('The live graph could not do what was asked for', exc_info=True)
             answer = {'kind': 'answer', 'note': f'That did not work: {type(error).__name__}.'}
-        self.widget.send({**answer, 'view': message.get('view')})
+        self.widget.send({**answer, 'view': message.get('view'), 'number': message.get('number')})
 
     def _act(self, message: dict[str, Any]) -> dict[str, Any]:
         kind, position = message.get('kind'), message.get('position')

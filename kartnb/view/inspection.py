@@ -143,7 +143,7 @@ def sections(found: Inspection) -> Iterator[Section]:
         lines = [*earlier, *(line_text(line) for line in log['lines']), f'in full: {log["path"]}']
         yield Section('Log', lines, code=True)
     for gokart_log in details['gokart_logs']:
-        yield Section(f'Log {gokart_log["kind"]}', _gokart_log(gokart_log))
+        yield Section(f"gokart's log: {gokart_log['kind'].replace('_', ' ')}", _gokart_log(gokart_log))
     source = details['source']
     text = source['text'].split('\n') if source['text'] else [source['problem']]
     more = [f'{ELLIPSIS} {source["omitted"]:,} more lines'] if source['omitted'] else []

@@ -179,7 +179,7 @@ def _reason(node: Node) -> list[str]:
 
 
 def _why(node: Node) -> tuple[str, str]:
-    """The kind of the reason before the task runs, which gives its box the size, and now; '' where the state says it."""
+    """The kind of the reason before the task runs, which gives its box the size, and now; '' where the state tells."""
     if node.reason is None or node.reason.kind is ReasonKind.OUTPUT_MISSING:
         return '', ''
     now = '' if node.state is TaskState.BLOCKED else kind_text(node.reason, node.state)

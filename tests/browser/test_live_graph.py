@@ -205,6 +205,40 @@ def test_the_reason_of_a_task_is_of_the_past_when_it_has_run(show: Show) -> None
     assert 'will run' not in host.page.get_by_role('tooltip').inner_text()
 
 
+def test_a_click_that_waits_for_the_kernel_says_so_and_is_done_once(show: Show, tmp_path: Path) -> None:
+    class Made(kartnb.TaskOnKart[str]):
+        def run(self) -> None:
+            self.dump(f'the result of {type(self).__name__}')
+
+    class Uses(Made):
+        def requires(self) -> Any:
+            return Made(workspace_directory=str(tmp_path))
+
+    task = Uses(workspace_directory=str(tmp_path))
+    kartnb.build(task)
+    host = show(kartnb.plan(task))
+    note = host.page.get_by_role('status')
+    host.boxes.first.click()
+    load = host.inspector.get_by_role('button', name='Load the result')
+    load.click()
+    assert load.inner_text() == 'Loading …'
+    assert load.is_disabled()
+    note.get_by_text('waits for the kernel: Load result').wait_for()
+    host.boxes.last.click()
+    load.click()
+    host.inspector.get_by_text('What it needs').click()
+    host.inspector.get_by_text('What it needs').click()
+    note.get_by_text('Load result, Load result, What it needs').wait_for()
+    asked = host.page.evaluate("() => window.sent.filter((message) => message.kind !== 'inspect').length")
+    assert asked == 3, 'the second of two equal clicks asks nothing'
+    host.pump()
+    assert note.inner_text() == ''
+    assert 'upstream of Uses(' in host.page.locator('.kartnb-live-trail').inner_text()
+    assert 'the result of Uses' in host.inspector.inner_text()
+    host.boxes.first.click()
+    assert 'the result of Made' in host.inspector.inner_text(), 'it was not lost while another task was looked at'
+
+
 def test_search_finds_a_task_in_a_stack_and_focus_shows_what_it_needs(show: Show) -> None:
     host = show(sweep(100))
     host.page.get_by_label('Search tasks').fill('train alpha=7.3')

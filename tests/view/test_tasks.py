@@ -104,7 +104,7 @@ def test_an_inspection_tells_all() -> None:
     kartnb.build(Item(number=7))
     found = kartnb.inspect(Item(number=7))
     text, html = repr(found), Skeleton(found._repr_html_()).text
-    for part in ('● cached', 'number = 7  ★', 'working', 'class Item(', '✓ done', 'Log processing_time'):
+    for part in ('● cached', 'number = 7  ★', 'working', 'class Item(', '✓ done', "gokart's log: processing time"):
         assert part in text
         assert ' '.join(part.split()) in html
     assert found.to_dict()['name'] == 'Item'

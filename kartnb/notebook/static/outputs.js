@@ -63,8 +63,8 @@ function rowOf(v, row) {
   const cell = make(v, "td", "kartnb-outputs-buttons");
   const name = `${row.task} ${row.id}`;
   if (row.exists) cell.append(button(v, "", "preview", `Load and preview the result of ${name}`, () => ask(v, row, element)));
-  cell.append(button(v, "", "path", `Copy the path of ${name}`, () => copy(v, row.place)));
-  cell.append(button(v, "", "code", `Copy a line of Python that loads ${name}`, () => copy(v, row.code)));
+  cell.append(button(v, "", "copy path", `Copy the path of ${name}`, () => copy(v, row.place)));
+  cell.append(button(v, "", "copy code", `Copy a line of Python that loads ${name}`, () => copy(v, row.code)));
   element.append(cell);
   return element;
 }

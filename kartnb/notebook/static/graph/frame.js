@@ -6,9 +6,6 @@ function buildFrame(g) {
   g.root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys stay out of here
   g.hide = make(g, "style", "", hidingRule(g.model.get("key")));
   g.root.append(g.hide, buildHeader(g), buildBody(g), buildTable(g));
-  g.note = make(g, "p", "kartnb-live-note kartnb-note");
-  g.note.setAttribute("role", "status");
-  g.root.append(g.note);
   g.root.addEventListener("keydown", (event) => onKey(g, event));
   g.el.append(g.root);
 }
@@ -62,7 +59,9 @@ function buildBody(g) {
   g.tip = make(g, "div", "kartnb-live-tip");
   g.tip.setAttribute("role", "tooltip");
   g.tip.hidden = true;
-  g.stage.append(g.picture, g.tip);
+  g.note = make(g, "p", "kartnb-live-note");
+  g.note.setAttribute("role", "status");
+  g.stage.append(g.picture, g.tip, g.note);
   g.inspector = make(g, "aside", "kartnb-live-inspector");
   g.inspector.setAttribute("tabindex", "-1");
   g.inspector.hidden = true;

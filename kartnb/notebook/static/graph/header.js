@@ -89,7 +89,10 @@ function updateStop(g) {
   g.stopShown = wanted;
   if (!wanted) g.stop.replaceChildren();
   else if (g.status.stop === "button") {
-    const stop = button(g, "kartnb-live-stop-button", "■ Stop", "Stop the build", () => ask(g, { kind: "stop" }));
+    const stop = button(g, "kartnb-live-stop-button", "■ Stop", "Stop the build", () => {
+      stop.disabled = true;
+      ask(g, { kind: "stop" });
+    });
     stop.disabled = g.status.phase === "stopping";
     g.stop.replaceChildren(stop);
   } else if (g.status.stop === "kernel") {

@@ -13,7 +13,7 @@ function select(g, position) {
   openInspector(g);
   drawInspector(g);
   markSelected(g);
-  ask(g, { kind: "inspect", position }, true);
+  g.model.send({ kind: "inspect", position, view: g.name });
 }
 
 function selectGroup(g, box) {
@@ -81,6 +81,7 @@ function taskParts(g) {
   g.filePlace = make(g, "div");
   g.detailPlace = make(g, "div");
   g.detailsShown = null;
+  g.resultShown = undefined;
   parts.push(taskActions(g, position), g.resultPlace, parameterTable(g, position), g.logPlace, idLine(g, position), g.filePlace);
   parts.push(linkList(g, "requires", g.tasks.requires[position] || []), linkList(g, "required by", requiringOf(g, position)));
   parts.push(g.detailPlace);
@@ -99,8 +100,8 @@ function taskActions(g, position) {
     actions.append(button(g, "", words, `Show only what is ${direction}`, () => ask(g, { kind: "focus", position, direction })));
   }
   g.load = button(g, "", "Load result", "Load the result from its file, and preview it", () => {
-    g.load.disabled = true;
     ask(g, { kind: "load", position });
+    updateResult(g);
   });
   actions.append(g.load);
   return actions;
@@ -206,6 +207,7 @@ function updateInspector(g) {
   say(g.stateLine, [`${look.glyph} ${look.word}${note ? ` ${note}` : ""}`, run.message, run.error].filter(Boolean).join(" · "));
   say(g.reasonLine, whyLine(g, g.selected));
   g.reasonLine.hidden = !g.reasonLine.textContent;
+  updateResult(g);
   updateDetails(g);
   updateLog(g);
 }
@@ -226,9 +228,12 @@ function updateMembers(g) {
   g.members.replaceChildren(...rows);
 }
 
-function showResult(g, answer) {
-  if (g.selected !== answer.position) return;
-  g.load.disabled = false;
-  say(g.load, "Load again");
-  g.resultPlace.innerHTML = answer.html; // the one piece of markup: kartnb.view.previews has made and escaped it
+// A result is kept with its task, so that it is there also for who looks at another task meanwhile.
+function updateResult(g) {
+  const waits = isAsked(g, "load", g.selected), html = g.results.get(g.selected);
+  g.load.disabled = waits;
+  say(g.load, waits ? "Loading …" : html === undefined ? "Load result" : "Load again");
+  if (html === undefined || html === g.resultShown) return;
+  g.resultShown = html;
+  g.resultPlace.innerHTML = html; // the one piece of markup: kartnb.view.previews has made and escaped it
 }

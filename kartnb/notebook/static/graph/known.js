@@ -71,6 +71,7 @@ function renewTasks(g) {
   g.runs = {};
   g.lines = {};
   g.details = {};
+  g.results.clear();
   readRecord(g);
   readDetails(g);
   if (chosen === null) return schedule(g);

@@ -1,10 +1,31 @@
 // ---------------------------------------------------------------- to and from Python
 
-function ask(g, message, silent) {
-  g.model.send({ ...message, view: g.name });
-  if (silent) return;
+// A cell that runs may keep the kernel from answering: until it does, what was clicked is named. Python answers each
+// question once, in their order; one that waits already is not asked again.
+function ask(g, message) {
+  const key = JSON.stringify(message);
+  if ([...g.asked.values()].some((other) => other.key === key)) return;
+  g.number += 1;
+  g.asked.set(g.number, { key, message });
+  g.model.send({ ...message, view: g.name, number: g.number });
+  say(g.note, "");
   g.window.clearTimeout(g.waiting);
-  g.waiting = g.window.setTimeout(() => say(g.note, "The kernel is busy; this follows when it is free."), PATIENCE);
+  g.waiting = g.window.setTimeout(() => showWaiting(g), isBlocked(g) ? 0 : PATIENCE);
+}
+
+function isAsked(g, kind, position) {
+  return [...g.asked.values()].some(({ message }) => message.kind === kind && message.position === position);
+}
+
+// While a build runs in a cell, the kernel has no time for anything else.
+function isBlocked(g) {
+  return isActive(g) && g.status.stop === "kernel";
+}
+
+function showWaiting(g) {
+  const words = [...g.asked.values()].map(({ message }) => ASKED[message.direction || message.kind] || message.kind);
+  if (words.length) say(g.note, `… waits for the kernel: ${words.join(", ")}`);
+  updateInspector(g);
 }
 
 function onMessage(g, message) {
@@ -15,10 +36,16 @@ function onMessage(g, message) {
     takeLines(g, message.lines || []);
   }
   schedule(g);
-  if (message.view !== g.name) return;
-  g.window.clearTimeout(g.waiting);
+  if (message.view === g.name) takeAnswer(g, message);
+}
+
+function takeAnswer(g, message) {
+  if (message.kind === "result") g.results.set(message.position, message.html);
+  if (!g.asked.delete(message.number)) return; // nobody waits for what a click on a task asks besides
+  if (!g.asked.size) g.window.clearTimeout(g.waiting);
   say(g.note, message.note || "");
-  if (message.kind === "result") showResult(g, message);
+  if (g.asked.size) showWaiting(g);
+  updateInspector(g);
 }
 
 function schedule(g) {
@@ -46,6 +73,7 @@ function render({ model, el }) {
   const g = {
     model, el, document, window, name: Math.random().toString(36).slice(2), selected: null, group: null, filter: "",
     found: null, runs: {}, lines: {}, details: {}, boxes: [], arrows: [], boxOf: new Map(), x: 0, y: 0, scale: 1, free: true,
+    asked: new Map(), results: new Map(), number: 0,
   };
   g.looks = new Map((model.get("looks") || []).map((look, rank) => [look.letter, { ...look, rank }]));
   readTasks(g);
