@@ -13,8 +13,9 @@ from kartnb.execution.planning.plan import Plan
 from kartnb.view.families import MAX_BOXES, Box, Family, Overview, family_of
 from kartnb.view.states import count_states, urgency
 
-#: So many tasks of an opened stack stand in the picture by themselves.
+#: So many tasks of an opened stack stand in the picture by themselves, and so many where they require each other.
 MOST_LOOSE = 12
+MOST_LINKED = 40
 #: Of a stack that there is no room for, so many tasks are shown, since more would be too small to be read.
 LEGIBLE = 60
 
@@ -47,7 +48,11 @@ def loose_families(plan: Plan, opened: Collection[Family]) -> list[Family]:
     for i, node in enumerate(plan.nodes if opened else ()):
         if (family := family_of(node)) in members:
             members[family].add(i)
-    return [family for family, own in members.items() if len(own) <= MOST_LOOSE or _are_linked(plan, own)]
+    return [
+        family
+        for family, own in members.items()
+        if len(own) <= MOST_LOOSE or (len(own) <= MOST_LINKED and _are_linked(plan, own))
+    ]
 
 
 def frames_of(plan: Plan, drawn: Overview, opened: Collection[Family]) -> dict[int, Frame]:

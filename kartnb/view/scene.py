@@ -48,8 +48,9 @@ def scene(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = (
         the frame that they stand in), ``frames`` (of opened stacks), ``arrows`` (two boxes or frames, path of the line
         and of the tip), ``focus`` and ``opened``.
     """
-    drawn = focused_overview(plan, focus, loose_families(plan, opened))
-    frames = frames_of(plan, drawn, opened)
+    loose = loose_families(plan, opened)
+    drawn = focused_overview(plan, focus, loose)
+    frames = frames_of(plan, drawn, [family for family in opened if family not in loose])
     written = make_labels(plan, drawn, lasting=True)
     plates = {b: plate_of(plan, frame) for b, frame in frames.items()}
     boxes = list(zip(drawn.boxes, written, strict=True))

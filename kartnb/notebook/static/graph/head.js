@@ -6,7 +6,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const PADDING = 10, NAME_HEIGHT = 18, LINE_HEIGHT = 16, SHEET = 4, BAR_HEIGHT = 5, FRAME_LEFT = 12, FRAME_TITLE = 20;
-const TALLEST = 640, LOWEST = 120, WITH_INSPECTOR = 380, SMALLEST_SCALE = 0.6, LEGIBLE_SCALE = 0.8, LARGEST_SCALE = 3;
+const TALLEST = 640, LOWEST = 120, WITH_INSPECTOR = 380, NARROW = 720, SMALLEST_SCALE = 0.6, LEGIBLE_SCALE = 0.8, LARGEST_SCALE = 3;
 const MAX_HITS = 12, MAX_ROWS = 200, MAX_LINES = 400, MAX_LINKS = 20, PATIENCE = 300;
 const ASKED = {
   upstream: "What it needs", downstream: "What needs it", expand: "Show one by one", collapse: "Put into one stack",

@@ -1,12 +1,14 @@
 // ---------------------------------------------------------------- pan, zoom, fit
 
 function sizeStage(g) {
+  const isNarrow = g.root.clientWidth < NARROW; // then the inspector stands below the picture
+  g.root.classList.toggle("kartnb-live-narrow", isNarrow);
   const width = g.stage.clientWidth || g.root.clientWidth || 800;
   const scale = Math.min(1, Math.max(SMALLEST_SCALE, (width - 16) / Math.max(g.scene.width, 1)));
   const height = Math.min(TALLEST, Math.max(LOWEST, g.scene.height * scale + 16));
-  const tall = `${Math.round(Math.max(height, g.inspector.hidden ? 0 : WITH_INSPECTOR))}px`;
+  const tall = `${Math.round(Math.max(height, g.inspector.hidden || isNarrow ? 0 : WITH_INSPECTOR))}px`;
   g.stage.style.height = tall;
-  g.inspector.style.maxHeight = tall;
+  g.inspector.style.maxHeight = isNarrow ? `${WITH_INSPECTOR}px` : tall;
 }
 
 function fit(g, whole) {
