@@ -107,7 +107,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
         )
     adopt_results(graph, graph.vertices.values())
     replaced = _keep_present(vertex, graph.results)
-    found.put_back(vertex.paths)
+    found.put_back(task.workspace_directory, vertex.paths)
     _put_record_back(vertex, graph.results, found, keep)
     found.remove()
     until = 'the code changes again, or an input is made anew'

@@ -12,6 +12,7 @@ from typing import Any
 
 from kartnb.errors import StorageError
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.gokart_logs import LOG_KINDS, LogKind, log_path
 
 _MANIFEST = 'superseded.json'
 _FOLDER = 'log/superseded'
@@ -33,6 +34,8 @@ class Superseded:
         Where each output was, and under which name it is kept.
     time
         When it was replaced, ISO 8601 in UTC.
+    logs
+        The logs of gokart of its run: where each was, and under which name it is kept.
     """
 
     directory: str
@@ -42,6 +45,7 @@ class Superseded:
     record: str
     files: tuple[tuple[str, str], ...]
     time: str
+    logs: tuple[tuple[str, str], ...] = ()
 
     def record_text(self) -> str:
         """The text of its record."""
@@ -55,17 +59,19 @@ class Superseded:
                 total += file_system(self.directory).size(os.path.join(self.directory, name))
         return total
 
-    def put_back(self, paths: tuple[str, ...]) -> None:
-        """Let its outputs be at these paths again, in order; the kept ones stay."""
+    def put_back(self, workspace: str, paths: tuple[str, ...]) -> None:
+        """Let its outputs be at these paths again, in order, and its logs in a workspace; the kept ones stay."""
         files = file_system(self.directory)
         for (_, name), path in zip(self.files, paths, strict=True):
             files.duplicate(os.path.join(self.directory, name), path)
+        for path, name in self.logs:
+            files.duplicate(os.path.join(self.directory, name), os.path.join(workspace, path))
 
     def remove(self) -> None:
         """Remove it for good."""
         files = file_system(self.directory)
         # without the manifest it counts no more, so that goes first
-        for name in (_MANIFEST, *(name for _, name in self.files), self.record):
+        for name in (_MANIFEST, *(name for _, name in (*self.files, *self.logs)), self.record):
             with contextlib.suppress(FileNotFoundError):
                 files.remove(os.path.join(self.directory, name))
         if '://' not in self.directory:
@@ -109,6 +115,7 @@ class Replacement:
         kept = [(path, f'{i}-{os.path.basename(path)}') for i, path in enumerate(self.paths)]
         for path, name in kept:
             files.duplicate(path, os.path.join(self.directory, name), keep_time=True)
+        logs = self._keep_logs()
         text = files.read_bytes(os.path.join(self.record_directory, self.record))
         files.write_bytes(os.path.join(self.directory, self.record), text)
         content = {
@@ -118,11 +125,24 @@ class Replacement:
             'module': self.module,
             'record': self.record,
             'files': kept,
+            'logs': logs,
             'time': datetime.now(UTC).isoformat(timespec='milliseconds'),
         }
         manifest = json.dumps(content, ensure_ascii=False).encode()
         files.write_bytes(os.path.join(self.directory, _MANIFEST), manifest)
         return KeptResult(_parsed(self.directory, content), stamps)
+
+    def _keep_logs(self) -> list[tuple[str, str]]:
+        """Keep what gokart's logs tell of the run, such as its seed: the next run writes its own in their place."""
+        files, kept = file_system(self.directory), []
+        task, _, unique_id = self.stem.rpartition('_')
+        for kind in LOG_KINDS:
+            path = log_path('', kind, task, unique_id)
+            name = kept_log_name(kind, path)
+            with contextlib.suppress(StorageError):  # not every task has them
+                files.duplicate(os.path.join(self.workspace, path), os.path.join(self.directory, name), keep_time=True)
+                kept.append((path, name))
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +174,17 @@ def _stamp(path: str) -> tuple[int, float] | None:
         return file_system(path).stamp(path)
     except OSError:
         return None
+
+
+def kept_log_name(kind: LogKind, path: str) -> str:
+    """The name under which a log of gokart is kept with a result that was replaced.
+
+    Examples
+    --------
+    >>> kept_log_name('random_seed', 'log/random_seed/Example_8441.pkl')
+    'log-random_seed.pkl'
+    """
+    return f'log-{kind}{os.path.splitext(path)[1]}'
 
 
 def superseded_results(workspace: str, stem: str = '') -> Iterator[Superseded]:
@@ -193,9 +224,12 @@ def _read(directory: str) -> Superseded | None:
 
 def _parsed(directory: str, content: dict[str, Any]) -> Superseded:
     words: list[Any] = [content[name] for name in ('result_id', 'stem', 'module', 'record', 'time')]
-    files = tuple((str(path), str(name)) for path, name in content['files'])
-    names = [content['record'], *(name for _, name in files)]
+    files, logs = (
+        tuple((str(path), str(name)) for path, name in given) for given in (content['files'], content.get('logs', ()))
+    )
+    names = [content['record'], *(name for _, name in (*files, *logs))]
     if not all(isinstance(word, str) for word in words) or any(os.path.basename(name) != name for name in names):
         raise ValueError('no file of a superseded result')
     result_id, stem, module, record, time = words
-    return Superseded(directory, result_id, stem, module, record, files, time)
+    known = tuple((path, name) for path, name in logs if path.startswith('log/') and '..' not in path)
+    return Superseded(directory, result_id, stem, module, record, files, time, known)

@@ -8,10 +8,11 @@ import enum
 import functools
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import luigi
@@ -48,6 +49,10 @@ _NOT_COUNTED = frozenset(
     }
 )
 _UNREAD = Usage()
+#: Functions of Python that look up names which nobody knows before the code runs.
+_LOOKING_UP = frozenset({'eval', 'exec', 'globals', '__import__'})
+#: Whose methods may be had as functions of their own.
+_CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, re.Pattern)
 #: What tells that a class has fields, and methods that were generated for them.
 _MARKS = ('__dataclass_fields__', '__attrs_attrs__', '_fields', '__pydantic_fields__')
 
@@ -177,7 +182,7 @@ class Reach:
         self._seen[id(cls)] = cls
         bases = [base.__qualname__ for base in cls.__mro__[1:] if base is not object]
         self._note(Part(f'{cls.__qualname__} is a', 'value', ', '.join(bases)))
-        for base in cls.__mro__[1:]:
+        for base in (*cls.__mro__[1:], type(cls)):
             self._follow_class(base)
         fields = class_fields(cls)
         if fields is not None:
@@ -235,6 +240,9 @@ class Reach:
     def _resolve(self, function: FunctionType, chain: Chain, read: _Read) -> None:
         key, value, taken = _first(function, chain)
         if value is _NOT_FOUND:
+            if chain.kind == 'global' and chain.names[0] in _LOOKING_UP:
+                told = f'{function.__qualname__} looks names up by {chain.names[0]}'
+                self._add_unknown(function.__code__, chain.names[0], told)
             return
         while taken < len(chain.names) and (isinstance(value, ModuleType) or _is_task_class(value)):
             if isinstance(value, ModuleType) and not is_own(value.__name__):
@@ -246,12 +254,20 @@ class Reach:
                 return
         if isinstance(value, type) and issubclass(value, self._cls) and '__class__' in chain.names:
             return
+        if isinstance(value, FunctionType) and taken < len(chain.names) and chain.names[taken] in vars(value):
+            self._follow(value)
+            key = (id(value), chain.names[taken])
+            value, taken = vars(value)[chain.names[taken]], taken + 1
         if self._follow(value) is None:
             name = '.'.join(chain.names[:taken])
             usage = None if chain.kind == 'module' else read.usage
             if usage is None and taken < len(chain.names) and chain.names[taken] in CHANGING:
                 usage = Usage(changed=frozenset({name}))  # without a syntax tree the call tells it
             self._add_constant(key, name, value, usage, assigned=chain.names[0] in read.names.assigned)
+
+    def _add_unknown(self, owner: object, name: str, problem: str) -> None:
+        """Take down that something cannot be told."""
+        self._constants.setdefault((id(owner), name), _Constant(name, None, read=True, problem=problem))
 
     def _add_constant(
         self, key: tuple[int, str], name: str, value: Any, usage: Usage | None, assigned: bool = False
@@ -283,7 +299,10 @@ def _held(value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, classmethod | staticmethod):
         return (value.__func__,)
     if isinstance(value, MethodType):
-        return (value.__func__, *((value.__self__,) if isinstance(value.__self__, type) else ()))
+        is_seen = isinstance(value.__self__, type) or is_own(type(value.__self__).__module__)
+        return (value.__func__, *((value.__self__,) if is_seen else ()))
+    if isinstance(value, BuiltinMethodType) and isinstance(value.__self__, _CONTAINERS):
+        return (value.__self__,)
     if isinstance(value, property):
         return tuple(item for item in (value.fget, value.fset, value.fdel) if item is not None)
     if isinstance(value, functools.cached_property | functools.partial | functools.partialmethod):
@@ -292,7 +311,17 @@ def _held(value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, functools.singledispatchmethod):
         return tuple(value.dispatcher.registry.values())
     wrapped = inspect.getattr_static(value, '__wrapped__', None)
-    return (wrapped,) if callable(wrapped) else None
+    return (wrapped,) if callable(wrapped) else _held_by_library(value)
+
+
+def _held_by_library(value: Any) -> tuple[Any, ...] | None:
+    """The user's functions in a callable object of a library, such as `numpy.vectorize`; None where there are none."""
+    if isinstance(value, type | FunctionType) or not callable(value) or is_own(type(value).__module__):
+        return None
+    held = getattr(value, '__dict__', None)
+    kinds = (FunctionType, functools.partial, MethodType)
+    found = tuple(item for item in held.values() if isinstance(item, kinds)) if isinstance(held, dict) else ()
+    return found or None
 
 
 def _first(function: FunctionType, chain: Chain) -> tuple[tuple[int, str], Any, int]:

@@ -162,7 +162,7 @@ class _Writer:
         kind = type(value)
         if dataclasses.is_dataclass(value):
             content = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
-        elif _is_plain_object(value):
+        elif type(value) is types.SimpleNamespace or _is_plain_object(value):
             content = dict(sorted(vars(value).items()))
         else:
             raise CannotTellError(f'{kind.__module__}.{kind.__qualname__} is of a kind whose content cannot be read')

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import kartnb
-from kartnb.execution.compare.value_changes import value_changes
+from kartnb.execution.compare.value_changes import Change, value_changes
 from kartnb.view.differences import difference_html, difference_text
 from tests.view.markup import Skeleton
 
@@ -190,3 +190,20 @@ def test_text_and_html_say_the_same_and_nothing_is_interpreted() -> None:
     plain = Skeleton(html).text
     for line in text.split('\n'):
         assert ' '.join(line.replace(': differs', ' : differs').split()) in plain
+
+
+def test_the_seeds_of_replaced_results_are_known_and_their_logs_come_back() -> None:
+    class Seeded(kartnb.TaskOnKart[int]):
+        def run(self) -> None:
+            self.task_log['round'] = self.fix_random_seed_value
+            self.dump(self.fix_random_seed_value)
+
+    for seed in (1, 2):
+        kartnb.build(Seeded(fix_random_seed_value=seed), rerun=True)
+    assert kartnb.diff(Seeded())['seed'].changes == (Change('seed', '1', '2', True),)
+    kartnb.restore_result(Seeded())
+    assert kartnb.build(Seeded()) == 1
+    assert Seeded().get_task_log() == {'round': 1, 'file_path': [Seeded().output().path()]}
+    assert kartnb.diff(Seeded())['seed'].changes == (Change('seed', '2', '1', True),)
+    kartnb.clean(remove=True)
+    assert not list(Path('resources/log/superseded').iterdir())

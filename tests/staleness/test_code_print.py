@@ -80,6 +80,24 @@ CHANGES = {
         'def deco(f):\n    def w(): return f() + 2\n    return w\n@deco\ndef f(): return 1',
         'f()',
     ),
+    'bound method': (
+        'class H:\n    def __init__(self, k): self.k = k\n    def m(self): return self.k\nf = H(1).m',
+        'class H:\n    def __init__(self, k): self.k = k\n    def m(self): return self.k\nf = H(2).m',
+        'f()',
+    ),
+    'method of a dict': ("f = {'a': 1}.get", "f = {'a': 2}.get", "f('a')"),
+    'attribute of a function': ('def f(): return f.k\nf.k = 1', 'f.k = 2', 'f()'),
+    'attribute that another function reads': ('def f(): pass\nf.k = 1', 'f.k = 2', 'f.k'),
+    'metaclass': (
+        'class M(type):\n    def __call__(cls): return 1\nclass H(metaclass=M): pass',
+        'class M(type):\n    def __call__(cls): return 2\nclass H(metaclass=M): pass',
+        'H()',
+    ),
+    'function in an object of a library': (
+        'import numpy\nf = numpy.vectorize(lambda x: x)',
+        'import numpy\nf = numpy.vectorize(lambda x: x + 1)',
+        'f(1)',
+    ),
     'closure': (
         'def make(k):\n    def f(): return k\n    return f\nf = make(1)',
         'def make(k):\n    def f(): return k\n    return f\nf = make(2)',
@@ -97,6 +115,7 @@ CHANGES = {
         'class G:\n    def m(self): return 2\nclass H(G): pass',
         'H().m()',
     ),
+    'namespace': ('import types\nK = types.SimpleNamespace(a=1)', 'K.a = 2', 'K.a'),
     'property': (
         'class H:\n    @property\n    def p(self): return 1',
         'class H:\n    @property\n    def p(self): return 2',
@@ -248,6 +267,23 @@ def test_large_and_odd_constants_cannot_be_told(value: str, notebook: Notebook) 
     notebook.run(TASK.format(expression='K'))
     [why] = _print(notebook).unknown
     assert why.startswith('K cannot be compared: ')
+
+
+@pytest.mark.parametrize('expression', ["globals()['K']", "eval('K')", "exec('print(K)')"])
+def test_names_that_are_looked_up_while_the_code_runs_cannot_be_told(expression: str, notebook: Notebook) -> None:
+    notebook.run('K = 1\nclass Net:\n    def eval(self): return 1\nnet = Net()')
+    notebook.run(TASK.format(expression=expression))
+    assert _print(notebook).unknown == (f'Train.run looks names up by {expression.partition("(")[0]}',)
+    notebook.run(TASK.format(expression='net.eval()'))
+    assert _print(notebook).unknown == ()
+
+
+def test_an_attribute_of_a_function_that_the_code_counts_with_is_no_change(notebook: Notebook) -> None:
+    notebook.run('def f():\n    f.calls += 1\n    return 3\nf.calls = 0')
+    notebook.run(TASK.format(expression='f()'))
+    first = _print(notebook)
+    notebook.names['f']()
+    assert _print(notebook).digest == first.digest
 
 
 def test_a_value_that_the_code_changes_and_reads_cannot_be_told(notebook: Notebook) -> None:

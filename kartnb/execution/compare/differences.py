@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from kartnb.storage.code_files import read_code
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.gokart_logs import log_path
 from kartnb.storage.peeking import peek
+from kartnb.storage.superseded import kept_log_name
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code_parts import Part, parts_from_json
 
@@ -157,10 +159,10 @@ class _Side:
             return None
 
     def seed(self) -> str:
-        """The seed of the latest run; a replaced result has lost its log."""
+        """The seed of the run; '' where no log tells it."""
         path = log_path(self.workspace.path, 'random_seed', self.run.task, self.run.unique_id)
         if self.run.state is RunState.SUPERSEDED:
-            return ''
+            path = os.path.join(os.path.dirname(self.run.place), kept_log_name('random_seed', path))
         try:
             logged = peek(file_system(path).read_bytes(path))
         except (KartError, OSError):
