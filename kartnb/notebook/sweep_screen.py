@@ -31,6 +31,7 @@ from kartnb.view.sweeps.live import (
     plot_picture,
     sweep_progress,
 )
+from kartnb.view.sweeps.told import HANDLE_HINT
 
 #: A drawing may take this share of the time; a plot at least so many seconds after the one before.
 _SHARE = 0.1
@@ -86,17 +87,17 @@ class SweepScreen:
             self._line.close()
         if self._button is not None:
             self._button.close()
-        if self._behind_the_cell or kind is not None:
+        if self._behind_the_cell or (kind is not None and issubclass(kind, KeyboardInterrupt)):
             self._show_all()
         elif self._screen.is_rich or not self._run.ran_nothing:
             self._screen.show_object(self._run)  # the table is the value of the cell
 
     def _show_all(self) -> None:
         result = self._run.partial()
-        if not self._screen.is_rich:
-            self._screen.show(ended_sweep_text(result), '')
-            return
-        self._screen.show(ended_sweep_text(result), ended_sweep_html(result, self._picture(result)))
+        hint = HANDLE_HINT if self._behind_the_cell else ''  # an interrupted one gives no value
+        text = ended_sweep_text(result, hint)
+        rich = self._screen.is_rich
+        self._screen.show(text, ended_sweep_html(result, hint, self._picture(result)) if rich else '')
 
     def _picture(self, result: Any) -> PlotPicture | None:
         return None if self._run.is_inline else plot_picture(result)

@@ -144,3 +144,34 @@ def test_what_is_missing_is_built_on_a_button_and_saved(
     saved = nbformat.read(folder / f'{request.node.originalname}.ipynb', as_version=4)
     htmls = [output.data.get('text/html', '') for output in saved.cells[1].outputs if 'data' in output]
     assert any('value-50-end' in html and 'cached' in html for html in htmls), json.dumps(saved.cells[1].outputs)[:2000]
+
+
+SLOW = """\
+class Slow(TaskOnKart):
+    number = luigi.IntParameter()
+
+    def run(self):
+        time.sleep(0.05 if self.number < 3 else 120)
+        self.dump(self.number)
+"""
+BEGIN = 'slow = %kart_sweep Slow number=0:9 --background'
+
+
+@pytest.mark.parametrize('cells', [[SLOW, BEGIN, 'len(slow.to_dataframe())']], indirect=True)
+def test_a_sweep_behind_the_cell_fills_in_and_is_stopped(
+    front_end: FrontEnd, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    cell = front_end.cell(2)
+    cell.get_by_text('best value so far 2').wait_for(timeout=90_000)
+    cell.locator('tr', has_text='done').nth(2).wait_for()
+    cell.locator('img[alt*="value of 3 points over number"]').wait_for(timeout=60_000)
+    cell.get_by_role('button', name='Stop').click()
+    cell.get_by_text('It was stopped before its end').wait_for(timeout=60_000)
+    assert cell.get_by_role('button', name='Stop').count() == 0
+    assert cell.locator('tr', has_text='interrupted').count() == 1
+    front_end.save()
+    saved = nbformat.read(folder / f'{request.node.originalname}.ipynb', as_version=4)
+    outputs = saved.cells[2].outputs
+    assert not any('application/vnd.jupyter.widget-view+json' in output.get('data', {}) for output in outputs)
+    assert 'data:image/png' in outputs[-1].data['text/html']
+    assert front_end.errors == []

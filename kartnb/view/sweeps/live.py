@@ -15,7 +15,7 @@ from kartnb.view.progress import Progress, bar_segments, progress_text
 from kartnb.view.states import count_states
 from kartnb.view.sweeps.html import sweep_html
 from kartnb.view.sweeps.text import sweep_text, table_lines
-from kartnb.view.sweeps.told import HANDLE_HINT, SweepTable, run_words, sweep_table
+from kartnb.view.sweeps.told import SweepTable, run_words, sweep_table
 
 #: How many rows the table has while the sweep runs: none of it has to be scrolled.
 _ROWS = 10
@@ -91,14 +91,14 @@ def live_sweep_html(live: LiveSweep, plot: PlotPicture | None = None) -> str:
     return render_template('sweep_live.html', live=live, segments=bar_segments(live.progress), **_picture_context(plot))
 
 
-def ended_sweep_html(result: SweepResult, plot: PlotPicture | None) -> str:
-    """A sweep that has ended, with its plot."""
-    return sweep_html(result, HANDLE_HINT, **_picture_context(plot))
+def ended_sweep_html(result: SweepResult, hint: str, plot: PlotPicture | None) -> str:
+    """A sweep that has ended, with its plot; `hint` says how a point is looked at."""
+    return sweep_html(result, hint, **_picture_context(plot))
 
 
-def ended_sweep_text(result: SweepResult) -> str:
+def ended_sweep_text(result: SweepResult, hint: str) -> str:
     """A sweep that has ended, as text."""
-    return sweep_text(result, HANDLE_HINT)
+    return sweep_text(result, hint)
 
 
 def plot_picture(result: SweepResult) -> PlotPicture | None:

@@ -49,7 +49,7 @@ def sweep_text(result: SweepResult, hint: str = HINT) -> str:
     found = [table.heading, *table.notes]
     if table.constants:
         found.append(f'the same in all: {table.constants}')
-    return '\n'.join([*found, *table_lines(table), *([hint] if table.rows else [])])
+    return '\n'.join([*found, *table_lines(table), *([hint] if table.rows and hint else [])])
 
 
 def table_lines(table: SweepTable) -> list[str]:

@@ -108,22 +108,23 @@ def number_text(value: float) -> str:
 
 
 def plan_words(planned: SweepPlan) -> str:
-    """What a sweep would do, in one line: how many points are cached, how much will run, and about how long."""
+    """A grid in one line: how many points are cached, what will run and about how long, or what has run."""
     number = len(planned.points)
-    if planned.report is not None:
-        ran = len(planned.report.durations)
-        return (
-            f'{number:,} {"point" if number == 1 else "points"} of {one_line(planned.name, 80)}: '
-            f'{counts_text(count_states(point.state for point in planned.points))} · '
-            f'{ran:,} {"task" if ran == 1 else "tasks"} ran in {seconds_text(planned.report.seconds)}'
-        )
     counts = counts_text(count_states(point.state for point in planned.points))
-    parts = [f'{number:,} {"point" if number == 1 else "points"} of {one_line(planned.name, 80)}: {counts}']
-    tasks = f'{planned.to_run:,} {"task" if planned.to_run == 1 else "tasks"}'
-    parts.append(f'{tasks} will run' if planned.to_run else 'nothing will run')
+    begin = f'{number:,} {"point" if number == 1 else "points"} of {one_line(planned.name, 80)}: {counts}'
+    if planned.report is not None:
+        ran = f'{_tasks(len(planned.report.durations))} ran in {seconds_text(planned.report.seconds)}'
+        return f'{begin} · {ran}{_best_words(planned)}'
+    if planned.is_over:
+        return f'{begin} · nothing had to run{_best_words(planned)}'
+    parts = [begin, f'{_tasks(planned.to_run)} will run' if planned.to_run else 'nothing will run']
     if planned.estimate is not None:
         parts.append(estimate_words(planned.estimate))
     return ' · '.join(parts)
+
+
+def _tasks(number: int) -> str:
+    return f'{number:,} {"task" if number == 1 else "tasks"}'
 
 
 def run_words(run: SweepRun) -> str:
@@ -133,11 +134,15 @@ def run_words(run: SweepRun) -> str:
         begin = f'Sweep of {one_line(run.name, 80)}: {run.total:,} {"point" if run.total == 1 else "points"}'
     else:
         begin = f'Search of {one_line(run.name, 80)}: {run.progress.ended:,} of {run.total:,} trials'
-    parts = [f'{begin}: {counts}' if counts else begin]
+    words = f'{begin}: {counts}' if counts else begin
+    return f'{words}{_best_words(run)}{" · stopped" if run.stopped else ""}'
+
+
+def _best_words(run: SweepRun) -> str:
     best = best_so_far(run.points, run.direction)
-    if best is not None:
-        parts.append(f'best {one_line(best[0], 40)} so far {number_text(best[1])}')
-    return ' · '.join([*parts, *(['stopped'] if run.stopped else [])])
+    if best is None:
+        return ''
+    return f' · best {one_line(best[0], 40)}{"" if run.is_over else " so far"} {number_text(best[1])}'
 
 
 def estimate_words(expected: Estimate) -> str:
