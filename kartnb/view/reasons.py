@@ -15,6 +15,7 @@ PAST = {
     ReasonKind.INPUT_NEWER: 'an input was newer',
     ReasonKind.CODE_CHANGED: 'code had changed',
     ReasonKind.NEWER_RESULT: 'was made from an older upstream result',
+    ReasonKind.UNFINISHED: 'a run that replaces the result had not ended',
 }
 #: What is said of a task that cannot run any more, in the place of its reason.
 BLOCKED = 'a task that it needs did not succeed'
