@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from kartnb.storage.in_memory import InMemoryTarget, make_in_memory_target
     from kartnb.task.base import TaskOnKart
     from kartnb.task.config_files import add_config
+    from kartnb.task.config_params import inherits_config_params
     from kartnb.task.data_frames import PandasTypeConfig
     from kartnb.task.parameters import (
         ExplicitBoolParameter,
@@ -128,6 +129,7 @@ _HOMES = {
     'delete_local_unnecessary_outputs': 'kartnb.records.clean',
     'diff': 'kartnb.execution.compare.differences',
     'graph': 'kartnb.notebook.graph',
+    'inherits_config_params': 'kartnb.task.config_params',
     'inspect': 'kartnb.view.inspection',
     'interact': 'kartnb.notebook.interact',
     'load_ipython_extension': 'kartnb.notebook.extension',
@@ -204,6 +206,7 @@ __all__ = [
     'delete_local_unnecessary_outputs',
     'diff',
     'graph',
+    'inherits_config_params',
     'inspect',
     'interact',
     'load_ipython_extension',
@@ -231,7 +234,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        from kartnb._absent import absent
+
+        raise AttributeError(absent(name, __all__))
     import_luigi_lightly()
     module_name, _, attribute = home.partition(':')
     module = importlib.import_module(module_name)

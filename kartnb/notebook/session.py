@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
+from luigi.parameter import ParameterException
 
 from kartnb import display
 from kartnb.config import set_session_policy
@@ -51,7 +52,8 @@ class Session:
         self._add_to(display.source_namers, cell_namer(shell))
         self._add_to(display.live_views, _live_view)
         self._add_to(display.traceback_formatters, partial(_traceback_lines, shell))
-        self._set(KartError, '_render_traceback_', lambda error: _own_lines(shell, error))
+        for clear in (KartError, ParameterException):
+            self._set(clear, '_render_traceback_', lambda error: _own_lines(shell, error))
         shell.events.register('post_run_cell', self._after_cell)
         self._undo.append(lambda: shell.events.unregister('post_run_cell', self._after_cell))
         earlier = current_notebook()

@@ -6,7 +6,7 @@ import functools
 import os
 from typing import Any, Literal, TypeAlias
 
-from kartnb.errors import KartError, UnreadableResultError
+from kartnb.errors import KartError, MissingResultError, UnreadableResultError
 from kartnb.storage import pickling
 from kartnb.storage.filesystem import file_system
 
@@ -95,3 +95,19 @@ def read_log(path: str) -> Any:
         raise UnreadableResultError(
             f'{path} is no readable log ({type(error).__name__}: {error}): delete it', path
         ) from error
+
+
+def read_params(workspace: str, class_name: str, unique_id: str) -> dict[str, str]:
+    """Read the parameters, as text by name, that were logged of a task.
+
+    Raises
+    ------
+    kartnb.errors.MissingResultError
+        When the workspace has no log of such a task.
+    """
+    path = log_path(workspace, 'task_params', class_name, unique_id)
+    try:
+        params: dict[str, str] = read_log(path)
+    except MissingResultError:
+        raise MissingResultError(f'No {class_name} with the id {unique_id} was built in {workspace}.', path) from None
+    return params

@@ -293,7 +293,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             When the workspace has no log of such a task.
         """
         workspace = TaskOnKart().workspace_directory
-        params = gokart_logs.read_log(gokart_logs.log_path(workspace, 'task_params', cls.__name__, unique_id))
+        params = gokart_logs.read_params(workspace, cls.__name__, unique_id)
         restored = cls.from_str_params(params)
         if restored.make_unique_id() != unique_id:
             logger.warning(

@@ -6,8 +6,10 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import luigi
+from luigi.parameter import ParameterException
 from luigi.task_register import Register
 
+from kartnb.errors import KartError
 from kartnb.task import registry
 from kartnb.task.construction import ParameterTable, check_types, instance_key
 from kartnb.task.instance_keys import value_key
@@ -65,7 +67,11 @@ class KartRegister(Register):
             call = table.call_key(args, kwargs, state)
         found = instances.get(call) if call is not None else None
         if found is None:
-            resolved = cls._resolve(args, kwargs, state)
+            try:
+                resolved = cls._resolve(args, kwargs, state)
+            except (ParameterException, KartError) as error:
+                # the message says it all: a traceback of how it was found would bury it
+                raise error.with_traceback(None) from error.__cause__
             if resolved.key is None:
                 return cls._make(resolved, args, kwargs)
             found = instances.get(resolved.key)

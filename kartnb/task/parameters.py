@@ -13,7 +13,7 @@ import luigi
 from luigi.parameter import _no_value
 from luigi.task_register import Register
 
-from kartnb.errors import ParameterValueError
+from kartnb.errors import ParameterValueError, TaskArgumentError
 from kartnb.task.registry import is_instance_of_definition
 
 TaskT = TypeVar('TaskT', bound=luigi.Task)
@@ -38,7 +38,7 @@ def _refuse(value: object, expected: type) -> TypeError:
     from kartnb.task.shown import described_task
 
     shown = described_task(value) if isinstance(value, luigi.Task) else value
-    return TypeError(f'{shown} is not an instance of {expected}{hint}')
+    return TaskArgumentError(f'{shown} is not an instance of {expected}{hint}')
 
 
 class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):

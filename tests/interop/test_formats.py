@@ -197,3 +197,12 @@ def test_paths_are_gokarts() -> None:
             ours_zip = models.make_model_target(path, 'tmp', save_model, load_model, unique_id)
             theirs_zip = gokart.target.make_model_target(path, 'tmp', save_model, load_model, unique_id)
             assert ours_zip.path() == theirs_zip.path()
+
+
+def test_a_series_comes_back_from_json_whoever_wrote_it(tmp_path: Path) -> None:
+    """gokart writes a series and cannot read it."""
+    series = pd.Series([1, 2], index=['a', 'b'])
+    for make in (targets.make_target, gokart.target.make_target):
+        path = str(tmp_path / f'{make.__module__}.json')
+        make(path).dump(series)
+        pd.testing.assert_series_equal(targets.make_target(path).load(), series)

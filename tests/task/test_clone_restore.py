@@ -96,7 +96,7 @@ class TestRestore:
         assert Load.restore(task.make_unique_id()) is task
 
     def test_an_id_that_nobody_has(self) -> None:
-        with pytest.raises(FileNotFoundError, match='task_params/Load_0123'):
+        with pytest.raises(FileNotFoundError, match='No Load with the id 0123 was built in '):
             Load.restore('0123')
 
     def test_a_secret_without_a_default(self) -> None:

@@ -211,3 +211,18 @@ def test_a_run_lock_needs_redis() -> None:
 def test_a_lock_must_outlive_its_extension() -> None:
     with pytest.raises(AssertionError, match='redis_timeout'):
         kartnb.TaskOnKart(redis_timeout=5).output()
+
+
+def test_an_error_of_a_call_shows_no_more_of_kartnb_than_the_call() -> None:
+    class Called(kartnb.TaskOnKart):
+        n = luigi.IntParameter()
+        of = kartnb.TaskInstanceParameter(default=kartnb.TaskOnKart())
+
+    class Other(luigi.Task):
+        pass
+
+    for call in (lambda: Called(), lambda: Called(m=1), lambda: Called(n=1, of=Other())):
+        with pytest.raises((luigi.parameter.ParameterException, TypeError)) as caught:
+            call()
+        inner = [entry for entry in caught.traceback if '/kartnb/task/' in str(entry.path)]
+        assert len(inner) == 1

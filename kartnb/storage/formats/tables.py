@@ -116,7 +116,7 @@ class JsonFileProcessor(FileProcessor):
             )
 
     def load(self, file: IO[Any]) -> Any:
-        """Read a frame."""
+        """Read a frame, or a series."""
         if self._dataframe_type != 'pandas':
             return polars_frames.read_json(file, self._orient == 'records', self._dataframe_type)
         import pandas as pd
@@ -124,7 +124,13 @@ class JsonFileProcessor(FileProcessor):
         file = _rereadable(file)
         if typed_text.is_typed(_head(file)):
             return typed_text.read_json(_whole(file), self._orient == 'records')
-        return pd.read_json(file, orient=self._orient, lines=self._orient == 'records')
+        try:
+            return pd.read_json(file, orient=self._orient, lines=self._orient == 'records')
+        except ValueError as error:
+            if 'all scalar values' not in str(error):
+                raise
+            file.seek(0)
+            return pd.read_json(file, typ='series')  # as a Series is written
 
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a frame, a series or a dict of columns."""
