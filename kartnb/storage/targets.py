@@ -333,4 +333,6 @@ def make_target(
     path = add_unique_id(file_path, unique_id)
     if processor is None:
         processor = make_file_processor(path, store_index_in_feather)
+    elif isinstance(processor, type):
+        raise TypeError(f'processor is a class: make one, processor={processor.__name__}().')
     return SingleFileTarget(path, processor, task_lock_params)

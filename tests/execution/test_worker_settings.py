@@ -113,3 +113,23 @@ def test_an_error_that_is_its_own_cause_comes_back_from_a_worker() -> None:
     for rerun in (False, True):
         with pytest.raises(kartnb.GokartBuildError, match='first'):
             kartnb.build(Circular(rerun=rerun), executor='processes', workers=2)
+
+
+def test_a_format_of_the_notebook_is_known_in_workers() -> None:
+    mark = 'made here: '
+
+    def write(value: Any, file: Any) -> None:
+        file.write(mark + str(value))
+
+    class Marked(kartnb.TaskOnKart):
+        def output(self) -> Any:
+            return self.make_target('marked.note')
+
+        def run(self) -> None:
+            self.dump(5)
+
+    kartnb.register_format('.note', load=lambda file: file.read().decode(), dump=write)
+    try:
+        assert kartnb.build(Marked(), executor='processes', workers=2) == 'made here: 5'
+    finally:
+        kartnb.unregister_format('.note')

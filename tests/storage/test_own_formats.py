@@ -166,3 +166,10 @@ def test_a_processor_without_a_direction() -> None:
     with pytest.raises(NotImplementedError, match='Half has no dump'):
         type('Half', (FileProcessor,), {})().dump(1, io.BytesIO())
     assert pickle.loads(pickle.dumps(Upper())).load(io.BytesIO(b'A')) == 'a'
+
+
+def test_what_is_no_function_or_no_processor_is_refused() -> None:
+    with pytest.raises(TypeError, match='needs functions as load and dump'):
+        register_format('.x', load='load', dump='dump')  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r'processor is a class: make one, processor=FileProcessor\(\)'):
+        make_target('a.x', processor=FileProcessor)  # type: ignore[arg-type]

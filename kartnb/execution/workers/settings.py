@@ -1,4 +1,4 @@
-"""luigi's configuration and command line as they are in the building process, for workers that did not inherit them."""
+"""What holds in the building process, for workers that did not inherit it: configuration, command line, formats."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
+from kartnb.storage.formats.own import packed_formats, unpack_formats
+
 _VARIABLE = re.compile(r'\$\{([^}]+)\}')
 
 _Luigis: Any = CmdlineParser
@@ -20,7 +22,7 @@ _Luigis: Any = CmdlineParser
 
 @dataclass(frozen=True)
 class Settings:
-    """What default values of parameters come from.
+    """What default values of parameters come from, and what reads and writes files.
 
     Attributes
     ----------
@@ -30,11 +32,14 @@ class Settings:
         The environment variables that it refers to.
     command_line
         What the command line of `kartnb.run` gives, by luigi's names.
+    formats
+        The registered file formats, pickled.
     """
 
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     command_line: Mapping[str, Any] = field(default_factory=dict)
+    formats: bytes = b''
 
 
 def current_settings() -> Settings:
@@ -45,7 +50,8 @@ def current_settings() -> Settings:
     }
     parser = _Luigis.get_instance()
     given = {} if parser is None else {name: value for name, value in vars(parser.known_args).items() if value}
-    return Settings(sections, {name: os.environ[name] for name in named if name in os.environ}, given)
+    variables = {name: os.environ[name] for name in named if name in os.environ}
+    return Settings(sections, variables, given, packed_formats())
 
 
 class _CommandLine:
@@ -75,6 +81,7 @@ class SettingsKeeper:
         os.environ.update(settings.variables)
         given = settings.command_line
         _Luigis._instance = _CommandLine(Namespace(**given)) if given else None
+        unpack_formats(settings.formats)
         self._used = settings
 
 

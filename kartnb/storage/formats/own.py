@@ -128,6 +128,8 @@ def register_format(
     if processor is None:
         if load is None or dump is None:
             raise TypeError(f'register_format({extension!r}) needs a processor, or both load and dump')
+        if not (callable(load) and callable(dump)):
+            raise TypeError(f'register_format({extension!r}) needs functions as load and dump')
         processor = FunctionFileProcessor(load, dump, text)
     elif load is not None or dump is not None:
         raise TypeError(f'register_format({extension!r}) takes a processor, or load and dump, but not both')
