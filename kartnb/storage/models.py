@@ -84,6 +84,14 @@ class ModelTarget(TargetOnKart):
                 return load(os.path.join(directory, _MODEL))
             except UnreadableResultError as error:
                 raise self._unreadable(error) from error
+            except FileNotFoundError as error:
+                if not str(error.filename or '').startswith(directory):
+                    raise
+                raise UnreadableResultError(
+                    f'{self._place} has no {os.path.basename(error.filename)!r}, which its load function reads: let '
+                    'the save function write files whose names begin with the path that it is given.',
+                    self._place,
+                ) from error
 
     def _unpack(self, directory: str) -> None:
         with file_system(self._place).open_read(self._place) as file:

@@ -250,3 +250,12 @@ def test_a_model_target_is_a_plain_file() -> None:
     target = ModelTarget('a.zip', 'tmp/a', load, save)
     assert target.is_plain_file
     assert repr(target) == "ModelTarget('a.zip')"
+
+
+def test_a_file_that_the_save_function_did_not_write_is_named() -> None:
+    target = make_model_target('a.zip', 'tmp', lambda model, path: None, load, 'x')
+    target.dump(np.arange(3))
+    with pytest.raises(
+        UnreadableResultError, match=r"a_x\.zip has no 'model\.pkl\.npy', which its load function reads"
+    ):
+        target.load()

@@ -9,10 +9,11 @@ import gokart
 import luigi
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 import kartnb
-from kartnb.errors import EmptyDumpError
+from kartnb.errors import EmptyDumpError, WrongValueError
 from tests.task.cells import Notebook
 
 
@@ -149,3 +150,13 @@ class TestFailOnEmptyDump:
         configuration.set('TaskOnKart', 'fail_on_empty_dump', 'true')
         with pytest.raises(EmptyDumpError):
             Dumps().dump(pd.DataFrame())
+
+
+def test_a_pandas_frame_where_polars_is_declared_is_named_by_its_library() -> None:
+    class Declared(kartnb.TaskOnKart[pl.DataFrame]):
+        def output(self) -> Any:
+            return self.make_target('frame.csv')
+
+    for value, said in ((pd.DataFrame({'a': [1]}), 'not a pandas DataFrame'), ('text', 'not a str')):
+        with pytest.raises(WrongValueError, match=said):
+            Declared().dump(value)

@@ -18,7 +18,9 @@ def check(obj: Any) -> None:
     """Take eager and lazy frames."""
     pl = _polars()
     if not isinstance(obj, pl.DataFrame | pl.LazyFrame):
-        raise WrongValueError(f'this file takes a polars DataFrame or LazyFrame, not {type(obj).__name__}')
+        library = type(obj).__module__.partition('.')[0].replace('builtins', '')
+        given = f'{library} {type(obj).__name__}'.strip()
+        raise WrongValueError(f'this file takes a polars DataFrame or LazyFrame, not a {given}')
 
 
 def eager(obj: Any) -> pl.DataFrame:
