@@ -15,8 +15,9 @@ from kartnb.records.gokart_runs import GokartLogs
 from kartnb.records.record_reading import RecordName, read_record, record_name
 from kartnb.records.run_record import RunRecord
 from kartnb.records.runs import Run, RunState
-from kartnb.records.times import epoch_moment, iso_moment
+from kartnb.records.times import epoch_moment, iso_moment, iso_seconds
 from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.gokart_logs import LOG_KINDS
 
 RECORDS = 'log/run_record/'
@@ -25,6 +26,7 @@ _RESULT = re.compile(r'(?P<stem>.+)_(?P<uid>[0-9a-f]{32})(?:\.[^.]*)?')
 _NESTED = re.compile(r'(?P<above>.+?)/log/(?:run_record|superseded|task_params|task_log)/')
 _MOST_PROBLEMS = 20
 _ADOPTED = 'adopted'
+_FOREIGN = 'its file was written again since: what is said here is of the earlier one'
 
 
 @dataclass(slots=True)
@@ -202,7 +204,8 @@ def _run(
         size=size,
         versions=record.versions,
         outputs=outputs,
-        error=record.error,
+        error=record.error
+        or (_FOREIGN if state is RunState.CACHED and _is_foreign(found.root, file, record, files) else ''),
         host=record.host,
         notebook=record.notebook,
         inputs=record.inputs,
@@ -210,6 +213,30 @@ def _run(
         record=record,
         place=path_below(found.root, file.path),
     )
+
+
+def _said_of(state: RunState, root: str, file: FileFound, record: RunRecord, files: list[FileFound]) -> str:
+    return _FOREIGN if state is RunState.CACHED and _is_foreign(root, file, record, files) else ''
+
+
+def _is_foreign(root: str, file: FileFound, record: RunRecord, files: list[FileFound]) -> bool:
+    """Whether a result was surely written again after its record; where the record is a copy, times say nothing."""
+    if len(files) != len(record.outputs):
+        return False
+    pairs = list(zip(record.outputs, files, strict=True))
+    if any(told.size is not None and told.size != now.size for told, now in pairs):
+        return True
+    if len(record.checks) != len(files) or iso_seconds(record.ended) != file.modified:
+        return False
+    suspects = [i for i, (told, now) in enumerate(pairs) if told.modified not in (None, now.modified)]
+    return any(_has_other_content(path_below(root, files[i].path), record.checks[i]) for i in suspects)
+
+
+def _has_other_content(path: str, check: str) -> bool:
+    try:
+        return bool(check) and file_system(path).seen(path).check != check
+    except OSError:
+        return False
 
 
 def _when(record: RunRecord, files: list[FileFound]) -> datetime | None:

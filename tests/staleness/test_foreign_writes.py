@@ -114,7 +114,9 @@ def test_what_was_asked_for_while_a_task_ran(notebook: Notebook) -> None:
 def test_a_code_change_after_it_is_noticed(notebook: Notebook) -> None:
     _build(notebook)
     _overwrite(notebook['Load'](), 'x')
+    assert 'written again since' in kartnb.Workspace().run(notebook['Load']()).error
     assert _build(notebook) == ('xx', ['Train'])
+    assert [run.error for run in kartnb.Workspace().runs()] == ['', '', '']
     notebook.run(CELL.replace("'one'", "'two'"))
     assert _build(notebook) == ('twotwo', ['Load', 'Train'])
 
