@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from luigi.parameter import ParameterVisibility
-
 from kartnb.execution.sweeps.space import Axis, axes_of
 from kartnb.execution.sweeps.template import Template
 from kartnb.task.slider import Slider
@@ -24,19 +22,18 @@ def dimensions_of(template: Template, space: Mapping[str, Any]) -> list[Dimensio
         When a name is none of a parameter, or a parameter has no values.
     """
     axes = axes_of(template, _as_ranges(template, space))
-    return [Dimension(axis, template.parameter(axis.name).visibility == ParameterVisibility.PRIVATE) for axis in axes]
+    return [Dimension(axis) for axis in axes]
 
 
 class Dimension:
     """One parameter of a search: a range of numbers, or choices."""
 
-    def __init__(self, axis: Axis, is_secret: bool = False) -> None:
+    def __init__(self, axis: Axis) -> None:
         self.name = axis.name
         self.range = axis.slider or axis.range
         self.choices = [] if self.range else [axis[i] for i in range(len(axis))]
         self._axis = axis
-        # of a secret one the file of the study holds its number only
-        self._is_plain = not is_secret and all(isinstance(choice, _CHOICES) for choice in self.choices)
+        self._is_plain = all(isinstance(choice, _CHOICES) for choice in self.choices)
 
     def first(self) -> Any:
         """One of the values."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from kartnb.errors import SweepError
@@ -27,13 +26,10 @@ class Measuring:
         self._measured: set[SweepPoint] = set()
         self._first: SweepError | None = None
 
-    def take(self, points: Iterable[SweepPoint], seconds: float | None = None) -> None:
-        """Measure those that have a result and are not measured yet; after so many seconds the others wait."""
-        end = None if seconds is None else time.monotonic() + seconds
+    def take(self, points: Iterable[SweepPoint]) -> None:
+        """Measure those that have a result and are not measured yet."""
         for point in points:
             if point.is_complete and point not in self._measured:
-                if end is not None and time.monotonic() > end:
-                    return
                 self._measure(point)
 
     def finish(self, points: Iterable[SweepPoint]) -> None:

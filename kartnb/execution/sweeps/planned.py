@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,6 +87,7 @@ class SweepPlan(SweepRun):
         self._by_key: dict[str, list[SweepPoint]] = {}
         self._began: dict[str, float] = {}
         self._find_nodes()
+        self._cached = deque(point for point in self.points if point.is_complete)
 
     def _planned(self, tasks: list[luigi.Task]) -> Build:
         options = dict(self._options)
@@ -189,7 +192,7 @@ class SweepPlan(SweepRun):
     def _take(self, event: Event) -> None:
         """Let the points stand as their tasks do; metrics are measured where no task runs in the same thread."""
         if isinstance(event, BuildStarted):
-            self._measuring.take(self.points, _AT_FIRST)
+            self._measure_cached(_AT_FIRST)
         if not isinstance(event, TaskStateChanged):
             return
         points = self._by_key.get(event.key, [])
@@ -201,7 +204,13 @@ class SweepPlan(SweepRun):
                 point._seconds = event.time - self._began[event.key]
         self._measuring.take(points)
         if event.state.is_final:
-            self._measuring.take(self.points, _BETWEEN)
+            self._measure_cached(_BETWEEN)
+
+    def _measure_cached(self, seconds: float) -> None:
+        """Measure some of the points that were cached; the others wait."""
+        end = time.monotonic() + seconds
+        while self._cached and time.monotonic() < end:
+            self._measuring.take([self._cached.popleft()])
 
     def _settle(self, report: BuildReport) -> None:
         errors = {failure.key: one_line(failure.error) for failure in report.failures}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import luigi
+from luigi.parameter import ParameterVisibility
 
 from kartnb.errors import SweepError
 from kartnb.events import Listener
@@ -141,20 +142,37 @@ def _asked(task: Any, space: Space, values: Mapping[str, Any]) -> tuple[Template
         if not both:
             raise SweepError(_nothing_to_vary(template))
         held = {name: value for name, value in both.items() if _holds_for_all(template, name, value)}
-        return Template(task, held), {name: value for name, value in both.items() if name not in held}
+        varied = {name: value for name, value in both.items() if name not in held}
+        _refuse_secrets(template, varied)
+        return Template(task, held), varied
     if isinstance(space, str) or not isinstance(space, Iterable):
         raise SweepError(f'A space is a dict of values to try, or a list of points, not {space!r:.60}.')
     points = list(space)
     if not points:
         raise SweepError(_nothing_to_vary(template))
+    _refuse_secrets(template, {name for point in points if isinstance(point, Mapping) for name in point})
     # what holds for all points is given beside them
     return Template(task, values), points
 
 
 def _holds_for_all(template: Template, name: str, value: Any) -> bool:
-    """Whether a value is one for all points, of a parameter that makes no difference (such as the workspace)."""
+    """Whether a value is one for all points, of a secret parameter or one that makes no difference to the result."""
     single = isinstance(value, str | luigi.Task) or not isinstance(value, Iterable | Slider)
-    return single and '.' not in name and not template.parameter(name).significant
+    return single and '.' not in name and (not template.parameter(name).significant or _is_secret(template, name))
+
+
+def _is_secret(template: Template, name: str) -> bool:
+    return template.parameter(name).visibility == ParameterVisibility.PRIVATE
+
+
+def _refuse_secrets(template: Template, names: Iterable[str]) -> None:
+    """A sweep shows the values that it varies, so it varies no secret ones."""
+    secret = next((name for name in names if _is_secret(template, name)), None)
+    if secret is not None:
+        raise SweepError(
+            f'{secret!r} is secret, and a sweep shows what it varies: give it with the task, '
+            f'{template.cls.__name__}({secret.rpartition(".")[2]}=…).'
+        )
 
 
 def _nothing_to_vary(template: Template) -> str:

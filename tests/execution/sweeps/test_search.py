@@ -89,10 +89,9 @@ def test_a_damaged_file_of_a_study_is_named(tmp_path: Path) -> None:
 
 
 def test_the_file_of_a_study_holds_no_secrets(tmp_path: Path) -> None:
-    search(str(tmp_path), 3, password=['hush-hush', 'other-secret'])
+    search(str(tmp_path), 3, password='hush-hush')
     (file,) = tmp_path.rglob('log/sweep/*.json')
     assert 'hush' not in file.read_text()
-    assert 'secret' not in file.read_text()
 
 
 def test_choices_of_any_kind_and_several_workers(tmp_path: Path) -> None:

@@ -267,6 +267,17 @@ class TestBadInput:
     def test_secrets_do_not_show(self, place: str) -> None:
         found = fits(place, depth=[1])
         assert 's3cret' not in repr(found) + found._repr_html_() + found.to_dataframe().to_csv()
+        found = fits(place, depth=[1, 2], password='hush-hush')
+        assert found[1].task.password == 'hush-hush'
+        assert 'hush' not in repr(found) + repr(found[0]) + found._repr_html_() + found.to_dataframe().to_csv()
+
+    def test_secrets_are_not_varied(self, place: str) -> None:
+        for space in ({'password': ['hush-1', 'hush-2']}, [{'password': 'hush-1'}]):
+            with pytest.raises(
+                SweepError, match=r"'password' is secret, .* give it with the task, Fit\(password=…\)"
+            ) as told:
+                kartnb.sweep(Fit(data=Rows(), depth=1, workspace_directory=place), space)
+            assert 'hush' not in str(told.value)
 
 
 def test_plots_need_something_that_varies(place: str) -> None:
