@@ -112,6 +112,8 @@ class Result:
     kept_for: tuple[Code, tuple[int, ...]] | None = None
     #: Whether another program has written it, and no build has used it yet.
     foreign: bool = False
+    #: What it was written over.
+    before: Result | None = None
 
 
 @dataclass
@@ -192,7 +194,16 @@ class Model:
 
     def overwrite(self, task: str, value: int) -> None:
         """Another program writes a result; what holds at its first use counts as what it was made by and from."""
-        self.results[task] = Result(next(self.tokens), value, (), (), DECLARES[task], foreign=True)
+        known = self.results[task]
+        before = known.before if known.foreign else known
+        self.results[task] = Result(next(self.tokens), value, (), (), DECLARES[task], foreign=True, before=before)
+
+    def delete(self, task: str) -> None:
+        """A result is gone; nobody knows any more of what was written unseen."""
+        known = self.results[task]
+        if known.foreign and known.before is not None:
+            self.results[task] = known.before
+        self.missing.add(task)
 
     def adopt(self, tasks: list[str]) -> None:
         for task in tasks:
@@ -299,7 +310,7 @@ class Soundness(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.model.results)))
         path = Path(self._task(name).output().path())
         path.unlink(missing_ok=True)
-        self.model.missing.add(name)
+        self.model.delete(name)
 
     @precondition(lambda self: set(self.model.results) - self.model.missing)
     @rule(data=st.data(), value=st.integers(1000, 2000))
