@@ -21,11 +21,16 @@ PIPELINE = Path(__file__).with_name('capture_pipeline.py')
 pytestmark = pytest.mark.skipif(os.name == 'nt', reason='descriptors are not taken over on Windows')
 
 
+def _without_unbuffered() -> dict[str, str]:
+    """The environment, but C code keeps what it prints in a buffer, as it does for most people."""
+    return {name: value for name, value in os.environ.items() if name != 'PYTHONUNBUFFERED'}
+
+
 def _run(place: Path, script: Path | str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(script), *arguments],
         cwd=place,
-        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        env={**_without_unbuffered(), 'PYTHONPATH': str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -241,6 +246,53 @@ def test_after_an_interrupt_and_after_a_task_has_replaced_a_stream_all_is_as_it_
     result = _run(tmp_path, 'script.py')
     assert result.stderr == ''
     assert result.stdout == 'printed\nwrittenheard\nright\n'
+
+
+SLOW = """
+import os, threading, time
+import kartnb
+from kartnb.execution.capture import output_taps
+from kartnb.execution.capture.descriptors import DescriptorTap
+from kartnb.records.captured import read_captured
+
+slow = threading.Event()
+
+def slowly(function):
+    def slower(*arguments):
+        result = function(*arguments) if function is DescriptorTap.end else None
+        if threading.current_thread().name == 'kartnb output' and not slow.is_set():
+            slow.set()
+            time.sleep(0.3)
+        return function(*arguments) if result is None else result
+    return slower
+
+class Printing(kartnb.TaskOnKart):
+    def run(self):
+        if KIND == 'between reading and giving':
+            os.write(1, b'first\\n')
+            slow.wait()
+            print('second')
+        else:
+            slow.wait()
+            os.write(1, b'first\\n')
+            os.write(2, b'second\\n')
+            time.sleep(0.6)
+        self.dump(1)
+
+if KIND == 'between reading and giving':
+    output_taps.OutputTaps._give = slowly(output_taps.OutputTaps._give)
+else:
+    DescriptorTap.end = slowly(DescriptorTap.end)
+kartnb.build(Printing())
+print([line.text for line in read_captured(Printing())])
+"""
+
+
+@pytest.mark.parametrize('kind', ['between reading and giving', 'between two looks'])
+def test_the_order_holds_when_the_thread_that_reads_is_slow(tmp_path: Path, kind: str) -> None:
+    (tmp_path / 'script.py').write_text(SLOW.replace('KIND', repr(kind)))
+    result = _run(tmp_path, 'script.py')
+    assert result.stdout.splitlines()[-1] == "['first', 'second']", result.stderr
 
 
 def test_closed_and_missing_streams_are_no_trouble(tmp_path: Path) -> None:

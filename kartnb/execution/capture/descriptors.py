@@ -24,6 +24,8 @@ _READ = 1 << 18
 _PUNCH = 1 << 22
 _KEEP_SIZE_AND_PUNCH = 3
 _libc: Any = None
+#: Of C's `setvbuf`, as all libraries of Linux number them.
+_FULLY_BUFFERED, _LINE_BUFFERED = 0, 1
 
 
 class DescriptorTap:
@@ -72,10 +74,6 @@ class DescriptorTap:
         """How many bytes have been written."""
         # a look that changes nothing, if another thread has just closed the file and its number is another one's
         return self.position if self.closed else os.fstat(self.file).st_size
-
-    def has_more(self) -> bool:
-        """Whether something has been written that was not read."""
-        return not self.closed and os.pread(self.reader, 1, self.position) != b''
 
     def read(self) -> bytes:
         """Read some of what has been written since."""
@@ -140,6 +138,25 @@ def flush_c_streams() -> None:
     library = _c_library()
     if library.kartnb_stdout:
         library.fflush(library.kartnb_stdout)
+
+
+def buffer_c_lines(lines: bool) -> bool:
+    """Let C's standard output leave its buffer with each line, or when the buffer is full; gives whether that is new.
+
+    So what C code prints comes before what a child process prints after it. It is done only where the system tells
+    how the buffer works, so that it can be left as it was found.
+    """
+    library = _c_library()
+    stdout = library.kartnb_stdout
+    try:
+        has_lines, size = library.__flbf(stdout), library.__fbufsize
+    except AttributeError:
+        return False
+    size.restype = ctypes.c_size_t
+    if not stdout or bool(has_lines) == lines or size(stdout) == 1:  # a buffer of one byte is none
+        return False
+    kind = _LINE_BUFFERED if lines else _FULLY_BUFFERED
+    return bool(library.setvbuf(stdout, None, kind, ctypes.c_size_t(0)) == 0)
 
 
 def _c_library() -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
-from kartnb.execution.capture.descriptors import DescriptorTap, flush_c_streams, write_all
+from kartnb.execution.capture.descriptors import DescriptorTap, buffer_c_lines, flush_c_streams, write_all
 from kartnb.execution.capture.last_words import LastWords
 from kartnb.execution.capture.stream_tap import Hear, StreamTap
 from kartnb.execution.capture.task_log import INTERVAL, Stream, TaskLog
@@ -68,6 +68,7 @@ class OutputTaps:
         self._ticking = threading.Thread(target=self._tick, daemon=True, name='kartnb output')
         _flush_streams()
         self._descriptors = _take_descriptors(terminals=mode is Mode.SHOWN)
+        self._has_lines = bool(self._descriptors) and buffer_c_lines(True)
         self._terminals = Terminals(self._descriptors)
         try:
             self.cover_streams()
@@ -89,6 +90,8 @@ class OutputTaps:
 
     def before_text(self) -> None:
         """Take in what C code and child processes have written before Python code writes something."""
+        if self._descriptors:
+            flush_c_streams()
         if self._terminals:
             with self._lock:
                 self._terminals.catch_up_before_text()
@@ -105,9 +108,13 @@ class OutputTaps:
 
     def pump(self) -> None:
         """Take in what C code and child processes have written so far."""
-        for tap in self._descriptors:
-            if tap.has_more():
-                self._pump(tap, tap.end())
+        with self._lock:  # whoever has read something has given it on, too
+            # the ends are looked at in the opposite order: what was written to standard output before something that
+            # is seen on the error stream is seen as well, and comes before it
+            ends = [(tap, tap.end()) for tap in reversed(self._descriptors)]
+            more = [(tap, end) for tap, end in reversed(ends) if end > tap.position]
+        for tap, end in more:
+            self._pump(tap, end)
 
     def settle(self) -> None:
         """Take in all that has been written so far, also what is in buffers."""
@@ -159,9 +166,9 @@ class OutputTaps:
 
     def _pump(self, tap: DescriptorTap, end: int) -> None:
         begin = tap.position
-        while tap.position < end:
+        while True:
             with self._lock:
-                if tap.closed:
+                if tap.closed or tap.position >= end:
                     return
                 skipped = 0
                 if self._mode is not Mode.SHOWN and tap.position - begin >= _READ_OF_TOO_MANY < end - tap.position:
@@ -227,6 +234,8 @@ class OutputTaps:
             self._catch_up()
         for tap in self._descriptors:
             tap.give_back()
+        if self._has_lines and not os.isatty(1):
+            self._has_lines = not buffer_c_lines(False)
         self.pump()
         while self._streams:
             self._streams[-1].remove()
