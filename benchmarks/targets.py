@@ -138,8 +138,11 @@ def working(tasks: int, busy: int, results: int) -> Iterator[Target]:
     full: Case = ('kartnb', 'large workspace', results)
     started = '… with the start and end of the workers'
     yield Target('CPU-bound, 2 processes ÷ bare fork', 1.1, part(spun, 'workers span', 'fork'), (spun,))
+    again = '… in a later build of the process'
     yield Target(started, 1.1, part(spun, 'workers', 'fork'), (spun,))
+    yield Target(again, 1.1, part(spun, 'workers again', 'fork'), (spun,))
     yield Target(f'{tasks} tiny tasks, 2 workers ÷ inline', 2, part(tiny, 'workers', 'inline'), (tiny,))
+    yield Target(f'{again}, tiny tasks', 2, part(tiny, 'workers again', 'inline again'), (tiny,))
     yield figure(f'planning 100 tasks among {results:,} results', 0.5, full, 'plan', 's')
     yield figure('… again', 0.5, full, 'plan again', 's')
 
