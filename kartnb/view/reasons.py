@@ -35,7 +35,7 @@ def kind_text(reason: Reason, state: TaskState) -> str:
     """
     if state is TaskState.BLOCKED:
         return BLOCKED
-    return PAST[reason.kind] if state in BEGUN else reason.kind.value
+    return PAST.get(reason.kind, reason.kind.value) if state in BEGUN else reason.kind.value
 
 
 def reason_text(node: Node) -> str:

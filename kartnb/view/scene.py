@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from kartnb.events import ReasonKind
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view.arrows import Point, curve_path, tip_path
 from kartnb.view.clean import one_line, short_id
@@ -150,7 +149,7 @@ def told_tasks(plan: Plan) -> dict[str, Any]:
         'requires': [list(node.requires) for node in plan],
         'parameters': [None] * untold + [_parameters(node) for node in told],
         'reason': [None] * untold + [_reason(node) for node in told],
-        'kinds': {kind.value: PAST[kind] for kind in ReasonKind},
+        'kinds': {kind.value: words for kind, words in PAST.items()},
         'blocked': BLOCKED,
         'outputs': [[]] * untold + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in told],
         'runs': ''.join('1' if node.will_run else '0' for node in plan),

@@ -78,7 +78,8 @@ def test_a_pipeline_from_card_to_live_graph(
 def test_a_build_in_the_background_is_stopped_and_dark_can_be_read(
     browser: Any, server: FrontEndServer, kind: Kind, write: Write
 ) -> None:
-    name = write('%load_ext kartnb', TASKS.replace('range(4)', 'range(400)'), 'build = %kart_build --background All()')
+    tasks = TASKS.replace('range(4)', 'range(400)')
+    name = write('%load_ext kartnb', tasks, 'build = %kart_build --background All()', '%kart_log build')
     with opened(browser, server, name, kind) as front_end:
         front_end.run_cell(0)
         front_end.run_cell(1)
@@ -91,8 +92,17 @@ def test_a_build_in_the_background_is_stopped_and_dark_can_be_read(
         live.get_by_text('upstream of All').wait_for()
         for selector in ('.kartnb-live-title', '.kartnb-live-words', 'aside h4', 'aside .kartnb-state'):
             assert _contrast(live, selector) >= 4.5
+        front_end.run_cell(3)
+        log = front_end.cell(3).locator('.kartnb-logs-live')
+        shown = log.locator('tbody tr').count()
+        log.locator('tbody tr').nth(shown + 2).wait_for()
+        assert log.get_by_text('the build goes on').is_visible(), 'its lines keep coming'
+        assert not front_end.cell(3).locator('[data-kart]').is_visible()
+        live = front_end.live(2)
         live.get_by_text('■ Stop').click()
         live.get_by_text('■ stopped after 0/4').wait_for()
+        log = front_end.cell(3).locator('.kartnb-logs-live')
+        log.get_by_text('the build goes on').wait_for(state='hidden')
         assert front_end.left == []
         front_end.page.evaluate(DARK.replace('Dark', 'Light'))
 

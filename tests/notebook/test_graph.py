@@ -86,9 +86,10 @@ def test_a_graph_of_a_build_in_the_background_is_live_and_stored_when_it_ends(ke
     kernel.ok('build.result()')
     for _ in range(50):
         kernel.ok('import time; time.sleep(0.1)')
-        if '5 done' in cell.html[0] and 'done' in cell.outputs[0]['data']['text/plain']:
+        stored = next(output['data']['text/plain'] for output in cell.outputs if 'data' in output)
+        if '5 done' in cell.html[0] and 'done' in stored:
             break
-    assert '5 tasks: ✓ 5 done' in cell.outputs[0]['data']['text/plain']
+    assert '5 tasks: ✓ 5 done' in stored
     assert kernel.ok('build').widgets == 1, 'the handle draws itself'
 
 
@@ -181,7 +182,8 @@ def test_a_plan_that_grows_is_drawn_anew() -> None:
 def test_messages_open_focus_and_leave() -> None:
     live = LiveGraph(sweep(100), 'key')
     answers(live, kind='expand', position=3, view='v')
-    assert 40 < len(traits(live, 'scene')['boxes']) < 60
+    assert len(traits(live, 'scene')['boxes']) == 102
+    assert len(traits(live, 'scene')['frames']) == 1
     answers(live, kind='collapse', position=3)
     answers(live, kind='focus', position=3, direction='upstream')
     assert len(traits(live, 'scene')['boxes']) == 2
@@ -197,7 +199,7 @@ def test_messages_open_focus_and_leave() -> None:
 def test_messages_that_mean_nothing_do_nothing(message: dict[str, Any]) -> None:
     live = LiveGraph(pipeline(), 'key')
     before = live.widget.scene
-    assert answers(live, view='v', **message) == [{'kind': 'answer', 'view': 'v'}]
+    assert answers(live, view='v', number=3, **message) == [{'kind': 'answer', 'view': 'v', 'number': 3}]
     assert live.widget.scene == before
     live.close()
 

@@ -19,7 +19,8 @@ function tipText(g, box) {
   }
   const position = box.members[0], look = lookOf(g, position), run = g.runs[position] || {};
   const lines = [titleOf(g, position, 400), `${look.glyph} ${look.word} ${timeNote(g, position)}`.trimEnd()];
-  lines.push(reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
+  const isTold = look.word === "missing" && g.tasks.reason[position]?.[0] === "output missing"; // by the state
+  lines.push(isTold ? "" : reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
   return lines.filter(Boolean).join("\n");
 }
 
