@@ -8,11 +8,10 @@ import enum
 import functools
 import importlib.util
 import inspect
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import luigi
@@ -23,6 +22,7 @@ from kartnb.task.code_parts import Kind, Part, part_digest, tree_digest
 from kartnb.task.code_source import code_text, function_source, once_per_code
 from kartnb.task.code_usage import CHANGING, Usage, usage_of
 from kartnb.task.code_values import CannotTellError, is_secret_name, value_text
+from kartnb.task.code_wrappers import held_functions
 
 _NOT_FOUND = object()
 #: How a task runs, not what it makes; and what Python, luigi and kartnb put into a class by themselves.
@@ -51,8 +51,6 @@ _NOT_COUNTED = frozenset(
 _UNREAD = Usage()
 #: Functions of Python that look up names which nobody knows before the code runs.
 _LOOKING_UP = frozenset({'eval', 'exec', 'globals', '__import__'})
-#: Whose methods may be had as functions of their own.
-_CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, re.Pattern)
 #: What tells that a class has fields, and methods that were generated for them.
 _MARKS = ('__dataclass_fields__', '__attrs_attrs__', '_fields', '__pydantic_fields__')
 
@@ -164,7 +162,7 @@ class Reach:
         return self._unwrap(value) or _library_name(value)
 
     def _unwrap(self, value: Any) -> str | None:
-        held = _held(value)
+        held = held_functions(value)
         if held is None:
             return None
         self._seen[id(value)] = value
@@ -292,36 +290,6 @@ def _constant_part(constant: _Constant, read: bool) -> Part | None:
     if constant.text is None:
         return Part(constant.name, 'unknown', constant.problem)
     return Part(constant.name, 'value', constant.text)
-
-
-def _held(value: Any) -> tuple[Any, ...] | None:
-    """What a wrapper of functions holds; None for anything else."""
-    if isinstance(value, classmethod | staticmethod):
-        return (value.__func__,)
-    if isinstance(value, MethodType):
-        is_seen = isinstance(value.__self__, type) or is_own(type(value.__self__).__module__)
-        return (value.__func__, *((value.__self__,) if is_seen else ()))
-    if isinstance(value, BuiltinMethodType) and isinstance(value.__self__, _CONTAINERS):
-        return (value.__self__,)
-    if isinstance(value, property):
-        return tuple(item for item in (value.fget, value.fset, value.fdel) if item is not None)
-    if isinstance(value, functools.cached_property | functools.partial | functools.partialmethod):
-        arguments = () if isinstance(value, functools.cached_property) else (*value.args, *value.keywords.values())
-        return (value.func, *arguments)
-    if isinstance(value, functools.singledispatchmethod):
-        return tuple(value.dispatcher.registry.values())
-    wrapped = inspect.getattr_static(value, '__wrapped__', None)
-    return (wrapped,) if callable(wrapped) else _held_by_library(value)
-
-
-def _held_by_library(value: Any) -> tuple[Any, ...] | None:
-    """The user's functions in a callable object of a library, such as `numpy.vectorize`; None where there are none."""
-    if isinstance(value, type | FunctionType) or not callable(value) or is_own(type(value).__module__):
-        return None
-    held = getattr(value, '__dict__', None)
-    kinds = (FunctionType, functools.partial, MethodType)
-    found = tuple(item for item in held.values() if isinstance(item, kinds)) if isinstance(held, dict) else ()
-    return found or None
 
 
 def _first(function: FunctionType, chain: Chain) -> tuple[tuple[int, str], Any, int]:
