@@ -159,18 +159,8 @@ class LiveLogs:
 def show_logs(logs: Logs, shell: InteractiveShell) -> None:
     """Show lines as stored ones, and live ones below them."""
     screen = Screen(shell)
-    screen.has_live_neighbour = True
-    screen.show_object(logs)
-    try:
-        live = LiveLogs(logs, screen.key)
-        bundle = live.widget._repr_mimebundle_()
-        assert bundle is not None  # only a widget without a view has none
-        screen.show_below(*bundle)
-    except Exception:
-        screen.has_live_neighbour = False
-        logger.warning('The live lines cannot be shown; the stored ones stand for them', exc_info=True)
-        return
-    if live.build is not None:
+    live = LiveLogs(logs, screen.key)
+    if screen.show_object_under(live.widget, logs) and live.build is not None:
         follow = threading.Thread(target=_follow, args=(live, live.build, screen), name='kartnb log', daemon=True)
         follow.start()
 

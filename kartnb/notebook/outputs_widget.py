@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import anywidget
@@ -19,8 +18,6 @@ from kartnb.view.previews.results import preview_target
 
 #: Rows that are sent to the front end.
 MOST_ROWS = 2_000
-
-logger = logging.getLogger('kartnb')
 
 
 class OutputsWidget(anywidget.AnyWidget):
@@ -77,12 +74,4 @@ class LiveOutputs:
 def show_outputs(outputs: Outputs, shell: InteractiveShell) -> None:
     """Show outputs as a stored table, and a live one below it."""
     screen = Screen(shell)
-    screen.has_live_neighbour = True
-    screen.show_object(outputs)
-    try:
-        bundle = LiveOutputs(outputs, screen.key).widget._repr_mimebundle_()
-        assert bundle is not None  # only a widget without a view has none
-        screen.show_below(*bundle)
-    except Exception:
-        screen.has_live_neighbour = False
-        logger.warning('The live table cannot be shown; the stored one stands for it', exc_info=True)
+    screen.show_object_under(LiveOutputs(outputs, screen.key).widget, outputs)

@@ -8,13 +8,16 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
 from kartnb.view.tails import Tail, tails_html, tails_text
+
+if TYPE_CHECKING:
+    from anywidget import AnyWidget
 
 logger = logging.getLogger('kartnb')
 
@@ -93,6 +96,19 @@ class Screen:
             self.show(f'{text}\n\n{tails_text(tails)}', _html(shown, text) + tails_html(tails))
         else:
             self.show(text, _html(shown, text))
+
+    def show_object_under(self, live: AnyWidget, shown: object) -> bool:
+        """Show what kartnb can draw, to be stored, and a live form of it that hides it; gives whether that is there."""
+        self.has_live_neighbour = True
+        self.show_object(shown)
+        try:
+            bundle = live._repr_mimebundle_()
+            assert bundle is not None  # only a widget without a view has none
+            self.show_below(*bundle)
+        except Exception:
+            self.has_live_neighbour = False
+            logger.warning('The live form cannot be shown; the stored one stands for it', exc_info=True)
+        return self.has_live_neighbour
 
 
 def _html(shown: object, text: str) -> str:
