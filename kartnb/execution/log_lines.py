@@ -15,8 +15,11 @@ from kartnb.execution.background import BackgroundBuild, running_builds
 from kartnb.execution.standing import Heard
 from kartnb.execution.subjects import Subject, build_id_of, plan_of
 from kartnb.records.shelf import Shelf, captured_path
+from kartnb.records.times import iso_seconds
 from kartnb.storage.captured_logs import CapturedLine, Source, read_build_id
 from kartnb.task.base import TaskOnKart
+
+logger = logging.getLogger('kartnb')
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,11 @@ def gather(subject: Subject) -> Gathered:
     heard = {} if build is None else _heard(build, owners)
     shelf, files, found = Shelf(), {}, []
     for key, owner in owners.items():
-        lines = _kept_lines(owner, shelf, build_id or (build.build_id if build is not None and key in heard else ''))
+        of_build = build_id or (build.build_id if build is not None and key in heard else '')
+        lines = _kept_lines(owner, shelf, of_build)
         if lines:
             files[f'{owner.name}_{owner.unique_id}'] = captured_path(owner.task)
-        found.append(lines or heard.get(key, []))
+        found.append([*(lines or heard.get(key, [])), *_failure(owner, shelf, of_build)])
     merged = tuple(heapq.merge(*found, key=lambda line: line.time))
     return Gathered(title, merged, files, owners, build)
 
@@ -156,6 +160,15 @@ def _kept_lines(owner: Owner, shelf: Shelf, build_id: str) -> list[TaskLine]:
     if not lines or (build_id and read_build_id(captured_path(owner.task)) != build_id):
         return []
     return [_told(line, owner) for line in lines]
+
+
+def _failure(owner: Owner, shelf: Shelf, build_id: str) -> Iterator[TaskLine]:
+    """How the last run of a task ended, as its record has it, if it gave no result."""
+    record = shelf.failure(owner.task) if isinstance(owner.task, TaskOnKart) else None
+    if record is None or not record.error or (build_id and record.build_id != build_id):
+        return
+    ended = iso_seconds(record.ended) or 0.0
+    yield TaskLine(ended, owner.name, owner.unique_id, 'log', logging.ERROR, logger.name, record.error)
 
 
 def _told(line: CapturedLine, owner: Owner) -> TaskLine:

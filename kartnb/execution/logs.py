@@ -155,6 +155,8 @@ class Logs(Sequence[TaskLine]):
 def logs(subject: Subject, *, level: int | str = 0, grep: str = '') -> Logs:
     """What a task printed and logged when it last ran, or the lines of all tasks of a build in the order of time.
 
+    The last line of a run that failed is its error.
+
     Parameters
     ----------
     subject

@@ -157,8 +157,9 @@ def test_logs_of_a_plan_are_interleaved(built: Any) -> None:
 def test_logs_of_a_build_are_those_of_that_build(built: Any) -> None:
     with pytest.raises(kartnb.GokartBuildError) as caught:
         kartnb.build(Fails(), log_level=logging.CRITICAL)
-    assert [line.text for line in kartnb.logs(caught.value)] == ['before it fails']
-    assert [line.text for line in kartnb.logs(caught.value.report)] == ['before it fails']
+    assert [line.text for line in kartnb.logs(caught.value)] == ['before it fails', 'ValueError: no']
+    assert [line.text for line in kartnb.logs(caught.value.report)] == ['before it fails', 'ValueError: no']
+    assert [line.text for line in kartnb.logs(Fails(), level='error')] == ['ValueError: no']
     handle = kartnb.build(Words(count=2), rerun=True, background=True, executor='threads', log_level=logging.CRITICAL)
     handle.wait()
     assert [line.text for line in kartnb.logs(handle)] == ['2 words', 'careful\nwith it']
