@@ -76,8 +76,9 @@ class Screen:
         self._shown = True
 
     def show_below(self, bundle: dict[str, Any], metadata: dict[str, Any]) -> None:
-        """Show something in an output of its own, right below this one."""
-        self._publisher.publish(bundle, metadata)
+        """Show something live in an output of its own, right below this one; nothing where nothing can be live."""
+        # exports and code hosts take the HTML in place of a widget that they do not know
+        self._publisher.publish({'text/html': '', **bundle}, metadata)
 
     def show_object(self, shown: object, tails: Sequence[Tail] = ()) -> None:
         """Show what kartnb can draw; as text where drawing fails, since no value may be lost for a picture.

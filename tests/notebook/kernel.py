@@ -48,7 +48,8 @@ class Cell:
     @property
     def html(self) -> list[str]:
         """Give the HTML of each output that has some."""
-        return [output['data']['text/html'] for output in self.outputs if 'text/html' in output.get('data', {})]
+        found = [output.get('data', {}).get('text/html', '') for output in self.outputs]
+        return [html for html in found if html]
 
     @property
     def widgets(self) -> int:

@@ -128,6 +128,7 @@ def test_in_a_notebook_they_are_html(kernel: Kernel) -> None:
     (outputs,) = shown.html
     assert outputs.count('● cached') == 2
     assert 'application/vnd.jupyter.widget-view+json' in shown.outputs[1]['data']
+    assert shown.outputs[1]['data']['text/html'] == '', 'exports show nothing in the place of what is live'
     assert kernel.ok('len(_)').value == '2'
     (result,) = kernel.ok('%kart_output --preview Numbers()').html
     assert 'list of 3 items' in result

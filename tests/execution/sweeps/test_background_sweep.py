@@ -150,6 +150,7 @@ def test_an_interrupt_says_how_far_it_came_and_the_same_call_goes_on(tmp_path: P
     assert "['cached', 'cached', 'cached', 'done', 'done', 'done']" in run().stdout
 
 
+@pytest.mark.filterwarnings('ignore:Threads cannot be stopped')
 def test_a_search_in_the_background_is_stopped_and_goes_on(tmp_path: Path) -> None:
     pytest.importorskip('optuna')
     place = str(tmp_path)
