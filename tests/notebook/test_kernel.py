@@ -56,7 +56,7 @@ def test_a_build_is_a_picture_the_prints_and_the_value(kernel: Kernel) -> None:
 def test_progress_is_seen_while_the_build_runs_and_not_after(kernel: Kernel) -> None:
     kernel.ok(SLOW)
     cell = kernel.ok('%kart_build --no-value All(upto=5)')
-    shown = [_html(message) for message in cell.messages if 'text/html' in message['content'].get('data', {})]
+    shown = [_html(message) for message in cell.messages if message['content'].get('data', {}).get('text/html')]
     progress = [re.search(r'running (\d)/6', html) for html in shown[:-1]]
     assert all(progress), 'what is shown before the end is progress'
     steps = [int(found[1]) for found in progress if found]
