@@ -1,7 +1,7 @@
-"""How displayable objects find their renderers without importing the rooms that draw.
+"""How displayable objects find what draws them, without importing the rooms that draw.
 
-A plan or a build result knows that it can be shown, not how. `kartnb.view` registers the renderers when it is imported,
-and it is imported the first time that something is shown.
+A plan or a build result knows that it can be shown, not how. The table below says for each type where that is written;
+it is imported the first time that something is shown.
 """
 
 from __future__ import annotations
@@ -11,40 +11,131 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-Form: TypeAlias = Literal['text', 'html', 'svg', 'terminal']
-Renderer: TypeAlias = Callable[[Any], str]
+#: 'text'; 'html' (a fragment); 'svg' (a document); 'terminal' (text with colours); 'plot' (what is given shows itself);
+#: 'live' (given the object and a shell, shows it in the cell that runs now).
+Form: TypeAlias = Literal['text', 'html', 'svg', 'terminal', 'plot', 'live']
 
-_renderers: dict[tuple[type, Form], Renderer] = {}
+#: What draws the objects of a type, and of its subclasses, in each form. Names and not the things themselves: a plan
+#: that is never shown imports nothing that draws, and no room imports one above it.
+FORMS: dict[str, dict[Form, str]] = {
+    'kartnb.execution.background:BackgroundBuild': {
+        'text': 'kartnb.view.text:background_text',
+        'html': 'kartnb.view.html:background_html',
+        'live': 'kartnb.notebook.shown:show_background',
+    },
+    'kartnb.execution.compare.differences:Difference': {
+        'text': 'kartnb.view.differences:difference_text',
+        'html': 'kartnb.view.differences:difference_html',
+    },
+    'kartnb.execution.logs:Logs': {
+        'text': 'kartnb.view.logs:logs_text',
+        'html': 'kartnb.view.logs:logs_html',
+        'terminal': 'kartnb.view.logs:logs_coloured',
+        'live': 'kartnb.notebook.logs_widget:show_logs',
+    },
+    'kartnb.execution.outputs:Outputs': {
+        'text': 'kartnb.view.outputs:outputs_text',
+        'html': 'kartnb.view.outputs:outputs_html',
+        'live': 'kartnb.notebook.outputs_widget:show_outputs',
+    },
+    'kartnb.execution.planning.plan:Plan': {
+        'text': 'kartnb.view.text:plan_text',
+        'html': 'kartnb.view.html:plan_html',
+        'svg': 'kartnb.view.svg:plan_svg',
+    },
+    'kartnb.execution.report:BuildReport': {
+        'text': 'kartnb.view.text:report_text',
+        'html': 'kartnb.view.html:report_html',
+        'svg': 'kartnb.view.svg:report_svg',
+    },
+    'kartnb.execution.sweeps.background:BackgroundSweep': {
+        'text': 'kartnb.view.sweeps.text:background_sweep_text',
+        'html': 'kartnb.view.sweeps.html:background_sweep_html',
+        'live': 'kartnb.notebook.sweep_screen:show_background_sweep',
+    },
+    'kartnb.execution.sweeps.planned:SweepPlan': {
+        'text': 'kartnb.view.sweeps.text:sweep_plan_text',
+        'html': 'kartnb.view.sweeps.html:sweep_plan_html',
+    },
+    'kartnb.execution.sweeps.point:SweepPoint': {
+        'text': 'kartnb.view.sweeps.text:sweep_point_text',
+        'html': 'kartnb.view.sweeps.html:sweep_point_html',
+    },
+    'kartnb.execution.sweeps.result:SweepResult': {
+        'text': 'kartnb.view.sweeps.text:sweep_text',
+        'html': 'kartnb.view.sweeps.html:sweep_html',
+        'plot': 'kartnb.view.sweeps.plot:sweep_plot',
+    },
+    'kartnb.execution.sweeps.running:SweepRun': {
+        'text': 'kartnb.view.sweeps.text:sweep_run_text',
+        'html': 'kartnb.view.sweeps.html:sweep_run_html',
+    },
+    'kartnb.execution.why:Why': {
+        'text': 'kartnb.view.why:why_text',
+        'html': 'kartnb.view.why:why_html',
+    },
+    'kartnb.notebook.graph:Graph': {
+        'live': 'kartnb.notebook.shown:show_plan',
+    },
+    'kartnb.records.clean:Cleaning': {
+        'text': 'kartnb.view.cleaning:cleaning_text',
+        'html': 'kartnb.view.cleaning:cleaning_html',
+    },
+    'kartnb.records.runs:Runs': {
+        'text': 'kartnb.view.runs:runs_text',
+        'html': 'kartnb.view.runs:runs_html',
+    },
+    'kartnb.task.base:TaskOnKart': {
+        'text': 'kartnb.view.tasks:task_text',
+        'html': 'kartnb.view.tasks:task_html',
+    },
+}
 
 
-def register_renderer(kind: type, form: Form, renderer: Renderer) -> None:
-    """Let `renderer` draw objects of `kind` (and its subclasses) in `form`."""
-    _renderers[kind, form] = renderer
+def named(name: str) -> Any:
+    """What a ``module:name`` stands for; the module is imported."""
+    module, _, attribute = name.partition(':')
+    return getattr(importlib.import_module(module), attribute)
 
 
-def render(obj: object, form: Form) -> str:
-    """Draw an object.
-
-    Parameters
-    ----------
-    obj
-        Something that `kartnb.view` knows, for instance a plan.
-    form
-        'text', 'html' (a fragment), 'svg' (a document) or 'terminal' (text with colours).
+def renderer_of(kind: type, form: Form) -> Callable[..., Any]:
+    """What draws the objects of a type in a form.
 
     Raises
     ------
     LookupError
         When nothing draws this kind of object in this form.
     """
-    importlib.import_module('kartnb.view')
-    for kind in type(obj).__mro__:
-        renderer = _renderers.get((kind, form))
-        if renderer is not None:
-            return renderer(obj)
-    raise LookupError(f'nothing draws {type(obj).__name__} as {form}')
+    for base in kind.__mro__:
+        name = FORMS.get(f'{base.__module__}:{base.__qualname__}', {}).get(form)
+        if name is not None:
+            renderer: Callable[..., Any] = named(name)
+            return renderer
+    raise LookupError(f'{kind.__name__} cannot be shown as {form}')
+
+
+def render(obj: object, form: Form) -> str:
+    """Draw an object, for instance a plan, as a string.
+
+    Raises
+    ------
+    LookupError
+        When nothing draws this kind of object in this form.
+    """
+    return str(renderer_of(type(obj), form)(obj))
+
+
+def draw(obj: object, *options: Any) -> Any:
+    """Plot an object; what is given shows itself in a notebook.
+
+    Raises
+    ------
+    LookupError
+        When nothing plots this kind of object.
+    """
+    return renderer_of(type(obj), 'plot')(obj, *options)
 
 
 def show_live(obj: object) -> None:
@@ -57,67 +148,46 @@ def show_live(obj: object) -> None:
     """
     if 'IPython' not in sys.modules:
         raise NotImplementedError
-    importlib.import_module('kartnb.notebook.live_views').show(obj)
+    named('kartnb.notebook.live_views:show')(obj)
 
 
-_drawers: dict[type, Callable[..., Any]] = {}
+class FrontEnd(Protocol):
+    """What a front end does better than plain Python; `%load_ext kartnb` adds a notebook's to `front_ends`."""
+
+    def source_name(self, filename: str) -> str | None:
+        """The name by which a person knows a file of code, for instance the cell that it is; None where unknown."""
+
+    def traceback_lines(self, error: BaseException) -> list[str]:
+        """The traceback of an exception, drawn as the front end draws its own."""
+
+    def shown_live(self, begun: object) -> AbstractContextManager[object] | None:
+        """A context that shows something long as long as it lasts; None for what it cannot show."""
 
 
-def register_drawer(kind: type, drawer: Callable[..., Any]) -> None:
-    """Let `drawer` plot objects of `kind` (and its subclasses)."""
-    _drawers[kind] = drawer
-
-
-def draw(obj: object, *options: Any) -> Any:
-    """Plot an object; what is given shows itself in a notebook.
-
-    Raises
-    ------
-    LookupError
-        When nothing plots this kind of object.
-    """
-    importlib.import_module('kartnb.view')
-    for kind in type(obj).__mro__:
-        if kind in _drawers:
-            return _drawers[kind](obj, *options)
-    raise LookupError(f'nothing plots {type(obj).__name__}')
-
-
-#: Show something long while it goes on: given what is begun, a context that gives a listener for its events, or None.
-#: A notebook puts its own here.
-live_views: list[Callable[[object], AbstractContextManager[Callable[[Any], None]] | None]] = []
+#: The front ends of this process; the last one counts.
+front_ends: list[FrontEnd] = []
 
 
 @contextmanager
-def shown_live(begun: object) -> Iterator[Callable[[Any], None] | None]:
+def shown_live(begun: object) -> Iterator[None]:
     """Show something long as long as the context lasts, where there is somebody to show it to."""
-    for view in reversed(live_views):
-        context = view(begun)
+    for front_end in reversed(front_ends):
+        context = front_end.shown_live(begun)
         if context is not None:
-            with context as listener:
-                yield listener
+            with context:
+                yield
             return
-    yield None
-
-
-#: Give a file of code the name that a person knows it by, or None; a notebook adds one for its cells.
-source_namers: list[Callable[[str], str | None]] = []
-
-#: Draw the traceback of an exception as lines; a notebook puts its own here.
-traceback_formatters: list[Callable[[BaseException], list[str]]] = []
+    yield
 
 
 def source_name(filename: str) -> str:
     """The name by which a person knows a file of code, for instance the cell that it is."""
-    for namer in source_namers:
-        name = namer(filename)
-        if name is not None:
-            return name
-    return filename
+    found = (front_end.source_name(filename) for front_end in front_ends)
+    return next((name for name in found if name is not None), filename)
 
 
 def format_traceback(error: BaseException) -> list[str]:
     """The traceback of an exception as lines, the way that the front end shows its own."""
-    for formatter in reversed(traceback_formatters):
-        return formatter(error)
+    if front_ends:
+        return front_ends[-1].traceback_lines(error)
     return ''.join(traceback.format_exception(error)).rstrip('\n').split('\n')

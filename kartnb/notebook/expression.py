@@ -12,8 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.errors import KartError, TaskArgumentError
 from kartnb.execution.planning.planner import require_task
-from kartnb.notebook.source import EXPRESSION_FILE
-from kartnb.notebook.tracebacks import own_part
+from kartnb.notebook.tracebacks import EXPRESSION_FILE, own_part
 
 _SHOWN = 60
 

@@ -7,15 +7,10 @@ import weakref
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.execution.background import BackgroundBuild
+from kartnb import display
 from kartnb.execution.handle import Handle
-from kartnb.execution.logs import Logs
-from kartnb.execution.outputs import Outputs
-from kartnb.execution.sweeps.background import BackgroundSweep
 from kartnb.notebook.faces import can_be_live
-from kartnb.notebook.graph import Graph
 from kartnb.notebook.screen import Screen
-from kartnb.notebook.shown import show_background, show_plan
 
 #: The number of the cell that shows a build or a sweep already: as its value, it is one line there.
 _shown_in: weakref.WeakKeyDictionary[Handle, int] = weakref.WeakKeyDictionary()
@@ -42,25 +37,8 @@ def show(shown: object) -> None:
         return
     if not can_be_live(Screen(shell)):
         raise NotImplementedError
-    _show_live(shown, shell)
-
-
-def _show_live(shown: object, shell: InteractiveShell) -> None:
-    if isinstance(shown, Outputs):
-        from kartnb.notebook.outputs_widget import show_outputs
-
-        show_outputs(shown, shell)
-    elif isinstance(shown, Logs):
-        from kartnb.notebook.logs_widget import show_logs
-
-        show_logs(shown, shell)
-    elif isinstance(shown, BackgroundSweep):
-        from kartnb.notebook.sweep_screen import show_background_sweep
-
-        show_background_sweep(shown, shell)
-    elif isinstance(shown, BackgroundBuild):
-        show_background(shown, shell)
-    elif isinstance(shown, Graph):
-        show_plan(shown, shell)
-    else:
-        raise NotImplementedError
+    try:
+        show_in = display.renderer_of(type(shown), 'live')
+    except LookupError:
+        raise NotImplementedError from None
+    show_in(shown, shell)

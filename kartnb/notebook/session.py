@@ -6,6 +6,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,6 @@ from kartnb.config import set_session_policy
 from kartnb.errors import KartError
 from kartnb.notebook.completion import task_matcher
 from kartnb.notebook.magics import KartMagics
-from kartnb.notebook.source import cell_namer
 from kartnb.notebook.topics import MAGICS
 from kartnb.records.run_record import current_notebook, set_current_notebook
 
@@ -44,14 +44,13 @@ class Session:
             session.undo()
 
     def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
         self._undo: list[Callable[[], object]] = []
         self._magics = self._add_magics(shell)
         self._undo.append(lambda: set_session_policy(''))
         self._undo.append(_retire_nurseries)
         self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
-        self._add_to(display.source_namers, cell_namer(shell))
-        self._add_to(display.live_views, _live_view)
-        self._add_to(display.traceback_formatters, partial(_traceback_lines, shell))
+        self._add_to(display.front_ends, self)
         for clear in (KartError, ParameterException):
             self._set(clear, '_render_traceback_', lambda error: _own_lines(shell, error))
         shell.events.register('post_run_cell', self._after_cell)
@@ -59,6 +58,23 @@ class Session:
         earlier = current_notebook()
         set_current_notebook(notebook_path(shell) or earlier)
         self._undo.append(lambda: set_current_notebook(earlier))
+
+    def source_name(self, filename: str) -> str | None:
+        """Name the file of a cell as the front end does, ``Cell In[3]``."""
+        found = self._shell.compile.format_code_name(filename)
+        return None if found is None else ' '.join(found)
+
+    def traceback_lines(self, error: BaseException) -> list[str]:
+        """Draw an exception as the shell draws its own."""
+        from kartnb.notebook.tracebacks import traceback_lines
+
+        return traceback_lines(error, self._shell)
+
+    def shown_live(self, begun: object) -> AbstractContextManager[object] | None:
+        """Show a sweep while it runs; None for anything else."""
+        from kartnb.notebook.sweep_screen import live_screen
+
+        return live_screen(begun)
 
     def undo(self) -> None:
         """Take back what was added, the last thing first."""
@@ -102,23 +118,11 @@ class Session:
             self._magics.commands.definitions.note_cell(cell)
 
 
-def _live_view(begun: object) -> Any:
-    from kartnb.notebook.sweep_screen import live_screen
-
-    return live_screen(begun)
-
-
 def _watched_modules(shell: Any) -> list[str]:
     """The modules that a person has told `%autoreload` to watch, with `%aimport`: their code is being worked on."""
     magics = shell.magics_manager.registry.get('AutoreloadMagics')
     watched = getattr(getattr(magics, '_reloader', None), 'modules', {})
     return [name for name, on in watched.items() if on] if isinstance(watched, dict) else []
-
-
-def _traceback_lines(shell: InteractiveShell, error: BaseException) -> list[str]:
-    from kartnb.notebook.tracebacks import traceback_lines
-
-    return traceback_lines(error, shell)
 
 
 def _own_lines(shell: InteractiveShell, error: BaseException) -> list[str]:

@@ -11,8 +11,9 @@ from luigi.parameter import ParameterException
 
 from kartnb.errors import KartError
 from kartnb.execution.build_error import is_user_code
-from kartnb.notebook.source import EXPRESSION_FILE
 
+#: The file name of the expression of a magic.
+EXPRESSION_FILE = '<expression>'
 #: Exceptions whose message says it all: where in kartnb they were raised helps nobody.
 _CLEAR = (KartError, ParameterException, KeyboardInterrupt)
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
@@ -31,9 +32,13 @@ def plan_html(plan: Plan) -> str:
     )
 
 
-def running_html(status: str, plan: Plan) -> str:
-    """A build that is under way: its status, and the plan with the states of now."""
-    return render_template('plan.html', heading=one_line(status.strip('<>'), 300), **_plan_context(plan, picture(plan)))
+def background_html(build: BackgroundBuild) -> str:
+    """A build in the background: how it ended, or its status and the plan with the states of now."""
+    if build.report is not None:
+        return report_html(build.report)
+    plan = build.plan
+    heading = one_line(repr(build).strip('<>'), 300)
+    return render_template('plan.html', heading=heading, **_plan_context(plan, picture(plan)))
 
 
 def report_html(report: BuildReport) -> str:

@@ -17,7 +17,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 from kartnb.events import TaskState
 from kartnb.execution.planning.plan import Plan
-from kartnb.view import labels
+from kartnb.execution.report import BuildReport
+from kartnb.view import labels, summary
 from kartnb.view.arrows import Point, curve_path, tip_path
 from kartnb.view.arrows import number_text as _n
 from kartnb.view.clean import one_line
@@ -26,7 +27,6 @@ from kartnb.view.labels import Label, make_labels, outer_size
 from kartnb.view.layout import Layout, place
 from kartnb.view.measure import width
 from kartnb.view.states import count_states, counts_text, look
-from kartnb.view.summary import tasks
 
 _MARGIN = 8.0
 _LEGEND_HEIGHT = 26.0
@@ -76,10 +76,15 @@ def plan_svg(plan: Plan) -> str:
     return picture(plan).svg
 
 
+def report_svg(report: BuildReport) -> str:
+    """The graph of a build with its final states and times, as an SVG document."""
+    return picture(report.plan, summary.notes(report)).svg
+
+
 def describe(plan: Plan) -> str:
     """One sentence on what the picture shows, for those who do not see it."""
     counts = counts_text(count_states(node.state for node in plan))
-    return f'Graph of {one_line(plan.root.name, 80)}: {tasks(len(plan))} ({counts})'
+    return f'Graph of {one_line(plan.root.name, 80)}: {summary.tasks(len(plan))} ({counts})'
 
 
 def _document(total_width: int, total_height: int, description: str, style: str) -> Element:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
@@ -27,6 +28,11 @@ def report_text(report: BuildReport) -> str:
     if slowest:
         found += ['', 'slowest: ' + ', '.join(f'{name} {seconds}' for name, seconds in slowest)]
     return '\n'.join(found)
+
+
+def background_text(build: BackgroundBuild) -> str:
+    """A build in the background: how it ended, or how far it is."""
+    return report_text(build.report) if build.report is not None else f'{build!r}\n{plan_text(build.plan)}'
 
 
 def _head(plan: Plan) -> list[str]:

@@ -32,8 +32,7 @@ def _state(shell: InteractiveShell) -> dict[str, Any]:
         'transformers': [list(shell.input_transformers_cleanup), list(shell.input_transformers_post)],
         'ast': list(shell.ast_transformers),
         'exceptions': shell.custom_exceptions,
-        'namers': list(display.source_namers),
-        'formatters': list(display.traceback_formatters),
+        'front ends': list(display.front_ends),
         'errors': dict(vars(KartError)),
         'excepthook': sys.excepthook,
         'notebook': current_notebook(),
@@ -45,7 +44,7 @@ def test_unloading_leaves_nothing_behind(bare_shell: InteractiveShell) -> None:
     load_ipython_extension(bare_shell)
     loaded = _state(bare_shell)
     assert {name for name in before if before[name] != loaded[name]} == {
-        'registry', 'line', 'cell', 'matchers', 'events', 'configurables', 'namers', 'formatters', 'errors',
+        'registry', 'line', 'cell', 'matchers', 'events', 'configurables', 'front ends', 'errors',
     }  # fmt: skip
     unload_ipython_extension(bare_shell)
     assert _state(bare_shell) == before

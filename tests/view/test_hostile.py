@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kartnb.events import TaskState
-from kartnb.view import plan_html, plan_svg, plan_text, report_html, report_svg, report_text
 from kartnb.view.card import CardEntry, card_html, card_text
 from kartnb.view.clean import one_line
+from kartnb.view.html import plan_html, report_html
 from kartnb.view.progress import progress, progress_html, progress_text
+from kartnb.view.svg import plan_svg, report_svg
+from kartnb.view.text import plan_text, report_text
 from tests.view.graphs import Load, Train, node
 from tests.view.hostile import ATTACKS, TEXTS, hostile_plan, hostile_report
 from tests.view.markup import SVG, Skeleton, boxes

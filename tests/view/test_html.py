@@ -9,7 +9,10 @@ import pytest
 
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
-from kartnb.view import plan_html, plan_svg, plan_text, report_html, report_svg, report_text, summary
+from kartnb.view import summary
+from kartnb.view.html import plan_html, report_html
+from kartnb.view.svg import plan_svg, report_svg
+from kartnb.view.text import plan_text, report_text
 from tests.view.graphs import Load, generated, node, pipeline, report
 from tests.view.markup import Skeleton, boxes
 

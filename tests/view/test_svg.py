@@ -10,9 +10,8 @@ import pytest
 
 from kartnb.events import TaskState
 from kartnb.execution.planning.plan import Plan
-from kartnb.view import plan_svg, report_svg
 from kartnb.view.states import LOOKS
-from kartnb.view.svg import picture
+from kartnb.view.svg import picture, plan_svg, report_svg
 from tests.view.graphs import Free, Load, Train, chain, generated, node, pipeline, report, sweep
 from tests.view.markup import SVG, boxes, written
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from kartnb.execution.planning.plan import Plan
-from kartnb.view import plan_text, report_text
+from kartnb.view.text import plan_text, report_text
 from kartnb.view.tree import MAX_LINES
 from tests.view.graphs import FAMILIES, Load, chain, generated, node, pipeline, raised, report
 
