@@ -35,8 +35,8 @@ if TYPE_CHECKING:
         WrongValueError,
     )
     from kartnb.events import TaskState
-    from kartnb.execution.background import BackgroundBuild, build_async
-    from kartnb.execution.build import build
+    from kartnb.execution.background import BackgroundBuild
+    from kartnb.execution.build import build, build_async
     from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException
     from kartnb.execution.build_error import GokartBuildError as KartBuildError
     from kartnb.execution.compare.differences import Difference, diff
@@ -124,7 +124,7 @@ _HOMES = {
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
     'add_config': 'kartnb.task.config_files',
     'build': 'kartnb.execution.build',
-    'build_async': 'kartnb.execution.background',
+    'build_async': 'kartnb.execution.build',
     'clean': 'kartnb.records.clean',
     'delete_local_unnecessary_outputs': 'kartnb.records.clean',
     'diff': 'kartnb.execution.compare.differences',

@@ -16,10 +16,9 @@ from luigi.parameter import ParameterException
 from kartnb import display
 from kartnb.cli.command_line import CommandLine, command_line
 from kartnb.errors import CommandLineError, ExternalTaskMissingError, KartError
-from kartnb.events import Listener
 from kartnb.execution.build import log_printer, run_build
 from kartnb.execution.build_error import build_error
-from kartnb.execution.options import log_level_named
+from kartnb.execution.options import BuildOptions, log_level_named
 from kartnb.execution.report import BuildReport
 from kartnb.records.clean import delete_local_unnecessary_outputs
 from kartnb.task.base import TaskOnKart
@@ -88,16 +87,15 @@ def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
     if isinstance(task, TaskOnKart) and task.delete_unnecessary_output_files:
         delete_local_unnecessary_outputs(task)
         return 0
-    listeners: tuple[Listener, ...] = (log_printer(level),)
+    options = BuildOptions(
+        workers=workers,
+        scheduler_url=scheduler_url,
+        log_level=level,
+        listeners=(log_printer(level),),
+        value_wanted=False,
+    )
     try:
-        report = run_build(
-            task,
-            workers=workers,
-            scheduler_url=scheduler_url,
-            log_level=level,
-            listeners=listeners,
-            value_wanted=False,
-        )
+        report = run_build(task, options)
     except Exception as error:
         _say(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
         return codes['scheduling_error']

@@ -2,26 +2,100 @@
 
 from __future__ import annotations
 
-import logging
+import threading
+import time
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import luigi
 
 from kartnb import display
+from kartnb.build_status import BuildProgress, BuildStatus
 from kartnb.errors import BuildStoppedError
-from kartnb.events import Listener
-from kartnb.execution.build import Build, log_printer, raise_failures, result_of
+from kartnb.events import BuildFinished, BuildStarted, Event, Listener, LogLine, TaskOutput, TaskStateChanged
+from kartnb.execution.build_error import raise_failures
 from kartnb.execution.handle import Handle, Status
-from kartnb.execution.options import check_env_params, check_log_level
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import Rerun, require_task
 from kartnb.execution.report import BuildReport
-from kartnb.execution.standing import BuildProgress, Heard, Standing
-from kartnb.task import registry
+from kartnb.task.loading import result_of
+
+if TYPE_CHECKING:
+    from kartnb.execution.build import Build
+
+Heard: TypeAlias = LogLine | TaskOutput
+
+#: Lines that are remembered of a build, and characters of them; files have all lines of tasks that have ended.
+MOST_HEARD = 2_000
+MOST_CHARACTERS = 1_000_000
 
 _begun: weakref.WeakSet[BackgroundBuild] = weakref.WeakSet()
+
+
+class EventFeed:
+    """Passes the events of a build on; those who join later are given what has been, too.
+
+    Attributes
+    ----------
+    status
+        How the build stands.
+    """
+
+    def __init__(self) -> None:
+        self.status = BuildStatus()
+        self._history: list[TaskStateChanged | BuildFinished] = []
+        self._heard: deque[Heard] = deque()
+        self._characters = 0
+        self._followers: list[Listener] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event, and give it to those who follow."""
+        with self._lock:
+            self._take(event)
+            for follower in self._followers:
+                follower(event)
+
+    def follow(self, listener: Listener, build_id: str, planned: Plan) -> None:
+        """Give `listener` what has happened so far, and from now on every event."""
+        with self._lock:
+            status = self.status
+            began = status.started if status.plan is not None else time.time()
+            listener(BuildStarted(build_id, status.plan or planned, began))
+            for event in (*self._heard, *self._history):
+                listener(event)
+            self._followers.append(listener)
+
+    def join(self, listener: Listener) -> None:
+        """Give `listener` every event from now on."""
+        with self._lock:
+            self._followers.append(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """Give `listener` no more events."""
+        with self._lock:
+            self._followers = [other for other in self._followers if other is not listener]
+
+    def heard(self) -> Sequence[Heard]:
+        """What the tasks have printed and logged lately."""
+        with self._lock:
+            return tuple(self._heard)
+
+    def _take(self, event: Event) -> None:
+        self.status.apply(event)
+        if isinstance(event, TaskStateChanged | BuildFinished):
+            self._history.append(event)
+        elif isinstance(event, LogLine | TaskOutput):
+            self._hear(event)
+        elif isinstance(event, BuildStarted):
+            self._history.clear()
+
+    def _hear(self, event: Heard) -> None:
+        self._heard.append(event)
+        self._characters += len(event.text)
+        while len(self._heard) > MOST_HEARD or (self._characters > MOST_CHARACTERS and len(self._heard) > 1):
+            self._characters -= len(self._heard.popleft().text)
 
 
 class BackgroundBuild(Handle):
@@ -32,11 +106,11 @@ class BackgroundBuild(Handle):
 
     _what = 'build'
 
-    def __init__(self, task: luigi.Task, build: Build, standing: Standing, return_value: bool) -> None:
+    def __init__(self, task: luigi.Task, build: Build, feed: EventFeed, return_value: bool) -> None:
         super().__init__()
         self._task = task
         self._build = build
-        self._standing = standing
+        self._feed = feed
         self._return_value = return_value
         self._report: BuildReport | None = None
         _begun.add(self)
@@ -55,12 +129,13 @@ class BackgroundBuild(Handle):
     @property
     def plan(self) -> Plan:
         """The tasks of the build, each with its state now."""
-        return self._standing.plan(self._build.plan)
+        return self._feed.status.plan_now() or self._build.plan
 
     @property
     def progress(self) -> BuildProgress:
         """How far the build is."""
-        return self._standing.progress(self._build.plan)
+        status = self._feed.status
+        return (status if status.plan is not None else BuildStatus(self._build.plan)).progress()
 
     @property
     def status(self) -> Status:
@@ -93,15 +168,15 @@ class BackgroundBuild(Handle):
 
     def follow(self, listener: Listener) -> None:
         """Give every event of the build to `listener`: first how it came to stand as it does, then what comes."""
-        self._standing.follow(listener, self.build_id, self._build.plan)
+        self._feed.follow(listener, self.build_id, self._build.plan)
 
     def unfollow(self, listener: Listener) -> None:
         """Give no more events to `listener`."""
-        self._standing.leave(listener)
+        self._feed.leave(listener)
 
     def heard(self) -> Sequence[Heard]:
         """What the tasks have printed and logged so far; of very much the latest."""
-        return self._standing.heard()
+        return self._feed.heard()
 
     def _work(self) -> None:
         self._report = self._build.run()
@@ -136,81 +211,3 @@ class BackgroundBuild(Handle):
 def running_builds() -> list[BackgroundBuild]:
     """The builds of this process that go on in the background."""
     return [build for build in list(_begun) if not build.done()]
-
-
-def build_in_background(
-    task: luigi.Task,
-    *,
-    return_value: bool = True,
-    reset_register: bool = True,
-    log_level: int = logging.ERROR,
-    workers: int = 1,
-    executor: Any = None,
-    scheduler_url: str | None = None,
-    rerun: Rerun = False,
-    on_code_change: str | None = None,
-    listeners: Iterable[Listener] = (),
-    **env_params: Any,
-) -> BackgroundBuild:
-    """Start a build and give its handle at once; `kartnb.build` with ``background=True`` is this.
-
-    Tasks run in worker processes unless `executor` says otherwise, so that the build can be stopped at once.
-
-    Raises
-    ------
-    TaskArgumentError, UnknownOptionError, ExecutorChoiceError
-        When the build cannot be begun.
-    """
-    require_task(task)
-    check_log_level(log_level)
-    check_env_params(env_params)
-    if reset_register:
-        registry.drop_superseded()
-    standing = Standing()
-    build = Build(
-        task,
-        workers=workers,
-        executor='processes' if executor is None else executor,
-        scheduler_url=scheduler_url,
-        rerun=rerun,
-        on_code_change=on_code_change,
-        log_level=log_level,
-        listeners=(standing, log_printer(log_level), *listeners),
-        value_wanted=return_value,
-    )
-    return BackgroundBuild(task, build, standing, return_value)
-
-
-async def build_async(task: luigi.Task, **options: Any) -> Any:
-    """Build a task while the event loop goes on, for instance in a notebook cell: ``value = await build_async(task)``.
-
-    Parameters
-    ----------
-    task
-        The root task.
-    **options
-        As for `kartnb.build`. Tasks run in worker processes unless `executor` says otherwise.
-
-    Returns
-    -------
-    Any
-        What `kartnb.build` gives.
-
-    Raises
-    ------
-    GokartBuildError
-        When a task failed.
-    asyncio.CancelledError
-        When it was cancelled or the cell was interrupted; the build is stopped.
-
-    Examples
-    --------
-    >>> import asyncio, kartnb, tempfile
-    >>> class Greeting(kartnb.TaskOnKart):
-    ...     def run(self):
-    ...         self.dump('Hello!')
-    >>> task = Greeting(workspace_directory=tempfile.mkdtemp())
-    >>> asyncio.run(kartnb.build_async(task, executor='threads'))
-    'Hello!'
-    """
-    return await build_in_background(task, **options)

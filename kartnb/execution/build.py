@@ -13,16 +13,17 @@ import luigi
 
 from kartnb.events import BuildStarted, Event, Listener, LogLine, PlanGrew, TaskStateChanged
 from kartnb.execution.adopt import adopt_results
-from kartnb.execution.build_error import build_error
+from kartnb.execution.background import BackgroundBuild, EventFeed
+from kartnb.execution.build_error import raise_failures
 from kartnb.execution.capture.current import NOBODY, current_task
 from kartnb.execution.capture.output_capture import captured, is_enabled
-from kartnb.execution.engine import Engine
+from kartnb.execution.engine import Engine, EngineParts
 from kartnb.execution.loop import BuildLoop
-from kartnb.execution.options import check_env_params, check_log_level
+from kartnb.execution.options import BuildOptions, Rerun, check_env_params
 from kartnb.execution.planning.announce import announcement
 from kartnb.execution.planning.graph import TaskGraph
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import Rerun, draw_up, require_task, workspace_of
+from kartnb.execution.planning.planner import draw_up, require_task, workspace_of
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.execution.running.luigi_events import fire_broken
@@ -31,7 +32,7 @@ from kartnb.execution.workers.choice import choose_executor, get_ready
 from kartnb.storage.disk_space import warn_of_full_disk
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
-from kartnb.task.loading import load
+from kartnb.task.loading import result_of
 
 T = TypeVar('T')
 
@@ -126,39 +127,24 @@ def build(
     42
     """
     __tracebackhide__ = True
-    if background:
-        from kartnb.execution.background import build_in_background
-
-        return build_in_background(
-            task,
-            return_value=return_value,
-            reset_register=reset_register,
-            log_level=log_level,
-            workers=workers,
-            executor=executor,
-            scheduler_url=scheduler_url,
-            rerun=rerun,
-            on_code_change=on_code_change,
-            listeners=listeners,
-            **env_params,
-        )
     require_task(task)
-    check_log_level(log_level)
+    options = BuildOptions(
+        workers=workers,
+        executor=executor,
+        scheduler_url=scheduler_url,
+        rerun=rerun,
+        on_code_change=on_code_change,
+        log_level=log_level,
+        listeners=tuple(listeners),
+        value_wanted=return_value,
+    )
     check_env_params(env_params)
     if reset_register:
         registry.drop_superseded()
+    if background:
+        return build_in_background(task, options)
     report = retried_while_locked(
-        lambda: run_build(
-            task,
-            workers=workers,
-            executor=executor,
-            scheduler_url=scheduler_url,
-            rerun=rerun,
-            on_code_change=on_code_change,
-            log_level=log_level,
-            listeners=(log_printer(log_level), *listeners),
-            value_wanted=return_value,
-        ),
+        lambda: run_build(task, options.heard_first_by(log_printer(log_level))),
         task_lock_exception_max_tries,
         task_lock_exception_max_wait_seconds,
     )
@@ -166,36 +152,56 @@ def build(
     return result_of(task) if return_value else None
 
 
-def raise_failures(report: BuildReport) -> None:
-    """Raise the error of a build with failures.
+async def build_async(task: luigi.Task, **options: Any) -> Any:
+    """Build a task while the event loop goes on, for instance in a notebook cell: ``value = await build_async(task)``.
+
+    Parameters
+    ----------
+    task
+        The root task.
+    **options
+        As for `kartnb.build`. Tasks run in worker processes unless `executor` says otherwise.
+
+    Returns
+    -------
+    Any
+        What `kartnb.build` gives.
 
     Raises
     ------
     GokartBuildError
-        When there are any. Its traceback ends in the user's frame, so that a debugger stops there.
+        When a task failed.
+    asyncio.CancelledError
+        When it was cancelled or the cell was interrupted; the build is stopped.
+
+    Examples
+    --------
+    >>> import asyncio, kartnb, tempfile
+    >>> class Greeting(kartnb.TaskOnKart):
+    ...     def run(self):
+    ...         self.dump('Hello!')
+    >>> task = Greeting(workspace_directory=tempfile.mkdtemp())
+    >>> asyncio.run(kartnb.build_async(task, executor='threads'))
+    'Hello!'
     """
-    __tracebackhide__ = True
-    if report.failures:
-        cause = report.failures[0].error
-        raise build_error(report).with_traceback(cause.__traceback__) from cause
+    return await build(task, background=True, **options)
 
 
-def run_build(
-    task: luigi.Task,
-    *,
-    workers: int = 1,
-    executor: Any = None,
-    scheduler_url: str | None = None,
-    rerun: Rerun = False,
-    on_code_change: str | None = None,
-    log_level: int = logging.ERROR,
-    listeners: Iterable[Listener] = (),
-    value_wanted: bool = True,
-) -> BuildReport:
+def build_in_background(task: luigi.Task, options: BuildOptions) -> BackgroundBuild:
+    """Start a build and give its handle at once; `kartnb.build` with ``background=True`` is this.
+
+    Raises
+    ------
+    TaskArgumentError, ExecutorChoiceError
+        When the build cannot be begun.
+    """
+    feed = EventFeed()
+    options = options.in_background().heard_first_by(feed, log_printer(options.log_level))
+    return BackgroundBuild(task, Build(task, options), feed, options.value_wanted)
+
+
+def run_build(task: luigi.Task, options: BuildOptions) -> BuildReport:
     """Run a task and whatever it needs, and report; failures are in the report, not raised.
-
-    Without `value_wanted` the root may end without having dumped anything, as a gokart task that is run for what else
-    it does.
 
     Raises
     ------
@@ -203,17 +209,7 @@ def run_build(
         When the build was interrupted.
     """
     __tracebackhide__ = True
-    return Build(
-        task,
-        workers=workers,
-        executor=executor,
-        scheduler_url=scheduler_url,
-        rerun=rerun,
-        on_code_change=on_code_change,
-        log_level=log_level,
-        listeners=listeners,
-        value_wanted=value_wanted,
-    ).run()
+    return Build(task, options).run()
 
 
 class Build:
@@ -221,10 +217,10 @@ class Build:
 
     Parameters
     ----------
-    task, workers, executor, scheduler_url, rerun, on_code_change, log_level, listeners
-        As for `build`.
-    value_wanted
-        Whether the root has failed when it ends without having written its output.
+    task
+        The root task.
+    options
+        How it runs.
     also
         Other tasks that are wanted as much as `task`: what they share runs once.
 
@@ -238,34 +234,22 @@ class Build:
         How many tasks run at a time, as it was asked for.
     """
 
-    def __init__(
-        self,
-        task: luigi.Task,
-        *,
-        workers: int = 1,
-        executor: Any = None,
-        scheduler_url: str | None = None,
-        rerun: Rerun = False,
-        on_code_change: str | None = None,
-        log_level: int = logging.ERROR,
-        listeners: Iterable[Listener] = (),
-        value_wanted: bool = True,
-        also: Sequence[luigi.Task] = (),
-    ) -> None:
+    def __init__(self, task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task] = ()) -> None:
         self._started = time.perf_counter()
-        self._log_level = log_level
-        self.workers = workers
-        self._emit = _Emitter(listeners)
+        self._log_level = options.log_level
+        self.workers = options.workers
+        self._emit = _Emitter(options.listeners)
         self.build_id = uuid.uuid4().hex
-        choose = choose_executor(executor, workers, log_level)
+        choose = choose_executor(options.executor, options.workers, options.log_level)
         warn_of_full_disk(workspace_of(task))
-        self._graph, self.plan = draw_up(task, rerun, TaskGraph(fire_broken, on_code_change), also=also)
-        self._graph.vertex_of(task).value_wanted = value_wanted
+        self._graph, self.plan = draw_up(task, options.rerun, TaskGraph(fire_broken, options.on_code_change), also=also)
+        self._graph.vertex_of(task).value_wanted = options.value_wanted
         if any(node.will_run for node in self.plan):
-            get_ready(executor, workers)
-        verbose = log_level <= logging.INFO or is_enabled(logger, logging.INFO)
-        parts = (self._graph, self.plan, self.build_id, choose, self._emit, verbose)
-        self._loop: Engine = _scheduler_loop(*parts, url=scheduler_url) if scheduler_url else BuildLoop(*parts)
+            get_ready(options.executor, options.workers)
+        verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
+        parts = EngineParts(self._graph, self.plan, self.build_id, choose, self._emit, verbose)
+        url = options.scheduler_url
+        self._engine: Engine = _scheduler_loop(parts, url) if url else BuildLoop(parts)
 
     def run(self) -> BuildReport:
         """Run it in this thread, and report.
@@ -278,8 +262,8 @@ class Build:
         __tracebackhide__ = True
         with captured(self.build_id, self._log_level, self._emit), kept_random_state():
             self.adopt()
-            self._loop.run()
-        return self._loop.report(time.perf_counter() - self._started)
+            self._engine.run()
+        return self._engine.report(time.perf_counter() - self._started)
 
     def adopt(self) -> None:
         """Give a record to the results that are used and have none; `run` begins with it."""
@@ -287,18 +271,13 @@ class Build:
 
     def stop(self) -> None:
         """End it from another thread, as soon as its executor can."""
-        self._loop.stop()
+        self._engine.stop()
 
 
-def _scheduler_loop(*parts: Any, url: str) -> Engine:
+def _scheduler_loop(parts: EngineParts, url: str) -> Engine:
     from kartnb.execution.luigid.scheduler import SchedulerLoop
 
-    return SchedulerLoop(*parts, url=url)
-
-
-def result_of(task: luigi.Task) -> Any:
-    """Load the outputs of a task that is complete, in their shape; tuples give lists, as in gokart."""
-    return load(task.output())
+    return SchedulerLoop(parts, url)
 
 
 class _Emitter:

@@ -71,6 +71,20 @@ def build_error(report: BuildReport) -> GokartBuildError:
     return GokartBuildError('\n'.join(_sentences(report)), raised, report)
 
 
+def raise_failures(report: BuildReport) -> None:
+    """Raise the error of a build with failures.
+
+    Raises
+    ------
+    GokartBuildError
+        When there are any. Its traceback ends in the user's frame, so that a debugger stops there.
+    """
+    __tracebackhide__ = True
+    if report.failures:
+        cause = report.failures[0].error
+        raise build_error(report).with_traceback(cause.__traceback__) from cause
+
+
 def user_code_location(error: BaseException) -> str:
     """The innermost line of the user's own code on a traceback, as ``file:line in function: code``, or ''."""
     found = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_code(frame.filename)]

@@ -6,6 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 import luigi
@@ -44,10 +45,11 @@ class _StopAskedError(Exception):
     """Somebody has asked to stop the build."""
 
 
-class Engine(ABC):
-    """One build of one planned graph.
+@dataclass(frozen=True, slots=True)
+class EngineParts:
+    """What an engine needs for one build.
 
-    Parameters
+    Attributes
     ----------
     graph, plan
         What `draw_up` gives.
@@ -61,22 +63,25 @@ class Engine(ABC):
         Whether the beginning and the end of each task are logged.
     """
 
-    def __init__(
-        self,
-        graph: TaskGraph,
-        plan: Plan,
-        build_id: str,
-        choose: ExecutorFactory,
-        emit: Callable[[Event], None],
-        verbose: bool = True,
-    ) -> None:
-        self._graph = graph
-        self._choose = choose
-        self._emit = emit
+    graph: TaskGraph
+    plan: Plan
+    build_id: str
+    choose: ExecutorFactory
+    emit: Callable[[Event], None]
+    verbose: bool = True
+
+
+class Engine(ABC):
+    """One build of one planned graph."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        self._graph = parts.graph
+        self._choose = parts.choose
+        self._emit = parts.emit
         self._inbox: Inbox = SimpleQueue()
         self._executor: TaskExecutor = _NO_EXECUTOR
-        self._ledger = Ledger(plan, build_id, emit, verbose)
-        self._orders = Orders(build_id, self._inbox, emit, graph.results)
+        self._ledger = Ledger(parts.plan, parts.build_id, parts.emit, parts.verbose)
+        self._orders = Orders(parts.build_id, self._inbox, parts.emit, parts.graph.results)
         self._timeouts = Timeouts()
         self._running: dict[str, TaskRun] = {}
         self._suspended: dict[str, TaskRun] = {}

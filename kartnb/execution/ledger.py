@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from kartnb.build_status import BuildStatus
 from kartnb.events import BuildFinished, BuildStarted, Event, PlanGrew, TaskState, TaskStateChanged
 from kartnb.execution.build_error import user_code_location
 from kartnb.execution.planning.garbage import no_collections
@@ -34,8 +35,7 @@ class Ledger:
     """
 
     def __init__(self, plan: Plan, build_id: str, emit: Callable[[Event], None], verbose: bool) -> None:
-        self.plan = plan
-        self.states: dict[str, TaskState] = {}
+        self._status = BuildStatus(plan)
         self.durations: dict[str, float] = {}
         self.errors: dict[str, BaseException] = {}
         self._earlier: dict[str, list[BaseException]] = {}
@@ -44,23 +44,36 @@ class Ledger:
         self._emit = emit
         self._verbose = verbose
 
+    @property
+    def plan(self) -> Plan:
+        """The plan, with what running tasks have asked for."""
+        assert self._status.plan is not None
+        return self._status.plan
+
+    @property
+    def states(self) -> dict[str, TaskState]:
+        """The state of every task that the build has taken in, by node key."""
+        return self._status.states
+
     def begin(self) -> None:
         """Tell that the build begins."""
-        self._emit(BuildStarted(self._build_id, self.plan))
+        self._tell(BuildStarted(self._build_id, self.plan))
 
     def end(self) -> None:
         """Tell that the build has ended."""
-        self._emit(BuildFinished(self._build_id, dict(self.states)))
+        self._tell(BuildFinished(self._build_id, dict(self.states)))
 
     def grow(self, plan: Plan) -> None:
         """Tell that there are more tasks."""
-        self.plan = plan
-        self._emit(PlanGrew(self._build_id, plan))
+        self._tell(PlanGrew(self._build_id, plan))
 
     def change(self, key: str, state: TaskState, error: str = '') -> None:
         """A task enters a state."""
-        self.states[key] = state
-        self._emit(TaskStateChanged(self._build_id, key, state, error))
+        self._tell(TaskStateChanged(self._build_id, key, state, error))
+
+    def _tell(self, event: Event) -> None:
+        self._status.apply(event)
+        self._emit(event)
 
     def fail(self, key: str, error: BaseException) -> None:
         """A task has failed for good."""
@@ -102,8 +115,8 @@ class Ledger:
 
     def how_far(self) -> str:
         """What an interrupt leaves, in one line."""
-        to_run = [node.key for node in self.plan if node.will_run]
-        done = sum(self.states.get(key) is TaskState.DONE for key in to_run)
+        to_run = [node for node in self.plan if node.will_run]
+        done = sum(self._status.state(node) is TaskState.DONE for node in to_run)
         return f'the build was interrupted; {done} of {len(to_run)} tasks are done and kept, build again to go on'
 
     def report(self, seconds: float) -> BuildReport:

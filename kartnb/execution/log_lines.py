@@ -11,8 +11,7 @@ from typing import Any
 import luigi
 
 from kartnb.events import LogLine
-from kartnb.execution.background import BackgroundBuild, running_builds
-from kartnb.execution.standing import Heard
+from kartnb.execution.background import BackgroundBuild, Heard, running_builds
 from kartnb.execution.subjects import Subject, build_id_of, plan_of
 from kartnb.records.shelf import Shelf, captured_path
 from kartnb.records.times import iso_seconds

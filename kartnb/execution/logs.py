@@ -19,8 +19,7 @@ from kartnb.execution.subjects import Subject
 if TYPE_CHECKING:
     import pandas
 
-    from kartnb.execution.background import BackgroundBuild
-    from kartnb.execution.standing import Heard
+    from kartnb.execution.background import BackgroundBuild, Heard
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from kartnb.events import Event, TaskState
-from kartnb.execution.engine import Engine
+from kartnb.events import TaskState
+from kartnb.execution.engine import Engine, EngineParts
 from kartnb.execution.planning.assess import missing_external
-from kartnb.execution.planning.graph import TaskGraph, Vertex
-from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.graph import Vertex
 from kartnb.execution.resources import ReadyQueue, Resources
 from kartnb.execution.retries import Retries
 from kartnb.execution.running.luigi_events import fire_broken
 from kartnb.execution.running.runs import TaskRun
 from kartnb.execution.running.tracebacks import one_line, trim_traceback
 from kartnb.execution.terms import Terms, TermsReader
-from kartnb.execution.workers.choice import ExecutorFactory
 
 logger = logging.getLogger('kartnb')
 
@@ -26,24 +24,14 @@ logger = logging.getLogger('kartnb')
 class BuildLoop(Engine):
     """One build of one planned graph: a task runs as soon as what it needs is complete and its resources are free.
 
-    The parameters are those of `Engine`.
-
     Raises
     ------
     TaskSettingError
         When luigi's configuration has a limit or a retry setting that is no number.
     """
 
-    def __init__(
-        self,
-        graph: TaskGraph,
-        plan: Plan,
-        build_id: str,
-        choose: ExecutorFactory,
-        emit: Callable[[Event], None],
-        verbose: bool = True,
-    ) -> None:
-        super().__init__(graph, plan, build_id, choose, emit, verbose)
+    def __init__(self, parts: EngineParts) -> None:
+        super().__init__(parts)
         resources = Resources.configured()
         self._ready = ReadyQueue(resources)
         self._terms_reader = TermsReader(resources)

@@ -1,18 +1,70 @@
-"""The options of a build that come from luigi, and the names of log levels."""
+"""The options of a build, and the names of log levels."""
 
 from __future__ import annotations
 
 import difflib
 import logging
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import luigi
 
+from kartnb.config import checked_policy
 from kartnb.errors import UnknownOptionError
+from kartnb.events import Listener
 
 #: The executors that have a name.
 EXECUTOR_NAMES = ('inline', 'processes', 'threads')
 LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+#: What can be asked to run again: True is the root; a class or its name stands for all its tasks in the plan.
+Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How a build runs: what `kartnb.build` was asked for, checked once and passed on whole.
+
+    Attributes
+    ----------
+    workers, executor, scheduler_url, rerun, on_code_change, log_level
+        As for `kartnb.build`.
+    listeners
+        Callables that are given every event of the build, in this order.
+    value_wanted
+        Whether the root has failed when it ends without having written its output. A gokart task may be run only for
+        its side effects, so that it is not when nobody loads the value.
+
+    Raises
+    ------
+    TypeError
+        When the log level is not a number.
+    TaskSettingError
+        When `on_code_change` is not a policy.
+    """
+
+    workers: int = 1
+    executor: Any = None
+    scheduler_url: str | None = None
+    rerun: Rerun = False
+    on_code_change: str | None = None
+    log_level: int = logging.ERROR
+    listeners: tuple[Listener, ...] = ()
+    value_wanted: bool = True
+
+    def __post_init__(self) -> None:
+        check_log_level(self.log_level)
+        if self.on_code_change is not None:
+            checked_policy(self.on_code_change)
+        object.__setattr__(self, 'listeners', tuple(self.listeners))
+
+    def in_background(self) -> BuildOptions:
+        """The same, in worker processes unless an executor is given, so that the build can be stopped at once."""
+        return self if self.executor is not None else replace(self, executor='processes')
+
+    def heard_first_by(self, *listeners: Listener) -> BuildOptions:
+        """The same, with more listeners before those that there are."""
+        return replace(self, listeners=(*listeners, *self.listeners))
 
 
 def check_log_level(level: object) -> None:

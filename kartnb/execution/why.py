@@ -11,12 +11,13 @@ import luigi
 
 from kartnb import display
 from kartnb.events import ReasonKind, TaskState
+from kartnb.execution.options import Rerun
 from kartnb.execution.planning.code_changes import changed_names
 from kartnb.execution.planning.foreign_writes import read_record
 from kartnb.execution.planning.graph import TaskGraph, Vertex
 from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.planning.plan import Node, Plan
-from kartnb.execution.planning.planner import Rerun, draw_up
+from kartnb.execution.planning.planner import draw_up
 from kartnb.records.run_record import RunRecord
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task.base import TaskOnKart

@@ -8,23 +8,24 @@ from typing import Any
 import luigi
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.execution.background import BackgroundBuild, build_in_background
-from kartnb.execution.build import log_printer, result_of, run_build
+from kartnb.execution.background import BackgroundBuild
+from kartnb.execution.build import build_in_background, log_printer, run_build
 from kartnb.execution.build_error import build_error
+from kartnb.execution.options import BuildOptions
+from kartnb.execution.planning.planner import require_task
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.notebook.live_views import note_shown
 from kartnb.notebook.progress import BuildScreen
 from kartnb.notebook.shown import show_background
 from kartnb.task import registry
+from kartnb.task.loading import result_of
 
 _LOCK_TRIES = 10
 _LONGEST_WAIT = 600.0
 
 
-def build_and_show(
-    task: luigi.Task, shell: InteractiveShell, *, return_value: bool, log_level: int, **options: Any
-) -> Any:
+def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> Any:
     """Build a task with progress and a picture at the end.
 
     Parameters
@@ -33,8 +34,8 @@ def build_and_show(
         The root task.
     shell
         The shell whose cell is running.
-    return_value, log_level, **options
-        As for `kartnb.build`.
+    options
+        How it is built; without `value_wanted` it gives None.
 
     Raises
     ------
@@ -43,28 +44,26 @@ def build_and_show(
     """
     __tracebackhide__ = True
     registry.drop_superseded()
-    with BuildScreen(shell, workers=options.get('workers') or 1) as screen:
-        listeners = (log_printer(log_level, not screen.is_rich), screen)
-        report = retried_while_locked(
-            lambda: run_build(task, log_level=log_level, listeners=listeners, value_wanted=return_value, **options),
-            _LOCK_TRIES,
-            _LONGEST_WAIT,
-        )
+    with BuildScreen(shell, workers=options.workers) as screen:
+        shown = options.heard_first_by(log_printer(options.log_level, not screen.is_rich), screen)
+        report = retried_while_locked(lambda: run_build(task, shown), _LOCK_TRIES, _LONGEST_WAIT)
         screen.end_with(_without_failures(report) if report.failures else report)
     if report.failures:
         error = build_error(report)
         # the user's frame is the innermost one, so that a debugger stops in it
         raise error.with_traceback(report.failures[0].error.__traceback__) from report.failures[0].error
-    return result_of(task) if return_value else None
+    return result_of(task) if options.value_wanted else None
 
 
-def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, **options: Any) -> BackgroundBuild:
+def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> BackgroundBuild:
     """Begin to build a task, shown in the cell that has begun it, also when that has ended; gives the handle.
 
     The parameters are those of `build_and_show`.
     """
     __tracebackhide__ = True
-    build = build_in_background(task, **options)
+    require_task(task)
+    registry.drop_superseded()
+    build = build_in_background(task, options)
     show_background(build, shell)
     note_shown(build, shell)
     return build

@@ -9,9 +9,9 @@ import luigi
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.execution.options import EXECUTOR_NAMES, log_level_named
+from kartnb.execution.options import EXECUTOR_NAMES, BuildOptions, Rerun, log_level_named
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import Rerun, plan
+from kartnb.execution.planning.planner import plan
 from kartnb.execution.planning.stale_results import StaleResults, stale_results
 from kartnb.notebook.arguments import build_parser, cell_parser, graph_parser
 from kartnb.notebook.building import build_and_show, build_behind_the_cell
@@ -61,16 +61,15 @@ class Commands(Command):
         with self._own_part_shown():
             task = self._task('kart_build', given, cell, local_ns)
             begin = build_behind_the_cell if options.background else build_and_show
-            return begin(
-                task,
-                self._shell,
-                return_value=not options.no_value,
+            asked = BuildOptions(
+                workers=options.workers,
+                executor=self._executor(options.executor, local_ns),
                 rerun=_rerun(task, options),
                 on_code_change=options.on_code_change,
                 log_level=options.log_level or log_level_named(log_level),
-                workers=options.workers,
-                executor=self._executor(options.executor, local_ns),
+                value_wanted=not options.no_value,
             )
+            return begin(task, self._shell, asked)
 
     def graph(self, line: str, cell: str | None, local_ns: dict[str, Any] | None) -> Plan | None:
         """The plan of the task of an expression."""

@@ -18,13 +18,16 @@ from typing import Any
 import luigi
 
 from kartnb.events import TaskState
-from kartnb.execution.background import BackgroundBuild, build_in_background
-from kartnb.execution.build import result_of
+from kartnb.execution.background import BackgroundBuild
+from kartnb.execution.build import build_in_background
+from kartnb.execution.options import BuildOptions
 from kartnb.execution.planning.estimate import estimate
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.planning.planner import plan
 from kartnb.execution.running.tracebacks import one_line
 from kartnb.records.durations import TypicalTimes
+from kartnb.task import registry
+from kartnb.task.loading import result_of
 from kartnb.view.previews.preview import Preview, preview
 from kartnb.view.sweeps.told import estimate_words
 
@@ -85,7 +88,7 @@ class Explorer:
     keep
         Whether a build that is no longer wanted goes on.
     options
-        As for `kartnb.build`.
+        How it builds.
     """
 
     def __init__(
@@ -96,14 +99,14 @@ class Explorer:
         output: Callable[[Any], Any] | None = None,
         auto: bool = False,
         keep: bool = False,
-        options: dict[str, Any] | None = None,
+        options: BuildOptions | None = None,
     ) -> None:
         self.auto = auto
         self.keep = keep
         self._show = show
         self._settled = settled
         self._output = output
-        self._options = options or {}
+        self._options = options or BuildOptions()
         self._news = threading.Condition()
         self._wish: _Wish | None = None
         self._build: BackgroundBuild | None = None
@@ -221,7 +224,8 @@ class Explorer:
 
     def _begin(self, wish: _Wish) -> None:
         try:
-            build = build_in_background(wish.task, **self._options)
+            registry.drop_superseded()
+            build = build_in_background(wish.task, self._options)
         except Exception as error:
             self._failures[wish.task] = one_line(error)
             self._replace(wish, replace(wish, looked_at=False, run=False))
@@ -267,7 +271,7 @@ class Explorer:
         number = len(planned.to_run())
         if not number:
             return 'nothing here can make it'
-        expected = estimate_words(estimate(planned, self._options.get('workers', 1), self._times))
+        expected = estimate_words(estimate(planned, self._options.workers, self._times))
         return f'{number:,} {"task" if number == 1 else "tasks"} would run · {expected}'
 
     def _shown(self, task: luigi.Task) -> Preview:

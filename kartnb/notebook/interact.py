@@ -10,7 +10,7 @@ from IPython.core.getipython import get_ipython
 
 from kartnb.errors import KartError, SweepError
 from kartnb.events import TaskState
-from kartnb.execution.build import result_of
+from kartnb.execution.options import BuildOptions
 from kartnb.execution.sweeps.template import Template
 from kartnb.notebook.as_code import as_code
 from kartnb.notebook.controls import Control, controls_for
@@ -18,6 +18,7 @@ from kartnb.notebook.explorer import Explorer, Sight
 from kartnb.notebook.faces import can_be_live
 from kartnb.notebook.screen import Screen
 from kartnb.task import registry
+from kartnb.task.loading import result_of
 from kartnb.view.clean import one_line
 from kartnb.view.glance import Glance, glance_html, glance_text
 from kartnb.view.sweeps.told import value_text
@@ -87,7 +88,7 @@ def interact(
     %kart_build Square(workspace_directory='...')
     """
     registry.drop_superseded()
-    options = {'workers': workers, 'executor': executor}
+    options = BuildOptions(workers=workers, executor=executor)
     explorer = Explorer(lambda sight: None, output=output, auto=auto, keep=keep, options=options)
     found = Interactive(task, {**(space or {}), **values}, explorer)
     found.begin()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
+from kartnb.build_status import BuildStatus
 from kartnb.execution.planning.estimate import estimate
 from kartnb.execution.planning.plan import Plan
 from kartnb.notebook.faces import Phase
@@ -18,7 +19,7 @@ from kartnb.notebook.widget import GraphWidget
 from kartnb.view.families import Family, family_of
 from kartnb.view.focus import Focus
 from kartnb.view.progress import starting_words
-from kartnb.view.scene import drawn_tasks, looks, scene, states_text, told_tasks
+from kartnb.view.scene import drawn_tasks, looks, scene, states_text, told_progress, told_tasks
 from kartnb.view.summary import title
 
 logger = logging.getLogger('kartnb')
@@ -60,7 +61,7 @@ class LiveGraph:
         self._focus: Focus | None = None
         self._opened: list[Family] = []
         self._lock = threading.RLock()
-        self._generation = 0 if watch is None else watch.generation
+        self._seen = plan if watch is None else watch.plan  # which plan of the build is drawn
         self._recorded = self._estimated = 0.0
         self._teller = Teller(plan)
         drawn = scene(plan)
@@ -71,7 +72,8 @@ class LiveGraph:
             looks=looks(),
             tasks=json.dumps(told_tasks(plan)),
             scene=json.dumps(drawn),
-            states=states_text(plan) if watch is None else watch.letters(),
+            states=states_text(BuildStatus(plan)) if watch is None else watch.letters(),
+            progress=self._progress(),
             record=json.dumps({} if watch is None else watch.record()),
             status=self._status(None),
         )
@@ -90,7 +92,7 @@ class LiveGraph:
             return
         with self._lock, self.widget.hold_sync():
             self._grow(watch)
-            self.widget.states = watch.letters()
+            self._push_states(watch)
             self._push_estimate(watch)
             news = watch.news()
             self._teller.want(i for i, run in news['runs'].items() if run['seconds'] is not None and i in self._drawn)
@@ -128,9 +130,9 @@ class LiveGraph:
         with self._lock, self.widget.hold_sync():
             self._grow(self._watch)
             self._phase = phase
-            self.widget.states = self._watch.letters()
+            self._push_states(self._watch)
             self.widget.record = json.dumps(self._watch.record())
-            self.widget.status = self._status(None)
+            self._push_phase()
             self._teller.want(self._drawn)
         self.tell_all()
 
@@ -140,13 +142,28 @@ class LiveGraph:
 
     def _grow(self, watch: BuildWatch) -> None:
         """Take the plan in again where a running task has asked for more tasks."""
-        if watch.generation == self._generation or watch.plan is None:
+        if watch.plan is self._seen or watch.plan is None:
             return
-        self._generation, self._plan = watch.generation, watch.plan
+        self._seen = self._plan = watch.plan
         self._focus, self._teller = None, Teller(self._plan)
         self.widget.tasks = json.dumps(told_tasks(self._plan))
         self.widget.record = json.dumps(watch.record())
         self._draw()
+
+    def _push_states(self, watch: BuildWatch) -> None:
+        letters = watch.letters()
+        if letters != self.widget.states:
+            self.widget.states = letters
+            self.widget.progress = self._progress()
+
+    def _push_phase(self) -> None:
+        self.widget.progress = self._progress()
+        self.widget.status = self._status(None)
+
+    def _progress(self) -> dict[str, Any]:
+        if self._watch is None:
+            return told_progress(BuildStatus(self._plan), self._phase)
+        return self._watch.told_progress(self._phase)
 
     def _push_estimate(self, watch: BuildWatch) -> None:
         is_due = time.monotonic() - self._estimated > _ESTIMATE_SECONDS
@@ -181,7 +198,7 @@ class LiveGraph:
     def _plan_of_now(self) -> Plan:
         """The plan with the states of now, by which the most urgent tasks are chosen."""
         watch = self._watch
-        now = watch.last_plan() if watch is not None and watch.generation == self._generation else None
+        now = watch.last_plan() if watch is not None and watch.plan is self._seen else None
         return now or self._plan
 
     def _answer(self, _widget: Any, message: Any, _buffers: Any) -> None:
@@ -233,7 +250,7 @@ class LiveGraph:
     def _stop_build(self) -> None:
         if self._stop is not None and self._phase == 'running':
             self._phase = 'stopping'
-            self.widget.status = self._status(None)
+            self._push_phase()
             self._stop()
 
 

@@ -29,8 +29,10 @@ class GraphWidget(anywidget.AnyWidget):
         JSON texts: boxes and arrows, all tasks, what the tasks did so far, and what the files of those drawn tell.
     states
         One letter a task.
+    progress
+        How far the build is: words, counts and the segments of the bar.
     status
-        How the build stands.
+        The phase of the build and its times.
     """
 
     _esm = script(*(f'graph/{part}' for part in _PARTS))
@@ -43,6 +45,7 @@ class GraphWidget(anywidget.AnyWidget):
     record = traitlets.Unicode('{}').tag(sync=True)
     details = traitlets.Unicode('{}').tag(sync=True)
     states = traitlets.Unicode().tag(sync=True)
+    progress = traitlets.Dict().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:

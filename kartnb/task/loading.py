@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from kartnb.task.base import TaskOnKart
 
 
+def result_of(task: luigi.Task) -> Any:
+    """Load the outputs of a task that is complete, in their shape; tuples give lists, as in gokart."""
+    return load(task.output())
+
+
 def input_targets(task: TaskOnKart[Any], wanted: Any) -> Any:
     """The targets that `task.load(wanted)` reads, nested as they are to be given back."""
     if wanted is None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kartnb.build_status import BuildProgress, BuildStatus
 from kartnb.events import TaskState
-from kartnb.execution.planning.plan import Node, Plan
+from kartnb.execution.planning.plan import Node
 from kartnb.view.clean import one_line, seconds_text
-from kartnb.view.states import ENDED, IN_BUILD, count_states, counts_text, look
+from kartnb.view.states import count_states, counts_text, look
 
 _MAX_NAMED = 2
 _BAR_CELLS = 20
@@ -76,51 +77,53 @@ def starting_words(number: int) -> str:
     return f'starting {number:,} workers'
 
 
+def phase_words(now: BuildProgress, phase: str) -> str:
+    """How far a build in some phase is, in words, as in ``'running 3/10'``."""
+    share = f'{now.ended:,}/{now.total:,}'
+    if phase == 'running' and not now.total:
+        return 'nothing to run'
+    if phase in ('running', 'stopping'):
+        return f'{phase} {share}'
+    if phase == 'plan':
+        return f'{now.total:,} will run' if now.total else 'nothing will run'
+    if phase == 'stopped':
+        return f'■ stopped after {now.counts.get(TaskState.DONE, 0):,}/{now.total:,}'
+    return '✓ succeeded' if phase == 'done' else '✗ failed'
+
+
 def progress(
-    plan: Plan,
-    states: Mapping[str, TaskState],
-    started: Mapping[str, float],
-    now: float,
-    durations: Mapping[str, float],
-    expected: Mapping[str, float] | None = None,
-    workers: int = 1,
-    starting: int = 0,
+    status: BuildStatus, now: float, expected: Mapping[str, float] | None = None, workers: int = 1
 ) -> Progress:
     """How far a build is.
 
     Parameters
     ----------
-    plan
-        The plan that is built.
-    states
-        The present state by node key, for the nodes that have changed since the plan was made.
-    started
-        When each running or finished task began, by node key, in seconds since the epoch.
+    status
+        How the build stands.
     now
-        The present time, in the same seconds.
-    durations
-        Seconds that each finished task of this build ran, by node key.
+        The present time, in seconds since the epoch.
     expected
         Seconds that tasks took in earlier builds, by node key.
     workers
         How many tasks run at a time.
-    starting
-        How many worker processes are being started.
     """
-    present = [(node, states.get(node.key, node.state)) for node in plan if _takes_part(node, states)]
-    names = [(node.name, now - started.get(node.key, now)) for node, state in present if state is TaskState.RUNNING]
+    part = status.taking_part()
+    spent = {node.key: _seconds_since_start(status, node, now) for node, state in part if state is TaskState.RUNNING}
+    running = [(node.name, spent[node.key]) for node, state in part if state is TaskState.RUNNING]
+    left = [node for node, state in part if not status.has_ended(node, state)]
     return Progress(
-        finished=sum(state in ENDED for _, state in present),
-        total=len(present),
-        running=tuple(sorted(names, key=_longest)),
-        remaining=_remaining(present, started, now, _Expectation(plan, durations, expected or {}), workers),
-        counts=count_states(state for _, state in present),
-        starting=starting,
+        finished=len(part) - len(left),
+        total=len(part),
+        running=tuple(sorted(running, key=_longest)),
+        remaining=_remaining(left, spent, _Expectation(status, expected or {}), workers),
+        counts=count_states(state for _, state in part),
+        starting=status.starting_workers,
     )
 
 
-def _takes_part(node: Node, states: Mapping[str, TaskState]) -> bool:
-    return node.will_run or states.get(node.key) in IN_BUILD
+def _seconds_since_start(status: BuildStatus, node: Node, now: float) -> float:
+    activity = status.activities.get(node.key)
+    return 0.0 if activity is None else now - activity.started
 
 
 def _longest(named: tuple[str, float]) -> float:
@@ -130,14 +133,15 @@ def _longest(named: tuple[str, float]) -> float:
 class _Expectation:
     """How long a task will probably take: what it took before, else what others of its class took, else the average."""
 
-    def __init__(self, plan: Plan, durations: Mapping[str, float], expected: Mapping[str, float]) -> None:
+    def __init__(self, status: BuildStatus, expected: Mapping[str, float]) -> None:
         self._expected = expected
         by_class: dict[str, list[float]] = {}
-        for key, seconds in durations.items():
-            if key in plan:
-                by_class.setdefault(plan[key].name, []).append(seconds)
+        for key, activity in status.activities.copy().items():
+            if activity.seconds is not None and status.plan is not None and key in status.plan:
+                by_class.setdefault(status.plan[key].name, []).append(activity.seconds)
         self._by_class = {name: sum(seconds) / len(seconds) for name, seconds in by_class.items()}
-        self._average = sum(durations.values()) / len(durations) if durations else None
+        every = [seconds for found in by_class.values() for seconds in found]
+        self._average = sum(every) / len(every) if every else None
 
     def seconds(self, node: Node) -> float | None:
         """The probable seconds of one task, or None."""
@@ -147,24 +151,18 @@ class _Expectation:
 
 
 def _remaining(
-    present: list[tuple[Node, TaskState]],
-    started: Mapping[str, float],
-    now: float,
-    expectation: _Expectation,
-    workers: int,
+    left: Sequence[Node], spent: Mapping[str, float], expectation: _Expectation, workers: int
 ) -> float | None:
-    left = longest = 0.0
-    for node, state in present:
-        if state in ENDED:
-            continue
+    total = longest = 0.0
+    for node in left:
         seconds = expectation.seconds(node)
         if seconds is None:
             return None
-        if state is TaskState.RUNNING:
-            seconds = max(seconds - (now - started.get(node.key, now)), 0.0)
-        left += seconds
+        if node.key in spent:
+            seconds = max(seconds - spent[node.key], 0.0)
+        total += seconds
         longest = max(longest, seconds)
-    return max(left / max(workers, 1), longest) if left else None
+    return max(total / max(workers, 1), longest) if total else None
 
 
 def _whole(seconds: float) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from kartnb.build_status import ENDED, BuildStatus
+from kartnb.events import TaskState
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.view.arrows import Point, curve_path, tip_path
 from kartnb.view.clean import one_line, short_id
@@ -18,8 +20,9 @@ from kartnb.view.labels import LASTING_ROWS, Label, make_labels, outer_size
 from kartnb.view.layout import place
 from kartnb.view.opening import Frame, frames_of, loose_families
 from kartnb.view.plates import Plate, plate_of
+from kartnb.view.progress import phase_words
 from kartnb.view.reasons import BEGUN, BLOCKED, PAST
-from kartnb.view.states import BAR_ORDER, ENDED, IN_BUILD, LETTERS, LOOKS, URGENCY
+from kartnb.view.states import BAR_ORDER, LETTERS, LOOKS, URGENCY, count_states
 
 #: So many tasks, the last ones, are told in full; of the others only class, id and requirements.
 MAX_TOLD = 12_000
@@ -152,7 +155,6 @@ def told_tasks(plan: Plan) -> dict[str, Any]:
         'kinds': {kind.value: words for kind, words in PAST.items()},
         'blocked': BLOCKED,
         'outputs': [[]] * untold + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in told],
-        'runs': ''.join('1' if node.will_run else '0' for node in plan),
     }
 
 
@@ -175,9 +177,34 @@ def _parameters(node: Node) -> list[tuple[str, str, int]]:
     ]
 
 
-def states_text(plan: Plan) -> str:
+def states_text(status: BuildStatus) -> str:
     """The states of all tasks, one letter a task."""
-    return ''.join(LETTERS[node.state] for node in plan)
+    assert status.plan is not None
+    states = status.states
+    return ''.join([LETTERS[states.get(node.key, node.state)] for node in status.plan])
+
+
+def told_progress(status: BuildStatus, phase: str) -> dict[str, Any]:
+    """How far a build is, for the header of a live picture.
+
+    Returns
+    -------
+    dict
+        ``words`` (how far, in words), ``total`` and ``ended`` (numbers of tasks that the build runs), ``idle`` (whether
+        none of them runs), and pairs of letter and number: ``counts`` of all tasks, the most urgent first, and ``bar``,
+        the segments of the bar from left to right.
+    """
+    now = status.progress()
+    counts = count_states(status.state(node) for node in status.plan or ())
+    shown = [state for state in BAR_ORDER if now.counts.get(state) and (state in ENDED or state is TaskState.RUNNING)]
+    return {
+        'words': phase_words(now, phase),
+        'total': now.total,
+        'ended': now.ended,
+        'idle': not now.running,
+        'counts': [(LETTERS[state], number) for state, number in counts.items()],
+        'bar': [(LETTERS[state], now.counts[state]) for state in shown],
+    }
 
 
 def looks() -> list[dict[str, Any]]:
@@ -188,8 +215,6 @@ def looks() -> list[dict[str, Any]]:
             'glyph': LOOKS[state].glyph,
             'word': LOOKS[state].word,
             'slug': LOOKS[state].slug,
-            'inBuild': state in IN_BUILD,
-            'ended': state in ENDED,
             'begun': state in BEGUN,
             'bar': BAR_ORDER.index(state),
         }

@@ -70,19 +70,6 @@ URGENCY: tuple[TaskState, ...] = (
 )
 _URGENCY_RANK = {state: rank for rank, state in enumerate(URGENCY)}
 
-#: The states of tasks that a build has taken up; the others are as the plan found them.
-IN_BUILD = frozenset(
-    {
-        TaskState.QUEUED,
-        TaskState.WAITING,
-        TaskState.RUNNING,
-        TaskState.DONE,
-        TaskState.FAILED,
-        TaskState.BLOCKED,
-        TaskState.INTERRUPTED,
-    }
-)
-ENDED = frozenset(state for state in IN_BUILD if state.is_final)
 #: The segments of a bar from left to right: what has ended, what is going on, what is left.
 BAR_ORDER: tuple[TaskState, ...] = (
     TaskState.DONE,

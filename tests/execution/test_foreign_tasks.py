@@ -20,6 +20,7 @@ import kartnb
 from kartnb import display
 from kartnb.events import TaskState
 from kartnb.execution.build import run_build
+from kartnb.execution.options import BuildOptions
 from tests.execution.luigi_settings import luigi_settings
 
 PACKAGE = {
@@ -139,7 +140,7 @@ def test_they_draw(shop: Any, name: str) -> None:
     assert 'data:image/svg+xml' in plan._repr_html_()
     picture = display.render(plan, 'svg')
     assert all(node.name in picture for node in plan)
-    report = run_build(root)
+    report = run_build(root, BuildOptions())
     assert report.succeeded
     assert {node.state for node in report.plan} <= {TaskState.DONE, TaskState.CACHED}
     assert 'done' in repr(report)

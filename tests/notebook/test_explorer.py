@@ -13,6 +13,7 @@ import pytest
 
 import kartnb
 from kartnb.events import TaskState
+from kartnb.execution.options import BuildOptions
 from kartnb.notebook.as_code import as_code
 from kartnb.notebook.explorer import Explorer, Sight
 
@@ -39,7 +40,7 @@ class Watched:
         self.place = place
         self.sights: list[Sight] = []
         self.saved = 0
-        self.explorer = Explorer(self.sights.append, self._save, options={'executor': 'threads'}, **options)
+        self.explorer = Explorer(self.sights.append, self._save, options=BuildOptions(executor='threads'), **options)
 
     def want(self, number: int, seconds: float = 0.0) -> None:
         self.explorer.want(Slow(number=number, seconds=seconds, workspace_directory=str(self.place)))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartnb.events import TaskState
+from kartnb.build_status import BuildStatus
+from kartnb.events import TaskState, TaskStateChanged
 from kartnb.view.card import CardEntry, card_html, card_text
 from kartnb.view.clean import one_line
 from kartnb.view.html import plan_html, report_html
@@ -77,7 +78,10 @@ def test_cards_and_progress_show_any_text_as_text(texts: list[str]) -> None:
     _check_html(card_html(card(texts)), card_html(card(BENIGN)))
     _check_text(card_text(card(texts)))
     plan = hostile_plan(texts)
-    state = progress(plan, {n.key: TaskState.RUNNING for n in plan}, {}, 1.0, {})
+    status = BuildStatus(plan)
+    for n in plan:
+        status.apply(TaskStateChanged('b', n.key, TaskState.RUNNING))
+    state = progress(status, 1.0)
     fragment = progress_html(state)
     assert [tag for tag, _ in Skeleton(fragment).tags] == ['div', 'style', 'div', 'div', 'p']
     _check_text(progress_text(state))

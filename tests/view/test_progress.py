@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
-from kartnb.events import TaskState
+from kartnb.build_status import BuildStatus
+from kartnb.events import BuildStarted, TaskState, TaskStateChanged, WorkersStarting
 from kartnb.execution.planning.plan import Plan
 from kartnb.view.progress import progress, progress_html, progress_text
 from tests.view.graphs import MISSING, Evaluate, Load, Train, generated, node
@@ -17,25 +19,45 @@ def _plan() -> Plan:
     return Plan((node(Load(), TaskState.CACHED), *trained, root), '/w')
 
 
+def _status(
+    plan: Plan,
+    states: Mapping[str, TaskState] | None = None,
+    began: Mapping[str, float] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> BuildStatus:
+    """Give the status of a build at 100 s in which tasks have entered states, begun and taken so long."""
+    status = BuildStatus()
+    status.apply(BuildStarted('b', plan, 0.0))
+    for key, state in (states or {}).items():
+        start = (began or {}).get(key, 100.0)
+        if state in (TaskState.RUNNING, TaskState.DONE, TaskState.FAILED):
+            status.apply(TaskStateChanged('b', key, TaskState.RUNNING, time=start))
+        if state is not TaskState.RUNNING:
+            status.apply(TaskStateChanged('b', key, state, time=start + (seconds or {}).get(key, 0.0)))
+    return status
+
+
 def test_before_the_first_task_nothing_is_promised() -> None:
-    state = progress(_plan(), {}, {}, 100.0, {})
+    state = progress(_status(_plan()), 100.0)
     assert state.words == 'running 0/4'
     assert progress_text(state) == '[····················] running 0/4'
 
 
 def test_while_workers_start_it_says_so() -> None:
-    plan = _plan()
-    assert progress(plan, {}, {}, 100.0, {}, starting=2).words == 'running 0/4 · starting 2 workers'
-    assert progress(plan, {}, {}, 100.0, {}, starting=1).words == 'running 0/4 · starting a worker'
-    running = {plan.nodes[1].key: TaskState.RUNNING}
-    assert 'starting' not in progress(plan, running, {}, 100.0, {}, starting=1).words
+    status = _status(_plan())
+    status.apply(WorkersStarting('b', 2))
+    assert progress(status, 100.0).words == 'running 0/4 · starting 2 workers'
+    status.apply(WorkersStarting('b', 1))
+    assert progress(status, 100.0).words == 'running 0/4 · starting a worker'
+    status.apply(TaskStateChanged('b', _plan().nodes[1].key, TaskState.RUNNING))
+    assert 'starting' not in progress(status, 100.0).words
 
 
 def test_a_running_task_is_named_with_its_time_and_the_rest_is_estimated() -> None:
     plan = _plan()
     keys = [n.key for n in plan]
     states = {keys[1]: TaskState.DONE, keys[2]: TaskState.RUNNING, keys[3]: TaskState.QUEUED}
-    state = progress(plan, states, {keys[2]: 96.0}, 100.0, {keys[1]: 8.0})
+    state = progress(_status(plan, states, {keys[2]: 96.0}, {keys[1]: 8.0}), 100.0)
     assert state.words == 'running 1/4 · Train (4 s) · about 20 s left'
     assert state.percentage == 25
 
@@ -44,20 +66,20 @@ def test_recorded_times_are_believed_first() -> None:
     plan = _plan()
     keys = [n.key for n in plan]
     expected = dict(zip(keys, (99.0, 10.0, 10.0, 10.0, 60.0), strict=True))
-    assert progress(plan, {}, {}, 100.0, {}, expected).remaining == 90
-    assert progress(plan, {}, {}, 100.0, {}, expected, workers=4).remaining == 60
+    assert progress(_status(plan), 100.0, expected).remaining == 90
+    assert progress(_status(plan), 100.0, expected, workers=4).remaining == 60
 
 
 def test_without_any_time_to_go_by_nothing_is_said() -> None:
     plan = _plan()
-    assert progress(plan, {}, {}, 100.0, {}, {plan.nodes[1].key: 3.0}).remaining is None
+    assert progress(_status(plan), 100.0, {plan.nodes[1].key: 3.0}).remaining is None
 
 
 def test_failures_are_told_and_the_end_is_the_end() -> None:
     plan = _plan()
     keys = [n.key for n in plan]
     states = dict.fromkeys(keys[1:], TaskState.DONE) | {keys[3]: TaskState.FAILED, keys[4]: TaskState.BLOCKED}
-    state = progress(plan, states, {}, 100.0, dict.fromkeys(keys[1:3], 1.0))
+    state = progress(_status(plan, states, seconds=dict.fromkeys(keys[1:3], 1.0)), 100.0)
     assert state.words == 'finished 4/4 · ✗ 1 failed, ⊘ 1 blocked'
     assert state.percentage == 100
 
@@ -65,21 +87,19 @@ def test_failures_are_told_and_the_end_is_the_end() -> None:
 def test_an_overrunning_task_gives_no_negative_time() -> None:
     plan = Plan((node(Load(), TaskState.MISSING, (), MISSING),), '/w')
     key = plan.root.key
-    assert (
-        progress(plan, {key: TaskState.RUNNING}, {key: 0.0}, 100.0, {}, {key: 5.0}).words
-        == 'running 0/1 · Load (1 min 40 s)'
-    )
+    status = _status(plan, {key: TaskState.RUNNING}, {key: 0.0})
+    assert progress(status, 100.0, {key: 5.0}).words == 'running 0/1 · Load (1 min 40 s)'
 
 
 def test_many_running_tasks_are_counted() -> None:
     plan = _plan()
     states = {n.key: TaskState.RUNNING for n in plan.nodes[1:]}
-    assert progress(plan, states, {}, 1.0, {}).words.endswith('· 2 more')
+    assert progress(_status(plan, states), 100.0).words.endswith('· 2 more')
 
 
 def test_nothing_to_run() -> None:
     plan = Plan((node(Load(), TaskState.CACHED),), '/w')
-    state = progress(plan, {}, {}, 1.0, {})
+    state = progress(_status(plan), 100.0)
     assert state.words == 'nothing to run'
     assert state.percentage == 100
 
@@ -87,7 +107,7 @@ def test_nothing_to_run() -> None:
 def test_the_bar_is_named_for_screen_readers() -> None:
     plan = _plan()
     states = {plan.nodes[1].key: TaskState.DONE, plan.nodes[2].key: TaskState.FAILED}
-    skeleton = Skeleton(progress_html(progress(plan, states, {}, 1.0, {})))
+    skeleton = Skeleton(progress_html(progress(_status(plan, states), 100.0)))
     values = dict(skeleton.values)
     assert values['role'] == 'progressbar'
     assert (values['aria-valuenow'], values['aria-valuemin'], values['aria-valuemax']) == ('2', '0', '4')
@@ -98,6 +118,7 @@ def test_the_bar_is_named_for_screen_readers() -> None:
 
 def test_it_is_cheap() -> None:
     plan = generated(10_000)
+    status = _status(plan, {n.key: TaskState.DONE for n in plan.nodes[:5_000]})
     begin = time.process_time()
-    progress(plan, {}, {}, 1.0, {n.key: 1.0 for n in plan})
+    progress(status, 100.0, {n.key: 1.0 for n in plan})
     assert time.process_time() - begin < 0.5

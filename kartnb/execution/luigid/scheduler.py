@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from queue import Queue
 from typing import Any
 
@@ -13,15 +14,13 @@ from luigi.rpc import RPCError
 
 from kartnb.errors import SchedulerError, TaskDisabledError
 from kartnb.events import Event, TaskProgress, TaskState
-from kartnb.execution.engine import Engine
+from kartnb.execution.engine import Engine, EngineParts
 from kartnb.execution.luigid.connection import be_quick, connect, scheduler_errors
 from kartnb.execution.luigid.worker import BuildWorker
 from kartnb.execution.planning.assess import is_complete, missing_external
-from kartnb.execution.planning.graph import TaskGraph, Vertex
-from kartnb.execution.planning.plan import Plan
+from kartnb.execution.planning.graph import Vertex
 from kartnb.execution.running.luigi_events import fire_broken
 from kartnb.execution.terms import timeout_of, usual_timeout
-from kartnb.execution.workers.choice import ExecutorFactory
 
 logger = logging.getLogger('kartnb')
 
@@ -33,7 +32,7 @@ class SchedulerLoop(Engine):
 
     Parameters
     ----------
-    graph, plan, build_id, choose, emit, verbose
+    parts
         As for `Engine`.
     url
         Where the scheduler is.
@@ -44,19 +43,9 @@ class SchedulerLoop(Engine):
         When no scheduler of luigi's answers there.
     """
 
-    def __init__(
-        self,
-        graph: TaskGraph,
-        plan: Plan,
-        build_id: str,
-        choose: ExecutorFactory,
-        emit: Callable[[Event], None],
-        verbose: bool = True,
-        *,
-        url: str,
-    ) -> None:
-        super().__init__(graph, plan, build_id, choose, self._pass_on, verbose)
-        self._tell_listeners = emit
+    def __init__(self, parts: EngineParts, url: str) -> None:
+        super().__init__(replace(parts, emit=self._pass_on))
+        self._tell_listeners = parts.emit
         self._url = url
         self._scheduler: Any = connect(url)
         self._worker: BuildWorker | None = None

@@ -130,6 +130,10 @@ class Plan:
             return key in self._index
         return any(node.task is key for node in self.nodes)
 
+    def position(self, key: str) -> int | None:
+        """Where the node of a key is in `nodes`; None when the plan has none."""
+        return self._index.get(key)
+
     def counts(self) -> dict[TaskState, int]:
         """How many nodes are in each state, in the order of `TaskState`, without the empty ones."""
         found = Counter(node.state for node in self.nodes)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import luigi
 
 from kartnb.errors import TaskArgumentError
+from kartnb.execution.options import Rerun
 from kartnb.execution.planning.assess import assess
 from kartnb.execution.planning.garbage import no_collections
 from kartnb.execution.planning.graph import TaskGraph, Vertex
 from kartnb.execution.planning.plan import Plan
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
-
-#: What can be asked to run again: True is the root; a class or its name stands for all its tasks in the plan.
-Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
 
 
 def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Plan:

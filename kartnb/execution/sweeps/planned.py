@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import luigi
 
@@ -13,6 +13,7 @@ from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import BuildStarted, Event, Listener, TaskState, TaskStateChanged
 from kartnb.execution.build import Build, log_printer
+from kartnb.execution.options import BuildOptions
 from kartnb.execution.planning.estimate import Estimate, estimate
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport
@@ -72,7 +73,7 @@ class SweepPlan(SweepRun):
         self,
         name: str,
         points: Sequence[SweepPoint],
-        options: Mapping[str, Any],
+        options: BuildOptions,
         metric: Metric = None,
         direction: Direction = 'maximize',
         listener: Listener | None = None,
@@ -90,12 +91,12 @@ class SweepPlan(SweepRun):
         self._cached = deque(point for point in self.points if point.is_complete)
 
     def _planned(self, tasks: list[luigi.Task]) -> Build:
-        options = dict(self._options)
-        if options['rerun'] is True:
-            options['rerun'] = tasks
-        told = (self._standing, *([self._also] if self._also else []))
-        listeners = (self._take, *told, log_printer(options['log_level']), *options.pop('listeners'))
-        return Build(tasks[-1], also=tasks[:-1], listeners=listeners, **options)
+        options = self._options
+        told: list[Listener] = [self._take, self._feed, *([self._also] if self._also else [])]
+        options = options.heard_first_by(*told, log_printer(options.log_level))
+        if options.rerun is True:
+            options = replace(options, rerun=tasks)
+        return Build(tasks[-1], options, tasks[:-1])
 
     @property
     def planned_build(self) -> Build | None:
@@ -140,7 +141,7 @@ class SweepPlan(SweepRun):
     def follow(self, listener: Listener) -> None:
         """Give `listener` the events of the build, those that have been too."""
         if self._build is not None:
-            self._standing.follow(listener, self._build.build_id, self._build.plan)
+            self._feed.follow(listener, self._build.build_id, self._build.plan)
 
     def go(self) -> None:
         """Run it in this thread, and measure the points.

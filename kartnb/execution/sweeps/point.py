@@ -12,9 +12,9 @@ import luigi
 from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import TaskState
-from kartnb.execution.build import result_of
 from kartnb.records.shelf import Shelf
 from kartnb.task.base import TaskOnKart
+from kartnb.task.loading import result_of
 
 _COMPLETE = (TaskState.CACHED, TaskState.DONE, TaskState.EXTERNAL)
 

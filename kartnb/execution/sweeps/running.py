@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import Listener, TaskState
+from kartnb.execution.background import EventFeed
+from kartnb.execution.options import BuildOptions
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.standing import Standing
 from kartnb.execution.sweeps.measuring import Measuring
 from kartnb.execution.sweeps.metrics import Metric
 from kartnb.execution.sweeps.point import SweepPoint
@@ -73,18 +73,18 @@ class SweepRun(ABC):
 
     plan: Plan | None = None
 
-    def __init__(self, name: str, metric: Metric, direction: Direction, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, metric: Metric, direction: Direction, options: BuildOptions) -> None:
         self.name = name
         self.metric: Metric = metric
         self.direction: Direction = direction
         self.points: Sequence[SweepPoint] = ()
         self.stopped = False
         self.problem = ''
-        self._options = dict(options)
+        self._options = options
         self._started = time.perf_counter()
         self._ended: float | None = None
         self._measuring = Measuring(metric, name)
-        self._standing = Standing()
+        self._feed = EventFeed()
 
     @property
     @abstractmethod
@@ -117,12 +117,12 @@ class SweepRun(ABC):
     @property
     def workers(self) -> int:
         """How many tasks run at a time."""
-        return int(self._options['workers'])
+        return self._options.workers
 
     @property
     def is_inline(self) -> bool:
         """Whether tasks run in the thread that runs the sweep."""
-        return self._options['executor'] in (None, 'inline') and self.workers == 1
+        return self._options.executor in (None, 'inline') and self.workers == 1
 
     @property
     @abstractmethod

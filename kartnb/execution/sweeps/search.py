@@ -11,6 +11,7 @@ from typing import Any
 from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import Listener
+from kartnb.execution.options import BuildOptions
 from kartnb.execution.planning.planner import workspace_of
 from kartnb.execution.sweeps.dimension import dimensions_of
 from kartnb.execution.sweeps.metrics import Metric
@@ -45,7 +46,7 @@ class Search(SweepRun):
         sampler: Any,
         trials: int | None,
         seed: int,
-        options: Mapping[str, Any],
+        options: BuildOptions,
     ) -> None:
         super().__init__(template.cls.__name__, metric, direction, options)
         self._optuna = import_optuna()
@@ -88,9 +89,9 @@ class Search(SweepRun):
         batch = self._batch
         build = None if batch is None else batch.planned_build
         if build is None:
-            self._standing.join(listener)
+            self._feed.join(listener)
         else:
-            self._standing.follow(listener, build.build_id, build.plan)
+            self._feed.follow(listener, build.build_id, build.plan)
 
     def go(self) -> None:
         """Run it in this thread, and measure the points.
@@ -140,7 +141,7 @@ class Search(SweepRun):
     def _build(self, values: list[dict[str, Any]]) -> list[SweepPoint]:
         points = made(self._template, values, len(self.points))
         self.points = [*self.points, *points]
-        self._batch = SweepPlan(self.name, points, self._options, self.metric, self.direction, self._standing)
+        self._batch = SweepPlan(self.name, points, self._options, self.metric, self.direction, self._feed)
         if self._asked_to_stop:
             return points
         self._batch.build()

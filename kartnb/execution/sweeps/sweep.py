@@ -11,8 +11,7 @@ from luigi.parameter import ParameterVisibility
 
 from kartnb.errors import SweepError
 from kartnb.events import Listener
-from kartnb.execution.options import check_log_level
-from kartnb.execution.planning.planner import Rerun
+from kartnb.execution.options import BuildOptions, Rerun
 from kartnb.execution.sweeps.background import BackgroundSweep
 from kartnb.execution.sweeps.metrics import Metric, check_metric
 from kartnb.execution.sweeps.planned import SweepPlan, made
@@ -108,18 +107,18 @@ def sweep(
     """
     __tracebackhide__ = True
     check_metric(metric)
-    check_log_level(log_level)
+    options = BuildOptions(
+        workers=workers,
+        executor=executor,
+        rerun=rerun,
+        on_code_change=on_code_change,
+        log_level=log_level,
+        listeners=tuple(listeners),
+    )
     check_direction(direction)
     registry.drop_superseded()
     template, asked = _asked(task, space, values)
-    options = {
-        'workers': workers,
-        'executor': 'processes' if background and executor is None else executor,
-        'rerun': rerun,
-        'on_code_change': on_code_change,
-        'log_level': log_level,
-        'listeners': tuple(listeners),
-    }
+    options = options.in_background() if background else options
     run: SweepRun
     if sampler is not None or trials is not None:
         from kartnb.execution.sweeps.search import Search

@@ -1,7 +1,7 @@
 // The live picture of a plan.
 //
 // Python lays the picture out (trait `scene`), tells the tasks (`tasks`), their states with one letter each (`states`),
-// how the build stands (`status`) and what its tasks did so far (`record`, brought up to date by messages). Every text
+// how far the build is (`progress`, `status`) and what its tasks did so far (`record`, brought up to date by messages). Every text
 // is written as text. Only the preview of a result, which Python has escaped, is markup.
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,62 +1,40 @@
 // ---------------------------------------------------------------- the header's texts
 
 function updateHeader(g) {
-  const status = g.status;
-  say(g.title, status.title || "");
-  g.root.setAttribute("aria-label", `Graph of ${status.title || "a task"}`);
-  const members = g.tasks.name.map((_, i) => i);
-  const counts = countStates(g, members);
-  updateCounts(g, counts, members.length);
+  say(g.title, g.status.title || "");
+  g.root.setAttribute("aria-label", `Graph of ${g.status.title || "a task"}`);
+  updateCounts(g, withLooks(g, g.progress.counts), g.tasks.name.length);
   updateProgress(g);
   updateStop(g);
 }
 
-function takingPart(g) {
-  const part = [];
-  for (let i = 0; i < g.states.length; i++) {
-    if (g.tasks.runs[i] === "1" || g.looks.get(g.states[i])?.inBuild) part.push(i);
-  }
-  return part;
-}
-
+// Python counts; the times go on here between what it tells.
 function updateProgress(g) {
-  const part = takingPart(g), counts = countStates(g, part);
-  const ended = counts.reduce((sum, [look, number]) => sum + (look.ended ? number : 0), 0);
-  const done = counts.find(([look]) => look.word === "done")?.[1] || 0;
-  const words = [phaseWords(g, part.length, g.status.phase === "stopped" ? done : ended)];
-  const idle = isActive(g) && !counts.some(([look]) => look.word === "running");
-  if (idle && g.status.starting) words.push(g.status.starting);
+  const { words: first, total = 0, ended = 0, idle, bar } = g.progress;
+  const words = [first];
+  if (isActive(g) && idle && g.status.starting) words.push(g.status.starting);
   if (g.status.phase !== "plan") words.push(duration(elapsed(g)));
   const left = g.status.remaining == null ? null : g.status.remaining - (elapsed(g) - g.status.elapsed);
   if (isActive(g) && left !== null) words.push(`about ${whole(Math.max(left, 1))} left`);
   if (g.status.phase === "plan" && g.status.remaining) words.push(`about ${whole(g.status.remaining)}`);
   say(g.words, words.filter(Boolean).join(" · "));
-  g.bar.hidden = g.status.phase === "plan" || !part.length;
+  g.bar.hidden = g.status.phase === "plan" || !total;
   g.bar.setAttribute("aria-label", "build");
   g.bar.setAttribute("aria-valuemin", "0");
-  g.bar.setAttribute("aria-valuemax", String(part.length));
+  g.bar.setAttribute("aria-valuemax", String(total));
   g.bar.setAttribute("aria-valuenow", String(ended));
   g.bar.setAttribute("aria-valuetext", words.join(" · "));
-  fillBar(g, g.bar, counts.filter(([look]) => look.ended || look.word === "running"), part.length);
+  fillBar(g, g.bar, withLooks(g, bar), total);
 }
 
-function phaseWords(g, total, ended) {
-  const share = `${count(ended)}/${count(total)}`;
-  switch (g.status.phase) {
-    case "running": return total ? `running ${share}` : "nothing to run";
-    case "stopping": return `stopping ${share}`;
-    case "done": return "✓ succeeded";
-    case "failed": return "✗ failed";
-    case "stopped": return `■ stopped after ${share}`;
-    default: return total ? `${count(total)} will run` : "nothing will run";
-  }
+function withLooks(g, counts) {
+  return (counts || []).map(([letter, number]) => [g.looks.get(letter), number]);
 }
 
 function fillBar(g, bar, counts, total) {
-  const order = [...counts].sort(([a], [b]) => a.bar - b.bar);
-  while (bar.children.length < order.length) bar.append(make(g, "div"));
-  while (bar.children.length > order.length) bar.lastChild.remove();
-  order.forEach(([look, number], i) => {
+  while (bar.children.length < counts.length) bar.append(make(g, "div"));
+  while (bar.children.length > counts.length) bar.lastChild.remove();
+  counts.forEach(([look, number], i) => {
     const segment = bar.children[i];
     segment.className = `kartnb-${look.slug}`;
     segment.title = `${count(number)} ${look.word}`;

@@ -82,6 +82,7 @@ function renewTasks(g) {
 }
 
 function readStatus(g) {
+  g.progress = g.model.get("progress") || {};
   g.status = g.model.get("status") || {};
   g.statusAt = g.window.performance.now();
 }

@@ -88,6 +88,7 @@ function render({ model, el }) {
     "change:tasks": () => renewTasks(g),
     "change:scene": () => drawScene(g),
     "change:states": () => { g.states = model.get("states") || ""; schedule(g); },
+    "change:progress": () => { g.progress = model.get("progress") || {}; schedule(g); },
     "change:status": () => { readStatus(g); schedule(g); },
     "change:record": () => { readRecord(g); schedule(g); },
     "change:details": () => { readDetails(g); schedule(g); },

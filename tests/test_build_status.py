@@ -1,0 +1,112 @@
+"""How a build stands, from its events alone."""
+
+from __future__ import annotations
+
+from kartnb.build_status import BuildStatus
+from kartnb.events import (
+    BuildFinished,
+    BuildStarted,
+    Event,
+    PlanGrew,
+    TaskOutput,
+    TaskProgress,
+    TaskState,
+    TaskStateChanged,
+    WorkersStarting,
+)
+from kartnb.execution.planning.plan import Plan
+from tests.view.graphs import pipeline
+
+PLAN = pipeline()  # of its five tasks, one is cached
+LOAD, TRAIN, SECOND, CACHED, ROOT = (node.key for node in PLAN)
+
+
+def status_after(*events: Event) -> BuildStatus:
+    status = BuildStatus()
+    for event in (BuildStarted('b', PLAN, 100.0), *events):
+        status.apply(event)
+    return status
+
+
+def changed(key: str, state: TaskState, time: float = 100.0, error: str = '') -> TaskStateChanged:
+    return TaskStateChanged('b', key, state, error, time)
+
+
+def test_a_build_that_has_begun_stands_as_it_was_planned() -> None:
+    status = status_after()
+    assert str(status.progress()) == '0/4'
+    assert [status.state(node) for node in PLAN] == [node.state for node in PLAN]
+    assert (status.elapsed(103.0), status.ended) == (3.0, None)
+
+
+def test_a_task_is_timed_from_its_start_to_its_end() -> None:
+    status = status_after(
+        changed(LOAD, TaskState.RUNNING, 101.0),
+        TaskProgress('b', LOAD, 40.0, 'reading'),
+        TaskProgress('b', LOAD, None, 'writing'),
+        changed(LOAD, TaskState.DONE, 103.5),
+    )
+    activity = status.activities[LOAD]
+    assert (activity.started, activity.seconds) == (101.0, 2.5)
+    assert (activity.percentage, activity.message) == (40.0, 'writing')
+    assert str(status.progress()) == '1/4'
+
+
+def test_progress_counts_what_the_build_runs_and_names_what_is_running() -> None:
+    status = status_after(
+        changed(LOAD, TaskState.DONE), changed(TRAIN, TaskState.RUNNING), changed(SECOND, TaskState.FAILED, error='no')
+    )
+    assert str(status.progress()) == '2/4 · Train'
+    assert dict(status.progress().counts) == {
+        TaskState.DONE: 1,
+        TaskState.RUNNING: 1,
+        TaskState.FAILED: 1,
+        TaskState.MISSING: 1,
+    }
+    assert status.activities[SECOND].error == 'no', 'it failed before it ran'
+
+
+def test_a_result_that_another_process_has_made_meanwhile_counts_as_ended() -> None:
+    assert str(status_after(changed(TRAIN, TaskState.CACHED)).progress()) == '1/4'
+
+
+def test_a_task_that_was_not_to_run_takes_part_as_soon_as_the_build_takes_it_up() -> None:
+    assert str(status_after(changed(CACHED, TaskState.FAILED, error='gone')).progress()) == '1/5'
+
+
+def test_a_second_try_begins_its_time_anew() -> None:
+    status = status_after(
+        changed(LOAD, TaskState.RUNNING, 101.0),
+        changed(LOAD, TaskState.QUEUED, 102.0, 'ValueError: no'),
+        changed(LOAD, TaskState.RUNNING, 110.0),
+        changed(LOAD, TaskState.DONE, 111.0),
+    )
+    assert (status.activities[LOAD].seconds, status.activities[LOAD].error) == (1.0, '')
+
+
+def test_what_is_printed_changes_nothing() -> None:
+    status, same = status_after(TaskOutput('b', LOAD, 'stdout', 'hello')), status_after()
+    assert (status.states, status.activities) == (same.states, same.activities)
+
+
+def test_the_end_gives_the_states_of_all_tasks_and_stops_the_clock() -> None:
+    done = dict.fromkeys((LOAD, TRAIN, SECOND, ROOT), TaskState.DONE) | {CACHED: TaskState.CACHED}
+    status = status_after(WorkersStarting('b', 2), BuildFinished('b', done, 105.0))
+    assert status.elapsed(999.0) == 5.0
+    now = status.plan_now()
+    assert now is not None
+    assert {node.key: node.state for node in now} == done
+
+
+def test_a_plan_that_grows_keeps_the_states() -> None:
+    small = Plan(PLAN.nodes[:1], PLAN.workspace)
+    status = BuildStatus()
+    for event in (BuildStarted('b', small, 1.0), changed(LOAD, TaskState.DONE), PlanGrew('b', PLAN)):
+        status.apply(event)
+    assert str(status.progress()) == '1/4'
+
+
+def test_the_next_build_of_a_search_begins_anew() -> None:
+    status = status_after(changed(LOAD, TaskState.DONE), WorkersStarting('b', 2), BuildStarted('c', PLAN, 200.0))
+    assert (status.states, status.activities, status.starting_workers) == ({}, {}, 0)
+    assert status.started == 200.0
