@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from kartnb.records.runs import Run, Runs
     from kartnb.records.workspace import Workspace
     from kartnb.storage.formats.base import FileProcessor
-    from kartnb.storage.formats.lossless import lossless
-    from kartnb.storage.formats.own import register_format, unregister_format
+    from kartnb.storage.formats.exact_text import lossless
+    from kartnb.storage.formats.registry import register_format, unregister_format
     from kartnb.storage.in_memory import InMemoryTarget, make_in_memory_target
     from kartnb.task.base import TaskOnKart
     from kartnb.task.config_files import add_config
@@ -135,20 +135,20 @@ _HOMES = {
     'load_ipython_extension': 'kartnb.notebook.extension',
     'load_result': 'kartnb.execution.outputs',
     'logs': 'kartnb.execution.logs',
-    'lossless': 'kartnb.storage.formats.lossless',
+    'lossless': 'kartnb.storage.formats.exact_text',
     'luigi': 'luigi:',
     'make_in_memory_target': 'kartnb.storage.in_memory',
     'outputs': 'kartnb.execution.outputs',
     'plan': 'kartnb.execution.planning.planner',
     'preview': 'kartnb.view.previews.preview',
-    'register_format': 'kartnb.storage.formats.own',
+    'register_format': 'kartnb.storage.formats.registry',
     'register_preview': 'kartnb.view.previews.registry',
     'restore_result': 'kartnb.execution.restore',
     'run': 'kartnb.cli.run',
     'slider': 'kartnb.task.slider',
     'sweep': 'kartnb.execution.sweeps.sweep',
     'unload_ipython_extension': 'kartnb.notebook.extension',
-    'unregister_format': 'kartnb.storage.formats.own',
+    'unregister_format': 'kartnb.storage.formats.registry',
     'unregister_preview': 'kartnb.view.previews.registry',
     'why': 'kartnb.execution.why',
 }

@@ -16,7 +16,7 @@ import pytest
 
 from kartnb.errors import KartError
 from kartnb.storage import models, targets
-from kartnb.storage.formats import columns, tables
+from kartnb.storage.formats import tables
 from tests.storage.examples import arrays, assert_equal, frames, objects
 
 TABLES = ('.csv', '.tsv', '.json', '.ndjson', '.parquet', '.feather')
@@ -87,7 +87,7 @@ def test_tables_as_text_have_gokarts_bytes(extension: str, name: str) -> None:
 @pytest.mark.parametrize('kind', ['polars', 'polars-lazy'])
 @pytest.mark.parametrize('lazy', [False, True])
 def test_polars_frames(extension: str, kind: Any, lazy: bool) -> None:
-    theirs, ours = gokart.file_processor, {**vars(tables), **vars(columns)}
+    theirs, ours = gokart.file_processor, vars(tables)
     options: dict[str, Any] = {
         '.json': {},
         '.ndjson': {'orient': 'records'},

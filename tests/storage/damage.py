@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kartnb.errors import KartError, MissingPackageError, UnreadableResultError
-from kartnb.storage.formats.lossless import lossless
+from kartnb.storage.formats.exact_text import lossless
 from kartnb.storage.models import LargeDataFrameProcessor, make_model_target
 from kartnb.storage.targets import TargetOnKart, make_target
 from tests.storage.examples import assert_equal

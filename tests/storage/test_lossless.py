@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kartnb.errors import UnknownFormatError, UnreadableResultError, WrongValueError
-from kartnb.storage.formats.lossless import lossless
+from kartnb.storage.formats.exact_text import lossless
 from kartnb.storage.targets import make_target
 from tests.storage.examples import frames
 

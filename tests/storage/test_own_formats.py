@@ -19,7 +19,7 @@ import yaml
 from kartnb.errors import UnknownFormatError, UnreadableResultError
 from kartnb.storage.formats import base
 from kartnb.storage.formats.base import FileProcessor, known_extensions, registered_formats
-from kartnb.storage.formats.own import (
+from kartnb.storage.formats.registry import (
     FunctionFileProcessor,
     packed_formats,
     register_format,

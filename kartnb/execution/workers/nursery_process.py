@@ -29,7 +29,7 @@ _NEEDED = (
     'tblib.pickling_support',
     'kartnb.execution.workers.remote',
     'kartnb.execution.workers.task_pickler',
-    'kartnb.storage.formats.pickles',
+    'kartnb.storage.formats.simple',
 )
 #: Seconds between two looks whether workers have ended.
 _LOOK = 1.0

@@ -13,7 +13,7 @@ from typing import Any
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
-from kartnb.storage.formats.own import packed_formats, unpack_formats
+from kartnb.storage.formats.registry import packed_formats, unpack_formats
 
 _VARIABLE = re.compile(r'\$\{([^}]+)\}')
 

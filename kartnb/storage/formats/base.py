@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Literal, TypeAlias
@@ -63,20 +64,20 @@ ENTRY_POINTS = 'kartnb.formats'
 
 # extension -> module that knows it, in gokart's order; the module is imported when a file of its kind is first met
 _MODULES: dict[str, str] = {
-    '.txt': 'text',
-    '.ini': 'text',
+    '.txt': 'simple',
+    '.ini': 'simple',
     '.csv': 'tables',
     '.tsv': 'tables',
-    '.pkl': 'pickles',
-    '.gz': 'text',
+    '.pkl': 'simple',
+    '.gz': 'simple',
     '.json': 'tables',
     '.ndjson': 'tables',
-    '.xml': 'xml',
-    '.npz': 'arrays',
-    '.parquet': 'columns',
-    '.feather': 'columns',
-    '.png': 'binary',
-    '.jpg': 'binary',
+    '.xml': 'simple',
+    '.npz': 'simple',
+    '.parquet': 'tables',
+    '.feather': 'tables',
+    '.png': 'simple',
+    '.jpg': 'simple',
 }
 _factories: dict[str, ProcessorFactory] = {}
 _registered: dict[str, ProcessorFactory] = {}
@@ -92,6 +93,11 @@ def refusing(kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise WrongValueError(f'{kind} cannot keep this value, a .pkl file can: {error}') from error
+
+
+def rereadable(file: IO[Any]) -> IO[Any]:
+    """Give a file that can be read twice: this one, or a copy of its bytes in memory."""
+    return file if file.seekable() else io.BytesIO(file.read())
 
 
 def make_file_processor(

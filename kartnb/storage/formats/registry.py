@@ -1,4 +1,4 @@
-"""File formats of one's own."""
+"""The registry of file formats: formats of your own, and how they get into workers."""
 
 from __future__ import annotations
 
