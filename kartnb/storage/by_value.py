@@ -1,24 +1,56 @@
-"""Classes that are pickled by value, because no other process could import them: those of a notebook's ``__main__``.
+"""Classes and functions that are pickled by value, because no other process could import them: those of ``__main__``.
 
 `kartnb.storage.notebook_classes` reads them. This module is imported only where cloudpickle is needed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from types import CodeType, MappingProxyType
+from typing import IO, Any
 
 from cloudpickle import CloudPickler  # noqa: TID253
 from cloudpickle.cloudpickle import _make_skeleton_class  # noqa: TID253
 
+#: Where the file name stands among the arguments of `types.CodeType`, from Python 3.8 on.
+_FILE_NAME = 10
+
 
 class ByValuePickler(CloudPickler):  # type: ignore[misc]
-    """cloudpickle's pickler, which also writes the qualified names of classes."""
+    """cloudpickle's pickler, which also writes the qualified names of classes and the file names of code.
+
+    Parameters
+    ----------
+    file
+        Takes the pickle.
+    reducers
+        How objects of further types are reduced, as in `pickle.Pickler.dispatch_table`.
+    """
+
+    def __init__(
+        self, file: IO[bytes] | BytesIO, reducers: Mapping[type, Callable[[Any], Any]] = MappingProxyType({})
+    ) -> None:
+        super().__init__(file, protocol=5)
+        # a dispatch_table of the instance is not looked at: cloudpickle's class has one, which hides it from pickle
+        self._reducers = {**reducers, CodeType: self.reduce_code}
+        self._file_names: dict[str, str] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         """Add the qualified name to a class that is pickled by value: it tells a nested class from a global one."""
+        reduce = self._reducers.get(type(obj))
+        if reduce is not None:
+            return reduce(obj)
         reduced = super().reducer_override(obj)
         if isinstance(reduced, tuple) and reduced[0] is _make_skeleton_class:
             metaclass, name, bases, namespace, *rest = reduced[1]
             named = {**namespace, '__qualname__': obj.__qualname__}
             return (reduced[0], (metaclass, name, bases, named, *rest), *reduced[2:])
         return reduced
+
+    def reduce_code(self, code: CodeType) -> tuple[Any, tuple[Any, ...]]:
+        """Keep the file name of code, for tracebacks and `inspect`: cloudpickle 3.1.2 and later leave it out."""
+        make, arguments = CloudPickler.dispatch_table[CodeType](code)
+        # one copy for each pickle: its bytes then do not depend on which other objects share the text
+        name = self._file_names.setdefault(code.co_filename, ''.join(code.co_filename))
+        return make, (*arguments[:_FILE_NAME], name, *arguments[_FILE_NAME + 1 :])

@@ -12,7 +12,6 @@ import io
 import mmap
 import pickle
 import sys
-from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -183,10 +182,9 @@ def _dump_by_value(obj: Any, file: IO[bytes]) -> None:
     from kartnb.storage.by_value import ByValuePickler
 
     stream = _Stream(file, may_name_main=True)
-    pickler = ByValuePickler(cast(BinaryIO, stream), protocol=5)
     numpy = sys.modules.get('numpy')
-    if numpy is not None:
-        pickler.dispatch_table = ChainMap({numpy.ndarray: _array_reducer(stream)}, pickler.dispatch_table)
+    reducers = {} if numpy is None else {numpy.ndarray: _array_reducer(stream)}
+    pickler = ByValuePickler(cast(BinaryIO, stream), reducers)
     try:
         pickler.dump(obj)
     except (OSError, KartError, MemoryError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import inspect
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from luigi.task_register import Register
 import kartnb
 from kartnb.errors import ExecutorChoiceError, TransportError, WorkerError
 from kartnb.events import BuildFinished, LogLine, TaskProgress, TaskStateChanged
+from tests.task.cells import Notebook
 
 FACTOR = 3
 
@@ -32,13 +35,16 @@ def dask_client() -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(params=['inline', 'threads', 'processes', 'spawned pool', 'thread pool', 'dask'])
+@pytest.fixture(params=['inline', 'threads', 'processes', 'spawned pool', 'loky', 'thread pool', 'dask'])
 def options(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     if request.param == 'dask':
         yield {'executor': request.getfixturevalue('dask_client')}
     elif request.param == 'spawned pool':
         context = multiprocessing.get_context('spawn')
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+            yield {'executor': pool}
+    elif request.param == 'loky':
+        with pytest.importorskip('loky').ProcessPoolExecutor(2) as pool:
             yield {'executor': pool}
     elif request.param == 'thread pool':
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -108,6 +114,105 @@ def test_a_failure_shows_the_users_line(options: dict[str, Any]) -> None:
     assert isinstance(error.__cause__, ValueError)
     assert f'{__file__}:' in str(error)
     assert "raise ValueError('the message')" in str(error)
+
+
+CELL = """
+import inspect, traceback
+
+def fail():
+    raise ValueError('function')  # here: function
+
+fail_in_lambda = lambda: 1 / 0  # here: lambda
+
+class Failing(kartnb.TaskOnKart):
+    way = luigi.Parameter()
+
+    class Inner:
+        @property
+        def value(self):
+            raise ValueError('property')  # here: property
+
+        @classmethod
+        def make(cls):
+            raise ValueError('class method')  # here: class method
+
+    def numbers(self):
+        yield 1
+        raise ValueError('generator')  # here: generator
+
+    def run(self):
+        def nested():
+            raise ValueError('nested')  # here: nested
+        ways = {
+            'function': fail,
+            'lambda': fail_in_lambda,
+            'property': lambda: self.Inner().value,
+            'class method': self.Inner.make,
+            'generator': lambda: list(self.numbers()),
+            'nested': nested,
+            'deep': lambda: [(lambda: int('x'))() for _ in range(1)],  # here: deep
+        }
+        ways[self.way]()
+
+class Failures(kartnb.TaskOnKart):
+    def requires(self):
+        return [Failing(way=way) for way in self.ways]
+
+    ways = ('function', 'lambda', 'property', 'class method', 'generator', 'nested', 'deep')
+
+class Looking(kartnb.TaskOnKart):
+    def run(self):
+        try:
+            fail()
+        except ValueError:
+            trace = traceback.format_exc()
+        self.dump([inspect.getsource(fail), inspect.getsource(type(self).run), inspect.getsourcefile(fail), trace])
+
+class Passing(kartnb.TaskOnKart):
+    def run(self):
+        self.dump({'fail': fail, 'lambda': fail_in_lambda, 'inner': Failing.Inner})
+"""
+
+
+def test_a_failure_in_a_cell_shows_its_line(options: dict[str, Any]) -> None:
+    notebook = Notebook()
+    notebook.run(CELL)
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(notebook.Failures(), **options)
+    failing = {way: notebook.Failing(way=way).make_unique_id() for way in notebook.Failures.ways}
+    assert set(caught.value.raised_exceptions) == set(failing.values())
+    for way, key in failing.items():
+        [error] = caught.value.raised_exceptions[key]
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        assert place.filename == inspect.getsourcefile(notebook.fail)
+        assert str(place.line).endswith(f'# here: {way}')
+
+
+def test_a_task_finds_the_source_of_its_cell(options: dict[str, Any]) -> None:
+    notebook = Notebook()
+    notebook.run(CELL)
+    function, method, file, trace = kartnb.build(notebook.Looking(), **options)
+    assert function == inspect.getsource(notebook.fail)
+    assert method == inspect.getsource(notebook.Looking.run)
+    assert file == inspect.getsourcefile(notebook.fail)
+    assert "raise ValueError('function')  # here: function" in trace
+    plan = kartnb.plan(notebook.Looking())
+    assert [(node.state.value, node.note) for node in plan] == [('cached', '')], 'the code print is the same'
+
+
+def test_functions_in_results_name_their_cell(options: dict[str, Any]) -> None:
+    notebook = Notebook()
+    notebook.run(CELL)
+    result = kartnb.build(notebook.Passing(), **options)
+    for fail, way in [
+        (result['fail'], 'function'),
+        (result['lambda'], 'lambda'),
+        (result['inner'].make, 'class method'),
+    ]:
+        with pytest.raises((ValueError, ZeroDivisionError)) as caught:
+            fail()
+        assert str(traceback.extract_tb(caught.value.__traceback__)[-1].line).endswith(f'# here: {way}')
+        assert fail.__code__.co_filename == inspect.getsourcefile(notebook.fail)
 
 
 def test_events_come_live_from_worker_processes() -> None:

@@ -77,10 +77,14 @@ import numpy as np, pandas as pd
 from kartnb.storage.targets import make_target
 megabytes = 200
 rows = megabytes * 2**20 // 80
+class Kept:
+    def __init__(self, frame): self.frame = frame
+    def __getitem__(self, rows): return Kept(self.frame.iloc[rows])
 value = {
     'array': lambda: np.ones(rows * 10),
     'frame': lambda: pd.DataFrame(np.ones((rows, 10))),
     'slice': lambda: pd.DataFrame(np.ones((rows, 12))).iloc[5:, :10],
+    'by value': lambda: Kept(pd.DataFrame(np.ones((rows, 12))).iloc[5:, :10]),
     'npz': lambda: np.ones(rows * 10),
     'feather': lambda: pd.DataFrame(np.ones((rows, 10)), columns=list('abcdefghij')),
 }[sys.argv[1]]()
@@ -94,7 +98,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 / meg
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='platform: memory is measured as Linux tells it')
-@pytest.mark.parametrize('kind', ['array', 'frame', 'slice', 'npz', 'feather'])
+@pytest.mark.parametrize('kind', ['array', 'frame', 'slice', 'by value', 'npz', 'feather'])
 def test_large_values_are_not_copied_to_be_written(kind: str) -> None:
     done = run(MEMORY, kind)
     assert float(done) <= (0.4 if kind == 'feather' else 0.1)  # Arrow's pool keeps what it needed for a piece
@@ -217,6 +221,21 @@ def test_another_process_reads_what_a_notebook_wrote(notebook: Notebook) -> None
     Path('a.pkl').write_bytes(pickling.dumps([value_of(notebook, 'Point(1)'), value_of(notebook, 'total')]))
     script = 'import pickle\npoint, total = pickle.load(open("a.pkl", "rb"))\nprint(point.where(), total([1, 2]))'
     assert run(script) == "('first', 1) 5\n"
+
+
+def test_code_keeps_its_file_name(notebook: Notebook) -> None:
+    notebook.run(CELL)
+    Path('a.pkl').write_bytes(
+        pickling.dumps([value_of(notebook, 'Point(1)'), value_of(notebook, 'lambda: [1 for _ in ()]')])
+    )
+    script = """
+import pickle
+point, function = pickle.load(open("a.pkl", "rb"))
+codes = [point.where.__code__, function.__code__]
+codes += [constant for constant in function.__code__.co_consts if hasattr(constant, "co_filename")]
+print({code.co_filename for code in codes})
+"""
+    assert run(script) == "{'<cell>', '<string>'}\n"
 
 
 def test_text_that_only_looks_like_the_notebook_is_no_reason_for_cloudpickle() -> None:

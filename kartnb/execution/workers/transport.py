@@ -142,7 +142,7 @@ class WorkerClasses:
         """Pickle a value for the parent process; the classes that it has sent are named by their digests."""
         from kartnb.execution.workers import task_pickler
 
-        return task_pickler.dumps(value, self._digest)
+        return task_pickler.dumps(value, self._digest, with_sources=False)
 
     def _digest(self, cls: type) -> str | None:
         known = self._digests.get(cls)
