@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
-from luigi.cmdline_parser import CmdlineParser
+import luigi
 from luigi.parameter import ParameterVisibility
 from luigi.task_register import Register, TaskClassAmbigiousException, TaskClassNotFoundException
 
+from kartnb._luigi import CommandLineParser, option_names, registered_family, registered_tasks, set_command_line
 from kartnb.errors import CommandLineError
 
 #: Beginnings of options that gokart has and kartnb does not.
@@ -20,7 +21,6 @@ _NOT_HERE = ('--tree-info-', '--test-run-', '--SlackConfig-')
 _UNRECOGNIZED = 'unrecognized arguments: '
 _LIBRARIES = ('luigi', 'kartnb', 'gokart')
 
-_Luigis: Any = CmdlineParser
 _register: Any = Register
 
 
@@ -33,15 +33,15 @@ def command_line(args: Sequence[str]) -> Iterator[CommandLine]:
     CommandLineError
         When it makes no sense.
     """
-    earlier = _Luigis._instance
-    _Luigis._instance = parsed = CommandLine(list(args))
+    parsed = CommandLine(list(args))
+    earlier = set_command_line(parsed)
     try:
         yield parsed
     finally:
-        _Luigis._instance = earlier
+        set_command_line(earlier)
 
 
-class CommandLine(_Luigis):  # type: ignore[misc]
+class CommandLine(CommandLineParser):
     """The arguments of a command line, by luigi's parser.
 
     Attributes
@@ -49,8 +49,6 @@ class CommandLine(_Luigis):  # type: ignore[misc]
     known_args
         What was given, by luigi's names.
     """
-
-    known_args: argparse.Namespace
 
     def __init__(self, args: list[str]) -> None:
         try:
@@ -66,42 +64,30 @@ class CommandLine(_Luigis):  # type: ignore[misc]
         value = getattr(self.known_args, f'core_{name}', None)
         return None if value is None else str(value)
 
-    @staticmethod
-    def _build_parser(root_task: str | None = None, help_all: bool = False) -> argparse.ArgumentParser:
-        parser: Any = _Luigis._build_parser(root_task, help_all)
-        parser.error = partial(_refuse, parser)
+    def adjust(self, parser: argparse.ArgumentParser, root_task: str | None) -> None:
+        """Let a mistake be one sentence."""
+        parser.error = partial(_refuse, parser)  # type: ignore[method-assign]
         if root_task is None:
             parser.allow_abbrev = False  # the task's own options come later: --n is not yet short for --no-lock
-        return parser  # type: ignore[no-any-return]
 
-    @staticmethod
-    def _attempt_load_module(known_args: argparse.Namespace) -> None:
-        module = known_args.core_module
+    def load_module(self, module: str) -> None:
+        """Import the module of ``--module``, or say that there is none."""
         try:
-            _Luigis._attempt_load_module(known_args)
+            super().load_module(module)
         except ModuleNotFoundError as error:
             if f'{module}.'.startswith(f'{error.name}.'):
                 raise CommandLineError(f'--module {module}: there is no module named {error.name!r}.') from None
             raise
 
-    def _get_task_kwargs(self) -> dict[str, Any]:
-        given: dict[str, Any] = {}
-        for name, parameter in self._get_task_cls().get_params():
-            text = getattr(self.known_args, name)
-            if text:
-                secret = parameter.visibility != ParameterVisibility.PUBLIC
-                given[name] = _parsed(name, text, parameter.parse, secret)
-        return given
-
-
-def _parsed(name: str, text: str, parse: Callable[[str], Any], secret: bool) -> Any:
-    try:
-        return parse(text)
-    except Exception as error:
-        option = f'--{name.replace("_", "-")}'
-        if secret:
-            raise CommandLineError(f'{option} does not take this value.') from None
-        raise CommandLineError(f'{option} does not take {text!r:.200}: {_one_line(error)}.') from error
+    def parsed(self, name: str, parameter: luigi.Parameter[Any], text: Any) -> Any:
+        """The value of a parameter that was given; a message never shows a secret one."""
+        try:
+            return super().parsed(name, parameter, text)
+        except Exception as error:
+            option = f'--{name.replace("_", "-")}'
+            if parameter.visibility != ParameterVisibility.PUBLIC:
+                raise CommandLineError(f'{option} does not take this value.') from None
+            raise CommandLineError(f'{option} does not take {text!r:.200}: {_one_line(error)}.') from error
 
 
 def _one_line(error: Exception) -> str:
@@ -123,8 +109,7 @@ def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 def _unknown_option(name: str, parser: argparse.ArgumentParser) -> str:
     if name.startswith(_NOT_HERE):
         return f'{name} is an option of gokart that kartnb does not have.'
-    known = [option for action in parser._actions for option in action.option_strings]
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, option_names(parser), n=1)
     return f'There is no option {name}: {f"did you mean {near[0]}?" if near else "--help lists those there are."}'
 
 
@@ -139,10 +124,10 @@ def _unknown_task(name: str) -> str:
 
 
 def _ambiguous_task(name: str) -> str:
-    modules = {cls.__module__ for cls in _register._reg if cls.get_task_family() == name}
+    modules = {cls.__module__ for cls in registered_tasks() if cls.get_task_family() == name}
     return f'There are several tasks named {name}, in {" and ".join(sorted(modules))}: set their task_namespace.'
 
 
 def _is_librarys(family: str) -> bool:
-    module = getattr(_register._get_reg()[family], '__module__', '')
+    module = getattr(registered_family(family), '__module__', '')
     return module.partition('.')[0] in _LIBRARIES

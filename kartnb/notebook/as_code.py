@@ -9,7 +9,9 @@ from pathlib import PurePath
 from typing import Any
 
 import luigi
-from luigi.parameter import ParameterVisibility, _no_value
+from luigi.parameter import ParameterVisibility
+
+from kartnb._luigi import NO_VALUE
 
 
 def as_code(task: luigi.Task) -> str:
@@ -51,8 +53,8 @@ def value_code(value: Any) -> str:
 
 def _is_default(task: luigi.Task, name: str, parameter: luigi.Parameter[Any]) -> bool:
     family = task.get_task_family()
-    default = parameter.task_value(family, name) if parameter.has_task_value(family, name) else _no_value
-    if default is _no_value:
+    default = parameter.task_value(family, name) if parameter.has_task_value(family, name) else NO_VALUE
+    if default is NO_VALUE:
         return False
     default = parameter.normalize(default) if default is not None else None
     value = task.param_kwargs[name]

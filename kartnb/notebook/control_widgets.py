@@ -11,8 +11,8 @@ from typing import Any
 
 import ipywidgets
 import luigi
-from luigi.parameter import _no_value
 
+from kartnb._luigi import NO_VALUE, enumeration_of, listed_choices
 from kartnb.task.slider import Slider
 from kartnb.task.values import is_optional, number_type, takes
 from kartnb.view.sweeps.told import value_text
@@ -122,9 +122,9 @@ def choices_of(choices: Choices, *, several: bool = False, sliding: bool | None 
 def plain_widget(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
     """The widget of a type that has one of its own; None for what is given as text."""
     if isinstance(parameter, luigi.BoolParameter) and not is_optional(parameter):
-        return Reader.of(ipywidgets.Checkbox(value=bool(start) and start is not _no_value, indent=False))
+        return Reader.of(ipywidgets.Checkbox(value=bool(start) and start is not NO_VALUE, indent=False))
     if isinstance(parameter, luigi.ChoiceListParameter):
-        return choices_of(Choices(_ordered(parameter._choices), start), several=True)
+        return choices_of(Choices(_ordered(listed_choices(parameter)), start), several=True)
     if isinstance(parameter, luigi.EnumListParameter):
         return choices_of(Choices(_members(parameter), start), several=True)
     found = _alternatives(parameter)
@@ -139,7 +139,7 @@ def _alternatives(parameter: luigi.Parameter[Any]) -> list[Any] | None:
     if isinstance(parameter, luigi.BoolParameter):
         return [True, False]
     if isinstance(parameter, luigi.ChoiceParameter):
-        return _ordered(parameter._choices)
+        return _ordered(listed_choices(parameter))
     if isinstance(parameter, luigi.EnumParameter):
         return _members(parameter)
     return None
@@ -181,7 +181,7 @@ def _month(parameter: luigi.MonthParameter | luigi.YearParameter, start: Any) ->
 
 def from_text(parameter: luigi.Parameter[Any], start: Any) -> Reader:
     """A line of text (of a dict: some) that the parameter's own parser reads; empty is None where that is taken."""
-    text = '' if start is _no_value or start is None else str(parameter.serialize(start))
+    text = '' if start is NO_VALUE or start is None else str(parameter.serialize(start))
     options = {'placeholder': _placeholder(parameter), 'continuous_update': True, 'layout': _layout()}
     if isinstance(parameter, luigi.DictParameter):
         text = _indented(text)
@@ -207,7 +207,7 @@ def _indented(text: str) -> str:
 
 
 def _members(parameter: Any) -> list[Any]:
-    return list(parameter._enum)
+    return list(enumeration_of(parameter))
 
 
 def _ordered(choices: Any) -> list[Any]:

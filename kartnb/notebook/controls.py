@@ -10,8 +10,9 @@ from typing import Any
 
 import ipywidgets
 import luigi
-from luigi.parameter import ParameterVisibility, _no_value
+from luigi.parameter import ParameterVisibility
 
+from kartnb._luigi import NO_VALUE, number_range
 from kartnb.errors import ParameterValueError, SweepError
 from kartnb.execution.sweeps.template import Template
 from kartnb.notebook.control_widgets import Choices, Reader, choices_of, from_text, number_in_range, plain_widget
@@ -178,7 +179,7 @@ def _reader(parameter: luigi.Parameter[Any], name: str, start: Any, given: Any, 
 
 
 def _task_choice(parameter: luigi.Parameter[Any], name: str, start: Any) -> Reader:
-    if start is _no_value:
+    if start is NO_VALUE:
         raise SweepError(f'There are no tasks to choose from for {name!r}: give a list of them, {name}=[…].')
     several = isinstance(parameter, ListTaskInstanceParameter)
     if several:
@@ -191,11 +192,9 @@ def _own_range(parameter: luigi.Parameter[Any]) -> Slider | None:
     if found is None or not all(map(math.isfinite, found)):
         return None
     if number_type(parameter) is float:
-        low, high = map(float, found)
+        ends, (low, high) = number_range(parameter), map(float, found)
         step = (high - low) / 100
-        open_ends: Any = parameter
-        low += step * (not open_ends._left_op(low, low))
-        return slider(low, high - step * (not open_ends._right_op(high, high)))
+        return slider(low + step * (not ends.includes_low), high - step * (not ends.includes_high))
     return slider(*found) if found[0] < found[1] else None
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import luigi
-from luigi.parameter import ParameterVisibility, _no_value
+from luigi.parameter import ParameterVisibility
 
+from kartnb._luigi import NO_VALUE, declared_default
 from kartnb.execution.planning.stale_results import StaleResults
 from kartnb.task.base import TaskOnKart
 from kartnb.view.card import CardEntry, Status
@@ -91,8 +92,8 @@ def own_parameters(cls: type[luigi.Task]) -> list[tuple[str, luigi.Parameter[Any
 
 def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
     """A parameter as one gives it: its name, and its default where it has one."""
-    default = parameter._default
-    if default is _no_value:
+    default = declared_default(parameter)
+    if default is NO_VALUE:
         return name
     if default is None:
         return f'{name}=None'

@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 from luigi.parameter import ParameterException
 
 from kartnb import display
+from kartnb._luigi import aimported_modules
 from kartnb.config import set_session_policy
 from kartnb.errors import KartError
 from kartnb.notebook.completion import task_matcher
@@ -109,20 +110,14 @@ class Session:
         from kartnb.task import registry
         from kartnb.task.code_owner import count_as_own
 
-        for module in _watched_modules(self._magics.shell):
+        # a module that %aimport watches is being worked on
+        for module in aimported_modules(self._magics.shell):
             count_as_own(module)
         # luigi's own tasks tell nobody that they were defined again, and editors do not lint `%%` cells
         registry.drop_superseded()
         cell = getattr(result.info, 'raw_cell', None)
         if isinstance(cell, str) and 'class' in cell:
             self._magics.commands.definitions.note_cell(cell)
-
-
-def _watched_modules(shell: Any) -> list[str]:
-    """The modules that a person has told `%autoreload` to watch, with `%aimport`: their code is being worked on."""
-    magics = shell.magics_manager.registry.get('AutoreloadMagics')
-    watched = getattr(getattr(magics, '_reloader', None), 'modules', {})
-    return [name for name, on in watched.items() if on] if isinstance(watched, dict) else []
 
 
 def _own_lines(shell: InteractiveShell, error: BaseException) -> list[str]:

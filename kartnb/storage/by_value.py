@@ -11,7 +11,10 @@ from types import CodeType, MappingProxyType
 from typing import IO, Any
 
 from cloudpickle import CloudPickler  # noqa: TID253
-from cloudpickle.cloudpickle import _make_skeleton_class  # noqa: TID253
+
+from kartnb._luigi import class_maker
+
+_make_class = class_maker()
 
 #: Where the file name stands among the arguments of `types.CodeType`, from Python 3.8 on.
 _FILE_NAME = 10
@@ -42,7 +45,7 @@ class ByValuePickler(CloudPickler):  # type: ignore[misc]
         if reduce is not None:
             return reduce(obj)
         reduced = super().reducer_override(obj)
-        if isinstance(reduced, tuple) and reduced[0] is _make_skeleton_class:
+        if isinstance(reduced, tuple) and reduced[0] is _make_class:
             metaclass, name, bases, namespace, *rest = reduced[1]
             named = {**namespace, '__qualname__': obj.__qualname__}
             return (reduced[0], (metaclass, name, bases, named, *rest), *reduced[2:])

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, ClassVar, NamedTuple
 
+from kartnb._luigi import PythonPickler
+
 
 class RequiredTask(NamedTuple):
     """A task that another one requires, in a table of tasks."""
@@ -74,10 +76,7 @@ def gokarts_name(obj: Any) -> tuple[str, str] | None:
     return next((name for name, known in _PLACES.items() if known == place), None)
 
 
-_PythonPickler: Any = pickle._Pickler
-
-
-class _NamingPickler(_PythonPickler):  # type: ignore[misc]
+class _NamingPickler(PythonPickler):  # type: ignore[misc]
     """Names classes as gokart does, without importing them as the pickler in C would. For small values."""
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
@@ -90,7 +89,7 @@ class _NamingPickler(_PythonPickler):  # type: ignore[misc]
         self.write(pickle.STACK_GLOBAL)
         self.memoize(obj)
 
-    dispatch: ClassVar[dict[type, Any]] = {**_PythonPickler.dispatch, type: save_global, FunctionType: save_global}
+    dispatch: ClassVar[dict[type, Any]] = {**PythonPickler.dispatch, type: save_global, FunctionType: save_global}
 
 
 def dumps(obj: Any) -> bytes:

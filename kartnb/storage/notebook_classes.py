@@ -14,6 +14,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kartnb._luigi import class_filler, class_maker, enum_maker
+
 
 def registered_class(module: str, qualname: str) -> type | None:
     """Give the class that a module has now under a qualified name, or None.
@@ -60,29 +62,18 @@ class NotebookClasses:
         existing = registered_class(namespace.get('__module__', ''), namespace.get('__qualname__', name))
         if existing is not None:
             return self._keep(existing)
-        from cloudpickle.cloudpickle import _make_skeleton_class
-
-        made: type = _make_skeleton_class(metaclass, name, bases, namespace, *rest)
-        return made
+        return class_maker()(metaclass, name, bases, namespace, *rest)
 
     def make_enum(self, bases: Any, name: str, qualname: str, members: Any, module: str, *rest: Any) -> type:
         """Do what cloudpickle does for an enum, unless the class exists."""
         existing = registered_class(module, qualname)
         if existing is not None:
             return self._keep(existing)
-        from cloudpickle.cloudpickle import _make_skeleton_enum
-
-        made: type = _make_skeleton_enum(bases, name, qualname, members, module, *rest)
-        return made
+        return enum_maker()(bases, name, qualname, members, module, *rest)
 
     def fill(self, cls: type, state: Any) -> type:
         """Give a class its attributes as cloudpickle does, unless it has its own."""
-        if cls in self._existing:
-            return cls
-        from cloudpickle.cloudpickle import _class_setstate
-
-        filled: type = _class_setstate(cls, state)
-        return filled
+        return cls if cls in self._existing else class_filler()(cls, state)
 
     def create_type(self, metaclass: Any, *arguments: Any) -> Any:
         """Do what dill does for a class, unless another takes its place."""

@@ -11,15 +11,14 @@ import pickle
 import struct
 from typing import Any, ClassVar
 
+from kartnb._luigi import PythonUnpickler
 from kartnb.errors import UnreadableResultError
 from kartnb.storage.plain_values import MAKERS, DType, Maker, Standin, Unread, as_key
 
 __all__ = ['Unread', 'peek']
 
-_PythonUnpickler: Any = pickle._Unpickler
 
-
-class _Peeker(_PythonUnpickler):  # type: ignore[misc]
+class _Peeker(PythonUnpickler):  # type: ignore[misc]
     """The unpickler in Python: the one in C can be made to take any amount of memory."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -98,7 +97,7 @@ class _Peeker(_PythonUnpickler):  # type: ignore[misc]
         self.append(self.read(size))
 
     dispatch: ClassVar[dict[int, Any]] = {
-        **_PythonUnpickler.dispatch,
+        **PythonUnpickler.dispatch,
         pickle.BUILD[0]: _load_build,
         pickle.NEWOBJ[0]: _load_newobj,
         pickle.NEWOBJ_EX[0]: _load_newobj_ex,

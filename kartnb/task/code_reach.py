@@ -16,6 +16,7 @@ from typing import Any
 
 import luigi
 
+from kartnb._luigi import CLASS_ATTRIBUTES
 from kartnb.task.code_names import Chain, Names, names_in
 from kartnb.task.code_owner import is_own
 from kartnb.task.code_parts import Kind, Part, part_digest, tree_digest
@@ -41,11 +42,8 @@ _NOT_COUNTED = frozenset(
         'max_batch_size',
         'task_namespace',
         'on_code_change',
-        '_abc_impl',
         '_kart_table',
-        '_namespace_at_class_time',
-        '_unconsumed_params',
-        '_visible_in_registry',
+        *CLASS_ATTRIBUTES,
     }
 )
 _UNREAD = Usage()

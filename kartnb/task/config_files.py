@@ -10,6 +10,8 @@ from typing import Any
 import luigi
 from luigi.configuration.toml_parser import LuigiTomlParser
 
+from kartnb._luigi import forget_config_path
+
 
 def add_config(file_path: str) -> None:
     """Read a luigi configuration file, such as ``param.ini``, on top of those that were read before.
@@ -39,6 +41,5 @@ def add_config(file_path: str) -> None:
     try:
         configuration.add_config_path(path)
     except (configparser.Error, UnicodeDecodeError, ValueError) as error:
-        # luigi would stumble over it again with each file that is added later
-        configuration._config_paths.remove(path)
+        forget_config_path(configuration, path)
         raise ValueError(f'{file_path} is no configuration file: {" ".join(str(error).split())}') from error

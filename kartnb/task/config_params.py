@@ -8,6 +8,8 @@ from typing import Any, TypeVar, cast
 
 import luigi
 
+from kartnb._luigi import NAMESPACE_ATTRIBUTE
+
 TaskClass = TypeVar('TaskClass', bound=type[luigi.Task])
 
 
@@ -63,7 +65,7 @@ def inherits_config_params(
                 inherited = {name: value for name, value in config_values().items() if name in free}
                 return super().get_param_values(params, args, {**inherited, **kwargs})
 
-        names = (*functools.WRAPPER_ASSIGNMENTS, '_namespace_at_class_time')
+        names = (*functools.WRAPPER_ASSIGNMENTS, NAMESPACE_ATTRIBUTE)
         wrapped: Any = functools.wraps(base, assigned=names, updated=())(Inheriting)
         return cast('TaskClass', wrapped)
 

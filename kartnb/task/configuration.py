@@ -9,12 +9,12 @@ from typing import Any
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
+from kartnb._luigi import configuration_in_use, configured_sections, raw_environment
+
 #: The config section whose values hold for every task class, from gokart.
 SHARED_SECTION = 'TaskOnKart'
 
 _luigis_get_config: Any = luigi.configuration.get_config
-#: The process's variables as `os.environ` keeps them: asking that costs as much as all the rest of a call.
-_variables: Mapping[Any, Any] | None = getattr(os.environ, '_data', None)
 _PARSER: Any = 'LUIGI_CONFIG_PARSER' if os.name == 'nt' else b'LUIGI_CONFIG_PARSER'
 #: The configuration that was given last, for which parser.
 _last: tuple[Any, Any] = (None, None)
@@ -23,11 +23,11 @@ _last: tuple[Any, Any] = (None, None)
 def current_configuration() -> Any:
     """luigi's configuration, as `luigi.configuration.get_config` gives it."""
     global _last
-    if _variables is None or luigi.configuration.get_config is not _luigis_get_config:
+    if raw_environment is None or luigi.configuration.get_config is not _luigis_get_config:
         return luigi.configuration.get_config()
-    parser = _variables.get(_PARSER)
+    parser = raw_environment.get(_PARSER)
     last_parser, config = _last
-    if config is None or parser != last_parser or type(config)._instance is not config:
+    if config is None or parser != last_parser or configuration_in_use(type(config)) is not config:
         config = _luigis_get_config()  # type: ignore[no-untyped-call]
         _last = (parser, config)
     return config
@@ -46,7 +46,7 @@ def configuration_state(family: str) -> Hashable:
     config = current_configuration()
     command_line: Hashable = CmdlineParser.get_instance()
     # as a rule nothing is configured, which is asked for with every instance
-    sections = getattr(config, '_sections', None)
+    sections = configured_sections(config)
     if sections is not None and SHARED_SECTION not in sections and family not in sections:
         return command_line
     shared, own = _state(config, SHARED_SECTION), _state(config, family)

@@ -14,17 +14,14 @@ from luigi.parameter import (
     ParameterVisibility,
     UnconsumedParameterWarning,
     UnknownParameterException,
-    _no_value,
 )
 
+from kartnb._luigi import NO_VALUE, check_type, has_changing_default
 from kartnb.task.configuration import SHARED_SECTION, configuration_state, current_configuration, section
 from kartnb.task.instance_keys import value_key
 
 #: Values of these types are the same for every purpose when they are equal.
 _UNMISTAKABLE = frozenset({str, int, bool, type(None)})
-
-#: How luigi finds a default value; a parameter with another way of its own is asked anew each time.
-_DEFAULT_HOOKS = ('has_task_value', 'task_value', '_get_value', '_value_iterator', '_get_value_from_config')
 
 
 class ParameterTable:
@@ -45,7 +42,7 @@ class ParameterTable:
         self._defaults: dict[Hashable, Defaults] = {}
         self._told: dict[tuple[bool, bool], list[tuple[str, luigi.Parameter[Any]]]] = {}
         self._heads: dict[Hashable, Hashable] = {}
-        self._keeps_defaults = not any(map(_finds_default_anew, self.parameters.values()))
+        self._keeps_defaults = not any(map(has_changing_default, self.parameters.values()))
 
     def told(self, only_significant: bool, only_public: bool) -> list[tuple[str, luigi.Parameter[Any]]]:
         """The parameters that `to_str_params` gives."""
@@ -192,7 +189,7 @@ class Defaults:
         exact: dict[str, Hashable] = {}
         for name, parameter in table.parameters.items():
             value = shared[name] if name in shared else _default_value(parameter, family, name)
-            if value is _no_value:
+            if value is NO_VALUE:
                 self.missing.append(name)
                 continue
             value = _hashable(value)
@@ -237,14 +234,14 @@ def check_types(table: ParameterTable, explicit: Mapping[str, Any]) -> None:
 
 def _check_type(parameter: luigi.Parameter[Any], name: str, value: Any) -> None:
     if parameter.visibility == ParameterVisibility.PUBLIC:
-        parameter._warn_on_wrong_param_type(name, value)
+        check_type(parameter, name, value)
         return
     # luigi's messages hold the value, which is secret
     sentence = f'The secret parameter {name!r} is not meant to be of type {type(value).__name__}.'
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            parameter._warn_on_wrong_param_type(name, value)
+            check_type(parameter, name, value)
     except Warning as warning:
         warnings.warn(sentence, type(warning), stacklevel=2)
     except TypeError:
@@ -253,20 +250,13 @@ def _check_type(parameter: luigi.Parameter[Any], name: str, value: Any) -> None:
 
 def _default_value(parameter: luigi.Parameter[Any], family: str, name: str) -> Any:
     try:
-        return parameter.task_value(family, name) if parameter.has_task_value(family, name) else _no_value
+        return parameter.task_value(family, name) if parameter.has_task_value(family, name) else NO_VALUE
     except Exception as error:
         secret = parameter.visibility != ParameterVisibility.PUBLIC
         detail = '.' if secret else f': {error}'
         raise ValueError(
             f'The value that {family} has for {name!r} by default, or from the configuration, cannot be read{detail}'
         ) from (None if secret else error)
-
-
-def _finds_default_anew(parameter: luigi.Parameter[Any]) -> bool:
-    kind = type(parameter)
-    if parameter._config_path or '_default' not in vars(parameter):
-        return True
-    return any(getattr(kind, name) is not getattr(luigi.Parameter, name) for name in _DEFAULT_HOOKS)
 
 
 def _hashable(value: Any) -> Any:

@@ -7,8 +7,10 @@ from typing import Any
 
 import luigi
 
+from kartnb._luigi import CLASS_ATTRIBUTES
+
 #: What a class statement, luigi and kartnb put into a class by themselves.
-_NOT_WRITTEN = frozenset({'_abc_impl', '_kart_table', '_namespace_at_class_time', '_unconsumed_params'})
+_NOT_WRITTEN = CLASS_ATTRIBUTES | {'_kart_table'}
 
 
 def is_same_definition(one: type, other: type) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import luigi
 
+from kartnb._luigi import event_handlers, is_gokarts
+
 _logger = getLogger('luigi-interface')
 
 
@@ -25,8 +27,8 @@ def trigger(task: luigi.Task, event: str, *args: Any, **kwargs: Any) -> None:
 
 
 def _handlers(task: luigi.Task, event: str) -> Iterator[Callable[..., Any]]:
-    of_gokart = hasattr(task, '_make_hash_id')
-    for kind, by_event in luigi.Task._event_callbacks.items():
+    of_gokart = is_gokarts(task)
+    for kind, by_event in event_handlers().items():
         if isinstance(task, kind):
             for handler in by_event.get(event, ()):
                 if of_gokart or getattr(handler, '__module__', '') != 'gokart.task':

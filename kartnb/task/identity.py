@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 
+from kartnb._luigi import adds_requirements
 from kartnb.errors import CyclicRequirementsError, RequirementError
 from kartnb.task.registry import definition_epoch
 from kartnb.task.structure import flatten
@@ -38,10 +39,7 @@ def required_tasks(task: luigi.Task) -> list[luigi.Task]:
 
 def dependencies(task: luigi.Task, required: list[luigi.Task]) -> list[luigi.Task]:
     """The tasks that must be complete before `task` runs: the required ones, and what luigi's template methods add."""
-    cls = type(task)
-    if cls.deps is luigi.Task.deps and cls._requires is luigi.Task._requires:
-        return required
-    return _checked(task, flatten(task.deps()))
+    return _checked(task, flatten(task.deps())) if adds_requirements(type(task)) else required
 
 
 def unique_id(task: TaskOnKart[Any]) -> str:

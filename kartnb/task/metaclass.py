@@ -9,6 +9,7 @@ import luigi
 from luigi.parameter import ParameterException
 from luigi.task_register import Register
 
+from kartnb._luigi import instance_cache
 from kartnb.errors import KartError
 from kartnb.task import registry
 from kartnb.task.construction import ParameterTable, check_types, instance_key
@@ -54,7 +55,7 @@ class KartRegister(Register):
 
     def _instance(cls, *args: Any, **kwargs: Any) -> Any:
         """Give the instance for these parameter values: the same one for values that serialise alike."""
-        cache = registry.instance_cache()
+        cache = instance_cache()
         if cache is None:
             return cls._make(cls.resolve(args, kwargs), args, kwargs)
         instances: dict[Any, Any] | None = cache.get(cls)

@@ -10,9 +10,9 @@ import warnings
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import luigi
-from luigi.parameter import _no_value
 from luigi.task_register import Register
 
+from kartnb._luigi import NO_VALUE, parsed_list, plain_parser_options
 from kartnb.errors import ParameterValueError, TaskArgumentError
 from kartnb.task.registry import is_instance_of_definition
 
@@ -76,7 +76,7 @@ class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
 
     holds_tasks = True
 
-    def __init__(self, expected_type: type[TaskT] | None = None, default: Any = _no_value, **kwargs: Any) -> None:
+    def __init__(self, expected_type: type[TaskT] | None = None, default: Any = NO_VALUE, **kwargs: Any) -> None:
         self._expected_type = None if expected_type is None else _checked_type(expected_type, 'expected_type')
         super().__init__(default=default, **kwargs)
 
@@ -114,7 +114,7 @@ class ListTaskInstanceParameter(luigi.Parameter[list[TaskT]], Generic[TaskT]):
     holds_tasks = True
 
     def __init__(
-        self, expected_elements_type: type[TaskT] | None = None, default: Any = _no_value, **kwargs: Any
+        self, expected_elements_type: type[TaskT] | None = None, default: Any = NO_VALUE, **kwargs: Any
     ) -> None:
         checked = (
             None if expected_elements_type is None else _checked_type(expected_elements_type, 'expected_elements_type')
@@ -153,7 +153,7 @@ class ExplicitBoolParameter(luigi.BoolParameter):
 
     @classmethod
     def _parser_kwargs(cls, param_name: Any, task_name: Any = None) -> Any:
-        return luigi.Parameter._parser_kwargs(param_name, task_name)
+        return plain_parser_options(param_name, task_name)
 
 
 class Serializable(Protocol):
@@ -236,7 +236,7 @@ def parsed_exactly(parameter: luigi.Parameter[Any], text: Any) -> Any:
     A `FloatParameter` that was given 3 has the text 3, which it parses to 3.0: another value, with another id.
     """
     if not isinstance(text, str):
-        return parameter._parse_list(text) if isinstance(text, list) else parameter.parse(text)
+        return parsed_list(parameter, text) if isinstance(text, list) else parameter.parse(text)
     value = parameter.parse(text)
     if isinstance(value, int | float) and not _has_text(parameter, value, text):
         try:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
 
 import luigi
-from luigi.task_register import Register
+
+from kartnb._luigi import instance_cache, registered_tasks, unregister
 
 _latest: weakref.WeakValueDictionary[tuple[str, str], type] = weakref.WeakValueDictionary()
 _superseded: weakref.WeakSet[type] = weakref.WeakSet()
@@ -24,7 +24,7 @@ _lock = threading.RLock()
 def definition_epoch() -> int:
     """A number that grows whenever a task class is replaced or changed: ids from before are out of date."""
     # a plain luigi task tells nobody that it was defined again
-    if len(Register._reg) != _register_length:
+    if len(registered_tasks()) != _register_length:
         drop_superseded()
     return _epoch
 
@@ -91,28 +91,22 @@ def drop_superseded() -> None:
     global _register_length
     with _lock:
         newest: dict[tuple[str, str], type] = {}
-        for cls in tuple(Register._reg):
+        for cls in tuple(registered_tasks()):
             name = (cls.__module__, cls.__qualname__)
             older = newest.get(name)
             newest[name] = cls
             if older is not None and _replaces(cls, older, name):
                 for replaced in _same_name(older, name):
                     _supersede(replaced)
-        for cls in [cls for cls in Register._reg if cls in _superseded]:
-            Register._reg.remove(cls)
-        _register_length = len(Register._reg)
+        for cls in [cls for cls in registered_tasks() if cls in _superseded]:
+            unregister(cls)
+        _register_length = len(registered_tasks())
 
 
 def task_classes() -> list[type[luigi.Task]]:
     """The current task classes, in the order of their definition, without luigi's and kartnb's own."""
     own = ('luigi', 'kartnb', 'gokart')
-    return [cls for cls in Register._reg if cls.__module__.split('.')[0] not in own and cls not in _superseded]
-
-
-def instance_cache() -> dict[Any, Any] | None:
-    """luigi's instance cache (None while it is disabled): clearing or disabling it must work for kartnb's tasks too."""
-    cache: dict[Any, Any] | None = vars(Register)['_Register__instance_cache']
-    return cache
+    return [cls for cls in registered_tasks() if cls.__module__.split('.')[0] not in own and cls not in _superseded]
 
 
 def _replaces(cls: type, older: type, name: tuple[str, str]) -> bool:
@@ -128,8 +122,7 @@ def _same_name(cls: type, name: tuple[str, str]) -> list[type]:
 def _supersede(cls: type) -> None:
     with _lock:
         _superseded.add(cls)
-        if cls in Register._reg:
-            Register._reg.remove(cls)
+        unregister(cls)
     cache = instance_cache()
     if cache is not None:
         cache.pop(cls, None)

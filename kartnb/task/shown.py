@@ -10,6 +10,8 @@ from typing import Any
 import luigi
 from luigi.parameter import ParameterVisibility
 
+from kartnb._luigi import declared_default
+
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
@@ -60,7 +62,7 @@ def _told(task: luigi.Task, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if [*map(values.get, public.shared)] == public.defaults:
         return own
     shared = public.shared.items()
-    return [item for item in shared if item[0] in values and values[item[0]] != item[1]._default] + own
+    return [item for item in shared if item[0] in values and values[item[0]] != declared_default(item[1])] + own
 
 
 class _PublicParameters:
@@ -70,7 +72,7 @@ class _PublicParameters:
         public = [item for item in cls.get_params() if item[1].visibility == ParameterVisibility.PUBLIC]
         self.own = [item for item in public if not _is_shared(*item)]
         self.shared = dict(item for item in public if _is_shared(*item))
-        self.defaults = [parameter._default for parameter in self.shared.values()]
+        self.defaults = [declared_default(parameter) for parameter in self.shared.values()]
 
 
 def _public_parameters(cls: Any) -> _PublicParameters:

@@ -12,6 +12,8 @@ from types import FunctionType
 import luigi
 from luigi.parameter import ParameterVisibility
 
+from kartnb._luigi import declared_default
+
 #: Stands in the place of a value that is not to be shown.
 HIDDEN = '•••'
 
@@ -59,8 +61,9 @@ def _found_source(cls: type) -> SourceText | None:
 def _without_secrets(cls: type, text: str) -> str:
     parameters = cls.get_params() if isinstance(cls, type) and issubclass(cls, luigi.Task) else []
     for _, parameter in parameters:
-        if parameter.visibility != ParameterVisibility.PUBLIC and isinstance(parameter._default, str):
-            text = text.replace(parameter._default, HIDDEN) if len(parameter._default) > 2 else text
+        default = declared_default(parameter)
+        if parameter.visibility != ParameterVisibility.PUBLIC and isinstance(default, str) and len(default) > 2:
+            text = text.replace(default, HIDDEN)
     return text
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import luigi
 from luigi.parameter import OptionalParameterMixin, ParameterVisibility
 
+from kartnb._luigi import check_type, choice_type, declared_default, enumeration_of, listed_choices, number_range
 from kartnb.errors import ParameterValueError
 from kartnb.task.parameters import ListTaskInstanceParameter, TaskInstanceParameter
 
@@ -62,7 +63,7 @@ def settled(parameter: luigi.Parameter[Any], value: Any, label: str) -> Any:
 
 def is_optional(parameter: luigi.Parameter[Any]) -> bool:
     """Whether None is a value of the parameter."""
-    return isinstance(parameter, OptionalParameterMixin) or parameter._default is None
+    return isinstance(parameter, OptionalParameterMixin) or declared_default(parameter) is None
 
 
 def number_type(parameter: luigi.Parameter[Any]) -> type | None:
@@ -72,7 +73,8 @@ def number_type(parameter: luigi.Parameter[Any]) -> type | None:
     if isinstance(parameter, luigi.FloatParameter):
         return float
     if isinstance(parameter, luigi.NumericalParameter):
-        return float if parameter._var_type is float else int if parameter._var_type is int else None
+        kind = number_range(parameter).kind
+        return kind if kind in (int, float) else None
     return None
 
 
@@ -80,11 +82,8 @@ def bounds(parameter: luigi.Parameter[Any]) -> tuple[Any, Any] | None:
     """The smallest and the largest number that a `NumericalParameter` takes (whole ones exactly), or None."""
     if not isinstance(parameter, luigi.NumericalParameter):
         return None
-    low, high = parameter._min_value, parameter._max_value
-    if parameter._var_type is int:
-        low += not parameter._left_op(low, low)
-        high -= not parameter._right_op(high, high)
-    return low, high
+    kind, low, high, includes_low, includes_high = number_range(parameter)
+    return (low + (not includes_low), high - (not includes_high)) if kind is int else (low, high)
 
 
 def takes(parameter: luigi.Parameter[Any]) -> str:
@@ -95,11 +94,11 @@ def takes(parameter: luigi.Parameter[Any]) -> str:
     if kind is not None:
         return 'a whole number' if kind is int else 'a number'
     if isinstance(parameter, luigi.ChoiceListParameter):
-        return f'a list of some of {_listed(parameter._choices)}'
+        return f'a list of some of {_listed(listed_choices(parameter))}'
     if isinstance(parameter, luigi.ChoiceParameter):
-        return f'one of {_listed(parameter._choices)}'
+        return f'one of {_listed(listed_choices(parameter))}'
     if isinstance(parameter, luigi.EnumListParameter | luigi.EnumParameter):
-        names = _listed(member.name for member in parameter._enum)
+        names = _listed(member.name for member in enumeration_of(parameter))
         return f'{"one" if isinstance(parameter, luigi.EnumParameter) else "a list of some"} of {names}'
     if isinstance(parameter, TaskInstanceParameter):
         return f'a task of the class {parameter.expected_type.__name__}'
@@ -144,12 +143,12 @@ def _converted(parameter: luigi.Parameter[Any], value: Any) -> Any:
     if isinstance(parameter, luigi.BoolParameter):
         return value if isinstance(value, bool) else parameter.parse(_text(value))
     if isinstance(parameter, _TASKS):
-        parameter._warn_on_wrong_param_type('', value)
+        check_type(parameter, '', value)
         return value
     if isinstance(parameter, luigi.ChoiceListParameter):
-        return parameter.parse(value) if isinstance(value, str) else [parameter._var_type(item) for item in value]
+        return parameter.parse(value) if isinstance(value, str) else [choice_type(parameter)(item) for item in value]
     if isinstance(parameter, luigi.ChoiceParameter):
-        return parameter._var_type(value)
+        return choice_type(parameter)(value)
     if isinstance(value, str):
         return parameter.parse(value)
     return _checked(parameter, value)
@@ -161,7 +160,7 @@ def _checked(parameter: luigi.Parameter[Any], value: Any) -> Any:
     if expected is not None and not isinstance(value, expected):
         raise TypeError
     if isinstance(parameter, luigi.EnumParameter):
-        return parameter._enum(value)
+        return enumeration_of(parameter)(value)
     means_text = type(parameter).parse is luigi.Parameter.parse or isinstance(parameter, luigi.parameter.StrParameter)
     if means_text and isinstance(value, int | float | datetime.date):
         return str(value)
@@ -211,10 +210,9 @@ def _text(value: Any) -> str:
 
 
 def _numbers_between(parameter: Any) -> str:
-    whole = parameter._var_type is int
-    low, high = parameter._min_value, parameter._max_value
-    brackets = '[' if parameter._left_op(low, low) else '(', ']' if parameter._right_op(high, high) else ')'
-    return f'{"a whole number" if whole else "a number"} in {brackets[0]}{low}, {high}{brackets[1]}'
+    kind, low, high, includes_low, includes_high = number_range(parameter)
+    words = 'a whole number' if kind is int else 'a number'
+    return f'{words} in {"[" if includes_low else "("}{low}, {high}{"]" if includes_high else ")"}'
 
 
 def _listed(names: Any) -> str:

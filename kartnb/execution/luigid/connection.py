@@ -9,6 +9,7 @@ from typing import Any
 import luigi
 from luigi.rpc import RemoteScheduler, RPCError
 
+from kartnb._luigi import set_patience, silence_retries
 from kartnb.errors import SchedulerError
 
 #: How often, and how many seconds apart, a request is tried while a build runs: a scheduler may be started anew.
@@ -27,7 +28,8 @@ def connect(url: str) -> Any:
     if not isinstance(url, str) or not url.startswith(('http://', 'https://', 'http+unix://')):
         raise SchedulerError(f'scheduler_url must be a URL such as http://127.0.0.1:8082, not {url!r:.80}.')
     scheduler: Any = RemoteScheduler(url, connect_timeout=_FIRST_TIMEOUT_SECONDS)
-    scheduler._rpc_retry_attempts, scheduler._rpc_log_retries = 1, False
+    be_quick(scheduler)
+    silence_retries(scheduler)
     try:
         answer = scheduler.is_pause_enabled()
     except RPCError as error:
@@ -47,14 +49,14 @@ def connect(url: str) -> Any:
 def _be_patient(scheduler: Any) -> None:
     """From now on, try as luigi's configuration says, or else for some seconds (luigi's own default is minutes)."""
     config = luigi.configuration.get_config()
-    scheduler._rpc_retry_attempts = config.getint('core', 'rpc-retry-attempts', _TRIES)
-    scheduler._rpc_retry_wait = config.getint('core', 'rpc-retry-wait', _WAIT_SECONDS)
-    scheduler._connect_timeout = config.getfloat('core', 'rpc-connect-timeout', 10.0)
+    tries = config.getint('core', 'rpc-retry-attempts', _TRIES)
+    pause = config.getint('core', 'rpc-retry-wait', _WAIT_SECONDS)
+    set_patience(scheduler, tries, config.getfloat('core', 'rpc-connect-timeout', 10.0), pause)
 
 
 def be_quick(scheduler: Any) -> None:
     """Try once from now on: there is nothing to wait for any more."""
-    scheduler._rpc_retry_attempts, scheduler._connect_timeout = 1, _FIRST_TIMEOUT_SECONDS
+    set_patience(scheduler, 1, _FIRST_TIMEOUT_SECONDS)
 
 
 @contextmanager

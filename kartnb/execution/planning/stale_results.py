@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import luigi
 
+from kartnb._luigi import declared_default
 from kartnb.errors import KartError
 from kartnb.execution.planning.foreign_writes import read_record
 from kartnb.execution.planning.known_results import KnownResults
@@ -65,7 +66,7 @@ def stale_results() -> StaleResults:
 def _places(classes: Iterable[type[luigi.Task]]) -> Iterator[tuple[str, str]]:
     usual = TaskOnKart().workspace_directory
     for cls in classes:
-        own = getattr(vars(cls).get('workspace_directory'), '_default', None)
+        own = declared_default(vars(cls).get('workspace_directory'))
         for workspace in (usual, own):
             if isinstance(workspace, str) and '://' not in workspace:
                 yield workspace, cls.__module__

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import luigi
 
+from kartnb._luigi import event_handlers
 from kartnb.task.handlers import trigger
 
 Handler: TypeAlias = Callable[..., Any]
@@ -19,7 +20,7 @@ _BRING_THEIR_OWN = ('gokart', 'kartnb', 'luigi')
 
 def fire(task: luigi.Task, event: str, *args: Any) -> None:
     """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule)."""
-    callbacks = luigi.Task._event_callbacks
+    callbacks = event_handlers()
     if callbacks and any(event in handlers for handlers in callbacks.values()):
         if type(task).trigger_event is luigi.Task.trigger_event:
             trigger(task, event, *args)
@@ -36,7 +37,7 @@ def handlers_of(cls: type) -> HandlersOf | None:
     """The handlers that somebody has put on a class, and that a worker process has to be sent; None without any."""
     found = {
         event: [handler for handler in handlers if _root(handler) not in _BRING_THEIR_OWN]
-        for event, handlers in luigi.Task._event_callbacks.get(cls, {}).items()
+        for event, handlers in event_handlers().get(cls, {}).items()
     }
     found = {event: handlers for event, handlers in found.items() if handlers}
     return (cls, found) if found else None
@@ -62,7 +63,7 @@ class SentHandlers:
         """
         for name in [name for name in self._in_use if name not in sent]:
             for cls, event, handler in self._in_use.pop(name):
-                luigi.Task._event_callbacks[cls][event].discard(handler)
+                event_handlers()[cls][event].discard(handler)
         for name, handlers in sent.items():
             if name not in self._in_use:
                 self._in_use[name] = _put(handlers)
@@ -72,7 +73,7 @@ def _put(handlers: HandlersOf) -> list[tuple[type, str, Handler]]:
     cls, by_event = handlers
     added = []
     for event, sent in by_event.items():
-        present = luigi.Task._event_callbacks.setdefault(cls, {}).setdefault(event, set())
+        present = event_handlers().setdefault(cls, {}).setdefault(event, set())
         for handler in [handler for handler in sent if not _is_there(handler, present)]:
             added.append((cls, event, handler))
         present.update(handler for _, its_event, handler in added if its_event == event)

@@ -8,6 +8,7 @@ from typing import Any
 
 import luigi
 
+from kartnb._luigi import NO_VALUE
 from kartnb.errors import SweepError, TaskArgumentError
 from kartnb.task.parameters import TaskInstanceParameter
 from kartnb.task.registry import current_definition
@@ -68,7 +69,7 @@ class Template:
         return settled(self.parameter(name), value, f'{self.cls.__name__}.{name}')
 
     def start(self, name: str) -> Any:
-        """The value that the parameter has where none is given, or `luigi.parameter._no_value`."""
+        """The value that the parameter has where none is given, or `kartnb._luigi.NO_VALUE`."""
         head, dot, rest = name.partition('.')
         if dot:
             return self._template_below(head).start(rest)
@@ -76,9 +77,7 @@ class Template:
             return self._base[name]
         parameter = self.parameter(name)
         family = self.cls.get_task_family()
-        return (
-            parameter.task_value(family, name) if parameter.has_task_value(family, name) else luigi.parameter._no_value
-        )
+        return parameter.task_value(family, name) if parameter.has_task_value(family, name) else NO_VALUE
 
     def make(self, values: Mapping[str, Any]) -> luigi.Task:
         """The task that has these (settled) values.

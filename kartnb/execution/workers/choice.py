@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
+from kartnb._luigi import pool_size
 from kartnb.errors import ExecutorChoiceError, MissingPackageError
 from kartnb.execution.options import EXECUTOR_NAMES
 from kartnb.execution.workers.executors import Inbox, InlineExecutor, ParcelExecutor, TaskExecutor, ThreadExecutor
@@ -42,9 +43,9 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
     if executor == 'threads':
         return lambda inbox: ThreadExecutor(inbox, workers)
     if isinstance(executor, ThreadPoolExecutor):
-        return lambda inbox: ThreadExecutor(inbox, executor._max_workers, executor)
+        return lambda inbox: ThreadExecutor(inbox, pool_size(executor) or workers, executor)
     if isinstance(executor, Executor):
-        size = getattr(executor, '_max_workers', None) or workers
+        size = pool_size(executor) or workers
         return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level)
     if is_dask(executor):
         return lambda inbox: _dask(inbox, executor, log_level)

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from kartnb._luigi import interpreter_flags
+
 #: Seconds that a nursery waits for more to do.
 IDLE = 60.0
 #: Seconds that a nursery is given to end.
@@ -64,7 +66,7 @@ class Nursery:
         with theirs:
             settings = json.dumps([_paths(), sys.argv, theirs.fileno(), IDLE, _also()])
             self._process = subprocess.Popen(
-                [sys.executable, *_flags(), '-c', _BEGIN, settings],
+                [sys.executable, *interpreter_flags(), '-c', _BEGIN, settings],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -161,7 +163,7 @@ def _inheritance(environment: Mapping[str, str]) -> Inheritance:
     return (
         dict(environment),
         sys.executable,
-        _flags(),
+        interpreter_flags(),
         _paths(),
         list(sys.argv),
         os.getcwd(),
@@ -178,11 +180,6 @@ def _also() -> list[str]:
 def _paths() -> list[str]:
     """Where modules are imported from; '' is the working directory."""
     return [path or os.getcwd() for path in sys.path if isinstance(path, str)]
-
-
-def _flags() -> list[str]:
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return flags
 
 
 def _version(path: str) -> tuple[int, int] | None:

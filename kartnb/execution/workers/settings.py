@@ -13,6 +13,7 @@ from typing import Any
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
+from kartnb._luigi import set_command_line
 from kartnb.storage.formats.registry import packed_formats, unpack_formats
 
 _VARIABLE = re.compile(r'\$\{([^}]+)\}')
@@ -80,7 +81,7 @@ class SettingsKeeper:
             config.data = settings.sections
         os.environ.update(settings.variables)
         given = settings.command_line
-        _Luigis._instance = _CommandLine(Namespace(**given)) if given else None
+        set_command_line(_CommandLine(Namespace(**given)) if given else None)
         unpack_formats(settings.formats)
         self._used = settings
 

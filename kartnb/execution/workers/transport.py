@@ -19,6 +19,7 @@ from typing import Any
 
 import luigi
 
+from kartnb._luigi import by_value_id, class_of_by_value_id
 from kartnb.errors import TransportError
 from kartnb.execution.running.luigi_events import HandlersOf, handlers_of
 from kartnb.execution.workers.baggage import HEAVY, warn_of_baggage
@@ -148,7 +149,7 @@ class WorkerClasses:
         known = self._digests.get(cls)
         if known is None and travels_by_value(cls):
             # a class that came inside of another one: the parent process knows it by cloudpickle's id, or by name
-            return f'{cls.__module__}:{cls.__qualname__}:{_cloudpickles_id(cls)}'
+            return f'{cls.__module__}:{cls.__qualname__}:{by_value_id(cls)}'
         return known
 
 
@@ -177,18 +178,8 @@ def _importable(cls: type) -> Any:
         return None
 
 
-def _cloudpickles_id(cls: type) -> str:
-    """The id that cloudpickle gives a class that it pickles by value, here and where it arrives; '' without one."""
-    from cloudpickle import cloudpickle
-
-    return str(getattr(cloudpickle, '_DYNAMIC_CLASS_TRACKER_BY_CLASS', {}).get(cls, ''))
-
-
 def _class_known_as(module: str, qualname: str, cloudpickles_id: str) -> type:
-    from cloudpickle import cloudpickle
-
-    found: type | None = getattr(cloudpickle, '_DYNAMIC_CLASS_TRACKER_BY_ID', {}).get(cloudpickles_id)
-    found = found or registry.definition_named(module, qualname)
+    found = class_of_by_value_id(cloudpickles_id) or registry.definition_named(module, qualname)
     if found is not None:
         return found
     value: Any = functools.reduce(getattr, qualname.split('.'), importlib.import_module(module))
