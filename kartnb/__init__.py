@@ -74,8 +74,8 @@ if TYPE_CHECKING:
     )
     from kartnb.task.slider import slider
     from kartnb.view.inspection import Inspection, inspect
-    from kartnb.view.previews.preview import Preview, preview
-    from kartnb.view.previews.registry import register_preview, unregister_preview
+    from kartnb.view.previews.preview import Preview, register_preview, unregister_preview
+    from kartnb.view.previews.show import preview
 
 _HOMES = {
     'BackgroundBuild': 'kartnb.execution.background',
@@ -140,16 +140,16 @@ _HOMES = {
     'make_in_memory_target': 'kartnb.storage.in_memory',
     'outputs': 'kartnb.execution.outputs',
     'plan': 'kartnb.execution.planning.planner',
-    'preview': 'kartnb.view.previews.preview',
+    'preview': 'kartnb.view.previews.show',
     'register_format': 'kartnb.storage.formats.registry',
-    'register_preview': 'kartnb.view.previews.registry',
+    'register_preview': 'kartnb.view.previews.preview',
     'restore_result': 'kartnb.execution.restore',
     'run': 'kartnb.cli.run',
     'slider': 'kartnb.task.slider',
     'sweep': 'kartnb.execution.sweeps.sweep',
     'unload_ipython_extension': 'kartnb.notebook.extension',
     'unregister_format': 'kartnb.storage.formats.registry',
-    'unregister_preview': 'kartnb.view.previews.registry',
+    'unregister_preview': 'kartnb.view.previews.preview',
     'why': 'kartnb.execution.why',
 }
 

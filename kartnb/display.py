@@ -91,6 +91,10 @@ FORMS: dict[str, dict[Form, str]] = {
         'text': 'kartnb.view.tasks:task_text',
         'html': 'kartnb.view.tasks:task_html',
     },
+    'kartnb.view.previews.preview:Preview': {
+        'text': 'kartnb.view.previews.show:preview_text',
+        'html': 'kartnb.view.previews.show:preview_html',
+    },
 }
 
 

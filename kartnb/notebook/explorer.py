@@ -28,7 +28,8 @@ from kartnb.execution.running.tracebacks import one_line
 from kartnb.records.durations import TypicalTimes
 from kartnb.task import registry
 from kartnb.task.loading import result_of
-from kartnb.view.previews.preview import Preview, preview
+from kartnb.view.previews.preview import Preview
+from kartnb.view.previews.show import preview
 from kartnb.view.sweeps.told import estimate_words
 
 logger = logging.getLogger('kartnb')

@@ -234,8 +234,7 @@ class LiveGraph:
 
     def _result_html(self, position: int) -> str:
         """The result of a task, loaded because somebody asked for it."""
-        from kartnb.view.previews.html import preview_html
-        from kartnb.view.previews.results import preview_result
+        from kartnb.view.previews.show import preview_html, preview_result
 
         return preview_html(preview_result(self._plan.nodes[position].task))
 

@@ -15,7 +15,7 @@ from kartnb.notebook.arguments import Arguments
 from kartnb.notebook.command import Command, expression_of
 from kartnb.notebook.expression import value_of
 from kartnb.notebook.look_arguments import log_parser, output_parser
-from kartnb.view.previews import preview
+from kartnb.view.previews.show import preview
 
 
 class LookCommands(Command):

@@ -13,8 +13,7 @@ from kartnb.execution.outputs import Outputs
 from kartnb.notebook.screen import Screen
 from kartnb.notebook.scripts import script, style
 from kartnb.view.outputs import heading, row_dicts
-from kartnb.view.previews.html import preview_html
-from kartnb.view.previews.results import preview_target
+from kartnb.view.previews.show import preview_html, preview_target
 
 #: Rows that are sent to the front end.
 MOST_ROWS = 2_000

@@ -14,6 +14,7 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
+from kartnb.view.measure import columns_of
 from kartnb.view.tails import Tail, tails_html, tails_text
 
 if TYPE_CHECKING:
@@ -130,9 +131,10 @@ class StatusLine:
     def write(self, text: str) -> None:
         """Put `text` in the place of the line."""
         if self._terminal is not None:
-            self._terminal.write('\r' + text.ljust(self._width))
+            columns = columns_of(text)
+            self._terminal.write('\r' + text + ' ' * (self._width - columns))
             self._terminal.flush()
-            self._width = len(text)
+            self._width = columns
 
     def close(self) -> None:
         """Take the line away, and write no other."""

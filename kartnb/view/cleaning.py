@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
 from kartnb.records.clean import Cleaning, CleanItem, ItemKind
 from kartnb.view.clean import abbreviated, one_line, short_id
-from kartnb.view.measure import column_width, padded
 from kartnb.view.states import LOOKS, SUPERSEDED, Look
+from kartnb.view.text import table_lines
 from kartnb.view.told import size_text
 
 MAX_ROWS = 50
@@ -49,7 +48,8 @@ def cleaning_text(cleaning: Cleaning) -> str:
     table = _table(cleaning)
     found = [table.heading, f'workspace: {table.workspace}']
     if table.lines:
-        found += ['', *_rows(table.lines)]
+        cells = [(str(line.look), line.task, line.parameters, line.when, line.size) for line in table.lines]
+        found += ['', *table_lines(HEADINGS, cells)]
     return '\n'.join([*found, *filter(None, (table.more, table.hint)), *(f'! {note}' for note in table.notes)])
 
 
@@ -58,12 +58,6 @@ def cleaning_html(cleaning: Cleaning) -> str:
     from kartnb.view.html import render_template
 
     return render_template('cleaning.html', table=_table(cleaning), headings=HEADINGS)
-
-
-def _rows(lines: Sequence[Line]) -> list[str]:
-    cells = [HEADINGS, *((str(line.look), line.task, line.parameters, line.when, line.size) for line in lines)]
-    widths = [column_width(column) for column in zip(*cells, strict=True)]
-    return ['  '.join(map(padded, row, widths)).rstrip() for row in cells]
 
 
 def _table(cleaning: Cleaning) -> _Table:

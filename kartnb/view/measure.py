@@ -72,23 +72,10 @@ def columns_of(text: str) -> int:
     >>> columns_of('abc'), columns_of('日本')
     (3, 4)
     """
-    if text.isascii():
-        return len(text)
-    return sum(
-        0
-        if unicodedata.category(character) in _ZERO_CATEGORIES
-        else 2
-        if unicodedata.east_asian_width(character) in 'WF'
-        else 1
-        for character in text
-    )
+    return len(text) if text.isascii() else sum(map(_columns, text))
 
 
-def padded(text: str, columns: int) -> str:
-    """The text with spaces behind it, so that it takes so many columns of a terminal."""
-    return text + ' ' * (columns - columns_of(text))
-
-
-def column_width(texts: Sequence[str]) -> int:
-    """How many columns of a terminal the widest of some texts takes."""
-    return max(map(columns_of, texts), default=0)
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in _ZERO_CATEGORIES or '\u1160' <= character <= '\u11ff':
+        return 0  # also the vowels and final consonants of Hangul, which join the syllable before them
+    return 2 if unicodedata.east_asian_width(character) in 'WF' else 1

@@ -9,10 +9,10 @@ from typing import Any
 from kartnb.execution.outputs import Output, Outputs
 from kartnb.view import parameters, told
 from kartnb.view.clean import one_line, short_id
-from kartnb.view.previews.text import table_lines
 from kartnb.view.states import Look, look
 from kartnb.view.summary import title
 from kartnb.view.summary import workspace as workspace_of
+from kartnb.view.text import table_lines
 
 MOST_ROWS = 200
 _COLUMNS = ('state', 'task', 'parameters', 'id', 'format', 'size', 'modified', 'path')
@@ -90,7 +90,7 @@ def outputs_text(outputs: Outputs) -> str:
     found = [heading(outputs), f'workspace: {workspace_of(outputs.plan)}']
     if shown:
         cells = [(str(row.look), row.task, one_line(row.parameters, 40), row.short_id, *_file(row)) for row in shown]
-        found += table_lines(_COLUMNS, cells, (), [name == 'size' for name in _COLUMNS])
+        found += table_lines(_COLUMNS, cells, numeric=[name == 'size' for name in _COLUMNS])
     return '\n'.join([*found, *_left_out(outputs)])
 
 

@@ -9,8 +9,8 @@ from kartnb.events import TaskState
 from kartnb.records.run_frames import versions_text
 from kartnb.records.runs import Run, Runs, RunState
 from kartnb.view.clean import abbreviated, cut, one_line, seconds_text, short_id
-from kartnb.view.measure import column_width, padded
 from kartnb.view.states import LOOKS, SUPERSEDED, Look
+from kartnb.view.text import table_lines
 from kartnb.view.told import size_text
 
 MAX_ROWS = 50
@@ -73,13 +73,9 @@ def _rows(lines: tuple[Line, ...]) -> list[str]:
         (line.number, str(line.look), line.task, cut(line.parameters, 60), line.when, line.seconds, line.size)
         for line in lines
     ]
-    widths = [column_width(column) for column in zip(HEADINGS, *cells, strict=True)]
-    rows = []
-    for row, note in zip([HEADINGS, *cells], ['', *(line.note for line in lines)], strict=True):
-        rows.append('  '.join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if note:
-            rows.append(f'   {note}')
-    return rows
+    notes = ['', *(line.note for line in lines)]
+    rows = zip(table_lines(HEADINGS, cells), notes, strict=True)
+    return [text for row, note in rows for text in ([row, f'   {note}'] if note else [row])]
 
 
 def _table(runs: Runs) -> _Table:

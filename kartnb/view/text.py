@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.view import summary
+from kartnb.view.clean import one_line
+from kartnb.view.measure import columns_of
 from kartnb.view.tree import tree_lines
 
 _MAX_FAILURES = 10
 _MAX_SLOWEST = 5
+_MAX_CELL = 1000
+
+
+def table_lines(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    types: Sequence[str] = (),
+    numeric: Sequence[bool] = (),
+) -> Iterator[str]:
+    r"""Rows below their headings in aligned columns, as wide on a terminal as they look there.
+
+    Parameters
+    ----------
+    names
+        The headings.
+    rows
+        A text for each column; what would act on a terminal is made visible.
+    types
+        A second line of headings.
+    numeric
+        For each column, whether it stands at the right.
+
+    Examples
+    --------
+    >>> print('\n'.join(table_lines(['都市', 'n'], [['東京', '1'], ['Ōsaka', '20']], numeric=[False, True])))
+    都市    n
+    東京    1
+    Ōsaka  20
+    """
+    every = [[one_line(cell, _MAX_CELL) for cell in row] for row in [names, *([types] if types else []), *rows]]
+    columns = list(zip(*every, strict=True))
+    widths = [max(map(columns_of, column)) for column in columns]
+    for row in every:
+        cells = []
+        for i, cell in enumerate(row):
+            room = ' ' * (widths[i] - columns_of(cell))
+            cells.append(room + cell if numeric and numeric[i] else cell + room)
+        yield '  '.join(cells).rstrip()
 
 
 def plan_text(plan: Plan) -> str:

@@ -18,7 +18,7 @@ from kartnb.execution.outputs import Outputs
 from kartnb.notebook.outputs_widget import LiveOutputs, OutputsWidget
 from kartnb.view.inspection import Inspection, inspection_html
 from kartnb.view.inspector import Inspector
-from kartnb.view.previews.html import preview_html
+from kartnb.view.previews.show import preview_html
 from tests.browser.front_end import browsing
 from tests.view.hostile import ATTACKS, hostile_plan
 

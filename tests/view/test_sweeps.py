@@ -14,7 +14,7 @@ from kartnb.events import TaskState
 from kartnb.execution.sweeps.point import SweepPoint
 from kartnb.execution.sweeps.result import SweepResult
 from kartnb.view.glance import Glance, glance_html, glance_text
-from kartnb.view.previews.preview import preview
+from kartnb.view.previews.show import preview
 from kartnb.view.sweeps.plot import sweep_plot
 from tests.view.hostile import ATTACKS
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import time
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from kartnb.execution.planning.plan import Plan
-from kartnb.view.text import plan_text, report_text
+from kartnb.view.measure import columns_of
+from kartnb.view.text import plan_text, report_text, table_lines
 from kartnb.view.tree import MAX_LINES
 from tests.view.graphs import FAMILIES, Load, chain, generated, node, pipeline, raised, report
+from tests.view.hostile import TEXTS
 
 
 def _ids(plan: Plan) -> list[str]:
@@ -96,3 +102,40 @@ def test_an_endless_exception_text_is_cut() -> None:
     text = report_text(report(error=raised(ValueError('x\n' * 100_000))))
     assert len(text) < 6000
     assert 'more lines' in text
+
+
+@pytest.mark.parametrize(
+    'text, columns',
+    [
+        ('abc', 3),
+        ('日本', 4),
+        ('ｶﾅ', 2),  # half-width katakana
+        ('Ａ', 2),  # a full-width letter
+        ('e\u0301', 1),
+        ('か\u3099', 2),  # a kana with its voiced mark apart
+        ('\u1112\u1161\u11ab', 2),  # one Hangul syllable of three letters
+        ('🙂', 2),
+        ('❤\ufe0f', 1),
+    ],
+)
+def test_columns_on_a_terminal(text: str, columns: int) -> None:
+    assert columns_of(text) == columns
+
+
+def test_tables_of_wide_characters_line_up() -> None:
+    rows = [['東京', '1', 'x'], ['e\u0301', '1,000', 'y'], ['🙂 ok', '-2', 'z']]
+    assert list(table_lines(['都市名', '数', '種'], rows, ['str', 'int', ''], [False, True, False])) == [
+        '都市名     数  種',
+        'str       int',
+        '東京        1  x',
+        'e\u0301       1,000  y',
+        '🙂 ok      -2  z',
+    ]
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4))
+def test_no_cell_leaves_its_column(rows: list[tuple[str, str]]) -> None:
+    lines = list(table_lines(['name', 'text', 'end'], [(*row, '|') for row in rows], numeric=[False, True, False]))
+    assert len(lines) == len(rows) + 1
+    assert all(line.endswith('|') and '\x1b' not in line and '\n' not in line for line in lines[1:])
+    assert len({columns_of(line) for line in lines[1:]}) == 1

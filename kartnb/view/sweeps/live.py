@@ -14,7 +14,7 @@ from kartnb.view.html import render_template
 from kartnb.view.progress import Progress, bar_segments, progress_text
 from kartnb.view.states import count_states
 from kartnb.view.sweeps.html import sweep_html
-from kartnb.view.sweeps.text import sweep_text, table_lines
+from kartnb.view.sweeps.text import sweep_table_lines, sweep_text
 from kartnb.view.sweeps.told import SweepTable, run_words, sweep_table
 
 #: How many rows the table has while the sweep runs: none of it has to be scrolled.
@@ -83,7 +83,7 @@ def live_sweep(run: SweepRun, progress: Progress, hint: str) -> LiveSweep:
 def live_sweep_text(live: LiveSweep) -> str:
     """A sweep while it runs, as text."""
     lines = [live.heading, progress_text(live.progress), *live.notes]
-    return '\n'.join([*lines, *(table_lines(live.table) if live.table else [])])
+    return '\n'.join([*lines, *(sweep_table_lines(live.table) if live.table else [])])
 
 
 def live_sweep_html(live: LiveSweep, plot: PlotPicture | None = None) -> str:

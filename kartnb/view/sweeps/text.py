@@ -17,6 +17,7 @@ from kartnb.view.sweeps.told import (
     run_words,
     sweep_table,
 )
+from kartnb.view.text import table_lines
 
 
 def sweep_plan_text(planned: SweepPlan) -> str:
@@ -49,16 +50,14 @@ def sweep_text(result: SweepResult, hint: str = HINT) -> str:
     found = [table.heading, *table.notes]
     if table.constants:
         found.append(f'the same in all: {table.constants}')
-    return '\n'.join([*found, *table_lines(table), *([hint] if table.rows and hint else [])])
+    return '\n'.join([*found, *sweep_table_lines(table), *([hint] if table.rows and hint else [])])
 
 
-def table_lines(table: SweepTable) -> list[str]:
+def sweep_table_lines(table: SweepTable) -> list[str]:
     """The table of a sweep, in lines."""
     head = ['#', *table.columns, *table.metric_columns, 'state', 'time', 'id', '']
     rows = [
         [str(row.position), *row.values, *row.metrics, str(row.look), row.seconds, row.id, row.error]
         for row in table.rows
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = ['  '.join(map(str.ljust, line, widths)).rstrip() for line in [head, *rows]]
-    return [*lines, *([table.omitted] if table.omitted else [])]
+    return [*table_lines(head, rows), *([table.omitted] if table.omitted else [])]

@@ -16,7 +16,8 @@ from kartnb.execution.sweeps.point import SweepPoint
 from kartnb.execution.sweeps.result import SweepResult
 from kartnb.execution.sweeps.running import SweepRun, best_so_far
 from kartnb.view.clean import one_line, seconds_text, short_id
-from kartnb.view.previews.preview import Preview, preview
+from kartnb.view.previews.preview import Preview
+from kartnb.view.previews.show import preview
 from kartnb.view.states import Look, count_states, counts_text, look
 
 #: Said below a table.

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kartnb
-from kartnb.view.previews.blocks import Branch, Column, Facts, Image, Note, Table, Text, Tree
-from kartnb.view.previews.html import preview_html
+from kartnb.view.previews.preview import Branch, Column, Facts, Image, Note, Table, Text, Tree
+from kartnb.view.previews.show import preview_html
 from tests.view.hostile import TEXTS
 from tests.view.markup import Skeleton
 from tests.view.test_hostile import _check_text
