@@ -1,17 +1,56 @@
-"""Running the body of a `%%kart` cell as if it were an ordinary cell."""
+"""Cells: running one of `%%kart`, the task classes that they define, and tasks as the code that makes them.
+
+`inspect` cannot give the source of a class that was defined in a notebook, so it is cut out of the cell's text.
+"""
 
 from __future__ import annotations
 
 import ast
-from typing import Any
+import datetime
+import enum
+import inspect
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 import luigi
 from IPython.core.displayhook import DisplayHook
-from IPython.core.interactiveshell import InteractiveShell
+from luigi.parameter import ParameterVisibility
 
 import kartnb
+from kartnb._luigi import NO_VALUE, declared_default
 from kartnb.errors import KartError
-from kartnb.task import parameters
+from kartnb.execution.planning.stale_results import StaleResults, stale_results
+from kartnb.notebook.screen import Screen
+from kartnb.task import parameters, registry
+from kartnb.task.base import TaskOnKart
+from kartnb.view.card import CardEntry, Status, card_html, card_text
+from kartnb.view.clean import seconds_text
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_MOST_NAMED = 8
+
+
+def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -> None:
+    """Run the body of a `%%kart` cell, and show the card of its task classes.
+
+    Raises
+    ------
+    CellSyntaxError
+        When it cannot be read.
+    """
+    __tracebackhide__ = True
+    lend_names(shell)
+    before = stale_results()
+    run_cell(cell, shell)
+    registry.drop_superseded()
+    entries = definitions.note_cell(cell)
+    note = note_on_stale(stale_results().without(before))
+    if entries or note:
+        Screen(shell).show(card_text(entries, note), card_html(entries, note))
 
 
 class CellSyntaxError(KartError):
@@ -85,3 +124,143 @@ def lent_names() -> dict[str, Any]:
 
 def _is_parameter(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, luigi.Parameter) and not value.__name__.startswith('_')
+
+
+class Definitions:
+    """The task classes of a session's cells, by name, with the code of each."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._codes: dict[str, str] = {}
+        self._classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
+
+    def note_cell(self, cell: str) -> list[CardEntry]:
+        """Take note of the task classes that a cell which has just run defines, and say which are new or changed.
+
+        Parameters
+        ----------
+        cell
+            The text of the cell, magics and all.
+        """
+        if 'class' not in cell:
+            return []
+        try:
+            tree = ast.parse(self._shell.transform_cell(cell))
+        except (SyntaxError, ValueError):
+            return []
+        entries = {}
+        for node in _class_statements(tree.body):
+            cls = self._shell.user_ns.get(node.name)
+            if isinstance(cls, type) and issubclass(cls, luigi.Task):
+                entries[node.name] = _entry(cls, self._note(node, cls))
+        return list(entries.values())
+
+    def _note(self, node: ast.ClassDef, cls: type) -> Status:
+        if self._classes.get(node.name) is cls:
+            return 'unchanged'  # the cell has ended before it came here
+        self._classes[node.name] = cls
+        code = ast.unparse(node)  # comments and formatting do not count
+        known = self._codes.get(node.name)
+        self._codes[node.name] = code
+        return 'new' if known is None else 'unchanged' if known == code else 'changed'
+
+
+def _class_statements(body: list[ast.stmt]) -> Iterator[ast.ClassDef]:
+    """The class statements of a cell, also those in `if`, `with` and `try`, in order."""
+    for statement in body:
+        if isinstance(statement, ast.ClassDef):
+            yield statement
+        elif not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            for name in ('body', 'handlers', 'orelse', 'finalbody'):
+                yield from _class_statements(getattr(statement, name, []))
+
+
+def _entry(cls: type[luigi.Task], status: Status) -> CardEntry:
+    doc = inspect.cleandoc(vars(cls).get('__doc__') or '').partition('\n')[0]
+    return CardEntry(cls.__name__, status, doc, [_declared(name, p) for name, p in own_parameters(cls)])
+
+
+def own_parameters(cls: type[luigi.Task]) -> list[tuple[str, luigi.Parameter[Any]]]:
+    """The public parameters of a task class, without those that every kartnb task has."""
+    shared = dict(TaskOnKart.get_params())
+    return [
+        (name, parameter)
+        for name, parameter in cls.get_params()
+        if parameter.visibility == ParameterVisibility.PUBLIC and shared.get(name) is not parameter
+    ]
+
+
+def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
+    """A parameter as one gives it: its name, and its default where it has one."""
+    default = declared_default(parameter)
+    if default is NO_VALUE:
+        return name
+    if default is None:
+        return f'{name}=None'
+    tasks = default if isinstance(default, list | tuple) else [default]
+    if tasks and all(isinstance(task, luigi.Task) for task in tasks):
+        names = ', '.join(f'{type(task).__name__}(…)' for task in tasks)
+        return f'{name}={names if tasks[0] is default else f"[{names}]"}'
+    try:
+        return f'{name}={parameter.serialize(default)}'
+    except Exception:  # a default may be anything, and the card must not fail for it
+        return f'{name}=…'
+
+
+def note_on_stale(stale: StaleResults) -> str:
+    """What a change makes stale, in one line; '' for nothing."""
+    counts = stale.counts()
+    if not counts:
+        return ''
+    names = ', '.join(f'{name} ×{number:,}' if number > 1 else name for name, number in counts.most_common(_MOST_NAMED))
+    more = f' and {len(counts) - _MOST_NAMED:,} more classes' if len(counts) > _MOST_NAMED else ''
+    total = sum(counts.values())
+    what = '1 result' if total == 1 else f'{total:,} results'
+    return f'Makes {what} stale: {names}{more}. Making anew takes about {seconds_text(stale.seconds())}.'
+
+
+def as_code(task: luigi.Task) -> str:
+    """The expression that makes a task, with the parameters that are not at their defaults; secret ones are left out.
+
+    Examples
+    --------
+    >>> class Train(luigi.Task):
+    ...     depth = luigi.IntParameter(default=3)
+    ...     rate = luigi.FloatParameter(default=0.1)
+    >>> as_code(Train(depth=5))
+    'Train(depth=5)'
+    """
+    given = [
+        f'{name}={value_code(task.param_kwargs[name])}'
+        for name, parameter in task.get_params()
+        if parameter.visibility != ParameterVisibility.PRIVATE and not _is_default(task, name, parameter)
+    ]
+    return f'{type(task).__name__}({", ".join(given)})'
+
+
+def value_code(value: Any) -> str:
+    """The expression that gives a parameter value."""
+    if isinstance(value, luigi.Task):
+        return as_code(value)
+    if isinstance(value, enum.Enum):
+        return f'{type(value).__qualname__}.{value.name}'
+    if isinstance(value, datetime.date | datetime.timedelta):
+        return f"__import__('datetime').{repr(value).replace('datetime.', '', 1)}"
+    if isinstance(value, PurePath):
+        return repr(str(value))
+    if isinstance(value, Mapping):
+        return '{' + ', '.join(f'{key!r}: {value_code(item)}' for key, item in value.items()) + '}'
+    if isinstance(value, tuple | list):
+        inner = ', '.join(map(value_code, value))
+        return f'[{inner}]' if isinstance(value, list) else f'({inner}{"," if len(value) == 1 else ""})'
+    return repr(value)
+
+
+def _is_default(task: luigi.Task, name: str, parameter: luigi.Parameter[Any]) -> bool:
+    family = task.get_task_family()
+    default = parameter.task_value(family, name) if parameter.has_task_value(family, name) else NO_VALUE
+    if default is NO_VALUE:
+        return False
+    default = parameter.normalize(default) if default is not None else None
+    value = task.param_kwargs[name]
+    return type(default) is type(value) and bool(default == value)

@@ -128,7 +128,7 @@ def controls_for(template: Template, space: Mapping[str, Any]) -> tuple[list[Con
 
 def own_names(template: Template) -> list[str]:
     """The parameters of a task that have a control where none is asked for by name."""
-    from kartnb.notebook.definitions import own_parameters
+    from kartnb.notebook.cell import own_parameters
 
     return [
         name

@@ -12,7 +12,7 @@ from kartnb.errors import KartError, SweepError
 from kartnb.events import TaskState
 from kartnb.execution.options import BuildOptions
 from kartnb.execution.sweeps.template import Template
-from kartnb.notebook.as_code import as_code
+from kartnb.notebook.cell import as_code
 from kartnb.notebook.controls import Control, controls_for
 from kartnb.notebook.explorer import Explorer, Sight
 from kartnb.notebook.faces import can_be_live

@@ -19,8 +19,7 @@ from kartnb.events import Event, LogLine, TaskOutput
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.log_lines import TaskLine
 from kartnb.execution.logs import Logs
-from kartnb.notebook.screen import Screen
-from kartnb.notebook.scripts import script, style
+from kartnb.notebook.screen import Screen, script, style
 from kartnb.view.logs import Totals, earlier, file_lines, heading, row_of
 
 #: Lines that the front end has, the last ones, and characters of them.

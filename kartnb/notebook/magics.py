@@ -35,26 +35,30 @@ keeps results whose code has changed, and says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import traitlets
-from IPython.core.magic import cell_magic, magics_class, no_var_expand
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, magics_class
 
 from kartnb.config import CODE_CHANGE_POLICIES, set_session_policy
-from kartnb.execution.options import LOG_LEVELS
-from kartnb.notebook.magic_set import MagicSet, expression_magic
+from kartnb.execution.options import EXECUTOR_NAMES, LOG_LEVELS, BuildOptions, log_level_named
+from kartnb.notebook.arguments import LOG_LEVEL, ON_CODE_CHANGE, WORKERS, option
+from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
     from kartnb.execution.planning.plan import Plan
-    from kartnb.notebook.commands import Commands
+    from kartnb.notebook.cell import Definitions
 
 
 @magics_class
-class KartMagics(MagicSet):
-    """Pipelines of kartnb: `%%kart`, `%kart_build`, `%kart_graph`."""
+class KartMagics(Magics):
+    """Pipelines of kartnb: `%%kart`, `%kart_build`, `%kart_graph`.
 
-    commands: Commands
-    commands_class = 'kartnb.notebook.commands:Commands'
+    What a magic needs is imported when it is used, so that loading the extension is quick.
+    """
 
     log_level = traitlets.Enum(
         LOG_LEVELS, 'ERROR', help='From which level on a build shows log lines, where --log-level is not given.'
@@ -81,9 +85,16 @@ class KartMagics(MagicSet):
     def _set_policy(self, change: Any) -> None:
         set_session_policy(change['new'])
 
-    @no_var_expand
-    @cell_magic
-    def kart(self, line: str, cell: str) -> None:
+    @cached_property
+    def definitions(self) -> Definitions:
+        """The task classes of the cells that have run."""
+        from kartnb.notebook.cell import Definitions
+
+        shell: Any = self.shell
+        return Definitions(shell)
+
+    @kart_magic(kind=cell_magic)
+    def kart(self, given: Given) -> None:
         """Run the cell, and show which task classes in it are new or changed.
 
         ::
@@ -94,34 +105,78 @@ class KartMagics(MagicSet):
                     self.dump([1, 2, 3])
         """
         __tracebackhide__ = True
-        self.commands.kart(line, cell)
+        from kartnb.notebook.cell import run_and_show
 
-    @expression_magic
-    def kart_build(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
-        """Build the task that an expression gives: `%kart_build [options] EXPR`.
+        if given.expression:
+            raise UsageError(f'%%kart takes nothing on its line, but there is {given.expression!r}')
+        run_and_show(given.cell or '', self.definitions, given.shell)
 
-        ::
-
-            --log-level LEVEL   show log lines from this level on
-            --rerun             run the task even if it is complete
-            --rerun-from NAME   run the tasks of this class again, and all that is downstream; may be repeated
-            --workers N         run up to N tasks at once, in worker processes
-            --on-code-change POLICY  what happens to results whose code has changed: rerun, warn or ignore
-            --executor NAME     inline, processes, threads, dask://HOST:PORT, or a variable that holds an executor
-            --background        give a handle at once, and build meanwhile
-            --no-value          do not load and give the value
+    @kart_magic(
+        LOG_LEVEL,
+        option('--rerun', 'run the task even if it is complete'),
+        option(
+            '--rerun-from',
+            'run the tasks of this class again, and all that is downstream of them; may be repeated',
+            metavar='NAME',
+            action='append',
+            default=[],
+            takes='task',
+        ),
+        WORKERS,
+        option(
+            '--executor',
+            f'{", ".join(EXECUTOR_NAMES)}, dask://HOST:PORT, or a variable that holds a Dask client or an Executor',
+            metavar='NAME',
+            takes='executor',
+        ),
+        ON_CODE_CHANGE,
+        option('--background', 'give a handle at once, and build meanwhile'),
+        option('--no-value', 'do not load and give the value'),
+    )
+    def kart_build(self, given: Given) -> Any:
+        """Build the task that an expression gives, and show its graph: `%kart_build [options] EXPR`.
 
         The value of the magic is the task's result, so ``x = %kart_build Numbers()`` works. An expression over several
         lines goes below ``%%kart_build``.
         """
         __tracebackhide__ = True
-        return self.commands.build(line, cell, local_ns, self.log_level)
+        from kartnb.notebook.building import build_and_show, build_behind_the_cell
 
-    @expression_magic
-    def kart_graph(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Plan | None:
+        options, task = given.options, given.task()
+        begin = build_behind_the_cell if options.background else build_and_show
+        rerun = [*options.rerun_from, *([task] if options.rerun else [])]
+        asked = BuildOptions(
+            workers=options.workers,
+            executor=_executor(options.executor, given.names),
+            rerun=rerun if options.rerun_from else options.rerun,
+            on_code_change=options.on_code_change,
+            log_level=options.log_level or log_level_named(self.log_level),
+            value_wanted=not options.no_value,
+        )
+        return begin(task, given.shell, asked)
+
+    @kart_magic(ON_CODE_CHANGE)
+    def kart_graph(self, given: Given) -> Plan:
         """Draw the graph of the task that an expression gives, with states, and run nothing: `%kart_graph EXPR`.
 
         The value of the magic is the plan.
         """
         __tracebackhide__ = True
-        return self.commands.graph(line, cell, local_ns)
+        from kartnb.execution.planning.planner import plan
+        from kartnb.notebook.graph import graph
+
+        task, policy = given.task(), given.options.on_code_change
+        return graph(task if policy is None else plan(task, on_code_change=policy))
+
+
+def _executor(name: str | None, names: Mapping[str, Any]) -> Any:
+    """What `--executor` means: a name that kartnb knows, an address, or a variable of the user's."""
+    if name is None or name in EXECUTOR_NAMES or '://' in name:
+        return name
+    if name not in names:
+        known = ', '.join(EXECUTOR_NAMES)
+        raise UsageError(
+            f'%kart_build: there is no executor {name}: give {known}, dask://HOST:PORT, or the name of a variable '
+            'that holds a Dask client or a concurrent.futures.Executor'
+        )
+    return names[name]

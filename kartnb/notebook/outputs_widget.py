@@ -10,8 +10,7 @@ import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.outputs import Outputs
-from kartnb.notebook.screen import Screen
-from kartnb.notebook.scripts import script, style
+from kartnb.notebook.screen import Screen, script, style
 from kartnb.view.outputs import heading, row_dicts
 from kartnb.view.previews.show import preview_html, preview_target
 

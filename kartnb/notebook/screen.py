@@ -8,12 +8,15 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
+from kartnb.view.html import stylesheet
 from kartnb.view.measure import columns_of
 from kartnb.view.tails import Tail, tails_html, tails_text
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from anywidget import AnyWidget
 
 logger = logging.getLogger('kartnb')
+
+_FOLDER = Path(__file__).parent / 'static'
 
 #: The key is for the live picture that hides this output. Where the notebook is opened again without that picture, the
 #: front end would say in the next output that it cannot be loaded; this one needs no such words.
@@ -152,3 +157,25 @@ def _own_terminal() -> TextIO | None:
         return open(os.dup(sys.stderr.fileno()), 'w', encoding='utf-8', errors='replace', newline='')
     except (OSError, ValueError, AttributeError):
         return None
+
+
+@cache
+def script(*names: str) -> str:
+    """One ES module of the shared parts and some files.
+
+    Parameters
+    ----------
+    names
+        Files in `static`, without their ending; the last one has the export.
+    """
+    return '\n'.join(_read(f'{name}.js') for name in ('parts', *names))
+
+
+@cache
+def style(*names: str) -> str:
+    """One style sheet of what all HTML of kartnb has and some files in `static`."""
+    return stylesheet() + ''.join(_read(f'{name}.css') for name in names)
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding='utf-8')

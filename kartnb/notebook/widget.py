@@ -10,7 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from kartnb.notebook.scripts import script, style
+from kartnb.notebook.screen import script, style
 from kartnb.view.scene import live_stylesheet
 
 _PARTS = ('head', 'known', 'frame', 'table', 'header', 'picture', 'moving', 'finding', 'inspector', 'log', 'talk')

@@ -7,7 +7,9 @@ import logging
 import pytest
 from IPython.core.error import UsageError
 
-from kartnb.notebook import arguments
+from kartnb.notebook.magics import KartMagics
+
+PARSER = KartMagics.kart_build.parser
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,7 @@ from kartnb.notebook import arguments
     ],
 )
 def test_options_stand_before_and_after_the_expression(line: str) -> None:
-    given = arguments.build_parser().split(line)
+    given = PARSER.split(line)
     assert given.expression == 'Task(n=1)'
     assert vars(given.options).items() >= {'help': False, 'log_level': logging.DEBUG}.items()
     assert (given.options.no_value, given.options.rerun, given.options.rerun_from) == (True, False, ['A', 'B'])
@@ -38,11 +40,11 @@ def test_options_stand_before_and_after_the_expression(line: str) -> None:
     ],
 )
 def test_an_expression_is_left_as_it_stands(expression: str) -> None:
-    assert arguments.build_parser().split(f'--no-value {expression}').expression == expression
+    assert PARSER.split(f'--no-value {expression}').expression == expression
 
 
 def test_two_dashes_end_the_options() -> None:
-    assert arguments.build_parser().split('--rerun -- -Task()').expression == '-Task()'
+    assert PARSER.split('--rerun -- -Task()').expression == '-Task()'
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_two_dashes_end_the_options() -> None:
 )
 def test_misuse_is_one_line(line: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
-        arguments.build_parser().split(line)
+        PARSER.split(line)
     assert str(raised.value).startswith('%kart_build: ')
     assert message in str(raised.value)
     assert '\n' not in str(raised.value)

@@ -14,7 +14,7 @@ import pytest
 import kartnb
 from kartnb.events import TaskState
 from kartnb.execution.options import BuildOptions
-from kartnb.notebook.as_code import as_code
+from kartnb.notebook.cell import as_code
 from kartnb.notebook.explorer import Explorer, Sight
 
 PATIENCE = 30.0

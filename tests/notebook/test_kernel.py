@@ -9,8 +9,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from kartnb.notebook.topics import PARSERS
+from kartnb.notebook.command import parsers_of
+from kartnb.notebook.extension import MAGICS
 from tests.notebook.kernel import Kernel
+
+PARSERS = {name: parser for magics in MAGICS for name, parser in parsers_of(magics).items()}
 
 SLOW = """%%kart
 import time
@@ -175,11 +178,11 @@ def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
     'line, offered',
     [
         ('%kart_b', ['%kart_build', '%%kart_build']),
-        ('%kart_build -', sorted(PARSERS['kart_build']().options)),
+        ('%kart_build -', sorted(PARSERS['kart_build'].options)),
         ('x = %kart_build --n', ['--no-value']),
         ('%kart_build --executor ', ['inline', 'my_pool', 'processes', 'threads']),
         ('%%kart_build --no-value --re', ['--rerun', '--rerun-from']),
-        ('%kart_graph --', sorted(PARSERS['kart_graph']().options)),
+        ('%kart_graph --', sorted(PARSERS['kart_graph'].options)),
         ('%kart_build --log-level ', ['CRITICAL', 'DEBUG', 'ERROR', 'INFO', 'WARNING']),
         ('%kart_build --log-level=D', ['DEBUG']),
         ('%kart_build --rerun-from=S', ['Slow']),

@@ -9,7 +9,7 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.outputs import COLUMNS
-from kartnb.notebook import look_arguments
+from kartnb.notebook import magics_look
 from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel
 
@@ -98,7 +98,7 @@ def test_options_complete(shell: InteractiveShell) -> None:
 
 
 def test_the_columns_are_those_of_outputs() -> None:
-    assert look_arguments.COLUMNS == COLUMNS
+    assert magics_look.COLUMNS == COLUMNS
 
 
 def test_a_task_is_its_plan_alone_and_one_line_in_a_list(built: Run) -> None:

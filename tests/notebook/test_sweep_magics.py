@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kartnb.notebook.sweep_arguments import sweep_parser, words_of
+from kartnb.notebook.arguments import words_of
+from kartnb.notebook.magics_sweep import SweepMagics
 from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel
 
@@ -23,6 +24,7 @@ class Fit(kartnb.TaskOnKart):
     depth = luigi.IntParameter(description='how deep')
     rate = luigi.FloatParameter(default=0.1)
     day = luigi.DateParameter(default=None)
+    name = luigi.Parameter(default='')
     def run(self):
         self.dump({'score': self.depth / (1 + self.rate) + self.load('data')})
 """
@@ -35,8 +37,9 @@ def defined(run: Run, tmp_path: Path) -> Run:
 
 
 def test_a_line_is_taken_apart() -> None:
-    assert words_of("Fit(a, b)  x=[1, 2] y='a b' --metric s") == ['Fit(a, b)', 'x=[1, 2]', "y='a b'", '--metric', 's']
-    given = sweep_parser().split('--workers 2 Fit depth=1:3 --dry-run rate=0.1,1 --metric score')
+    words = words_of("Fit(a, b)  x=[1, 2] y='a b' --metric s")
+    assert [word.text for word in words] == ['Fit(a, b)', 'x=[1, 2]', "y='a b'", '--metric', 's']
+    given = SweepMagics.kart_sweep.parser.split('--workers 2 Fit depth=1:3 --dry-run rate=0.1,1 --metric score')
     assert (given.expression, given.options.workers, given.options.dry_run) == ('Fit depth=1:3 rate=0.1,1', 2, True)
 
 
@@ -46,6 +49,7 @@ def test_a_line_is_taken_apart() -> None:
         ('depth=1:4', 4),
         ('depth=1:9:2', 5),
         ('depth=2', 1),
+        ("depth=1 name='a,b',c", 2),
         ('depth=1,3,5 rate=0:1:0.25', 15),
         ('depth=[1, 2]', 2),
         ('depth=(1,)', 1),

@@ -1,0 +1,184 @@
+"""The magics that look back at what a workspace holds.
+
+::
+
+    %kart_runs
+    %kart_runs ./resources --task Train --since 2d --where depth=5
+
+show recorded results as a table, newest first; its value has `to_dataframe()`, `filter` and `sort`. ::
+
+    %kart_diff Train(depth=5) Train(depth=6)
+    %kart_diff 3f2a91bc 77d0c412 --all
+
+show what differs between two results. ::
+
+    %kart_clean Train(depth=5)
+    %kart_clean Train(depth=5) Report() --remove
+
+show what the tasks do not need, with replaced results, and remove it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class
+
+from kartnb.notebook.arguments import option, words_of
+from kartnb.notebook.command import Given, kart_magic
+
+if TYPE_CHECKING:
+    from kartnb.execution.compare.differences import Difference
+    from kartnb.records.clean import Cleaning
+    from kartnb.records.runs import Runs
+
+STATES = ('cached', 'missing', 'failed', 'interrupted', 'superseded')
+SORTS = ('when', 'seconds', 'size', 'task', 'state', 'id')
+_ID = re.compile('[0-9a-f]{4,32}')
+
+
+def _condition(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition('=')
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f'{text} is no condition: write NAME=VALUE')
+    return name, value
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f'{text} is no whole number')
+    return int(text)
+
+
+@magics_class
+class HistoryMagics(Magics):
+    """The history of a workspace: `%kart_runs`, `%kart_diff`, `%kart_clean`."""
+
+    @kart_magic(
+        option(
+            '--task',
+            'of this class; * and ? as in file names; may be repeated',
+            metavar='NAME',
+            action='append',
+            takes='task',
+        ),
+        option('--since', "not older than this: '2d', '3h', 'today', '2024-05-01'", metavar='TIME'),
+        option('--until', 'not newer than this', metavar='TIME'),
+        option('--state', ', '.join(STATES), metavar='STATE', action='append', choices=STATES),
+        option(
+            '--where',
+            'with this parameter value; may be repeated',
+            metavar='NAME=VALUE',
+            action='append',
+            type=_condition,
+            default=[],
+        ),
+        option('--sort', f'{", ".join(SORTS)}, or a parameter', metavar='COLUMN', default='when'),
+        option('--limit', 'at most N rows', metavar='N', type=_number),
+        kind=line_magic,
+    )
+    def kart_runs(self, given: Given) -> Runs:
+        """Show the recorded results of a workspace, newest first: `%kart_runs [PATH] [options]`.
+
+        The value of the magic is a `kartnb.Runs`, which has `to_dataframe()`.
+        """
+        __tracebackhide__ = True
+        from kartnb.records.workspace import Workspace
+
+        options = given.options
+        where: dict[str, list[str]] = {}
+        for name, value in options.where:
+            where.setdefault(name, []).append(value)
+        return Workspace(_unquoted(given.expression) or None).runs(
+            options.task,
+            since=options.since,
+            until=options.until,
+            state=options.state,
+            where=where,
+            sort=options.sort,
+            limit=options.limit,
+        )
+
+    @kart_magic(
+        option('--remove', 'remove it'),
+        option('--workspace', 'the workspace; that of the tasks by default', metavar='PATH'),
+        option('--keep-age', "replaced results of this time stay: '2w', '3d'", metavar='TIME'),
+        option('--keep-number', 'so many replaced results of each task stay', metavar='N', type=_number),
+        option('--keep-bytes', "the newest replaced results up to '500MB' stay", metavar='SIZE'),
+        option('--unrecorded', 'count results without a record or log too'),
+        kind=line_magic,
+    )
+    def kart_clean(self, given: Given) -> Cleaning:
+        """Show what tasks do not need, and replaced results: `%kart_clean [EXPR ...] [options]`.
+
+        EXPR gives a task or a list of tasks; there may be several, `%kart_clean A() B()`. Without a task only replaced
+        results can go. The value of the magic has `remove()`.
+        """
+        __tracebackhide__ = True
+        from kartnb.records.clean import clean
+
+        options = given.options
+        return clean(
+            *map(given.value, _expressions(given.expression)),
+            workspace=options.workspace,
+            remove=options.remove,
+            keep_age=options.keep_age,
+            keep_number=options.keep_number,
+            keep_bytes=options.keep_bytes,
+            unrecorded=options.unrecorded,
+        )
+
+    @kart_magic(
+        option('--all', 'show what is the same too'),
+        option('--no-values', 'do not load and compare the values'),
+        option('--workspace', 'where ids are looked up', metavar='PATH'),
+        kind=line_magic,
+    )
+    def kart_diff(self, given: Given) -> Difference:
+        """Show what differs between two results: `%kart_diff A [B] [options]`.
+
+        A and B are ids, the beginnings of ids, or expressions that give tasks or rows. Without B, the result that A
+        has replaced last is compared with it.
+        """
+        __tracebackhide__ = True
+        from kartnb.execution.compare.differences import diff
+
+        results = [_result(word.text, given) for word in words_of(given.expression, ',')]
+        if not 1 <= len(results) <= 2:
+            raise UsageError('%kart_diff needs one or two results: ids, or expressions such as MyTask(…)')
+        options = given.options
+        return diff(*results, workspace=options.workspace, all=options.all, values=not options.no_values)
+
+
+def _result(text: str, given: Given) -> Any:
+    """An id as it is; anything else is Python."""
+    if _ID.fullmatch(text):
+        return text
+    try:
+        return eval(text, dict(given.names))
+    except Exception as error:
+        raise UsageError(f'%kart_diff: {text}: {type(error).__name__}: {error}') from None
+
+
+def _expressions(line: str) -> list[str]:
+    """The expressions of a line: one, or several with spaces or commas in between."""
+    if not line or _is_expression(line):
+        return [line] if line else []
+    several = [word.text for word in words_of(line, ',')]
+    return several if all(map(_is_expression, several)) else [line]  # what is wrong is told of the line as it was given
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text, mode='eval')
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"' else text
