@@ -46,7 +46,7 @@ class LookMagics(Magics):
         __tracebackhide__ = True
         from kartnb.execution.outputs import outputs
         from kartnb.execution.subjects import plan_of
-        from kartnb.view.previews import preview
+        from kartnb.view.previews.show import preview
 
         options, subject = given.options, given.value()
         if options.preview:
