@@ -56,12 +56,14 @@ class TestPandasTypeConfig:
     @pytest.mark.parametrize('value', [3, 'text', [GOOD], pd.Series(['x'], name='amount'), {'amount': ['1']}], ids=type)
     def test_other_values_are_not_looked_at(self, value: Any) -> None:
         Dumps().dump(value)
+        assert repr(Dumps().output().load()) == repr(value)
 
     def test_other_namespaces_are_not_looked_at(self) -> None:
         class Elsewhere(Dumps):
             task_namespace = 'stock'
 
         Elsewhere().dump(GOOD.assign(amount=['1']))
+        assert Elsewhere().output().load()['amount'].tolist() == ['1']
 
     def test_a_config_without_a_namespace_is_for_tasks_without_one(self) -> None:
         class Plain(kartnb.TaskOnKart):
@@ -145,6 +147,7 @@ class TestFailOnEmptyDump:
     @pytest.mark.parametrize('value', [GOOD, pd.Series([], dtype=float), [], {}, [pd.DataFrame()], None], ids=type)
     def test_other_values_are_not_looked_at(self, value: Any) -> None:
         Dumps(fail_on_empty_dump=True).dump(value)
+        assert repr(Dumps().output().load()) == repr(value)
 
     def test_from_the_configuration(self, configuration: Any) -> None:
         configuration.set('TaskOnKart', 'fail_on_empty_dump', 'true')

@@ -94,7 +94,8 @@ class TestPlots:
         assert 'over depth, rate (heat map)' in self._kind(*GRID)
 
     def test_two_without_a_grid_are_points(self) -> None:
-        self._kind(*(point(i, i, depth=i * 7 % 11, rate=10.0**-i) for i in range(9)))
+        points = [point(i, i, depth=i * 7 % 11, rate=10.0**-i) for i in range(9)]
+        assert '(points)' in self._kind(*points)
 
     def test_more_are_parallel_coordinates(self) -> None:
         points = [point(i, i, a=i % 2, b=i % 3, c='xy'[i % 2], d=i) for i in range(12)]
@@ -102,11 +103,12 @@ class TestPlots:
 
     def test_any_values_and_names_can_be_plotted(self) -> None:
         days = [datetime.date(2024, 1, day) for day in (1, 2)]
-        self._kind(*(point(i, i, 日付=day, none=[None, 'a$b$'][i]) for i, day in enumerate(days)))
-        self._kind(*(point(i, i, kind=kind) for i, kind in enumerate([None, 'x', (1, 2)])))
+        assert '日付' in self._kind(*(point(i, i, 日付=day, none=[None, 'a$b$'][i]) for i, day in enumerate(days)))
+        assert '(line)' in self._kind(*(point(i, i, kind=kind) for i, kind in enumerate([None, 'x', (1, 2)])))
 
     def test_one_value_everywhere_and_failed_points(self) -> None:
-        self._kind(*(point(i, 1.0, a=i % 2, b=i % 3, c=i) for i in range(6)), point(7, None, a=1, b=1, c=9))
+        points = [*(point(i, 1.0, a=i % 2, b=i % 3, c=i) for i in range(6)), point(7, None, a=1, b=1, c=9)]
+        assert '(parallel coordinates)' in self._kind(*points)
 
     def test_pyplot_keeps_no_figure(self) -> None:
         pyplot = pytest.importorskip('matplotlib.pyplot')

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -46,7 +47,10 @@ class SweepPlot:
     def png(self) -> bytes:
         """The picture as PNG."""
         data = io.BytesIO()
-        self.figure.savefig(data, format='png', dpi=_DOTS_PER_INCH, bbox_inches='tight', facecolor='white')
+        with warnings.catch_warnings():
+            # of characters that no font has: machines without a Japanese font are many
+            warnings.simplefilter('ignore')
+            self.figure.savefig(data, format='png', dpi=_DOTS_PER_INCH, bbox_inches='tight', facecolor='white')
         return _with_fewer_colours(data)
 
     def _repr_png_(self) -> bytes:
@@ -76,10 +80,9 @@ def sweep_plot(result: SweepResult, metric: str | None = None) -> SweepPlot:
         raise SweepError('No parameter varies in this sweep, so there is nothing to plot the metric over.')
     figure = _new_figure(7.0, 3.8)
     draw = {1: _line, 2: _pair}.get(len(varied), _parallel)
-    draw(figure, points, varied, name, result)
+    kind = draw(figure, points, varied, name, result)
     best = result.best(name)
     told = ', '.join(f'{one_line(each, 40)}={value_text(best.values.get(each))}' for each in varied)
-    kind = {1: 'line', 2: 'heat map'}.get(len(varied), 'parallel coordinates')
     return SweepPlot(
         figure,
         f'{one_line(name, 40)} of {len(points):,} points over {", ".join(one_line(each, 40) for each in varied)} '
@@ -154,7 +157,7 @@ class Scale:
         return [_shown(value_text(value, 24)) for value in self.values]
 
 
-def _line(figure: Any, points: list[SweepPoint], varied: list[str], metric: str, result: SweepResult) -> None:
+def _line(figure: Any, points: list[SweepPoint], varied: list[str], metric: str, result: SweepResult) -> str:
     axes = figure.add_subplot()
     scale = Scale(varied[0], points)
     ordered = sorted(points, key=scale.place)
@@ -170,16 +173,18 @@ def _line(figure: Any, points: list[SweepPoint], varied: list[str], metric: str,
         axes.set_xticks(range(len(scale.values)), scale.texts, rotation=30, ha='right')
     _label(figure, axes, varied[0], metric)
     axes.grid(alpha=0.3)
+    return 'line'
 
 
-def _pair(figure: Any, points: list[SweepPoint], varied: list[str], metric: str, result: SweepResult) -> None:
+def _pair(figure: Any, points: list[SweepPoint], varied: list[str], metric: str, result: SweepResult) -> str:
     # all points, those without a metric too: the cells of what failed, or has not run yet, stay empty
     across, up = (Scale(name, result.points) for name in varied)
     cells = len(across.values) * len(up.values)
     if max(len(across.values), len(up.values)) > _MOST_CELLS or cells > 3 * len(result.points):
         _scatter(figure, points, across, up, metric)
-    else:
-        _heat_map(figure, points, across, up, metric, result)
+        return 'points'
+    _heat_map(figure, points, across, up, metric, result)
+    return 'heat map'
 
 
 def _heat_map(
@@ -229,7 +234,7 @@ def _scatter(figure: Any, points: list[SweepPoint], across: Scale, up: Scale, me
     _label(figure, axes, across.name, up.name)
 
 
-def _parallel(figure: Any, points: list[SweepPoint], varied: list[str], metric: str, result: SweepResult) -> None:
+def _parallel(figure: Any, points: list[SweepPoint], varied: list[str], metric: str, result: SweepResult) -> str:
     from matplotlib import colormaps
 
     axes = figure.add_subplot()
@@ -253,6 +258,7 @@ def _parallel(figure: Any, points: list[SweepPoint], varied: list[str], metric: 
     for side in axes.spines.values():
         side.set_visible(False)
     _use_fonts(figure)
+    return 'parallel coordinates'
 
 
 def _mark_scale(axes: Any, i: int, scale: Scale) -> None:
