@@ -65,8 +65,16 @@ class BuildProgress:
 class BuildStatus:
     """How a build stands, reduced from its events.
 
-    It reads no clock, so that the same events always give the same status. It has no lock either: who asks in another
-    thread than the one that applies the events holds one.
+    It reads no clock, so that the same events always give the same status. Any thread may ask; with `keep_counts`, only
+    one that holds a lock of the listener's, because asking may then count anew while an event is applied.
+
+    Parameters
+    ----------
+    plan
+        The plan, for one who asks before the build has started.
+    keep_counts
+        Whether counts are kept up to date with each event instead of counting all tasks whenever somebody asks: for
+        listeners that are asked many times a second.
 
     Attributes
     ----------
@@ -82,7 +90,9 @@ class BuildStatus:
         What each task that has begun did, by node key.
     """
 
-    def __init__(self, plan: Plan | None = None) -> None:
+    def __init__(self, plan: Plan | None = None, *, keep_counts: bool = False) -> None:
+        self._keep_counts = keep_counts
+        self._tally: _Tally | None = None
         self.plan = plan
         self.started = 0.0
         self.ended: float | None = None
@@ -100,11 +110,13 @@ class BuildStatus:
             self.starting_workers = event.number
         elif isinstance(event, PlanGrew):
             self.plan = event.plan
+            self._tally = None
         elif isinstance(event, BuildStarted):
             self._begin(event)
         elif isinstance(event, BuildFinished):
             self.ended = event.time
             self.states.update(event.states)
+            self._tally = None
 
     def state(self, node: Node) -> TaskState:
         """The state of a task now."""
@@ -120,24 +132,23 @@ class BuildStatus:
             return []
         states = self.states
         return [
-            (node, states.get(node.key, node.state))
-            for node in self.plan
-            if node.will_run or states.get(node.key) in IN_BUILD
+            (node, states.get(node.key, node.state)) for node in self.plan if _takes_part(node, states.get(node.key))
         ]
 
-    def has_ended(self, node: Node, state: TaskState) -> bool:
-        """Whether a task that takes part is over, well or not; another process may have made its result meanwhile."""
-        return state in ENDED or (state is TaskState.CACHED and node.key in self.states)
+    def has_ended(self, node: Node) -> bool:
+        """Whether a task that takes part is over, well or not."""
+        return _has_ended(self.states.get(node.key))
+
+    def counts(self) -> dict[TaskState, int]:
+        """How many tasks of the plan are in each state."""
+        return dict(+self._counted().every)
 
     def progress(self) -> BuildProgress:
         """How far the build is."""
-        part = self.taking_part()
-        return BuildProgress(
-            total=len(part),
-            ended=sum(self.has_ended(node, state) for node, state in part),
-            running=tuple(node.name for node, state in part if state is TaskState.RUNNING),
-            counts=Counter(state for _, state in part),
-        )
+        tally = self._counted()
+        running = sorted(tally.running.items())
+        part = dict(+tally.part)
+        return BuildProgress(sum(part.values()), tally.ended, tuple(name for _, name in running), part)
 
     def plan_now(self) -> Plan | None:
         """The plan with the states of now; None before the build has started."""
@@ -148,8 +159,16 @@ class BuildStatus:
         self.plan, self.started, self.ended = event.plan, event.time, None
         self.starting_workers = 0
         self.states, self.activities = {}, {}
+        self._tally = None
+
+    def _counted(self) -> _Tally:
+        tally = self._tally or _Tally(self.plan, self.states.copy())
+        self._tally = tally if self._keep_counts else None
+        return tally
 
     def _change(self, event: TaskStateChanged) -> None:
+        if self._tally is not None:
+            self._tally.move(event.key, self.states.get(event.key), event.state)
         self.states[event.key] = event.state
         if event.state is TaskState.RUNNING:
             self.activities[event.key] = TaskActivity(event.time)
@@ -168,3 +187,48 @@ class BuildStatus:
             activity.percentage = event.percentage
         if event.message is not None:
             activity.message = event.message
+
+
+def _takes_part(node: Node, state: TaskState | None) -> bool:
+    """Whether a build runs a task, or has taken it up; `state` is what the build has told of it."""
+    return node.will_run or state in IN_BUILD
+
+
+def _has_ended(state: TaskState | None) -> bool:
+    """Whether a task that takes part is over; it is cached when another process has made its result meanwhile."""
+    return state in ENDED or state is TaskState.CACHED
+
+
+class _Tally:
+    """How many tasks are in each state: of all (`every`), and of those that the build runs (`part`)."""
+
+    def __init__(self, plan: Plan | None, states: Mapping[str, TaskState]) -> None:
+        self._plan = plan
+        self.every: Counter[TaskState] = Counter()
+        self.part: Counter[TaskState] = Counter()
+        self.ended = 0
+        #: The names of the running tasks by position.
+        self.running: dict[int, str] = {}
+        for position, node in enumerate(plan or ()):
+            self._count(position, node, states.get(node.key), 1)
+
+    def move(self, key: str, before: TaskState | None, after: TaskState) -> None:
+        """A task enters a state."""
+        position = None if self._plan is None else self._plan.position(key)
+        if self._plan is None or position is None:
+            return
+        node = self._plan.nodes[position]
+        self.running.pop(position, None)
+        self._count(position, node, before, -1)
+        self._count(position, node, after, 1)
+
+    def _count(self, position: int, node: Node, known: TaskState | None, number: int) -> None:
+        state = node.state if known is None else known
+        self.every[state] += number
+        if not _takes_part(node, known):
+            return
+        self.part[state] += number
+        if _has_ended(known):
+            self.ended += number
+        elif state is TaskState.RUNNING and number > 0:
+            self.running[position] = node.name

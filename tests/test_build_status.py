@@ -22,9 +22,12 @@ LOAD, TRAIN, SECOND, CACHED, ROOT = (node.key for node in PLAN)
 
 
 def status_after(*events: Event) -> BuildStatus:
-    status = BuildStatus()
+    """Give the status after some events; counts that are kept by the way must be those that are counted in the end."""
+    status, kept = BuildStatus(), BuildStatus(keep_counts=True)
     for event in (BuildStarted('b', PLAN, 100.0), *events):
         status.apply(event)
+        kept.apply(event)
+        assert (kept.counts(), kept.progress()) == (status.counts(), status.progress())
     return status
 
 

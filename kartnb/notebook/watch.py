@@ -55,7 +55,8 @@ class BuildWatch:
         self._workers = workers
         self._expected: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._status = BuildStatus()
+        self._status = BuildStatus(keep_counts=True)
+        self._letters = ''
         self._touched: set[str] = set()
         self._lines: OrderedDict[str, deque[Line]] = OrderedDict()
         self._waiting: deque[Line] = deque(maxlen=_MAX_WAITING)
@@ -65,6 +66,8 @@ class BuildWatch:
         """Take in an event."""
         with self._lock:
             self._status.apply(event)
+            if not isinstance(event, LogLine | TaskOutput | TaskProgress):
+                self._letters = ''
             if isinstance(event, TaskStateChanged | TaskProgress):
                 self._touched.add(event.key)
             elif isinstance(event, LogLine | TaskOutput):
@@ -90,7 +93,9 @@ class BuildWatch:
     def letters(self) -> str:
         """The state of every task, one letter each."""
         with self._lock:
-            return '' if self._status.plan is None else states_text(self._status)
+            if not self._letters and self._status.plan is not None:
+                self._letters = states_text(self._status)
+            return self._letters
 
     def told_progress(self, phase: str) -> dict[str, Any]:
         """How far the build is, as plain data for the front end."""

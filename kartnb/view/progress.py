@@ -110,7 +110,7 @@ def progress(
     part = status.taking_part()
     spent = {node.key: _seconds_since_start(status, node, now) for node, state in part if state is TaskState.RUNNING}
     running = [(node.name, spent[node.key]) for node, state in part if state is TaskState.RUNNING]
-    left = [node for node, state in part if not status.has_ended(node, state)]
+    left = [node for node, _ in part if not status.has_ended(node)]
     return Progress(
         finished=len(part) - len(left),
         total=len(part),

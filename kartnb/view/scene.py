@@ -22,7 +22,7 @@ from kartnb.view.opening import Frame, frames_of, loose_families
 from kartnb.view.plates import Plate, plate_of
 from kartnb.view.progress import phase_words
 from kartnb.view.reasons import BEGUN, BLOCKED, PAST
-from kartnb.view.states import BAR_ORDER, LETTERS, LOOKS, URGENCY, count_states
+from kartnb.view.states import BAR_ORDER, LETTERS, LOOKS, URGENCY
 
 #: So many tasks, the last ones, are told in full; of the others only class, id and requirements.
 MAX_TOLD = 12_000
@@ -195,14 +195,14 @@ def told_progress(status: BuildStatus, phase: str) -> dict[str, Any]:
         the segments of the bar from left to right.
     """
     now = status.progress()
-    counts = count_states(status.state(node) for node in status.plan or ())
-    shown = [state for state in BAR_ORDER if now.counts.get(state) and (state in ENDED or state is TaskState.RUNNING)]
+    counts = status.counts()
+    shown = [state for state in BAR_ORDER if state in now.counts and (state in ENDED or state is TaskState.RUNNING)]
     return {
         'words': phase_words(now, phase),
         'total': now.total,
         'ended': now.ended,
         'idle': not now.running,
-        'counts': [(LETTERS[state], number) for state, number in counts.items()],
+        'counts': [(LETTERS[state], counts[state]) for state in URGENCY if state in counts],
         'bar': [(LETTERS[state], now.counts[state]) for state in shown],
     }
 
