@@ -92,7 +92,7 @@ def test_only_tables_have_a_lossless_form() -> None:
 
 def test_a_file_that_was_not_written_without_loss() -> None:
     Path('a.csv').write_text('a\n1\n')
-    with pytest.raises(UnreadableResultError, match='no types in front'):
+    with pytest.raises(UnreadableResultError, match='does not begin with types'):
         make_target('a.csv', processor=lossless('.csv')).load()
 
 

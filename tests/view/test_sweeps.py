@@ -101,6 +101,7 @@ class TestPlots:
         points = [point(i, i, a=i % 2, b=i % 3, c='xy'[i % 2], d=i) for i in range(12)]
         assert '(parallel coordinates)' in self._kind(*points)
 
+    @pytest.mark.filterwarnings('ignore:Glyph')  # not every machine has a font with Japanese characters
     def test_any_values_and_names_can_be_plotted(self) -> None:
         days = [datetime.date(2024, 1, day) for day in (1, 2)]
         assert '日付' in self._kind(*(point(i, i, 日付=day, none=[None, 'a$b$'][i]) for i, day in enumerate(days)))

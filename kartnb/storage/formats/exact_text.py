@@ -90,7 +90,7 @@ class LosslessFileProcessor(FileProcessor):
         if self._extension in _TEXT:
             file = rereadable(file)
             if not is_typed(file):
-                raise UnreadableResultError('it has no types in front, so it was not written without loss')
+                raise UnreadableResultError('it does not begin with types, so `lossless` did not write it')
         frame: pd.DataFrame = make_file_processor(f'table{self._extension}', store_index_in_feather=False).load(file)
         return frame
 
@@ -163,7 +163,7 @@ def _whole(file: IO[Any]) -> str:
     data = file.read()
     text = data if isinstance(data, str) else data.decode('utf-8')
     if not text.endswith('\n'):
-        raise UnreadableResultError('its end is missing')
+        raise UnreadableResultError('the end of the file is missing')
     return text
 
 

@@ -1,6 +1,6 @@
 """Pictures: image files, images of PIL, figures of matplotlib and plotly, and objects that draw themselves.
 
-Pillow and matplotlib do the drawing, where they are installed; else it is said what would be seen with them.
+Pillow and matplotlib do the drawing, where they are installed; else a note says which of them to install.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kartnb.view import told
 from kartnb.view.clean import one_line
 from kartnb.view.previews.preview import (
     Block,
@@ -26,10 +25,12 @@ from kartnb.view.previews.preview import (
     Text,
     add_previews,
     counted,
+    more,
     short,
     text_block,
     type_name,
 )
+from kartnb.view.told import size_text
 
 #: A larger file is made smaller before it is shown, or not shown.
 MOST_BYTES = 500_000
@@ -67,9 +68,9 @@ def picture_of_bytes(data: bytes) -> Preview | None:
     if mime is None:
         return None
     kind = mime.removeprefix('image/').upper()
-    size = told.size_text(len(data))
+    size = size_text(len(data))
     if not has_pillow():
-        return Preview(f'{kind} image, {size}', (Note('With Pillow installed, it would be shown.'),))
+        return Preview(f'{kind} image, {size}', (Note('Install Pillow to see it.'),))
     from PIL import Image as PillowImage
 
     try:
@@ -153,7 +154,7 @@ def preview_artist(artist: Any) -> Preview:
     """Preview a part of a matplotlib figure by the figure."""
     figure = artist.get_figure()
     if figure is None:
-        return Preview(f'matplotlib {type(artist).__name__}', (Note('It stands in no figure.'),))
+        return Preview(f'matplotlib {type(artist).__name__}', (Note('It is not part of a figure.'),))
     return preview_figure(figure)
 
 
@@ -162,9 +163,10 @@ def preview_plotly(figure: Any) -> Preview:
     traces = list(figure.data)
     text = getattr(figure.layout.title, 'text', None) or ''
     rows = [
-        [_told(trace, name) for name in ('name', 'type', 'mode')] + [_points(trace)] for trace in traces[:_MOST_TRACES]
+        [_trace_text(trace, name) for name in ('name', 'type', 'mode')] + [_points(trace)]
+        for trace in traces[:_MOST_TRACES]
     ]
-    note = f'… {len(traces) - _MOST_TRACES:,} more traces' if len(traces) > _MOST_TRACES else ''
+    note = more(len(traces) - _MOST_TRACES, 'trace')
     blocks: list[Block] = [Facts([('title', one_line(str(text), 200))])] if text else []
     curves = [(trace, points) for trace in traces[:_MOST_TRACES] if (points := _curve_points(trace))]
     if curves:
@@ -173,7 +175,7 @@ def preview_plotly(figure: Any) -> Preview:
     return Preview(f'plotly Figure of {counted(len(traces), "trace")}', tuple(blocks))
 
 
-def _told(trace: Any, name: str) -> str:
+def _trace_text(trace: Any, name: str) -> str:
     try:
         return short(trace[name] or '', 60)
     except (KeyError, ValueError):
@@ -194,7 +196,7 @@ def _points(trace: Any) -> str:
 
 
 def _curve_points(trace: Any) -> list[tuple[float, float]]:
-    """What can be sketched of a trace of points, lines or bars: its numbers, at even steps where there are many."""
+    """What can be sketched of a trace of points, lines or bars: its numbers, of many some that are evenly spaced."""
     y = _values(trace, 'y')
     if trace.type not in ('scatter', 'scattergl', 'bar') or not len(y):
         return []
@@ -210,7 +212,7 @@ def _curve_points(trace: Any) -> list[tuple[float, float]]:
 def _sketch(curves: Sequence[tuple[Any, list[tuple[float, float]]]], description: str) -> Block:
     """The curves on one pair of axes; plotly itself draws static pictures with a browser only."""
     if importlib.util.find_spec('matplotlib') is None:
-        return Note('With matplotlib installed, a sketch of the traces would be shown.')
+        return Note('Install matplotlib to see a sketch of the traces.')
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 2.4), layout='constrained')
@@ -220,7 +222,7 @@ def _sketch(curves: Sequence[tuple[Any, list[tuple[float, float]]]], description
         if trace.type == 'bar':
             axes.bar(x, y, alpha=0.8)
         else:
-            axes.plot(x, y, '.' if _told(trace, 'mode') == 'markers' else '-')
+            axes.plot(x, y, '.' if _trace_text(trace, 'mode') == 'markers' else '-')
     return Image('image/png', _figure_png(figure, 96), description)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
-from kartnb.view import told
 from kartnb.view.clean import one_line
 from kartnb.view.previews import pictures
 from kartnb.view.previews.preview import (
@@ -21,10 +20,12 @@ from kartnb.view.previews.preview import (
     Tree,
     add_previews,
     counted,
+    more,
     short,
     text_block,
     type_name,
 )
+from kartnb.view.told import size_text
 
 _MOST_CHILDREN = 30
 _MOST_BRANCHES = 300
@@ -55,7 +56,7 @@ def preview_plain(value: Any) -> Preview:
 def preview_nest(value: Any) -> Preview:
     """Preview a nested container as a tree."""
     tree = make_tree(value)
-    return Preview(_told(value), (tree,))
+    return Preview(_kind_and_size(value), (tree,))
 
 
 def make_tree(value: Any) -> Tree:
@@ -82,7 +83,7 @@ def _branches(value: Any, depth: int, room: list[int]) -> Iterator[Branch]:
         room[0] -= 1
         if is_nest(item) and _size(item):
             children = tuple(_branches(item, depth + 1, room)) if depth < _DEEPEST else ()
-            yield Branch(name, _told(item), children)
+            yield Branch(name, _kind_and_size(item), children)
         else:
             yield Branch(name, short(item, 200))
     if size > _MOST_CHILDREN:
@@ -106,7 +107,7 @@ def _size(value: Any) -> int:
     return len(dataclasses.fields(value)) if dataclasses.is_dataclass(value) else len(value)
 
 
-def _told(value: Any) -> str:
+def _kind_and_size(value: Any) -> str:
     word = 'entry' if isinstance(value, Mapping) else 'field' if dataclasses.is_dataclass(value) else 'item'
     return one_line(f'{type_name(value)} of {counted(_size(value), word)}', 200)
 
@@ -118,13 +119,13 @@ def preview_text_value(text: str) -> Preview:
 
 def preview_bytes(data: bytes) -> Preview:
     """Preview bytes: as the image that they are, or the first of them."""
-    title = f'{told.size_text(len(data))} of bytes'
+    title = f'{size_text(len(data))} of bytes'
     picture = pictures.picture_of_bytes(data)
     if picture is not None:
         return picture
     rows = [_hexadecimal(data, start) for start in range(0, min(len(data), _MOST_BYTES), 16)]
     rest = len(data) - _MOST_BYTES
-    return Preview(title, (Text('\n'.join(rows), f'… {rest:,} more bytes' if rest > 0 else ''),))
+    return Preview(title, (Text('\n'.join(rows), more(rest, 'byte')),))
 
 
 def _hexadecimal(data: bytes, start: int) -> str:
@@ -172,8 +173,7 @@ def preview_estimator(estimator: Any) -> Preview:
         blocks.append(Tree(inside))
     parameters = _parameters(estimator)
     if parameters:
-        more = len(parameters) - _MOST_PARAMETERS
-        note = f'… {more:,} more parameters' if more > 0 else ''
+        note = more(len(parameters) - _MOST_PARAMETERS, 'parameter')
         blocks.append(Table([Column('parameter'), Column('value'), Column('')], parameters[:_MOST_PARAMETERS], note))
     if learnt:
         blocks.append(Table([Column('learnt'), Column('value')], learnt))

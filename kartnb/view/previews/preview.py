@@ -184,7 +184,7 @@ def register_preview(kind: type | str, function: PreviewFunction) -> None:
 
 
 def unregister_preview(kind: type | str) -> None:
-    """Take back what `register_preview` was told of a type; nothing happens where it was told nothing."""
+    """Undo `register_preview` for a type; for a type that was not registered, do nothing."""
     if isinstance(kind, type):
         _functions.pop(kind, None)
     else:
@@ -241,8 +241,8 @@ class _Short(reprlib.Repr):
 
     def repr_instance(self, x: Any, level: int) -> str:
         """What a class says of its own objects; a numpy array by its shape, since it would be drawn in full lines."""
-        told = shape_of(x)
-        return f'<{told}>' if told else super().repr_instance(x, level)
+        shape = shape_of(x)
+        return f'<{shape}>' if shape else super().repr_instance(x, level)
 
 
 _short = _Short()
@@ -267,8 +267,7 @@ def short(value: Any, limit: int = LONGEST) -> str:
             )
         if hasattr(value, 'isoformat'):
             return one_line(str(value), limit)
-        told = shape_of(value)
-        return one_line(told or _short.repr(value), limit)
+        return one_line(shape_of(value) or _short.repr(value), limit)
     except Exception:  # a class may draw its objects badly, and the others are still to be seen
         return f'<{type_name(value)}>'
 
@@ -304,8 +303,12 @@ def counted(number: int, word: str) -> str:
     return f'{number:,} {word[:-1]}ies' if word.endswith('y') else f'{number:,} {word}s'
 
 
+def more(number: int, word: str) -> str:
+    """How many are not shown, as in ``'… 2 more rows'``; '' for none."""
+    return f'… {counted(number, f"more {word}")}' if number > 0 else ''
+
+
 def text_block(text: str) -> Text:
     """A text, or its beginning."""
     shown = clean.lines(text, _MOST_CHARACTERS, _MOST_LINES)
-    rest = len(text) - _MOST_CHARACTERS
-    return Text(shown, f'… {rest:,} more characters' if rest > 0 else '')
+    return Text(shown, more(len(text) - _MOST_CHARACTERS, 'character'))

@@ -19,7 +19,7 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.targets import TargetOnKart
 from kartnb.task.loading import load_target
 from kartnb.task.targets import path_of
-from kartnb.view import clean, told
+from kartnb.view import clean
 from kartnb.view.clean import error_text, one_line
 from kartnb.view.html import render_template
 from kartnb.view.previews.plain import preview_plain
@@ -36,10 +36,12 @@ from kartnb.view.previews.preview import (
     Text,
     Tree,
     find_preview,
+    more,
     text_block,
     type_name,
 )
 from kartnb.view.text import table_lines
+from kartnb.view.told import size_text
 
 _DEEPEST = 5
 _MOST_MEMBERS = 30
@@ -123,7 +125,7 @@ def preview_result(task: luigi.Task) -> Preview:
         shown = found.blocks if room > 0 else [_not_embedded(block) for block in found.blocks]
         blocks += [Note(f'{one_line(label, 120)}: {found.title}'), *shown]
     if len(outputs) > _MOST_RESULTS:
-        blocks.append(Note(f'… {len(outputs) - _MOST_RESULTS:,} more outputs'))
+        blocks.append(Note(more(len(outputs) - _MOST_RESULTS, 'output')))
     return Preview(f'{name}: {len(outputs):,} outputs', tuple(blocks))
 
 
@@ -164,9 +166,8 @@ def _members(path: str) -> tuple[Block, ...]:
             members = archive.infolist()
     except (KartError, OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return ()
-    rows = [[one_line(item.filename, 120), told.size_text(item.file_size)] for item in members[:_MOST_MEMBERS]]
-    rest = len(members) - _MOST_MEMBERS
-    note = f'… {rest:,} more files' if rest > 0 else ''
+    rows = [[one_line(item.filename, 120), size_text(item.file_size)] for item in members[:_MOST_MEMBERS]]
+    note = more(len(members) - _MOST_MEMBERS, 'file')
     return (Table([Column('in the zip file'), Column('size', '', True)], rows, note),)
 
 
@@ -190,7 +191,7 @@ def block_lines(block: Block) -> Iterator[str]:
         yield from block.text.split('\n')
         yield from _noted(block.note)
     elif isinstance(block, Image):
-        yield f'[{block.description}: {block.mime}, {told.size_text(len(block.data))}]'
+        yield f'[{block.description}: {block.mime}, {size_text(len(block.data))}]'
     elif isinstance(block, Foreign | Note):
         yield block.text
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from kartnb.view import told
 from kartnb.view.clean import one_line
 from kartnb.view.previews import pictures
 from kartnb.view.previews.preview import (
@@ -20,14 +19,16 @@ from kartnb.view.previews.preview import (
     Text,
     add_previews,
     counted,
+    more,
     short,
 )
+from kartnb.view.told import size_text
 
 _FIRST = 10
 _LAST = 3
 _MOST_COLUMNS = 20
 _CELL = 60
-#: Statistics of a larger array are those of values taken at even steps.
+#: Statistics of a larger array are those of evenly spaced values.
 _MOST_FOR_STATISTICS = 1_000_000
 _SHOWN = 10
 _LONGEST_SIDE = 256
@@ -50,7 +51,7 @@ def preview_frame(frame: Any) -> Preview:
 
 def _size(frame: Any) -> str:
     try:
-        return f', {told.size_text(int(frame.memory_usage(deep=False).sum()))}'
+        return f', {size_text(int(frame.memory_usage(deep=False).sum()))}'
     except UnicodeError:  # pandas cannot list columns whose names are no text that can be encoded
         return ''
 
@@ -64,7 +65,7 @@ def _pandas_rows(part: Any) -> list[list[str]]:
 def preview_series(series: Any) -> Preview:
     """Preview a series of pandas."""
     frame = preview_frame(series.to_frame(series.name if series.name is not None else 'value'))
-    size = told.size_text(int(series.memory_usage(deep=False)))
+    size = size_text(int(series.memory_usage(deep=False)))
     title = f'pandas.{type(series).__name__} of {counted(len(series), "value")}, {size}'
     return Preview(title, frame.blocks)
 
@@ -72,15 +73,15 @@ def preview_series(series: Any) -> Preview:
 def preview_index(index: Any) -> Preview:
     """Preview an index of pandas."""
     frame = preview_frame(index[: _FIRST + _LAST].to_frame(index=False))
-    rest = len(index) - _FIRST - _LAST
-    more = (Note(f'… {counted(rest, "more entry")}'),) if rest > 0 else ()
-    return Preview(f'pandas.{type(index).__name__} of {counted(len(index), "entry")}', (*frame.blocks, *more))
+    note = more(len(index) - _FIRST - _LAST, 'entry')
+    blocks = (*frame.blocks, Note(note)) if note else frame.blocks
+    return Preview(f'pandas.{type(index).__name__} of {counted(len(index), "entry")}', blocks)
 
 
 def preview_polars(frame: Any) -> Preview:
     """Preview a data frame of polars."""
     height, width = frame.shape
-    title = f'polars.DataFrame of {_shape(height, width)}, {told.size_text(int(frame.estimated_size()))}'
+    title = f'polars.DataFrame of {_shape(height, width)}, {size_text(int(frame.estimated_size()))}'
     shown = frame[:, :_MOST_COLUMNS]
     parts = [shown] if height <= _FIRST + _LAST else [shown.head(_FIRST), shown.tail(_LAST)]
     rows = [[[short(item, _CELL) for item in row] for row in part.iter_rows()] for part in parts]
@@ -97,7 +98,7 @@ def preview_lazy(frame: Any) -> Preview:
     """Preview a lazy frame of polars by its columns; nothing is collected."""
     schema = frame.collect_schema()
     rows = [[one_line(name, _CELL), one_line(str(kind), 60)] for name, kind in list(schema.items())[:60]]
-    note = f'… {len(schema) - 60:,} more columns' if len(schema) > 60 else ''
+    note = more(len(schema) - 60, 'column')
     table = Table([Column('column'), Column('type')], rows, note)
     return Preview(f'polars.LazyFrame of {counted(len(schema), "column")}', (table, Note('It has not been collected.')))
 
@@ -115,7 +116,7 @@ def preview_arrow(table: Any) -> Preview:
         part = table.slice(start, _LAST if start else _FIRST + (_LAST if len(starts) == 1 else 0))
         values = [part.column(i).to_pylist() for i in range(len(names))]
         rows.append([[short(item, _CELL) for item in row] for row in zip(*values, strict=True)])
-    size = told.size_text(int(table.nbytes))
+    size = size_text(int(table.nbytes))
     return Preview(
         f'pyarrow.{type(table).__name__} of {_shape(height, width)}, {size}', _table(columns, rows, height, width)
     )
@@ -182,14 +183,14 @@ def preview_scalar(value: Any) -> Preview:
 
 
 def _facts(array: Any) -> list[tuple[str, str]]:
-    pairs = [('size', f'{counted(int(array.size), "value")}, {told.size_text(int(array.nbytes))}')]
+    pairs = [('size', f'{counted(int(array.size), "value")}, {size_text(int(array.nbytes))}')]
     if array.dtype.kind in 'biuf' and array.size:
         pairs += _statistics(array)
     return pairs
 
 
 def _sampled(array: Any) -> tuple[Any, bool]:
-    """An array, or a view of it with values at even steps, and whether it is the latter."""
+    """An array, or a view of it of evenly spaced values, and whether it is the latter."""
     if array.size <= _MOST_FOR_STATISTICS:
         return array, False
     step, view = 1, array
@@ -205,7 +206,7 @@ def _statistics(array: Any) -> list[tuple[str, str]]:
     values, sampled = _sampled(array)
     if hasattr(values, 'compressed'):
         values = values.compressed()
-    of = f' (of {values.size:,} values at even steps)' if sampled else ''
+    of = f' (of {values.size:,} evenly spaced values)' if sampled else ''
     if array.dtype.kind == 'b':
         return [('true', f'{int(values.sum()):,} of {values.size:,}{of}')]
     finite = values[np.isfinite(values)] if array.dtype.kind == 'f' else values
@@ -226,7 +227,7 @@ def _values(array: Any) -> Table | Text:
     if array.ndim <= 1:
         flat = array.reshape(-1)
         shown = ', '.join(short(item, 40) for item in flat[:_SHOWN].tolist())
-        return Text(shown, f'… {flat.size - _SHOWN:,} more values' if flat.size > _SHOWN else '')
+        return Text(shown, more(flat.size - _SHOWN, 'value'))
     plane = array[(0,) * (array.ndim - 2)]
     rows = [[short(item, 24) for item in row] for row in plane[:_SHOWN, :_SHOWN].tolist()]
     numeric = array.dtype.kind in 'biufc'
@@ -246,7 +247,7 @@ def _records(array: Any) -> Table:
     columns = [Column(name, str(array.dtype[name]), array.dtype[name].kind in 'biuf') for name in names]
     flat = array.reshape(-1)
     rows = [[short(item, 40) for item in record[: len(names)]] for record in flat[:_SHOWN].tolist()]
-    return Table(columns, rows, f'… {flat.size - _SHOWN:,} more rows' if flat.size > _SHOWN else '')
+    return Table(columns, rows, more(flat.size - _SHOWN, 'row'))
 
 
 def _image(array: Any) -> Image | Note | None:
@@ -266,7 +267,7 @@ def _image(array: Any) -> Image | Note | None:
     elif pixels.dtype.kind == 'b':
         pixels = pixels.astype(np.uint8) * 255
     if not pictures.has_pillow():
-        return Note('It looks like a picture: with Pillow installed, it would be shown as one.')
+        return Note('It looks like a picture: install Pillow to see it as one.')
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     smaller = f', every {step}th pixel' if step > 1 else ''

@@ -260,11 +260,11 @@ def test_without_the_libraries_it_is_said_what_would_be_seen_with_them(monkeypat
         importlib.util, 'find_spec', lambda name, *rest: None if name in ('PIL', 'matplotlib') else find_spec(name)
     )
     array, image, sketch = (kartnb.preview(value) for value in (PIXELS[:, :, 0], PNG, figure))
-    assert 'with Pillow installed' in repr(array)
+    assert 'install Pillow to see it as one' in repr(array)
     assert str(PIXELS[0, 1, 0]) in repr(array)
     assert repr(image).startswith('PNG image, ')
-    assert 'With Pillow installed' in repr(image)
-    assert 'With matplotlib installed' in repr(sketch)
+    assert 'Install Pillow to see it' in repr(image)
+    assert 'Install matplotlib to see a sketch' in repr(sketch)
     assert 'curve' in repr(sketch)
 
 
