@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from kartnb.records.run_record import OutputFile, RunRecord, utc_text
-from kartnb.records.workspace import Workspace
+from kartnb.history.run_record import OutputFile, RunRecord, utc_text
+from kartnb.history.workspace import Workspace
 
 
 def main(count: int = 50_000) -> None:

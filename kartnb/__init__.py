@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from kartnb.execution.sweeps.result import SweepResult
     from kartnb.execution.sweeps.sweep import sweep
     from kartnb.execution.why import Why, why
+    from kartnb.history.clean import Cleaning, clean, delete_local_unnecessary_outputs
+    from kartnb.history.runs import Run, Runs
+    from kartnb.history.workspace import Workspace
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
     from kartnb.notebook.interact import Interactive, interact
-    from kartnb.records.clean import Cleaning, clean, delete_local_unnecessary_outputs
-    from kartnb.records.runs import Run, Runs
-    from kartnb.records.workspace import Workspace
     from kartnb.storage.formats.base import FileProcessor
     from kartnb.storage.formats.exact_text import lossless
     from kartnb.storage.formats.registry import register_format, unregister_format
@@ -81,7 +81,7 @@ _HOMES = {
     'BackgroundBuild': 'kartnb.execution.background',
     'BackgroundSweep': 'kartnb.execution.sweeps.background',
     'BuildStoppedError': 'kartnb.errors',
-    'Cleaning': 'kartnb.records.clean',
+    'Cleaning': 'kartnb.history.clean',
     'CyclicRequirementsError': 'kartnb.errors',
     'Difference': 'kartnb.execution.compare.differences',
     'EmptyDumpError': 'kartnb.errors',
@@ -106,8 +106,8 @@ _HOMES = {
     'ParameterValueError': 'kartnb.errors',
     'Plan': 'kartnb.execution.planning.plan',
     'Preview': 'kartnb.view.previews.preview',
-    'Run': 'kartnb.records.runs',
-    'Runs': 'kartnb.records.runs',
+    'Run': 'kartnb.history.runs',
+    'Runs': 'kartnb.history.runs',
     'SerializableParameter': 'kartnb.task.parameters',
     'StorageError': 'kartnb.errors',
     'SweepError': 'kartnb.errors',
@@ -119,14 +119,14 @@ _HOMES = {
     'TaskState': 'kartnb.events',
     'UnreadableResultError': 'kartnb.errors',
     'Why': 'kartnb.execution.why',
-    'Workspace': 'kartnb.records.workspace',
+    'Workspace': 'kartnb.history.workspace',
     'WrongValueError': 'kartnb.errors',
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
     'add_config': 'kartnb.task.config_files',
     'build': 'kartnb.execution.build',
     'build_async': 'kartnb.execution.build',
-    'clean': 'kartnb.records.clean',
-    'delete_local_unnecessary_outputs': 'kartnb.records.clean',
+    'clean': 'kartnb.history.clean',
+    'delete_local_unnecessary_outputs': 'kartnb.history.clean',
     'diff': 'kartnb.execution.compare.differences',
     'graph': 'kartnb.notebook.graph',
     'inherits_config_params': 'kartnb.task.config_params',

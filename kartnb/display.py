@@ -79,11 +79,11 @@ FORMS: dict[str, dict[Form, str]] = {
     'kartnb.notebook.graph:Graph': {
         'live': 'kartnb.notebook.shown:show_plan',
     },
-    'kartnb.records.clean:Cleaning': {
+    'kartnb.history.clean:Cleaning': {
         'text': 'kartnb.view.cleaning:cleaning_text',
         'html': 'kartnb.view.cleaning:cleaning_html',
     },
-    'kartnb.records.runs:Runs': {
+    'kartnb.history.runs:Runs': {
         'text': 'kartnb.view.runs:runs_text',
         'html': 'kartnb.view.runs:runs_html',
     },

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any, NoReturn
 
 import luigi
-from luigi.parameter import ParameterVisibility
 from luigi.task_register import Register, TaskClassAmbigiousException, TaskClassNotFoundException
 
 from kartnb._luigi import CommandLineParser, option_names, registered_family, registered_tasks, set_command_line
 from kartnb.errors import CommandLineError
+from kartnb.task.secrets import is_secret
 
 #: Beginnings of options that gokart has and kartnb does not.
 _NOT_HERE = ('--tree-info-', '--test-run-', '--SlackConfig-')
@@ -85,7 +85,7 @@ class CommandLine(CommandLineParser):
             return super().parsed(name, parameter, text)
         except Exception as error:
             option = f'--{name.replace("_", "-")}'
-            if parameter.visibility != ParameterVisibility.PUBLIC:
+            if is_secret(parameter):
                 raise CommandLineError(f'{option} does not take this value.') from None
             raise CommandLineError(f'{option} does not take {text!r:.200}: {_one_line(error)}.') from error
 

@@ -20,7 +20,7 @@ from kartnb.execution.build import log_printer, run_build
 from kartnb.execution.build_error import build_error
 from kartnb.execution.options import BuildOptions, log_level_named
 from kartnb.execution.report import BuildReport
-from kartnb.records.clean import delete_local_unnecessary_outputs
+from kartnb.history.clean import delete_local_unnecessary_outputs
 from kartnb.task.base import TaskOnKart
 
 #: The return codes that gokart gives luigi, where they are 0.

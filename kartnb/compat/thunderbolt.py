@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from kartnb.errors import HistoryError
-from kartnb.records.runs import Run
-from kartnb.records.workspace import Workspace
+from kartnb.history.runs import Run
+from kartnb.history.workspace import Workspace
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.gokart_logs import log_path
 from kartnb.storage.peeking import peek

@@ -11,8 +11,7 @@ from kartnb.execution.planning.foreign_writes import Files
 from kartnb.execution.planning.graph import TaskGraph, Vertex
 from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.running.recording import seen_output
-from kartnb.records.run_record import RunRecord, utc_text
-from kartnb.records.times import iso_seconds
+from kartnb.history.run_record import RunRecord, iso_seconds, utc_text
 from kartnb.storage.code_files import keep_code
 from kartnb.storage.contents import joint_mark
 from kartnb.task.base import TaskOnKart

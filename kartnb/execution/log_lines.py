@@ -13,8 +13,8 @@ import luigi
 from kartnb.events import LogLine
 from kartnb.execution.background import BackgroundBuild, Heard, running_builds
 from kartnb.execution.subjects import Subject, build_id_of, plan_of
-from kartnb.records.shelf import Shelf, captured_path
-from kartnb.records.times import iso_seconds
+from kartnb.history.log_store import LogStore, captured_path
+from kartnb.history.run_record import iso_seconds
 from kartnb.storage.captured_logs import CapturedLine, Source, read_build_id
 from kartnb.task.base import TaskOnKart
 
@@ -102,13 +102,13 @@ def gather(subject: Subject) -> Gathered:
     title, owners = _owners_of(subject)
     build = _running_build(subject, owners)
     heard = {} if build is None else _heard(build, owners)
-    shelf, files, found = Shelf(), {}, []
+    store, files, found = LogStore(), {}, []
     for key, owner in owners.items():
         of_build = build_id or (build.build_id if build is not None and key in heard else '')
-        lines = _kept_lines(owner, shelf, of_build)
+        lines = _kept_lines(owner, store, of_build)
         if lines:
             files[f'{owner.name}_{owner.unique_id}'] = captured_path(owner.task)
-        found.append([*(lines or heard.get(key, [])), *_failure(owner, shelf, of_build)])
+        found.append([*(lines or heard.get(key, [])), *_failure(owner, store, of_build)])
     merged = tuple(heapq.merge(*found, key=lambda line: line.time))
     return Gathered(title, merged, files, owners, build)
 
@@ -151,19 +151,19 @@ def _heard(build: BackgroundBuild, owners: Mapping[str, Owner]) -> dict[str, lis
     return found
 
 
-def _kept_lines(owner: Owner, shelf: Shelf, build_id: str) -> list[TaskLine]:
+def _kept_lines(owner: Owner, store: LogStore, build_id: str) -> list[TaskLine]:
     """The lines of the file of a task; of a build, where it is from that build."""
     if not isinstance(owner.task, TaskOnKart):
         return []
-    lines = shelf.captured(owner.task)
+    lines = store.captured(owner.task)
     if not lines or (build_id and read_build_id(captured_path(owner.task)) != build_id):
         return []
     return [_told(line, owner) for line in lines]
 
 
-def _failure(owner: Owner, shelf: Shelf, build_id: str) -> Iterator[TaskLine]:
+def _failure(owner: Owner, store: LogStore, build_id: str) -> Iterator[TaskLine]:
     """How the last run of a task ended, as its record has it, if it gave no result."""
-    record = shelf.failure(owner.task) if isinstance(owner.task, TaskOnKart) else None
+    record = store.failure(owner.task) if isinstance(owner.task, TaskOnKart) else None
     if record is None or not record.error or (build_id and record.build_id != build_id):
         return
     ended = iso_seconds(record.ended) or 0.0

@@ -13,9 +13,9 @@ from kartnb.execution.adopt import adopt_results
 from kartnb.execution.planning.graph import Vertex
 from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.planning.planner import draw_up, require_task
-from kartnb.records.record_reading import record_end
-from kartnb.records.restoring import restored_task
-from kartnb.records.runs import Run, RunState
+from kartnb.history.run_record import iso_seconds, parsed_record
+from kartnb.history.runs import Run, RunState
+from kartnb.history.workspace import restored_task
 from kartnb.storage.contents import joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult
@@ -174,4 +174,5 @@ def _put_record_back(vertex: Vertex, results: KnownResults, found: Superseded, k
         now = results.code.print_of(type(task)).key, results.made_of(vertex)
         result = replace(result, kept_for=now if now != (result.made_by, result.made_of) else None)
     text = found.record_text()
-    directory.slot(found.stem).write(result, text, record_end(text))
+    record = parsed_record(text)
+    directory.slot(found.stem).write(result, text, None if record is None else iso_seconds(record.ended))

@@ -13,12 +13,11 @@ from kartnb import display
 from kartnb.events import ReasonKind, TaskState
 from kartnb.execution.options import Rerun
 from kartnb.execution.planning.code_changes import changed_names
-from kartnb.execution.planning.foreign_writes import read_record
 from kartnb.execution.planning.graph import TaskGraph, Vertex
 from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.planning.planner import draw_up
-from kartnb.records.run_record import RunRecord
+from kartnb.history.run_record import RunRecord, newest_record
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code_parts import Part
@@ -235,7 +234,7 @@ class _Explainer:
             own = [stem for stem in directory.stems() if stem.rpartition('_')[0] == name]
             self._stems[key] = own[:_MOST_READ]
         for stem in self._stems[key]:
-            record = read_record(directory, stem)
+            record = newest_record(directory, stem)
             if record is not None:
                 yield record
 

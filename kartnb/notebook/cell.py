@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 from IPython.core.displayhook import DisplayHook
-from luigi.parameter import ParameterVisibility
 
 import kartnb
 from kartnb._luigi import NO_VALUE, declared_default
@@ -25,6 +24,7 @@ from kartnb.execution.planning.stale_results import StaleResults, stale_results
 from kartnb.notebook.screen import Screen
 from kartnb.task import parameters, registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.secrets import is_private, is_secret
 from kartnb.view.card import CardEntry, Status, card_html, card_text
 from kartnb.view.clean import seconds_text
 
@@ -186,7 +186,7 @@ def own_parameters(cls: type[luigi.Task]) -> list[tuple[str, luigi.Parameter[Any
     return [
         (name, parameter)
         for name, parameter in cls.get_params()
-        if parameter.visibility == ParameterVisibility.PUBLIC and shared.get(name) is not parameter
+        if not is_secret(parameter) and shared.get(name) is not parameter
     ]
 
 
@@ -233,7 +233,7 @@ def as_code(task: luigi.Task) -> str:
     given = [
         f'{name}={value_code(task.param_kwargs[name])}'
         for name, parameter in task.get_params()
-        if parameter.visibility != ParameterVisibility.PRIVATE and not _is_default(task, name, parameter)
+        if not is_private(parameter) and not _is_default(task, name, parameter)
     ]
     return f'{type(task).__name__}({", ".join(given)})'
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import ipywidgets
 import luigi
-from luigi.parameter import ParameterVisibility
 
 from kartnb._luigi import NO_VALUE, number_range
 from kartnb.errors import ParameterValueError, SweepError
 from kartnb.execution.sweeps.template import Template
 from kartnb.notebook.control_widgets import Choices, Reader, choices_of, from_text, number_in_range, plain_widget
 from kartnb.task.parameters import ListTaskInstanceParameter, TaskInstanceParameter
+from kartnb.task.secrets import is_private
 from kartnb.task.slider import Slider, hint_of, slider
 from kartnb.task.values import bounds, number_type
 from kartnb.view.clean import one_line
@@ -117,7 +117,7 @@ def controls_for(template: Template, space: Mapping[str, Any]) -> tuple[list[Con
     controls, fixed = [], {}
     for name, given in asked.items():
         parameter = template.parameter(name)
-        if parameter.visibility == ParameterVisibility.PRIVATE:
+        if is_private(parameter):
             raise SweepError(f'{name!r} is secret, so it has no control: give it with the task, Task({name}=…).')
         if given is not None and not is_several(given):
             fixed[name] = template.settle(name, given)

@@ -25,7 +25,7 @@ from kartnb.execution.planning.estimate import estimate
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.planning.planner import plan
 from kartnb.execution.running.tracebacks import one_line
-from kartnb.records.durations import TypicalTimes
+from kartnb.history.log_store import TypicalTimes
 from kartnb.task import registry
 from kartnb.task.loading import result_of
 from kartnb.view.previews.preview import Preview

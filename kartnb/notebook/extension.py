@@ -25,13 +25,13 @@ from kartnb._luigi import aimported_modules
 from kartnb.config import set_session_policy
 from kartnb.errors import KartError
 from kartnb.execution.options import EXECUTOR_NAMES, LOG_LEVELS
+from kartnb.history.run_record import current_notebook, set_current_notebook
 from kartnb.notebook.arguments import MagicParser, words_of
 from kartnb.notebook.command import parsers_of
 from kartnb.notebook.magics import KartMagics
 from kartnb.notebook.magics_history import HistoryMagics
 from kartnb.notebook.magics_look import LookMagics
 from kartnb.notebook.magics_sweep import SweepMagics
-from kartnb.records.run_record import current_notebook, set_current_notebook
 
 #: The magics, a class a topic.
 MAGICS = (KartMagics, HistoryMagics, LookMagics, SweepMagics)

@@ -33,8 +33,8 @@ from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
     from kartnb.execution.compare.differences import Difference
-    from kartnb.records.clean import Cleaning
-    from kartnb.records.runs import Runs
+    from kartnb.history.clean import Cleaning
+    from kartnb.history.runs import Runs
 
 STATES = ('cached', 'missing', 'failed', 'interrupted', 'superseded')
 SORTS = ('when', 'seconds', 'size', 'task', 'state', 'id')
@@ -87,7 +87,7 @@ class HistoryMagics(Magics):
         The value of the magic is a `kartnb.Runs`, which has `to_dataframe()`.
         """
         __tracebackhide__ = True
-        from kartnb.records.workspace import Workspace
+        from kartnb.history.workspace import Workspace
 
         options = given.options
         where: dict[str, list[str]] = {}
@@ -119,7 +119,7 @@ class HistoryMagics(Magics):
         results can go. The value of the magic has `remove()`.
         """
         __tracebackhide__ = True
-        from kartnb.records.clean import clean
+        from kartnb.history.clean import clean
 
         options = given.options
         return clean(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kartnb.execution.planning.plan import Plan
-from kartnb.records.shelf import Shelf
+from kartnb.history.log_store import LogStore
 from kartnb.view.inspector import Inspector
 
 #: All that is kept ready for clicks, in characters of JSON; what is beyond is read when somebody clicks.
@@ -48,12 +48,12 @@ class Teller:
     def go_on(self, seconds: float) -> dict[int, Any]:
         """Read for at most about so many seconds; gives the new details by position."""
         end = time.monotonic() + seconds
-        shelf = Shelf()
+        store = LogStore()
         found: dict[int, Any] = {}
         while self._wanted and time.monotonic() < end:
             position = next(iter(self._wanted))
             del self._wanted[position]
-            details = dict(self._inspector.details(self._plan.nodes[position].key, shelf))
+            details = dict(self._inspector.details(self._plan.nodes[position].key, store))
             if self._keep(position, json.dumps(details)):
                 found[position] = details
         return found

@@ -9,7 +9,6 @@ from logging import getLogger
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 import luigi
-from luigi.parameter import ParameterVisibility
 from luigi.task import task_id_str
 
 from kartnb import display
@@ -26,6 +25,7 @@ from kartnb.task.parameters import (
     TaskInstanceParameter,
     parsed_exactly,
 )
+from kartnb.task.secrets import is_secret
 
 T = TypeVar('T')
 K = TypeVar('K')
@@ -461,7 +461,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             (name, parameter, self.param_kwargs[name])
             for name, parameter in self._table().parameters.items()
             if name in self.param_kwargs
-            and parameter.visibility == ParameterVisibility.PUBLIC
+            and not is_secret(parameter)
             and (parameter.significant or not only_significant)
         ]
 

@@ -22,8 +22,9 @@ from kartnb.task.code_owner import is_own
 from kartnb.task.code_parts import Kind, Part, part_digest, tree_digest
 from kartnb.task.code_source import code_text, function_source, once_per_code
 from kartnb.task.code_usage import CHANGING, Usage, usage_of
-from kartnb.task.code_values import CannotTellError, is_secret_name, value_text
+from kartnb.task.code_values import CannotTellError, value_text
 from kartnb.task.code_wrappers import held_functions
+from kartnb.task.secrets import is_secret_constant
 
 _NOT_FOUND = object()
 #: How a task runs, not what it makes; and what Python, luigi and kartnb put into a class by themselves.
@@ -268,7 +269,7 @@ class Reach:
     def _add_constant(
         self, key: tuple[int, str], name: str, value: Any, usage: Usage | None, assigned: bool = False
     ) -> None:
-        if is_secret_name(name.rpartition('.')[2]):
+        if is_secret_constant(name.rpartition('.')[2]):
             return
         constant = self._constants.setdefault(key, _Constant(name, value))
         constant.changed |= assigned or (usage is not None and (name in usage.changed or name in usage.rebound))

@@ -23,12 +23,12 @@ from typing import Any
 
 import luigi
 
+from kartnb.task.secrets import is_secret_constant, without_url_login
+
 #: Above these, nobody can tell whether a constant has changed.
 _MOST_ITEMS = 50_000
 _MOST_BYTES = 8 * 2**20
 _MOST_TEXT = 400
-_SECRET = re.compile(r'token|secret|passw|pwd|api_?key|access_?key|private_?key|credential', re.IGNORECASE)
-_URL_LOGIN = re.compile(r'(?<=://)[^/@\s]+@')
 _PLAIN = (type(None), bool, int, float, complex, type(Ellipsis), range, slice, datetime.timedelta)
 _BY_REPR = (
     datetime.date,
@@ -59,17 +59,6 @@ _NEUTRAL = (
 
 class CannotTellError(Exception):
     """It cannot be told whether a constant has changed: the text says why."""
-
-
-def is_secret_name(name: object) -> bool:
-    """Whether a name is one of a secret, whose value is never written down.
-
-    Examples
-    --------
-    >>> is_secret_name('SLACK_TOKEN'), is_secret_name('depth')
-    (True, False)
-    """
-    return isinstance(name, str) and _SECRET.search(name) is not None
 
 
 def value_text(value: object, follow: Callable[[Any], str | None]) -> str:
@@ -143,7 +132,7 @@ class _Writer:
 
     def _mapping(self, value: Mapping[Any, Any]) -> str:
         pairs = ', '.join(
-            f'{self.text(key)}: {"…" if is_secret_name(key) else self.text(item)}' for key, item in value.items()
+            f'{self.text(key)}: {"…" if is_secret_constant(key) else self.text(item)}' for key, item in value.items()
         )
         name = '' if type(value) is dict else type(value).__name__
         factory = getattr(value, 'default_factory', None)
@@ -174,7 +163,7 @@ class _Writer:
 
 def _string(value: str | bytes | bytearray) -> str:
     if isinstance(value, str):
-        value = _URL_LOGIN.sub('…@', value)
+        value = without_url_login(value)
     if len(value) <= _MOST_TEXT:
         return repr(value)
     data = value.encode('utf-8', 'surrogatepass') if isinstance(value, str) else bytes(value)

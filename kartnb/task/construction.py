@@ -11,7 +11,6 @@ import luigi
 from luigi.parameter import (
     DuplicateParameterException,
     MissingParameterException,
-    ParameterVisibility,
     UnconsumedParameterWarning,
     UnknownParameterException,
 )
@@ -19,6 +18,7 @@ from luigi.parameter import (
 from kartnb._luigi import NO_VALUE, check_type, has_changing_default
 from kartnb.task.configuration import SHARED_SECTION, configuration_state, current_configuration, section
 from kartnb.task.instance_keys import value_key
+from kartnb.task.secrets import is_private, is_secret
 
 #: Values of these types are the same for every purpose when they are equal.
 _UNMISTAKABLE = frozenset({str, int, bool, type(None)})
@@ -52,8 +52,7 @@ class ParameterTable:
                 (name, parameter)
                 for name, parameter in self.parameters.items()
                 if (parameter.significant or not only_significant)
-                and parameter.visibility != ParameterVisibility.PRIVATE
-                and (parameter.visibility == ParameterVisibility.PUBLIC or not only_public)
+                and not (is_secret(parameter) if only_public else is_private(parameter))
             ]
         return found
 
@@ -80,7 +79,7 @@ class ParameterTable:
 
     def _normalized(self, name: str, value: Any) -> Any:
         parameter = self.parameters[name]
-        if parameter.visibility == ParameterVisibility.PUBLIC:
+        if not is_secret(parameter):
             return parameter.normalize(value)
         try:
             return parameter.normalize(value)
@@ -233,7 +232,7 @@ def check_types(table: ParameterTable, explicit: Mapping[str, Any]) -> None:
 
 
 def _check_type(parameter: luigi.Parameter[Any], name: str, value: Any) -> None:
-    if parameter.visibility == ParameterVisibility.PUBLIC:
+    if not is_secret(parameter):
         check_type(parameter, name, value)
         return
     # luigi's messages hold the value, which is secret
@@ -252,7 +251,7 @@ def _default_value(parameter: luigi.Parameter[Any], family: str, name: str) -> A
     try:
         return parameter.task_value(family, name) if parameter.has_task_value(family, name) else NO_VALUE
     except Exception as error:
-        secret = parameter.visibility != ParameterVisibility.PUBLIC
+        secret = is_secret(parameter)
         detail = '.' if secret else f': {error}'
         raise ValueError(
             f'The value that {family} has for {name!r} by default, or from the configuration, cannot be read{detail}'

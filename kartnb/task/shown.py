@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import luigi
-from luigi.parameter import ParameterVisibility
 
 from kartnb._luigi import declared_default
+from kartnb.task.secrets import is_secret
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
@@ -69,7 +69,7 @@ class _PublicParameters:
     """The public parameters of a class: its own, and those of `TaskOnKart` with their defaults."""
 
     def __init__(self, cls: Any) -> None:
-        public = [item for item in cls.get_params() if item[1].visibility == ParameterVisibility.PUBLIC]
+        public = [item for item in cls.get_params() if not is_secret(item[1])]
         self.own = [item for item in public if not _is_shared(*item)]
         self.shared = dict(item for item in public if _is_shared(*item))
         self.defaults = [declared_default(parameter) for parameter in self.shared.values()]

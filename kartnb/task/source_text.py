@@ -10,12 +10,9 @@ from functools import lru_cache
 from types import FunctionType
 
 import luigi
-from luigi.parameter import ParameterVisibility
 
 from kartnb._luigi import declared_default
-
-#: Stands in the place of a value that is not to be shown.
-HIDDEN = '•••'
+from kartnb.task.secrets import is_secret, masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +57,8 @@ def _found_source(cls: type) -> SourceText | None:
 
 def _without_secrets(cls: type, text: str) -> str:
     parameters = cls.get_params() if isinstance(cls, type) and issubclass(cls, luigi.Task) else []
-    for _, parameter in parameters:
-        default = declared_default(parameter)
-        if parameter.visibility != ParameterVisibility.PUBLIC and isinstance(default, str) and len(default) > 2:
-            text = text.replace(default, HIDDEN)
-    return text
+    defaults = [declared_default(parameter) for _, parameter in parameters if is_secret(parameter)]
+    return masked(text, [default for default in defaults if isinstance(default, str)])
 
 
 def _around(file: str, line: int, name: str) -> SourceText | None:

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import luigi
-from luigi.parameter import OptionalParameterMixin, ParameterVisibility
+from luigi.parameter import OptionalParameterMixin
 
 from kartnb._luigi import check_type, choice_type, declared_default, enumeration_of, listed_choices, number_range
 from kartnb.errors import ParameterValueError
 from kartnb.task.parameters import ListTaskInstanceParameter, TaskInstanceParameter
+from kartnb.task.secrets import is_secret
 
 _DATES = (luigi.DateParameter, luigi.MonthParameter, luigi.YearParameter)
 _TIMES = (luigi.DateHourParameter, luigi.DateMinuteParameter, luigi.DateSecondParameter)
@@ -57,7 +58,7 @@ def settled(parameter: luigi.Parameter[Any], value: Any, label: str) -> Any:
         return found if isinstance(parameter, _TASKS) else parameter.normalize(found)
     except Exception as error:
         raise ParameterValueError(_refusal(parameter, value, label)) from (
-            None if isinstance(error, ParameterValueError) or _is_secret(parameter) else error
+            None if isinstance(error, ParameterValueError) or is_secret(parameter) else error
         )
 
 
@@ -121,7 +122,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
 
 
 def _refusal(parameter: luigi.Parameter[Any], value: Any, label: str) -> str:
-    if _is_secret(parameter):
+    if is_secret(parameter):
         return f'{label} takes {takes(parameter)}, and what was given is none.'
     shown = type(value).__name__ if isinstance(value, luigi.Task) else f'{value!r:.60}'
     return f'{label} takes {takes(parameter)}, not {shown}.'
@@ -218,7 +219,3 @@ def _numbers_between(parameter: Any) -> str:
 def _listed(names: Any) -> str:
     texts = sorted(map(str, names)) if isinstance(names, set | frozenset) else [str(name) for name in names]
     return ', '.join(texts[:12]) + (', …' if len(texts) > 12 else '')
-
-
-def _is_secret(parameter: luigi.Parameter[Any]) -> bool:
-    return bool(parameter.visibility != ParameterVisibility.PUBLIC)

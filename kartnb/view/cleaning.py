@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
-from kartnb.records.clean import Cleaning, CleanItem, ItemKind
+from kartnb.history.clean import Cleaning, CleanItem, ItemKind
 from kartnb.view.clean import abbreviated, one_line, short_id
 from kartnb.view.states import LOOKS, SUPERSEDED, Look
 from kartnb.view.text import table_lines

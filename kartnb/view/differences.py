@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kartnb.execution.compare.differences import Difference, Section
 from kartnb.execution.compare.value_changes import Change
-from kartnb.records.runs import Run, RunState
+from kartnb.history.runs import Run, RunState
 from kartnb.view.clean import one_line
 from kartnb.view.diff_lines import DiffLine, diff_line
 

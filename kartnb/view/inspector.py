@@ -18,8 +18,8 @@ import luigi
 from kartnb import display
 from kartnb.errors import KartError
 from kartnb.execution.planning.plan import Node, Plan
-from kartnb.records.run_record import RunRecord
-from kartnb.records.shelf import LookedAt, Shelf, captured_path
+from kartnb.history.log_store import LogStore, LookedAt, captured_path
+from kartnb.history.run_record import RunRecord
 from kartnb.storage.captured_logs import CapturedLine
 from kartnb.storage.filesystem import file_system
 from kartnb.task.base import TaskOnKart
@@ -226,8 +226,8 @@ class Inspector:
         """The briefs of all tasks by key; for plans that are drawn task by task."""
         return {key: self.brief(key) for key in self._position}
 
-    def details(self, key: str, shelf: Shelf | None = None) -> Details:
-        """What the files of a task tell; give several tasks one shelf, so that directories are listed once.
+    def details(self, key: str, store: LogStore | None = None) -> Details:
+        """What the files of a task tell; give several tasks one store, so that directories are listed once.
 
         A file that cannot be read is told as a problem, and raises nothing.
         """
@@ -243,7 +243,7 @@ class Inspector:
             'source': _source(type(task)),
         }
         if isinstance(task, TaskOnKart):
-            _add_recorded(found, task, shelf or Shelf())
+            _add_recorded(found, task, store or LogStore())
         return found
 
     def _neighbours(self, positions: Iterable[int]) -> list[NeighbourTold]:
@@ -282,14 +282,14 @@ def output_told(path: str, look_at_file: bool = False) -> OutputTold:
     }
 
 
-def _add_recorded(found: Details, task: TaskOnKart[Any], shelf: Shelf) -> None:
+def _add_recorded(found: Details, task: TaskOnKart[Any], store: LogStore) -> None:
     try:
-        found['run'] = _run(shelf.record(task))
-        found['failure'] = _run(shelf.failure(task))
-        lines = shelf.captured(task)
+        found['run'] = _run(store.record(task))
+        found['failure'] = _run(store.failure(task))
+        lines = store.captured(task)
         if lines:
             found['log'] = log_told(lines, captured_path(task))
-        found['gokart_logs'] = [_gokart_log(log) for log in shelf.gokart_logs(task)]
+        found['gokart_logs'] = [_gokart_log(log) for log in store.gokart_logs(task)]
     except (KartError, OSError):  # a workspace that cannot be reached: what is known without it is told
         return
 

@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
-from kartnb.records.run_frames import versions_text
-from kartnb.records.runs import Run, Runs, RunState
+from kartnb.history.runs import Run, Runs, RunState, versions_text
 from kartnb.view.clean import abbreviated, cut, one_line, seconds_text, short_id
 from kartnb.view.states import LOOKS, SUPERSEDED, Look
 from kartnb.view.text import table_lines

@@ -17,7 +17,6 @@ import luigi
 
 import kartnb
 from kartnb.events import LogLine, TaskOutput
-from kartnb.records.captured import read_captured
 
 TEXTS = [
     'printed',
@@ -100,9 +99,9 @@ def main(options: dict[str, Any]) -> None:
     print('after')
     report = {
         'unchanged': process_state() == before,
-        'kept': {str(n): [(line.source, line.text) for line in read_captured(Loud(n=n))] for n in range(3)},
-        'all': [line.text for line in read_captured(All())],
-        'quiet': read_captured(Quiet()),
+        'kept': {str(n): [(line.source, line.text) for line in kartnb.logs(Loud(n=n))] for n in range(3)},
+        'all': [line.text for line in kartnb.logs(All())],
+        'quiet': len(kartnb.logs(Quiet())),
         'heard': [(key.partition('_')[0], text) for _, key, text in heard],
         'of': {str(n): [text for _, key, text in heard if Loud(n=n).make_unique_id() in key] for n in range(3)},
     }

@@ -12,8 +12,8 @@ from IPython.core.interactiveshell import InteractiveShell
 import kartnb
 from kartnb import display
 from kartnb.errors import KartError
+from kartnb.history.run_record import current_notebook
 from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
-from kartnb.records.run_record import current_notebook
 from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel
 

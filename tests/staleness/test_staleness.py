@@ -12,7 +12,7 @@ import pytest
 import kartnb
 from kartnb.config import set_session_policy
 from kartnb.events import ReasonKind, TaskState
-from kartnb.records.run_record import RunRecord, set_current_notebook
+from kartnb.history.run_record import RunRecord, set_current_notebook
 from kartnb.storage.filesystem import _Local
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.view.why import why_html, why_text

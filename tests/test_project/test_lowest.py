@@ -18,7 +18,7 @@ TOOLS = {'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pytest'}
 QUICK = (
     'tests/task',
     'tests/storage',
-    'tests/records',
+    'tests/history',
     'tests/execution/test_build.py',
     'tests/execution/test_plan.py',
     'tests/view',

@@ -14,7 +14,7 @@ import pytest
 from luigi.parameter import ParameterVisibility
 
 import kartnb
-from kartnb.records.shelf import Shelf
+from kartnb.history.log_store import LogStore
 from kartnb.storage.gokart_logs import log_path
 from kartnb.view.inspector import Inspector
 from tests.view.graphs import Load, node
@@ -146,9 +146,9 @@ def test_a_shelf_lists_each_directory_once(built: Any, monkeypatch: pytest.Monke
     listed: list[str] = []
     scan = os.scandir
     monkeypatch.setattr(os, 'scandir', lambda place: listed.append(str(place)) or scan(place))
-    shelf = Shelf()
+    store = LogStore()
     for n in plan.nodes * 3:
-        inspector.details(n.key, shelf)
+        inspector.details(n.key, store)
     assert len(listed) <= 8
 
 

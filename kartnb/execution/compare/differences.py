@@ -13,9 +13,9 @@ from kartnb import display
 from kartnb.errors import HistoryError, KartError
 from kartnb.execution.compare.value_changes import Change, value_changes
 from kartnb.execution.why import CodeChange, code_differences
-from kartnb.records.run_record import RunRecord
-from kartnb.records.runs import Run, RunState
-from kartnb.records.workspace import RunName, Workspace
+from kartnb.history.run_record import RunRecord
+from kartnb.history.runs import Run, RunState
+from kartnb.history.workspace import RunName, Workspace
 from kartnb.storage.code_files import read_code
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.gokart_logs import log_path

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kartnb.events import Reason, ReasonKind
-from kartnb.execution.planning.foreign_writes import read_record
 from kartnb.execution.planning.known_results import KnownResults, digest_of_inputs
-from kartnb.records.run_record import InputResult, RunRecord
+from kartnb.history.run_record import InputResult, RunRecord, newest_record
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task import registry
 
@@ -50,7 +49,7 @@ class _Walk:
                 continue
             self._seen.add(stem)
             directory = self._results.directory_of(self._workspace, item.module)
-            found, record = directory.result(stem), read_record(directory, stem)
+            found, record = directory.result(stem), newest_record(directory, stem)
             if found is None or record is None:
                 continue  # nobody can tell any more
             if self._has_other_code(item, found) or self._has_other_inputs(found, record):

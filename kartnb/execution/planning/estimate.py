@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kartnb.execution.planning.plan import Plan
-from kartnb.records.durations import TypicalTimes
+from kartnb.history.log_store import TypicalTimes
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from enum import Enum
 
-from kartnb.records.run_record import RunRecord
-from kartnb.records.times import iso_seconds
+from kartnb.history.run_record import RunRecord, iso_seconds, newest_record
 from kartnb.storage.contents import is_whole
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordDirectory
@@ -52,7 +51,7 @@ def examine(workspace: str, directory: RecordDirectory, stem: str, paths: tuple[
     key = (os.path.abspath(os.path.join(directory.path, directory.newest(stem) or '')), mark)
     if key in _found_same:
         return Files.SAME
-    if _is_same(read_record(directory, stem), paths, directory.written(stem)):
+    if _is_same(newest_record(directory, stem), paths, directory.written(stem)):
         if len(_found_same) > _MOST_REMEMBERED:
             _found_same.clear()
         _found_same.add(key)
@@ -92,12 +91,3 @@ def _was_copied(record: RunRecord, record_written: float) -> bool:
     if '://' in record.outputs[0].path:
         return abs(record_written - ended) > _WRITING_TIME
     return abs(record_written - ended) > _ROUNDING and not _is_one_moment(ended, record_written)
-
-
-def read_record(directory: RecordDirectory, stem: str) -> RunRecord | None:
-    """The newest record of a result; None when there is none that can be read."""
-    try:
-        text = directory.read(stem)
-        return None if text is None else RunRecord.from_json(text)
-    except (ValueError, OSError):
-        return None

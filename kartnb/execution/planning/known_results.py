@@ -12,8 +12,8 @@ import luigi
 from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
 from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.planning.code_changes import CodeChanges, Verdict
-from kartnb.execution.planning.foreign_writes import Files, examine, read_record
-from kartnb.records.run_record import InputResult, RunRecord
+from kartnb.execution.planning.foreign_writes import Files, examine
+from kartnb.history.run_record import InputResult, RunRecord, newest_record
 from kartnb.storage.contents import joint_mark
 from kartnb.storage.listing import Listing
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
@@ -130,7 +130,7 @@ class KnownResults:
         """
         directory = self.directory_of(workspace, module)
         result = directory.result(stem)
-        record = None if result is None or not result.files else read_record(directory, stem)
+        record = None if result is None or not result.files else newest_record(directory, stem)
         if result is None or record is None:
             return '' if result is None else result.result_id
         paths = tuple(file.path for file in record.outputs)
@@ -165,7 +165,7 @@ class KnownResults:
     def record(self, vertex: Vertex) -> RunRecord | None:
         """The record of the present result of a task; None when there is none that can be read."""
         directory = self.directory(vertex.task)
-        return None if directory is None else read_record(directory, vertex.stem)
+        return None if directory is None else newest_record(directory, vertex.stem)
 
     def inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
         """The present results of what a task requires, and of what it has asked for while it ran."""

@@ -10,9 +10,8 @@ import luigi
 
 from kartnb._luigi import declared_default
 from kartnb.errors import KartError
-from kartnb.execution.planning.foreign_writes import read_record
 from kartnb.execution.planning.known_results import KnownResults
-from kartnb.records.run_record import RunRecord
+from kartnb.history.run_record import RunRecord, newest_record
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
@@ -87,7 +86,7 @@ def _stale_in(
     ]
     if not stale:
         return {}
-    records = {stem: read_record(directory, stem) for stem in (stems if len(stems) <= _MOST_READ else stale)}
+    records = {stem: newest_record(directory, stem) for stem in (stems if len(stems) <= _MOST_READ else stale)}
     reached = _downstream(stale, records)
     kept = ((stem, record) for stem, record in records.items() if record is not None and stem in reached)
     return {stem: (stem.rpartition('_')[0], record.seconds) for stem, record in kept}

@@ -14,7 +14,7 @@ from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.planning.announce import FOREIGN, KEPT, OTHERS
 from kartnb.execution.planning.asked_later import changed_since
 from kartnb.execution.planning.foreign_writes import Files
-from kartnb.records.run_record import current_notebook
+from kartnb.history.run_record import current_notebook
 from kartnb.task.base import TaskOnKart
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import Any
 from kartnb.errors import KartError
 from kartnb.execution.running.runs import TaskRun
 from kartnb.execution.running.tracebacks import one_line
-from kartnb.records.run_record import OutputFile, RunRecord, utc_text
-from kartnb.records.times import iso_seconds
+from kartnb.history.run_record import OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.storage.contents import Seen, joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult

@@ -12,8 +12,8 @@ from typing import Any
 import luigi
 
 from kartnb.execution.capture.task_log import TaskLog
-from kartnb.records.gokart_logs import RunLogs
-from kartnb.records.run_record import InputResult
+from kartnb.history.gokart_runs import RunLogs
+from kartnb.history.run_record import InputResult
 from kartnb.storage.run_records import RecordedResult, RecordSlot
 from kartnb.storage.superseded import KeptResult, Replacement
 

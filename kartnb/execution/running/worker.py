@@ -18,7 +18,7 @@ from kartnb.execution.running.random_state import seed_for
 from kartnb.execution.running.recording import keep_output, keep_replaced, put_back_replaced, write_record
 from kartnb.execution.running.runs import Outcome, TaskRun
 from kartnb.execution.running.tracebacks import trim_traceback
-from kartnb.records.gokart_logs import RunLogs
+from kartnb.history.gokart_runs import RunLogs
 from kartnb.storage.locks import hold, make_task_lock_params_for_run
 from kartnb.task.base import TaskOnKart
 from kartnb.task.targets import path_of

@@ -24,7 +24,7 @@ from kartnb.execution.sweeps.result import Direction
 from kartnb.execution.sweeps.running import SweepRun
 from kartnb.execution.sweeps.space import Point
 from kartnb.execution.sweeps.template import Template
-from kartnb.records.shelf import Shelf
+from kartnb.history.log_store import LogStore
 
 #: Seconds that the metrics of cached points may take before anything runs, and between two tasks.
 _AT_FIRST = 1.0
@@ -33,10 +33,10 @@ _BETWEEN = 0.05
 
 def made(template: Template, points: Sequence[Point], first: int = 0) -> list[SweepPoint]:
     """The points with their tasks; a point whose task cannot be made or identified has failed."""
-    shelf = Shelf()
+    store = LogStore()
     found: list[SweepPoint] = []
     for values in points:
-        point = SweepPoint(first + len(found), values, None, _shelf=shelf)
+        point = SweepPoint(first + len(found), values, None, _store=store)
         try:
             point.task = template.make(values)
             point.unique_id = _id_of(point.task)

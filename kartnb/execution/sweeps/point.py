@@ -12,7 +12,7 @@ import luigi
 from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import TaskState
-from kartnb.records.shelf import Shelf
+from kartnb.history.log_store import LogStore
 from kartnb.task.base import TaskOnKart
 from kartnb.task.loading import result_of
 
@@ -52,7 +52,7 @@ class SweepPoint:
     metrics: dict[str, float] = field(default_factory=dict)
     problem: str = ''
     _seconds: float | None = field(default=None, repr=False)
-    _shelf: Shelf = field(default_factory=Shelf, repr=False)
+    _store: LogStore = field(default_factory=LogStore, repr=False)
 
     @property
     def is_complete(self) -> bool:
@@ -69,7 +69,7 @@ class SweepPoint:
         """How long its own task ran, now or when it was cached; None where that is not known."""
         if self._seconds is not None or not isinstance(self.task, TaskOnKart) or not self.is_complete:
             return self._seconds
-        record = self._shelf.record(self.task)
+        record = self._store.record(self.task)
         return None if record is None else record.seconds
 
     def load(self) -> Any:

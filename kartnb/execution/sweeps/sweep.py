@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import luigi
-from luigi.parameter import ParameterVisibility
 
 from kartnb.errors import SweepError
 from kartnb.events import Listener
@@ -20,6 +19,7 @@ from kartnb.execution.sweeps.running import SweepRun, check_direction
 from kartnb.execution.sweeps.space import Space, points_of
 from kartnb.execution.sweeps.template import Template
 from kartnb.task import registry
+from kartnb.task.secrets import is_private
 from kartnb.task.slider import Slider
 
 
@@ -157,16 +157,16 @@ def _asked(task: Any, space: Space, values: Mapping[str, Any]) -> tuple[Template
 def _holds_for_all(template: Template, name: str, value: Any) -> bool:
     """Whether a value is one for all points, of a secret parameter or one that makes no difference to the result."""
     single = isinstance(value, str | luigi.Task) or not isinstance(value, Iterable | Slider)
-    return single and '.' not in name and (not template.parameter(name).significant or _is_secret(template, name))
-
-
-def _is_secret(template: Template, name: str) -> bool:
-    return template.parameter(name).visibility == ParameterVisibility.PRIVATE
+    return (
+        single
+        and '.' not in name
+        and (not template.parameter(name).significant or is_private(template.parameter(name)))
+    )
 
 
 def _refuse_secrets(template: Template, names: Iterable[str]) -> None:
     """A sweep shows the values that it varies, so it varies no secret ones."""
-    secret = next((name for name in names if _is_secret(template, name)), None)
+    secret = next((name for name in names if is_private(template.parameter(name))), None)
     if secret is not None:
         raise SweepError(
             f'{secret!r} is secret, and a sweep shows what it varies: give it with the task, '

@@ -11,7 +11,7 @@ import luigi
 import pytest
 
 import kartnb
-from kartnb.records.bounds import Bounds
+from kartnb.history.select import Bounds
 from kartnb.storage import disk_space
 from kartnb.view.cleaning import cleaning_html, cleaning_text
 from tests.view.markup import Skeleton

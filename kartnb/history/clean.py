@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -12,14 +13,15 @@ import luigi
 
 from kartnb import display
 from kartnb.errors import HistoryError, TaskArgumentError
-from kartnb.records.bounds import Bounds
-from kartnb.records.gathering import Inventory, gather, take_inventory
-from kartnb.records.needed import Needed, needed_by
-from kartnb.records.record_reading import record_name
-from kartnb.records.runs import Run, RunState
+from kartnb.history.gather import Inventory, gather, take_inventory
+from kartnb.history.run_record import record_name
+from kartnb.history.runs import Run, RunState
+from kartnb.history.select import Bounds
 from kartnb.storage.census import FileFound, absolute_place, path_below, remove_file, require_directory, unchanged
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
+from kartnb.task.identity import required_tasks
+from kartnb.task.targets import output_paths
 
 ItemKind: TypeAlias = Literal['not needed', 'superseded', 'code']
 
@@ -306,3 +308,71 @@ def _remove_empty_directories(root: str, files: Sequence[FileFound]) -> None:
                 os.rmdir(os.path.join(root, directory))
             except OSError:  # something else is in it
                 continue
+
+
+@dataclass(slots=True)
+class Needed:
+    """What has to stay.
+
+    Attributes
+    ----------
+    ids
+        The unique ids of the tasks.
+    paths
+        Their outputs, as absolute paths.
+    notes
+        What cannot be told.
+    """
+
+    ids: set[str] = field(default_factory=set)
+    paths: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def needed_by(roots: Sequence[luigi.Task], runs: Iterable[Run]) -> Needed:
+    """What roots need, as far as their classes and the records of their runs tell."""
+    recorded: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.state is not RunState.SUPERSEDED:
+            recorded.setdefault(run.unique_id, []).append(run)
+    found = Needed()
+    for task in _closure(roots):
+        found.paths.update(absolute_place(path) for path in output_paths(task))
+        if isinstance(task, TaskOnKart):
+            found.ids.add(task.make_unique_id())
+            _note_what_is_unknown(task, recorded, found)
+    _add_recorded_inputs(found, recorded)
+    return found
+
+
+def _closure(roots: Sequence[luigi.Task]) -> list[luigi.Task]:
+    pending, seen, found = list(roots), set(), []
+    while pending:
+        task = pending.pop()
+        key = task.make_unique_id() if isinstance(task, TaskOnKart) else task.task_id
+        if key not in seen:
+            seen.add(key)
+            found.append(task)
+            pending.extend(required_tasks(task))
+    return found
+
+
+def _note_what_is_unknown(task: TaskOnKart[object], recorded: dict[str, list[Run]], found: Needed) -> None:
+    unknown = not any(run.record is not None for run in recorded.get(task.make_unique_id(), ()))
+    if unknown and inspect.isgeneratorfunction(type(task).run):
+        note = f'{type(task).__name__} asks for tasks while it runs, and no record tells which: theirs may be listed'
+        if note not in found.notes:
+            found.notes.append(note)
+
+
+def _add_recorded_inputs(found: Needed, recorded: dict[str, list[Run]]) -> None:
+    """Add what recorded runs were made from: tasks that were asked for while others ran are known only there."""
+    pending = list(found.ids)
+    while pending:
+        for run in recorded.get(pending.pop(), ()):
+            if run.unique_id in found.ids:
+                found.paths.update(run.outputs)
+            for given in run.inputs:
+                if given.unique_id not in found.ids:
+                    found.ids.add(given.unique_id)
+                    pending.append(given.unique_id)

@@ -11,7 +11,7 @@ import pytest
 from luigi.parameter import ParameterVisibility
 
 import kartnb
-from kartnb.records.run_record import FORMAT_VERSION, InputResult, OutputFile, RunRecord
+from kartnb.history.run_record import FORMAT_VERSION, InputResult, OutputFile, RunRecord
 from kartnb.storage.run_records import RecordDirectory
 
 
@@ -157,7 +157,7 @@ def test_two_records_of_one_task_give_the_newer(workspace: Path) -> None:
 
 @pytest.mark.parametrize('text', ['', '[]', '{}', '{"format_version": 1}', 'nonsense'])
 def test_what_is_no_record_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r'no run record|damaged|Expecting value'):
+    with pytest.raises(ValueError, match=r'not a run record|damaged|Expecting value'):
         RunRecord.from_json(text)
 
 

@@ -11,11 +11,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kartnb.records.gokart_runs import GokartLogs
-from kartnb.records.record_reading import RecordName, read_record, record_name
-from kartnb.records.run_record import RunRecord
-from kartnb.records.runs import Run, RunState
-from kartnb.records.times import epoch_moment, iso_moment, iso_seconds
+from kartnb.history.gokart_runs import GokartLogs
+from kartnb.history.run_record import (
+    RecordName,
+    RunRecord,
+    epoch_moment,
+    iso_moment,
+    iso_seconds,
+    record_name,
+)
+from kartnb.history.runs import Run, RunState
 from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.gokart_logs import LOG_KINDS
@@ -156,8 +161,20 @@ def _recorded(found: Inventory, name: str | None) -> Iterable[Run]:
     wanted = [file for file in found.records if name is None or named[file.path].task == name]
     for file, data in read_all(found.root, wanted):
         what = named[file.path]
-        record = read_record(data, path_below(found.root, file.path), found.problems)
+        record = _read_record(found, file, data)
         yield _damaged(found, file, what) if record is None else _run_of(found, file, record, what)
+
+
+def _read_record(found: Inventory, file: FileFound, data: bytes | str) -> RunRecord | None:
+    """The record that a file holds, or None and one problem more; `data` may say why there are no bytes."""
+    try:
+        if isinstance(data, str):
+            raise ValueError(data)
+        return RunRecord.from_json(data)
+    except ValueError as error:
+        if len(found.problems) < _MOST_PROBLEMS:
+            found.problems.append(f'{path_below(found.root, file.path)} cannot be read as a run record: {error}')
+        return None
 
 
 def _run_of(found: Inventory, file: FileFound, record: RunRecord, what: RecordName) -> Run:
@@ -192,6 +209,7 @@ def _run(
 ) -> Run:
     recorded = [output.size for output in record.outputs if output.size is not None]
     size = sum(f.size for f in files) if files else sum(recorded) if recorded else None
+    is_foreign = state is RunState.CACHED and _is_foreign(found.root, file, record, files)
     return Run(
         task=record.task or what.task,
         unique_id=record.unique_id or what.unique_id,
@@ -204,8 +222,7 @@ def _run(
         size=size,
         versions=record.versions,
         outputs=outputs,
-        error=record.error
-        or (_FOREIGN if state is RunState.CACHED and _is_foreign(found.root, file, record, files) else ''),
+        error=record.error or (_FOREIGN if is_foreign else ''),
         host=record.host,
         notebook=record.notebook,
         inputs=record.inputs,
@@ -213,10 +230,6 @@ def _run(
         record=record,
         place=path_below(found.root, file.path),
     )
-
-
-def _said_of(state: RunState, root: str, file: FileFound, record: RunRecord, files: list[FileFound]) -> str:
-    return _FOREIGN if state is RunState.CACHED and _is_foreign(root, file, record, files) else ''
 
 
 def _is_foreign(root: str, file: FileFound, record: RunRecord, files: list[FileFound]) -> bool:
@@ -281,7 +294,7 @@ def _replaced(found: Inventory, name: str | None) -> Iterable[Run]:
     }
     for file, data in read_all(found.root, [file for _, file in records.values()]):
         result_id, _ = records[file.path]
-        record = read_record(data, path_below(found.root, file.path), found.problems)
+        record = _read_record(found, file, data)
         if record is None:
             continue
         others = [f for f in found.superseded[result_id] if f is not file]

@@ -1,8 +1,9 @@
-"""Choosing among recorded results: by task, time, state and parameter values."""
+"""Choosing among recorded results: by task, time, state and parameter values; and how many replaced ones are kept."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 from kartnb.errors import HistoryError
 
 if TYPE_CHECKING:
-    from kartnb.records.runs import Run
+    from kartnb.history.runs import Run
 
 SORTS = ('when', 'seconds', 'size', 'task', 'state', 'id')
 _SPAN = re.compile(r'(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]+)')
-_UNITS = {
+_SECONDS = {
     **dict.fromkeys(('s', 'sec', 'second', 'seconds'), 1),
     **dict.fromkeys(('min', 'minute', 'minutes'), 60),
     **dict.fromkeys(('h', 'hour', 'hours'), 3600),
     **dict.fromkeys(('d', 'day', 'days'), 86_400),
     **dict.fromkeys(('w', 'week', 'weeks'), 604_800),
 }
+_SIZE = re.compile(r'(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)i?b?', re.IGNORECASE)
+_POWERS = {'': 0, 'k': 1, 'm': 2, 'g': 3, 't': 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Selection:
         where: Mapping[str, Any] | None,
         states: Sequence[str],
     ) -> Selection:
-        """Make sense of what a person gave; see `kartnb.records.runs.Runs.filter`."""
+        """Make sense of what a person gave; see `kartnb.history.runs.Runs.filter`."""
         tasks = () if task is None else tuple(_names(task))
         wanted = frozenset([state] if isinstance(state, str) else state or ())
         unknown = sorted(str(name) for name in wanted if str(name) not in states)
@@ -110,9 +113,9 @@ def span(given: Any) -> timedelta:
     if isinstance(given, int | float) and not isinstance(given, bool):
         return timedelta(days=given)
     found = _SPAN.fullmatch(str(given).strip().lower())
-    if found is None or found['unit'] not in _UNITS:
+    if found is None or found['unit'] not in _SECONDS:
         raise HistoryError(f"{given!r:.60} is no length of time: give for instance '2 days', '3h' or a timedelta.")
-    return timedelta(seconds=float(found['number']) * _UNITS[found['unit']])
+    return timedelta(seconds=float(found['number']) * _SECONDS[found['unit']])
 
 
 def sort_value(run: Run, by: str) -> Any:
@@ -159,3 +162,59 @@ def _is_named(run: Run, name: str) -> bool:
 def _texts(value: Any) -> frozenset[str]:
     values = value if isinstance(value, list | tuple | set | frozenset) else [value]
     return frozenset(str(item) for item in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Age, number for each task, and bytes; None for no bound."""
+
+    age: timedelta | None
+    number: int | None
+    bytes: int | None
+
+    @classmethod
+    def of(cls, age: Any, number: int | None, size: int | str | None) -> Bounds:
+        """Make sense of what a person gave.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When a bound is none.
+        """
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
+            raise HistoryError(f'{number!r:.60} is no number of results to keep: give 0, 1, 2, …')
+        return cls(None if age is None else span(age), number, None if size is None else byte_count(size))
+
+    def kept(self, results: Sequence[tuple[str, datetime, int]]) -> list[bool]:
+        """Whether each result stays, given as task, time and bytes, the newest first."""
+        if self.age is None and self.number is None and self.bytes is None:
+            return [False] * len(results)
+        counted: Counter[str] = Counter()
+        total, stay = 0, []
+        now = datetime.now(UTC)
+        for task, replaced, size in results:
+            fits = (
+                (self.age is None or now - replaced <= self.age)
+                and (self.number is None or counted[task] < self.number)
+                and (self.bytes is None or total + size <= self.bytes)
+            )
+            counted[task] += fits
+            total += size if fits else 0
+            stay.append(fits)
+        return stay
+
+
+def byte_count(given: int | str) -> int:
+    """A number of bytes of what a person gave.
+
+    Examples
+    --------
+    >>> byte_count('1.5 GB'), byte_count('200k'), byte_count(7)
+    (1500000000, 200000, 7)
+    """
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return given
+    found = _SIZE.fullmatch(str(given).strip())
+    if found is None:
+        raise HistoryError(f"{given!r:.60} is no number of bytes: give for instance '500 MB' or a number.")
+    return int(float(found['number']) * 1000 ** _POWERS[found['unit'].lower()])

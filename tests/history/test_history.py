@@ -15,8 +15,8 @@ import pytest
 from luigi.parameter import ParameterVisibility
 
 import kartnb
-from kartnb.records.runs import RunState
-from kartnb.records.selecting import moment
+from kartnb.history.runs import RunState
+from kartnb.history.select import moment
 from kartnb.view.runs import runs_html, runs_text
 from tests.view.markup import Skeleton
 

@@ -1,0 +1,263 @@
+"""The five logs that gokart keeps of a run: written at their moments, and read where nothing else tells of a run."""
+
+from __future__ import annotations
+
+import bz2
+import functools
+import json
+import logging
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from kartnb.errors import UnreadableResultError, WrongValueError
+from kartnb.history.run_record import epoch_moment
+from kartnb.history.runs import Run, RunState
+from kartnb.storage import pickling
+from kartnb.storage.census import FileFound, path_below, read_all
+from kartnb.storage.gokart_logs import LogWriter
+from kartnb.storage.peeking import peek
+from kartnb.task import registry
+from kartnb.task.base import TaskOnKart
+from kartnb.task.secrets import MASK, is_secret_name, public_names
+
+if TYPE_CHECKING:
+    from kartnb.history.gather import Inventory
+
+logger = logging.getLogger('kartnb')
+
+_MOST_PROBLEMS = 20
+_MOST_UNPACKED = 1 << 20  # bytes
+_DEEPEST = 5
+_versions_known: tuple[int, str] = (0, '')
+
+
+class RunLogs:
+    """Writes the logs of one run of one task, if the task wants them.
+
+    Parameters
+    ----------
+    task, unique_id
+        The task.
+    """
+
+    def __init__(self, task: TaskOnKart[Any], unique_id: str) -> None:
+        self._task = task
+        self._writer: LogWriter | None = None
+        if task.should_dump_supplementary_log_files:
+            self._writer = LogWriter(task.workspace_directory, type(task).__name__, unique_id)
+        self._versions = ''
+
+    def write_start(self, seeding: dict[str, Any]) -> None:
+        """Write what is known when the task begins: its parameters, its seed, the modules."""
+        writer = self._writer
+        if writer is not None:
+            self._versions = imported_versions()
+            writer.write('task_params', self._task.to_str_params(only_significant=True))
+            writer.write('random_seed', seeding)
+            writer.write('module_versions', self._versions)
+
+    def write_success(self, seconds: float, paths: list[str]) -> None:
+        """Write what is known when the task has succeeded: its time, its own log, the modules that it imported."""
+        self._task.task_log['file_path'] = paths
+        writer = self._writer
+        if writer is not None:
+            writer.write('processing_time', seconds)
+            self._write_task_log(writer, self._task.task_log)
+            versions = imported_versions()
+            if versions != self._versions:
+                writer.write('module_versions', versions)
+
+    def _write_task_log(self, writer: LogWriter, log: dict[str, Any]) -> None:
+        """Write what the task has noted; the result is made already, so an odd entry is named, and kept as text."""
+        try:
+            writer.write('task_log', log)
+        except WrongValueError:
+            odd = [key for key, value in log.items() if not _can_be_kept(value)]
+            logger.warning(
+                '%s.task_log has entries that cannot be pickled, which are kept as text: %s',
+                type(self._task).__name__,
+                ', '.join(map(repr, odd)),
+            )
+            writer.write('task_log', {key: repr(value) if key in odd else value for key, value in log.items()})
+
+
+def _can_be_kept(value: Any) -> bool:
+    try:
+        pickling.dumps(value)
+    except WrongValueError:
+        return False
+    return True
+
+
+def imported_versions() -> str:
+    """List the imported top-level modules that say their version, a line each, as ``name==version``, sorted.
+
+    Examples
+    --------
+    >>> import luigi
+    >>> f'luigi=={luigi.__version__}' in imported_versions().splitlines()
+    True
+    """
+    global _versions_known
+    count = len(sys.modules)
+    if _versions_known[0] != count:
+        _versions_known = (count, '\n'.join(_version_lines()))
+    return _versions_known[1]
+
+
+def _version_lines() -> list[str]:
+    tops = {name: module for name, module in list(sys.modules.items()) if '.' not in name and name != '__main__'}
+    return sorted(f'{name}=={version}' for name, module in tops.items() if (version := _version(module)) is not None)
+
+
+def _version(module: ModuleType | None) -> str | None:
+    # vars: a module's __getattr__ could import things, or warn
+    version = vars(module).get('__version__') if isinstance(module, ModuleType) else None
+    if isinstance(version, tuple | list):
+        return '.'.join(map(str, version))
+    if isinstance(version, str) and version.strip():
+        return version.split()[0]
+    return None
+
+
+class GokartLogs:
+    """gokart's logs of one workspace.
+
+    Parameters
+    ----------
+    root
+        The workspace.
+    logs
+        The files by kind and by ``<Class>_<unique id>``.
+    found
+        All files of the workspace.
+    """
+
+    def __init__(self, root: str, logs: dict[str, dict[str, FileFound]], found: Inventory) -> None:
+        self._root = root
+        self._logs = logs
+        self._found = found
+
+    def runs(self, known: set[tuple[str, str]], name: str | None = None) -> list[Run]:
+        """The runs of tasks other than the known ones, given as class names and unique ids; of one class if given."""
+        wanted: dict[str, tuple[str, str]] = {}
+        for stem in {stem for files in self._logs.values() for stem in files}:
+            task, _, unique_id = stem.rpartition('_')
+            if task and (task, unique_id) not in known and name in (None, task):
+                wanted[stem] = (task, unique_id)
+        values = {kind: self._values(kind, wanted) for kind in ('task_params', 'task_log', 'processing_time')}
+        return [self._run(stem, *names, values) for stem, names in wanted.items()]
+
+    def _values(self, kind: str, stems: Any) -> dict[str, Any]:
+        files = self._logs.get(kind, {})
+        by_path = {files[stem].path: stem for stem in stems if stem in files}
+        found = {}
+        for file, data in read_all(self._root, [files[stem] for stem in by_path.values()]):
+            try:
+                found[by_path[file.path]] = peek(data) if isinstance(data, bytes) else None
+            except UnreadableResultError as error:
+                if len(self._found.problems) < _MOST_PROBLEMS:
+                    self._found.problems.append(f'{path_below(self._root, file.path)}: {error}')
+        return found
+
+    def _run(self, stem: str, task: str, unique_id: str, values: dict[str, dict[str, Any]]) -> Run:
+        files = self._outputs(unique_id, values['task_log'].get(stem))
+        newest = max((file.modified for file in self._files_of(stem, files)), default=0.0)
+        log = self._logs.get('task_log', {}).get(stem)
+        seconds = values['processing_time'].get(stem)
+        ended_well = log is not None or bool(files)
+        params = values['task_params'].get(stem)
+        return Run(
+            task,
+            unique_id,
+            RunState.CACHED if files else RunState.MISSING if ended_well else RunState.FAILED,
+            module=_module(task, files),
+            parameters=_shown(task, params) if isinstance(params, dict) else {},
+            when=epoch_moment(log.modified if log is not None else newest),
+            seconds=float(seconds) if isinstance(seconds, int | float) else None,
+            size=sum(file.size for file in files) if files else None,
+            outputs=tuple(path_below(self._root, file.path) for file in files),
+            error='' if ended_well else 'it did not end well: gokart keeps no more of it',
+            origin='gokart',
+            place=path_below(self._root, (log or self._any(stem)).path),
+        )
+
+    def _outputs(self, unique_id: str, task_log: Any) -> list[FileFound]:
+        """The result's files: those that the task log names, or those that have the unique id in their names."""
+        logged = task_log.get('file_path') if isinstance(task_log, dict) else None
+        given = [path for path in logged if isinstance(path, str)] if isinstance(logged, list | tuple) else []
+        paths = [self._found.real_path(path, './resources/') for path in given]
+        files = [file for path in paths if (file := self._found.file(path)) is not None]
+        return files or list(self._found.by_id.get(unique_id, ()))
+
+    def _files_of(self, stem: str, files: list[FileFound]) -> list[FileFound]:
+        return files or [logs[stem] for logs in self._logs.values() if stem in logs]
+
+    def _any(self, stem: str) -> FileFound:
+        return next(logs[stem] for logs in self._logs.values() if stem in logs)
+
+
+def _shown(task: str, params: dict[Any, Any]) -> dict[str, str]:
+    return {str(name): _shown_text(task, str(name), text) for name, text in params.items() if isinstance(text, str)}
+
+
+def _module(task: str, files: list[FileFound]) -> str:
+    """The module of the class, where a result is at its default place."""
+    for file in files:
+        directory, _, name = file.path.rpartition('/')
+        if name.startswith(f'{task}_'):
+            return directory.replace('/', '.')
+    return ''
+
+
+def _shown_text(task: str, name: str, text: str) -> str:
+    """A logged parameter as it may be shown.
+
+    gokart's logs hold HIDDEN parameters too. Where the class is defined here it tells which ones those are; where it is
+    not, parameters with the names of secrets count as hidden.
+    """
+    if _is_hidden(task, name):
+        return MASK
+    if text.startswith(('{"type"', '["{')):
+        return _unpacked(text)
+    return text
+
+
+def _is_hidden(task: str, name: str) -> bool:
+    public = _public_names(task, registry.definition_epoch())
+    return is_secret_name(name) if public is None else name not in public
+
+
+@functools.lru_cache(maxsize=1000)
+def _public_names(task: str, _: int) -> frozenset[str] | None:
+    classes: list[Any] = [cls for cls in registry.task_classes() if task in (cls.__name__, cls.get_task_family())]
+    if not classes:
+        return None
+    return frozenset.intersection(*map(public_names, classes))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _unpacked(text: str) -> str:
+    try:
+        given = json.loads(text)
+        if isinstance(given, list):
+            return '[' + ', '.join(_task_text(json.loads(item), 0) for item in given) + ']'
+        return _task_text(given, 0)
+    except (ValueError, TypeError, OSError, KeyError, RecursionError):
+        return text
+
+
+def _task_text(form: Any, depth: int) -> str:
+    task = str(form['type'])
+    packed = bz2.BZ2Decompressor().decompress(bytes.fromhex(form['params']), _MOST_UNPACKED)
+    inner = {str(name): value for name, value in json.loads(packed).items()}
+    return f'{task}({", ".join(f"{name}={_inner_text(task, name, value, depth)}" for name, value in inner.items())})'
+
+
+def _inner_text(task: str, name: str, value: Any, depth: int) -> str:
+    if _is_hidden(task, name):
+        return MASK
+    if isinstance(value, str) and value.startswith('{"type"'):
+        return _task_text(json.loads(value), depth + 1) if depth < _DEEPEST else '…'
+    return str(value)

@@ -1,0 +1,287 @@
+"""The run record: what made a result, as JSON that can be looked at without running anything.
+
+It is written, read and checked here only: anybody may have edited a record, or written it with another version.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import socket
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kartnb._version import __version__
+
+if TYPE_CHECKING:
+    from kartnb.storage.run_records import RecordDirectory
+
+#: Grows when a reader of older records could misread newer ones.
+FORMAT_VERSION = 1
+
+
+@functools.cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class InputResult:
+    """A result that another one was made from.
+
+    Attributes
+    ----------
+    task, unique_id, module
+        The task that made it.
+    result_id
+        Which of its results; '' when no record tells it.
+    asked_later
+        Whether the task was asked for while the other one ran.
+    """
+
+    task: str
+    unique_id: str
+    result_id: str
+    module: str = field(default='', compare=False)
+    asked_later: bool = field(default=False, compare=False)
+
+
+class OutputFile(NamedTuple):
+    """A file that a run has written: its path as the target gives it, bytes, and seconds since the epoch of its change.
+
+    Size and time are None for what is no file.
+    """
+
+    path: str
+    size: int | None
+    modified: float | None
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """One run of one task.
+
+    Attributes
+    ----------
+    task, module, unique_id
+        Which task.
+    parameters
+        The public parameters as text; secret ones are never here.
+    state
+        'done', 'failed' or 'interrupted'; 'adopted' for a result that was there before its first record.
+    result_id
+        A random id of the result that this run has made; '' when it has made none.
+    inputs
+        The results that it was made from.
+    outputs
+        The files that it has written.
+    started, ended
+        ISO 8601, in UTC.
+    seconds
+        How long `run` took.
+    error
+        One line, '' unless it failed.
+    build_id, host, pid, notebook, versions
+        Where it ran.
+    code
+        The print of the code that made the result, which names the file of its source; '' when it is not known.
+    unknown
+        What of the code could not be compared, and why.
+    checks
+        What the content of each output is known by; '' where it is not.
+    """
+
+    task: str
+    module: str
+    unique_id: str
+    parameters: dict[str, str]
+    state: str
+    result_id: str
+    inputs: tuple[InputResult, ...]
+    outputs: tuple[OutputFile, ...]
+    started: str
+    ended: str
+    seconds: float
+    error: str
+    build_id: str
+    host: str = field(default_factory=_host)
+    pid: int = field(default_factory=os.getpid)
+    notebook: str = field(default_factory=lambda: current_notebook())
+    versions: dict[str, str] = field(default_factory=lambda: _versions())
+    format_version: int = FORMAT_VERSION
+    code: str = ''
+    unknown: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """The record as JSON text."""
+        members = {name: getattr(self, name) for name in self.__slots__}
+        members['inputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in self.inputs]
+        members['outputs'] = [item._asdict() for item in self.outputs]
+        return json.dumps(members, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunRecord:
+        """Read a record, which somebody may have edited, truncated, or written with another version.
+
+        Raises
+        ------
+        ValueError
+            When the text is not a record, or one of a newer format.
+        """
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ValueError(f'this run record is damaged: {error}') from error
+        if not isinstance(values, dict) or not isinstance(values.get('format_version'), int):
+            raise ValueError('this is not a run record')
+        if values['format_version'] > FORMAT_VERSION:
+            raise ValueError(
+                f'this run record is of format {values["format_version"]}: install a newer kartnb to read it'
+            )
+        try:
+            return cls(**_checked(values))
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f'this run record is damaged: {error}') from error
+
+
+def parsed_record(text: str | bytes | None) -> RunRecord | None:
+    """The record that a text holds; None where there is none, or where it is damaged or of a newer format."""
+    try:
+        return None if text is None else RunRecord.from_json(text)
+    except ValueError:
+        return None
+
+
+def newest_record(directory: RecordDirectory, stem: str) -> RunRecord | None:
+    """The newest record of a result; None when there is none that can be read."""
+    try:
+        return parsed_record(directory.read(stem))
+    except OSError:  # removed since the directory was listed
+        return None
+
+
+_TEXTS = tuple(name for name, kind in RunRecord.__annotations__.items() if kind == 'str')
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """The members of a record with the types that they are to have; what a newer version has added is left out."""
+    values = {'code': '', 'unknown': (), 'checks': (), **values}
+    return {
+        **{name: str(values[name]) for name in _TEXTS},
+        'parameters': {name: str(text) for name, text in values['parameters'].items()},
+        'versions': {name: str(text) for name, text in values['versions'].items()},
+        'seconds': float(values['seconds']),
+        'pid': int(values['pid']),
+        'format_version': values['format_version'],
+        'inputs': tuple(map(_checked_input, values['inputs'])),
+        'outputs': tuple(map(_checked_output, values['outputs'])),
+        'unknown': tuple(map(str, values['unknown'])),
+        'checks': tuple(map(str, values['checks'])),
+    }
+
+
+def _checked_input(item: dict[str, Any]) -> InputResult:
+    return InputResult(
+        task=str(item['task']),
+        unique_id=str(item['unique_id']),
+        result_id=str(item['result_id']),
+        module=str(item.get('module', '')),
+        asked_later=bool(item.get('asked_later')),
+    )
+
+
+def _checked_output(item: dict[str, Any]) -> OutputFile:
+    numbers = item['size'], item['modified']
+    if not all(isinstance(number, int | float | None) for number in numbers):
+        raise TypeError('its outputs are not what they should be')
+    return OutputFile(str(item['path']), *numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordName:
+    """What the name of a record's file tells; the result id is '' for a run without a result."""
+
+    task: str
+    unique_id: str
+    result_id: str
+
+
+def record_name(name: str) -> RecordName:
+    """Take the name of a record's file apart.
+
+    Examples
+    --------
+    >>> record_name('Train_0f~r77aa-311-0123456789ab-abcdef0123.json')
+    RecordName(task='Train', unique_id='0f', result_id='77aa')
+    """
+    stem, _, told = name.removesuffix('.json').rpartition('~')
+    task, _, unique_id = stem.rpartition('_')
+    return RecordName(task or stem, unique_id, told[1:].partition('-')[0] if told[:1] == 'r' else '')
+
+
+_notebook = ''
+
+
+def set_current_notebook(path: str) -> None:
+    """Say which notebook the tasks of this process are run from; '' for none."""
+    global _notebook
+    _notebook = path
+
+
+def current_notebook() -> str:
+    """The notebook that the tasks of this process are run from, '' when it is not known."""
+    return _notebook
+
+
+def _versions() -> dict[str, str]:
+    return _versions_of(tuple(name for name in ('numpy', 'pandas') if name in sys.modules))
+
+
+@functools.cache
+def _versions_of(imported: tuple[str, ...]) -> dict[str, str]:
+    found = {'python': platform.python_version(), 'kartnb': __version__}
+    for name in ('luigi', *imported):
+        version = vars(sys.modules[name]).get('__version__')
+        if isinstance(version, str):
+            found[name] = version
+    return found
+
+
+def utc_text(seconds: float) -> str:
+    """A time in seconds since the epoch as ISO 8601 text in UTC."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f'{_second_text(whole)}.{milliseconds:03}+00:00'
+
+
+@functools.lru_cache(maxsize=16)
+def _second_text(seconds: int) -> str:
+    # a build has many times within one second
+    return datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%S')
+
+
+def iso_moment(text: Any) -> datetime | None:
+    """The time that ISO 8601 text tells, in UTC; None for what is none."""
+    try:
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def iso_seconds(text: Any) -> float | None:
+    """The time that ISO 8601 text tells, in seconds since the epoch; None for what is none."""
+    moment = iso_moment(text)
+    return None if moment is None else moment.timestamp()
+
+
+def epoch_moment(seconds: float) -> datetime | None:
+    """The time that is so many seconds since the epoch, in UTC; None for none."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
