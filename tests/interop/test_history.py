@@ -114,6 +114,41 @@ def test_tasks_of_gokart_are_restored(place: str) -> None:
     assert isinstance(task.data, load)
 
 
+NAMED = """
+import gokart, luigi
+class Fetch(gokart.TaskOnKart):
+    table = luigi.Parameter('users')
+    db_pwd = luigi.Parameter('hunter2')
+    aws_access_key = luigi.Parameter('AKIA-1234')
+    private_notes = luigi.Parameter('between us')
+    def run(self): self.dump([1])
+class Report(gokart.TaskOnKart):
+    source = gokart.TaskInstanceParameter()
+    sources = gokart.ListTaskInstanceParameter()
+    def run(self): self.dump(len(self.load('source')))
+gokart.build(Report(source=Fetch(), sources=[Fetch(table='orders')]), log_level=50)
+"""
+
+
+@pytest.mark.parametrize('name', ['db_pwd', 'aws_access_key', 'private_notes'])
+def test_names_of_secrets_are_masked_where_no_class_tells_what_may_be_shown(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, '-W', 'ignore', '-c', NAMED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    runs = kartnb.Workspace(str(tmp_path / 'resources')).runs()
+    values = {'db_pwd': 'hunter2', 'aws_access_key': 'AKIA-1234', 'private_notes': 'between us'}
+    [fetch] = runs.filter('Fetch', where={'table': 'users'})
+    [report] = runs.filter('Report')
+    for text in (fetch.parameters[name], report.parameters['source'], report.parameters['sources']):
+        assert '••••••' in text
+    assert f'{name}=••••••' in report.parameters['source']
+    assert f'{name}=••••••' in report.parameters['sources']
+    for text in (repr(runs), runs._repr_html_(), runs.to_dataframe().to_csv(), str(runs[0])):
+        assert values[name] not in text
+    assert 'users' in repr(runs)
+    assert 'users' in runs._repr_html_()
+
+
 def test_looking_runs_nothing_of_a_pickle(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
