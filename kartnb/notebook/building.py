@@ -10,7 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build import build_in_background, log_printer, run_build
-from kartnb.execution.build_error import build_error
+from kartnb.execution.build_error import raise_failures
 from kartnb.execution.options import BuildOptions
 from kartnb.execution.planning.planner import require_task
 from kartnb.execution.report import BuildReport
@@ -48,10 +48,7 @@ def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOpti
         shown = options.heard_first_by(log_printer(options.log_level, not screen.is_rich), screen)
         report = retried_while_locked(lambda: run_build(task, shown), _LOCK_TRIES, _LONGEST_WAIT)
         screen.end_with(_without_failures(report) if report.failures else report)
-    if report.failures:
-        error = build_error(report)
-        # the user's frame is the innermost one, so that a debugger stops in it
-        raise error.with_traceback(report.failures[0].error.__traceback__) from report.failures[0].error
+    raise_failures(report)
     return result_of(task) if options.value_wanted else None
 
 

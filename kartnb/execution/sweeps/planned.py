@@ -86,13 +86,12 @@ class SweepPlan(SweepRun):
         self.plan: Plan | None = self._build.plan if self._build else None
         self.report: BuildReport | None = None
         self._by_key: dict[str, list[SweepPoint]] = {}
-        self._began: dict[str, float] = {}
         self._find_nodes()
         self._cached = deque(point for point in self.points if point.is_complete)
 
     def _planned(self, tasks: list[luigi.Task]) -> Build:
         options = self._options
-        told: list[Listener] = [self._take, self._feed, *([self._also] if self._also else [])]
+        told: list[Listener] = [self._feed, self._take, *([self._also] if self._also else [])]
         options = options.heard_first_by(*told, log_printer(options.log_level))
         if options.rerun is True:
             options = replace(options, rerun=tasks)
@@ -197,12 +196,11 @@ class SweepPlan(SweepRun):
         if not isinstance(event, TaskStateChanged):
             return
         points = self._by_key.get(event.key, [])
-        if event.state is TaskState.RUNNING:
-            self._began[event.key] = event.time
+        activity = self._feed.status.activities.get(event.key)
         for point in points:
             point.state, point.error = event.state, event.error
-            if event.state.is_final and event.key in self._began:
-                point._seconds = event.time - self._began[event.key]
+            if event.state.is_final and activity is not None:
+                point._seconds = activity.seconds
         self._measuring.take(points)
         if event.state.is_final:
             self._measure_cached(_BETWEEN)
