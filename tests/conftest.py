@@ -5,24 +5,20 @@ With KARTNB_REQUIRE_ALL=1, as in `.ci/run`, such a skip is a failure.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-# These drive kernels, browsers, servers and worker processes, which a busy machine can hold up beyond any patience.
-REAL_PROCESSES = ('browser', 'execution', 'faults', 'notebook', 'staleness', 'test_project')
-
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give tests of real processes a second try where nobody sits beside the machine; the closing line counts them."""
-    if not (os.environ.get('KARTNB_REQUIRE_ALL') and config.pluginmanager.has_plugin('rerunfailures')):
-        return
-    folders = [Path(__file__).parent / name for name in REAL_PROCESSES]
+    """Give a second try to the tests that say why they need one; the closing lines of a run name those that took it."""
     for item in items:
-        if any(folder in item.path.parents for folder in folders):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+        for mark in item.iter_markers('second_try'):
+            if not mark.args:
+                raise pytest.UsageError(f'{item.nodeid}: second_try takes the reason why the test needs one')
+            if config.pluginmanager.has_plugin('rerunfailures'):
+                item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -30,8 +30,11 @@ def test_the_first_screen_has_the_picture_and_both_commands(readme: str) -> None
     assert tests.endswith('python -m pytest')
 
 
-def test_ci_runs_the_command_of_the_readme(readme: str, repository: Path) -> None:
-    assert _commands(readme)[1] in (repository / '.ci' / 'run').read_text().splitlines()
+def test_ci_runs_the_commands_of_the_readme(readme: str, repository: Path) -> None:
+    script = (repository / '.ci' / 'run').read_text().replace('\n', ' && ')
+    *installs, tests = _commands(readme)[1].split(' && ')
+    assert ' && '.join(['rm -rf .venv', *installs, '']) in script
+    assert f' && {tests} && ' in script
 
 
 def test_links_lead_somewhere(readme: str, repository: Path) -> None:
