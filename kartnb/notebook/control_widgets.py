@@ -15,7 +15,7 @@ import luigi
 from kartnb._luigi import NO_VALUE, enumeration_of, listed_choices
 from kartnb.task.slider import Slider
 from kartnb.task.values import is_optional, number_type, takes
-from kartnb.view.sweeps.told import value_text
+from kartnb.view.parameters import value_text
 
 _WIDE = {'width': '360px'}
 _STEPS = 100

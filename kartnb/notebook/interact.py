@@ -21,7 +21,7 @@ from kartnb.task import registry
 from kartnb.task.loading import result_of
 from kartnb.view.clean import one_line
 from kartnb.view.glance import Glance, glance_html, glance_text
-from kartnb.view.sweeps.told import value_text
+from kartnb.view.parameters import value_text
 
 
 def interact(

@@ -480,6 +480,9 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return display.render(self, 'html')
 
 
+registry.note_base_task(TaskOnKart)
+
+
 def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:
     if isinstance(parameter, TaskInstanceParameter):
         return f'{value.get_task_family()}({value.make_unique_id()})'

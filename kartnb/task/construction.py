@@ -18,6 +18,7 @@ from luigi.parameter import (
 from kartnb._luigi import NO_VALUE, check_type, has_changing_default
 from kartnb.task.configuration import SHARED_SECTION, configuration_state, current_configuration, section
 from kartnb.task.instance_keys import value_key
+from kartnb.task.registry import base_task
 from kartnb.task.secrets import is_private, is_secret
 
 #: Values of these types are the same for every purpose when they are equal.
@@ -264,9 +265,7 @@ def _hashable(value: Any) -> Any:
 
 def _shared_values(table: ParameterTable) -> dict[str, Any]:
     """The values of the section for every task: as in gokart, for what the class itself or `TaskOnKart` declares."""
-    from kartnb.task.base import TaskOnKart
-
-    declared = {**vars(TaskOnKart), **vars(table.cls)}
+    declared = {**vars(base_task()), **vars(table.cls)}
     configured = section(current_configuration(), SHARED_SECTION)
     return {
         name: table.parameters[name].normalize(declared[name].parse(text))

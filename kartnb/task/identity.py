@@ -16,7 +16,7 @@ import luigi
 
 from kartnb._luigi import adds_requirements
 from kartnb.errors import CyclicRequirementsError, RequirementError
-from kartnb.task.registry import definition_epoch
+from kartnb.task.registry import base_task, definition_epoch
 from kartnb.task.structure import flatten
 
 if TYPE_CHECKING:
@@ -190,9 +190,7 @@ def _is_ours(task: luigi.Task) -> bool:
 
 @functools.cache
 def _standard_rule() -> Any:
-    from kartnb.task.base import TaskOnKart
-
-    return TaskOnKart.make_unique_id
+    return base_task().make_unique_id
 
 
 def _is_significant(task: luigi.Task) -> bool:

@@ -14,20 +14,13 @@ from luigi.task_register import Register
 
 from kartnb._luigi import NO_VALUE, parsed_list, plain_parser_options
 from kartnb.errors import ParameterValueError, TaskArgumentError
-from kartnb.task.registry import is_instance_of_definition
+from kartnb.task.registry import base_task, is_instance_of_definition
+from kartnb.task.shown import described_task
 
 TaskT = TypeVar('TaskT', bound=luigi.Task)
 
 
-def _base_task() -> type:
-    from kartnb.task.base import TaskOnKart
-
-    return TaskOnKart
-
-
 def _checked_type(expected: Any, name: str) -> type:
-    if expected is None:
-        return _base_task()
     if not isinstance(expected, type):
         raise TypeError(f'{name} must be a type, not {type(expected)}')
     return expected
@@ -35,8 +28,6 @@ def _checked_type(expected: Any, name: str) -> type:
 
 def _refuse(value: object, expected: type) -> TypeError:
     hint = f'; write {value.__name__}(…)' if isinstance(value, type) and issubclass(value, luigi.Task) else ''
-    from kartnb.task.shown import described_task
-
     shown = described_task(value) if isinstance(value, luigi.Task) else value
     return TaskArgumentError(f'{shown} is not an instance of {expected}{hint}')
 
@@ -83,7 +74,7 @@ class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
     @property
     def expected_type(self) -> type:
         """The class that values must be instances of."""
-        return self._expected_type or _base_task()
+        return self._expected_type or base_task()
 
     def parse(self, x: str | dict[str, Any]) -> TaskT:
         """Make the task of a text form (or of its uncompressed dict); its class must be registered."""
@@ -125,7 +116,7 @@ class ListTaskInstanceParameter(luigi.Parameter[list[TaskT]], Generic[TaskT]):
     @property
     def expected_elements_type(self) -> type:
         """The class that elements must be instances of."""
-        return self._expected_elements_type or _base_task()
+        return self._expected_elements_type or base_task()
 
     def parse(self, x: str) -> list[TaskT]:
         """Make the tasks of a text form."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from typing import Any
 
 import luigi
 
@@ -16,9 +17,21 @@ from kartnb._luigi import instance_cache, registered_tasks, unregister
 
 _latest: weakref.WeakValueDictionary[tuple[str, str], type] = weakref.WeakValueDictionary()
 _superseded: weakref.WeakSet[type] = weakref.WeakSet()
+_base: Any = None
 _epoch = 0
 _register_length = 0
 _lock = threading.RLock()
+
+
+def note_base_task(cls: type) -> None:
+    """Take note of the class that all tasks of kartnb come from."""
+    global _base
+    _base = cls
+
+
+def base_task() -> Any:
+    """`TaskOnKart`, for the modules that it is itself made from."""
+    return _base
 
 
 def definition_epoch() -> int:

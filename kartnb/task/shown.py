@@ -10,6 +10,7 @@ from typing import Any
 import luigi
 
 from kartnb._luigi import declared_default
+from kartnb.task.registry import base_task
 from kartnb.task.secrets import is_secret
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -87,10 +88,9 @@ def _public_parameters(cls: Any) -> _PublicParameters:
 
 
 def _is_shared(name: str, parameter: Any) -> bool:
-    from kartnb.task.base import TaskOnKart
-
     gokart: Any = sys.modules.get('gokart.task')
-    return any(vars(cls).get(name) is parameter for cls in (TaskOnKart, getattr(gokart, 'TaskOnKart', TaskOnKart)))
+    base = base_task()
+    return any(vars(cls).get(name) is parameter for cls in (base, getattr(gokart, 'TaskOnKart', base)))
 
 
 def _text(parameter: luigi.Parameter[Any], value: Any) -> str:

@@ -1,13 +1,16 @@
-"""Which parameters of a task are shown where."""
+"""Which parameters of a task are shown where, and how their values are written."""
 
 from __future__ import annotations
 
+import enum
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import luigi
 
 from kartnb.execution.planning.plan import Node
-from kartnb.view.clean import abbreviated, one_line
+from kartnb.view.clean import abbreviated, one_line, short_id
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -63,3 +66,22 @@ def listed(pairs: Pairs, limit: int = 200) -> str:
     return one_line(
         ', '.join(f'{one_line(name, limit)}={one_line(text, limit)}' for name, text in pairs[:limit]), limit
     )
+
+
+def value_text(value: Any, limit: int = 40) -> str:
+    """A parameter value in a cell."""
+    if isinstance(value, float):
+        return number_text(value)
+    if isinstance(value, luigi.Task):
+        identify = getattr(value, 'make_unique_id', None)
+        return f'{type(value).__name__}[{short_id(identify() if identify else value.task_id)}]'
+    if isinstance(value, tuple) and any(isinstance(item, luigi.Task) for item in value):
+        return one_line(', '.join(value_text(item, limit) for item in value), limit)
+    return one_line(value.name if isinstance(value, enum.Enum) else str(value), limit)
+
+
+def number_text(value: float) -> str:
+    """A number in few digits: ``0.9123``, ``12,345``, ``1e-05``."""
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
+        return f'{int(value):,}' if abs(value) >= 10_000 else str(int(value))
+    return f'{value:.4g}'

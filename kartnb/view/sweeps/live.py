@@ -14,6 +14,7 @@ from kartnb.view.html import render_template
 from kartnb.view.progress import Progress, bar_segments, progress_text
 from kartnb.view.states import count_states
 from kartnb.view.sweeps.html import sweep_html
+from kartnb.view.sweeps.plot import sweep_plot
 from kartnb.view.sweeps.text import sweep_table_lines, sweep_text
 from kartnb.view.sweeps.told import SweepTable, run_words, sweep_table
 
@@ -103,8 +104,6 @@ def ended_sweep_text(result: SweepResult, hint: str) -> str:
 
 def plot_picture(result: SweepResult) -> PlotPicture | None:
     """The plot of a sweep as it is stored; None where there is nothing to plot, or nothing to plot with."""
-    from kartnb.view.sweeps.plot import sweep_plot
-
     if len([point for point in result.points if point.metrics]) < 2:
         return None
     try:

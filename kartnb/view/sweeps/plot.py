@@ -17,7 +17,7 @@ from kartnb.errors import MissingPackageError, SweepError
 from kartnb.execution.sweeps.point import SweepPoint
 from kartnb.execution.sweeps.result import SweepResult
 from kartnb.view.clean import one_line
-from kartnb.view.sweeps.told import number_text, value_text
+from kartnb.view.parameters import number_text, value_text
 
 _MOST_LINES = 8
 _MOST_AXES = 8

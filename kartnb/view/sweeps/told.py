@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import enum
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import luigi
 
 from kartnb.execution.planning.estimate import Estimate
 from kartnb.execution.sweeps.planned import SweepPlan
@@ -16,6 +12,7 @@ from kartnb.execution.sweeps.point import SweepPoint
 from kartnb.execution.sweeps.result import SweepResult
 from kartnb.execution.sweeps.running import SweepRun, best_so_far
 from kartnb.view.clean import one_line, seconds_text, short_id
+from kartnb.view.parameters import number_text, value_text
 from kartnb.view.previews.preview import Preview
 from kartnb.view.previews.show import preview
 from kartnb.view.states import Look, count_states, counts_text, look
@@ -87,25 +84,6 @@ def sweep_table(result: SweepResult, most: int = MAX_ROWS) -> SweepTable:
         omitted=f'… {len(ranked) - most:,} more: to_dataframe() has them all' if len(ranked) > most else '',
         notes=_notes(result, best),
     )
-
-
-def value_text(value: Any, limit: int = 40) -> str:
-    """A parameter value in a cell."""
-    if isinstance(value, float):
-        return number_text(value)
-    if isinstance(value, luigi.Task):
-        identify = getattr(value, 'make_unique_id', None)
-        return f'{type(value).__name__}[{short_id(identify() if identify else value.task_id)}]'
-    if isinstance(value, tuple) and any(isinstance(item, luigi.Task) for item in value):
-        return one_line(', '.join(value_text(item, limit) for item in value), limit)
-    return one_line(value.name if isinstance(value, enum.Enum) else str(value), limit)
-
-
-def number_text(value: float) -> str:
-    """A number in few digits: ``0.9123``, ``12,345``, ``1e-05``."""
-    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
-        return f'{int(value):,}' if abs(value) >= 10_000 else str(int(value))
-    return f'{value:.4g}'
 
 
 def plan_words(planned: SweepPlan) -> str:
