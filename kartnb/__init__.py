@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from kartnb.execution.logs import Logs, logs
     from kartnb.execution.outputs import Output, Outputs, load_result, outputs
     from kartnb.execution.planning.plan import Plan
-    from kartnb.execution.planning.planner import plan
     from kartnb.execution.restore import restore_result
     from kartnb.execution.sweeps.background import BackgroundSweep
     from kartnb.execution.sweeps.planned import SweepPlan
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
     from kartnb.notebook.graph import Graph, graph
     from kartnb.notebook.interact import Interactive, interact
+    from kartnb.planning.planner import plan
     from kartnb.storage.formats.base import FileProcessor
     from kartnb.storage.formats.exact_text import lossless
     from kartnb.storage.formats.registry import register_format, unregister_format
@@ -139,7 +139,7 @@ _HOMES = {
     'luigi': 'luigi:',
     'make_in_memory_target': 'kartnb.storage.in_memory',
     'outputs': 'kartnb.execution.outputs',
-    'plan': 'kartnb.execution.planning.planner',
+    'plan': 'kartnb.planning.planner',
     'preview': 'kartnb.view.previews.show',
     'register_format': 'kartnb.storage.formats.registry',
     'register_preview': 'kartnb.view.previews.preview',

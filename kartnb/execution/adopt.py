@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from kartnb.events import TaskState
-from kartnb.execution.planning.foreign_writes import Files
-from kartnb.execution.planning.graph import TaskGraph, Vertex
-from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.running.recording import seen_output
 from kartnb.history.run_record import RunRecord, iso_seconds, utc_text
+from kartnb.planning.graph import TaskGraph, Vertex
+from kartnb.planning.known_results import Files, KnownResults
 from kartnb.storage.code_files import keep_code
 from kartnb.storage.contents import joint_mark
 from kartnb.task.base import TaskOnKart
@@ -48,7 +47,7 @@ def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
         and bool(vertex.outputs)
         and results.policy(type(vertex.task)) != 'ignore'
         and results.result(vertex) is None
-        and results.files.get(vertex.key) is not Files.UNFINISHED
+        and results.changed_files(vertex) is not Files.UNFINISHED
         and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
     )
 

@@ -20,15 +20,15 @@ from kartnb.execution.capture.output_capture import captured, is_enabled
 from kartnb.execution.engine import Engine, EngineParts
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.options import BuildOptions, Rerun, check_env_params
-from kartnb.execution.planning.announce import announcement
-from kartnb.execution.planning.graph import TaskGraph
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import draw_up, require_task, workspace_of
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.execution.running.luigi_events import fire_broken
 from kartnb.execution.running.random_state import kept_random_state
 from kartnb.execution.workers.choice import choose_executor, get_ready
+from kartnb.planning.estimate import announcement
+from kartnb.planning.graph import TaskGraph
+from kartnb.planning.planner import draw_up, require_task, workspace_of
 from kartnb.storage.disk_space import warn_of_full_disk
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart

@@ -15,9 +15,6 @@ from kartnb.errors import TaskTimeoutError, WorkerDiedError
 from kartnb.events import Event, ReasonKind, TaskEvent, TaskState, TaskStateChanged
 from kartnb.execution.adopt import adopt_results
 from kartnb.execution.ledger import Ledger
-from kartnb.execution.planning.assess import is_complete
-from kartnb.execution.planning.graph import TaskGraph, Vertex
-from kartnb.execution.planning.growth import grow, required
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
 from kartnb.execution.running.luigi_events import fire
@@ -29,8 +26,11 @@ from kartnb.execution.workers.choice import ExecutorFactory
 from kartnb.execution.workers.executors import Inbox, InlineExecutor, Message, ResourcesFreed, StopRequest, TaskExecutor
 from kartnb.execution.workers.orders import Orders
 from kartnb.execution.workers.placement import needs_this_process
+from kartnb.planning.graph import TaskGraph, Vertex
+from kartnb.planning.planner import grow
+from kartnb.planning.staleness import is_complete
 from kartnb.task.base import TaskOnKart
-from kartnb.task.structure import map_nested
+from kartnb.task.structure import map_nested, required
 
 logger = logging.getLogger('kartnb')
 

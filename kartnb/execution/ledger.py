@@ -10,10 +10,10 @@ from typing import Any
 from kartnb.build_status import BuildStatus
 from kartnb.events import BuildFinished, BuildStarted, Event, PlanGrew, TaskState, TaskStateChanged
 from kartnb.execution.build_error import user_code_location
-from kartnb.execution.planning.garbage import no_collections
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
 from kartnb.execution.running.tracebacks import one_line
+from kartnb.planning.graph import no_collections
 from kartnb.task.shown import shown_parameters
 
 logger = logging.getLogger('kartnb')

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from kartnb.events import TaskState
 from kartnb.execution.engine import Engine, EngineParts
-from kartnb.execution.planning.assess import missing_external
-from kartnb.execution.planning.graph import Vertex
 from kartnb.execution.resources import ReadyQueue, Resources
 from kartnb.execution.retries import Retries
 from kartnb.execution.running.luigi_events import fire_broken
 from kartnb.execution.running.runs import TaskRun
 from kartnb.execution.running.tracebacks import one_line, trim_traceback
 from kartnb.execution.terms import Terms, TermsReader
+from kartnb.planning.graph import Vertex
+from kartnb.planning.planner import missing_external
 
 logger = logging.getLogger('kartnb')
 

@@ -10,12 +10,12 @@ import luigi
 
 from kartnb.errors import MissingResultError, TaskArgumentError
 from kartnb.execution.adopt import adopt_results
-from kartnb.execution.planning.graph import Vertex
-from kartnb.execution.planning.known_results import KnownResults
-from kartnb.execution.planning.planner import draw_up, require_task
 from kartnb.history.run_record import iso_seconds, parsed_record
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import restored_task
+from kartnb.planning.graph import Vertex
+from kartnb.planning.known_results import KnownResults
+from kartnb.planning.planner import draw_up, require_task
 from kartnb.storage.contents import joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult

@@ -10,8 +10,8 @@ from kartnb.errors import TaskArgumentError
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build_error import GokartBuildError
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import plan
 from kartnb.execution.report import BuildReport
+from kartnb.planning.planner import plan
 
 Subject: TypeAlias = luigi.Task | Plan | BackgroundBuild | BuildReport | GokartBuildError
 

@@ -12,12 +12,11 @@ import luigi
 from kartnb import display
 from kartnb.events import ReasonKind, TaskState
 from kartnb.execution.options import Rerun
-from kartnb.execution.planning.code_changes import changed_names
-from kartnb.execution.planning.graph import TaskGraph, Vertex
-from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.planning.plan import Node, Plan
-from kartnb.execution.planning.planner import draw_up
 from kartnb.history.run_record import RunRecord, newest_record
+from kartnb.planning.graph import TaskGraph, Vertex
+from kartnb.planning.known_results import KnownResults, changed_names
+from kartnb.planning.planner import draw_up
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code_parts import Part

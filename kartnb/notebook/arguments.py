@@ -281,7 +281,7 @@ def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, 
         functions, their exception is raised as it is.
     """
     __tracebackhide__ = True
-    from kartnb.execution.planning.planner import require_task
+    from kartnb.planning.planner import require_task
 
     value = value_of(text, magic, shell, local_ns)
     try:

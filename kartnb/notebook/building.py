@@ -12,12 +12,12 @@ from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build import build_in_background, log_printer, run_build
 from kartnb.execution.build_error import raise_failures
 from kartnb.execution.options import BuildOptions
-from kartnb.execution.planning.planner import require_task
 from kartnb.execution.report import BuildReport
 from kartnb.execution.retry import retried_while_locked
 from kartnb.notebook.live_views import note_shown
 from kartnb.notebook.progress import BuildScreen
 from kartnb.notebook.shown import show_background
+from kartnb.planning.planner import require_task
 from kartnb.task import registry
 from kartnb.task.loading import result_of
 

@@ -20,8 +20,8 @@ from IPython.core.displayhook import DisplayHook
 import kartnb
 from kartnb._luigi import NO_VALUE, declared_default
 from kartnb.errors import KartError
-from kartnb.execution.planning.stale_results import StaleResults, stale_results
 from kartnb.notebook.screen import Screen
+from kartnb.planning.staleness import StaleResults, stale_results
 from kartnb.task import parameters, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import is_private, is_secret

@@ -21,11 +21,11 @@ from kartnb.events import TaskState
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build import build_in_background
 from kartnb.execution.options import BuildOptions
-from kartnb.execution.planning.estimate import estimate
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import plan
 from kartnb.execution.running.tracebacks import one_line
 from kartnb.history.log_store import TypicalTimes
+from kartnb.planning.estimate import estimate
+from kartnb.planning.planner import plan
 from kartnb.task import registry
 from kartnb.task.loading import result_of
 from kartnb.view.previews.preview import Preview

@@ -9,7 +9,7 @@ import luigi
 from kartnb import display
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import plan
+from kartnb.planning.planner import plan
 
 
 class Graph(Plan):

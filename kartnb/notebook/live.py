@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any, TypeGuard
 
 from kartnb.build_status import BuildStatus
-from kartnb.execution.planning.estimate import estimate
 from kartnb.execution.planning.plan import Plan
 from kartnb.notebook.faces import Phase
 from kartnb.notebook.telling import Teller
 from kartnb.notebook.watch import BuildWatch
 from kartnb.notebook.widget import GraphWidget
+from kartnb.planning.estimate import estimate
 from kartnb.view.families import Family, family_of
 from kartnb.view.focus import Focus
 from kartnb.view.progress import starting_words

@@ -162,8 +162,8 @@ class KartMagics(Magics):
         The value of the magic is the plan.
         """
         __tracebackhide__ = True
-        from kartnb.execution.planning.planner import plan
         from kartnb.notebook.graph import graph
+        from kartnb.planning.planner import plan
 
         task, policy = given.task(), given.options.on_code_change
         return graph(task if policy is None else plan(task, on_code_change=policy))

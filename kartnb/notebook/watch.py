@@ -11,8 +11,8 @@ from typing import Any
 
 from kartnb.build_status import BuildStatus, TaskActivity
 from kartnb.events import BuildStarted, Event, LogLine, TaskOutput, TaskProgress, TaskStateChanged
-from kartnb.execution.planning.estimate import estimate
 from kartnb.execution.planning.plan import Plan
+from kartnb.planning.estimate import estimate
 from kartnb.view.clean import one_line
 from kartnb.view.progress import Progress, progress
 from kartnb.view.scene import states_text, told_progress

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+import luigi
+
 T = TypeVar('T')
 K = TypeVar('K')
 
@@ -51,6 +53,11 @@ def map_nested(function: Callable[[Any], K], items: Any) -> Nested[K]:
     if not _is_nest(items):
         return function(items)
     return [map_nested(function, item) for item in items]
+
+
+def required(asked: Any) -> Any:
+    """The tasks that a ``yield`` in `run()` asks for, nested as they were."""
+    return asked.requirements if isinstance(asked, luigi.DynamicRequirements) else asked
 
 
 def _is_nest(items: Any) -> bool:

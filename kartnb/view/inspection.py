@@ -9,7 +9,7 @@ from typing import Any
 import luigi
 
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import plan as make_plan
+from kartnb.planning.planner import plan as make_plan
 from kartnb.view.clean import ELLIPSIS
 from kartnb.view.inspector import (
     Brief,

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kartnb.events import TaskState
-from kartnb.execution.planning.announce import announcement
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
+from kartnb.planning.estimate import announcement
 from kartnb.view import parameters
 from kartnb.view.clean import error_text, one_line, seconds_text, short_id
 from kartnb.view.reasons import reason_text

@@ -8,7 +8,7 @@ from typing import Any
 import luigi
 
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.planning.planner import plan as make_plan
+from kartnb.planning.planner import plan as make_plan
 from kartnb.task import identity, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.view.clean import error_text, one_line

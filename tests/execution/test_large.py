@@ -11,7 +11,7 @@ import pytest
 import kartnb
 from benchmarks.shapes import SHAPES, make_root
 from kartnb.events import TaskState
-from kartnb.execution.planning.nesting import DEEP
+from kartnb.planning.graph import DEEP
 from kartnb.storage.run_records import present_records
 
 SIZE = 10_000

@@ -17,10 +17,11 @@ from kartnb.events import Event, TaskProgress, TaskState
 from kartnb.execution.engine import Engine, EngineParts
 from kartnb.execution.luigid.connection import be_quick, connect, scheduler_errors
 from kartnb.execution.luigid.worker import BuildWorker
-from kartnb.execution.planning.assess import is_complete, missing_external
-from kartnb.execution.planning.graph import Vertex
 from kartnb.execution.running.luigi_events import fire_broken
 from kartnb.execution.terms import timeout_of, usual_timeout
+from kartnb.planning.graph import Vertex
+from kartnb.planning.planner import missing_external
+from kartnb.planning.staleness import is_complete
 
 logger = logging.getLogger('kartnb')
 

@@ -14,7 +14,6 @@ from kartnb.errors import SweepError
 from kartnb.events import BuildStarted, Event, Listener, TaskState, TaskStateChanged
 from kartnb.execution.build import Build, log_printer
 from kartnb.execution.options import BuildOptions
-from kartnb.execution.planning.estimate import Estimate, estimate
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport
 from kartnb.execution.running.tracebacks import one_line
@@ -25,6 +24,7 @@ from kartnb.execution.sweeps.running import SweepRun
 from kartnb.execution.sweeps.space import Point
 from kartnb.execution.sweeps.template import Template
 from kartnb.history.log_store import LogStore
+from kartnb.planning.estimate import Estimate, estimate
 
 #: Seconds that the metrics of cached points may take before anything runs, and between two tasks.
 _AT_FIRST = 1.0

@@ -12,7 +12,6 @@ from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import Listener
 from kartnb.execution.options import BuildOptions
-from kartnb.execution.planning.planner import workspace_of
 from kartnb.execution.sweeps.dimension import dimensions_of
 from kartnb.execution.sweeps.metrics import Metric
 from kartnb.execution.sweeps.planned import SweepPlan, made
@@ -22,6 +21,7 @@ from kartnb.execution.sweeps.running import SweepRun
 from kartnb.execution.sweeps.space import Space
 from kartnb.execution.sweeps.study import StudyFile, import_optuna, quiet
 from kartnb.execution.sweeps.template import Template
+from kartnb.planning.planner import workspace_of
 
 _DEFAULT_TRIALS = 20
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kartnb.events import Event, TaskProgress
-from kartnb.execution.planning.graph import Vertex
-from kartnb.execution.planning.known_results import KnownResults
 from kartnb.execution.running.runs import Outcome, TaskOrder, TaskRun
 from kartnb.execution.workers.executors import Inbox, ResourcesFreed
+from kartnb.planning.graph import Vertex
+from kartnb.planning.known_results import KnownResults
 from kartnb.storage.code_files import keep_code
 from kartnb.storage.run_records import RecordedResult
 

@@ -26,7 +26,7 @@ from kartnb.execution.workers.transport import WorkerClasses
 from kartnb.storage.captured_logs import CapturedLine
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
-from kartnb.task.structure import flatten, map_nested
+from kartnb.task.structure import flatten, map_nested, required
 
 _classes = WorkerClasses()
 _settings = SettingsKeeper()
@@ -167,11 +167,6 @@ def _run(order: TaskOrder, log_level: int, sender: Sender | None) -> RemoteOutco
     lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
     told = (outcome.spent, outcome.result_id, outcome.error, outcome.requirements)
     return RemoteOutcome(*told, task_log, lines, outcome.files)
-
-
-def required(asked: Any) -> Any:
-    """The tasks that a `yield` has asked for, nested as they were."""
-    return asked.requirements if isinstance(asked, luigi.DynamicRequirements) else asked
 
 
 def _are_complete(asked: Any) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kartnb.execution.planning.estimate import Estimate
 from kartnb.execution.sweeps.planned import SweepPlan
 from kartnb.execution.sweeps.point import SweepPoint
 from kartnb.execution.sweeps.result import SweepResult
 from kartnb.execution.sweeps.running import SweepRun, best_so_far
+from kartnb.planning.estimate import Estimate
 from kartnb.view.clean import one_line, seconds_text, short_id
 from kartnb.view.parameters import number_text, value_text
 from kartnb.view.previews.preview import Preview

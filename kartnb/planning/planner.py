@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import luigi
 
-from kartnb.errors import TaskArgumentError
+from kartnb.errors import (
+    CyclicRequirementsError,
+    ExternalTaskMissingError,
+    KartError,
+    RequirementError,
+    TaskArgumentError,
+)
+from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.execution.options import Rerun
-from kartnb.execution.planning.assess import assess
-from kartnb.execution.planning.garbage import no_collections
-from kartnb.execution.planning.graph import TaskGraph, Vertex
 from kartnb.execution.planning.plan import Plan
+from kartnb.planning.graph import TaskGraph, Vertex, no_collections
+from kartnb.planning.known_results import KnownResults
+from kartnb.planning.staleness import Verdict, follows_inputs, judge_idle, judge_needed, judge_result, will_replace
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.structure import flatten
 
 
 def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Plan:
@@ -79,7 +87,7 @@ def _drawn_up(task: luigi.Task, rerun: Rerun, graph: TaskGraph, also: Sequence[l
     vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
     wanted = _wanted(rerun, task)
     for vertex in _to_rerun(vertices, wanted):
-        vertex.rerun = True
+        vertex.ask_rerun()
     # tasks that are asked for while others run are not known yet
     graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
     assess(vertices, [graph.vertex_of(root) for root in (*also, task)], graph.results)
@@ -140,3 +148,125 @@ def _is_meant(vertex: Vertex, item: str | type | luigi.Task) -> bool:
     if isinstance(item, type):
         return isinstance(vertex.task, item)
     return vertex.task is item or vertex.task == item
+
+
+def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMissingError]:
+    """Those of some vertices that are made outside, are needed and are not there, each with the error that says so."""
+    return {
+        vertex: _missing(vertex)
+        for vertex in vertices
+        if vertex.state is TaskState.MISSING and vertex.reason is None and vertex.is_external
+    }
+
+
+def _missing(vertex: Vertex) -> ExternalTaskMissingError:
+    where = f': {vertex.paths[0]} does not exist' if vertex.paths else ''
+    return ExternalTaskMissingError(
+        f'{vertex.name} is made outside of this pipeline and is not there{where}. Make it, then build again.'
+    )
+
+
+def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], known: KnownResults) -> None:
+    """Give vertices their verdicts, by the rules of `kartnb.planning.staleness`.
+
+    Parameters
+    ----------
+    vertices
+        In topological order, upstream first. Those that a vertex requires may be outside of it, assessed before.
+    demanded
+        The vertices that must be complete in the end.
+    known
+        What is known of their results.
+    """
+    known.look_for_files(vertices)
+    for vertex in vertices:  # reruns and staleness travel downstream
+        vertex.rerun = vertex.rerun or _rerun_upstream(vertex)
+        vertex.result = judge_result(vertex, known)
+    wanted = {vertex.key for vertex in demanded}
+    for vertex in reversed(vertices):  # demand travels upstream
+        if vertex.key not in wanted and (vertex.rerun is None or vertex.is_external):
+            vertex.verdict = judge_idle(vertex, known)
+            continue
+        _judge(vertex, known)
+        if vertex.reason is not None:
+            wanted.update(other.key for other in vertex.requires)
+    _follow_runs(vertices, wanted, known)
+
+
+def _rerun_upstream(vertex: Vertex) -> Reason | None:
+    cause = next((other for other in vertex.requires if other.rerun is not None), None)
+    return None if cause is None or vertex.is_external else Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
+
+
+def _judge(vertex: Vertex, known: KnownResults) -> None:
+    try:
+        vertex.verdict = judge_needed(vertex, known)
+    except KartError:
+        raise
+    except Exception as error:
+        vertex.verdict, vertex.broken = Verdict(TaskState.MISSING), error
+
+
+def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], known: KnownResults) -> None:
+    """Let what was made from the earlier result of a task that will run, run too, and what that needs in turn.
+
+    This is no rule: which tasks run is known only when demand has reached all of them, and each that is added here may
+    demand more.
+    """
+    pending = [vertex for vertex in vertices if vertex.reason is not None]
+    waiting: dict[str, list[Vertex]] = {}
+    for vertex in vertices if pending else ():
+        if follows_inputs(vertex, known):
+            for other in vertex.requires:
+                waiting.setdefault(other.key, []).append(vertex)
+    if not waiting:
+        return
+    own = {vertex.key for vertex in vertices}
+    while pending:
+        cause = pending.pop()
+        for vertex in waiting.pop(cause.key, ()):
+            if vertex.reason is None:
+                reason = Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
+                vertex.verdict = vertex.result = will_replace(vertex, reason, known)
+                pending.append(vertex)
+        for other in cause.requires:
+            if other.key in own and other.key not in wanted:
+                wanted.add(other.key)
+                _judge(other, known)
+                if other.reason is not None:
+                    pending.append(other)
+
+
+def grow(
+    graph: TaskGraph, vertex: Vertex, requirements: Any, states: Mapping[str, TaskState]
+) -> tuple[list[Vertex], list[Vertex]]:
+    """Add to the graph what a running task has asked for, and all that this needs.
+
+    Returns
+    -------
+    tuple
+        The vertices that were asked for, and, upstream first, those that were not needed in the build so far.
+
+    Raises
+    ------
+    RequirementError, CyclicRequirementsError
+        When the task asks for what is no task, or needs the task itself.
+    """
+    tasks = [_checked(vertex, task) for task in flatten(requirements)]
+    for task in tasks:
+        graph.add(task)
+    needed = [graph.vertex_of(task) for task in tasks]
+    upstream = graph.upstream_of(needed)
+    if vertex in upstream:
+        raise CyclicRequirementsError(f'{vertex.name} yields a task that requires {vertex.name} itself.')
+    fresh = [other for other in upstream if states.get(other.key, TaskState.NOT_NEEDED) is TaskState.NOT_NEEDED]
+    assess(fresh, needed, graph.results)
+    return needed, fresh
+
+
+def _checked(vertex: Vertex, task: Any) -> luigi.Task:
+    if isinstance(task, luigi.Task):
+        return task
+    raise RequirementError(
+        f'{vertex.name}.run() yields {task!r:.80} ({type(task).__name__}), which is no task: yield task instances.'
+    )

@@ -1,0 +1,419 @@
+"""What is recorded of the results in a graph: which exist, whether they are still the recorded ones, by what code.
+
+A plan compares size and time of a result's files with what the name of its record tells, and opens the record only
+where these differ: copies of a workspace, and files that were only touched, still count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal
+
+import luigi
+
+from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
+from kartnb.events import TaskState
+from kartnb.history.run_record import InputResult, RunRecord, iso_seconds, newest_record
+from kartnb.storage.code_files import read_code
+from kartnb.storage.contents import is_whole, joint_mark
+from kartnb.storage.filesystem import file_system
+from kartnb.storage.listing import Listing
+from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
+from kartnb.storage.superseded import Replacement, is_kept
+from kartnb.storage.targets import SingleFileTarget, TargetOnKart
+from kartnb.task.base import TaskOnKart
+from kartnb.task.code_parts import PYTHON, Part, part_digest, parts_from_json, print_of_parts
+from kartnb.task.code_print import CodePrint, Printer
+
+if TYPE_CHECKING:
+    from kartnb.planning.graph import Vertex
+
+#: Some disks and servers tell the time of a file less exactly after a while: in steps of so many seconds at the most.
+_CLOCK_STEP = 2.0
+#: Where a record's file cannot be given the time of its run's end, it is so much younger at the most.
+_WRITING_TIME = 0.1
+_ROUNDING = 1e-6
+_MOST_REMEMBERED = 1 << 18
+_MOST_NAMED = 3
+
+
+class KnownResults:
+    """The records of the tasks of one graph, each directory listed once.
+
+    Parameters
+    ----------
+    policy
+        What happens to results whose code has changed, for all tasks; None for what is configured.
+
+    Attributes
+    ----------
+    code
+        Compares code prints.
+    listing
+        What is known of the files of results.
+    files
+        What was found of results whose files have another size or time than their records tell, by key.
+    moved
+        Results whose files have the recorded contents, but another time, as in a copy; with their present mark.
+    """
+
+    def __init__(self, policy: str | None = None) -> None:
+        self._asked = None if policy is None else checked_policy(policy)
+        self._configured = configured_policy()
+        self._directories: dict[tuple[str, str], RecordDirectory] = {}
+        self._policies: dict[type, CodeChangePolicy] = {}
+        self._results: dict[str, RecordedResult | None] = {}
+        self._listed_again: set[str] = set()
+        self.code = CodeChanges()
+        self.listing = Listing()
+        self.files: dict[str, Files] = {}
+        self.moved: dict[str, RecordedResult] = {}
+
+    def look_for_files(self, vertices: Iterable[Vertex]) -> None:
+        """Find out which output files of some tasks exist, with as few questions as possible."""
+        self.listing = Listing(
+            path for vertex in vertices if all(map(is_plain_file, vertex.outputs)) for path in vertex.paths
+        )
+
+    def first_missing(self, vertex: Vertex) -> str | None:
+        """The path of a task's first output that does not exist, or None."""
+        for target, path in zip(vertex.outputs, vertex.paths, strict=True):
+            if not (self.listing.exists(path) if is_plain_file(target) else target.exists()):
+                return path
+        return None
+
+    def all_exist(self, vertex: Vertex) -> bool:
+        """Whether a task has outputs and all of them exist."""
+        return bool(vertex.outputs) and self.first_missing(vertex) is None
+
+    def policy(self, cls: type) -> CodeChangePolicy:
+        """What happens to results of a class whose code has changed."""
+        found = self._policies.get(cls)
+        if found is None:
+            found = self._policies[cls] = self._policy(cls)
+        return found
+
+    def _policy(self, cls: type) -> CodeChangePolicy:
+        if self._asked is not None:
+            return self._asked
+        own = getattr(cls, 'on_code_change', None)
+        if isinstance(own, str):
+            return checked_policy(own, f'{cls.__name__}.on_code_change')
+        return self._configured or ('rerun' if cls.__module__ == '__main__' else 'warn')
+
+    def directory(self, task: luigi.Task) -> RecordDirectory | None:
+        """The directory of a task's record; None for a task that has none."""
+        if not isinstance(task, TaskOnKart):
+            return None
+        return self.directory_of(task.workspace_directory, type(task).__module__)
+
+    def directory_of(self, workspace: str, module: str) -> RecordDirectory:
+        """The directory of the records of a module's tasks."""
+        directory = self._directories.get((workspace, module))
+        if directory is None:
+            directory = self._directories[workspace, module] = present_records(workspace, module)
+        return directory
+
+    def result(self, vertex: Vertex) -> RecordedResult | None:
+        """What is known of the present result of a task; None when nothing is, or its files are not those any more."""
+        key = vertex.key
+        if key not in self._results:
+            self._results[key] = self._looked_up(vertex)
+        return self._results[key]
+
+    def _looked_up(self, vertex: Vertex) -> RecordedResult | None:
+        directory = self.directory(vertex.task)
+        result = None if directory is None else directory.result(vertex.stem)
+        if result is None or not result.files or self.policy(type(vertex.task)) == 'ignore':
+            return result
+        mark = joint_mark(map(self.listing.mark, vertex.paths))
+        if mark in ('', result.files):
+            return result
+        return self._examined(vertex, mark)
+
+    def _examined(self, vertex: Vertex, mark: str) -> RecordedResult | None:
+        """What is known of a result whose files have another size or time than its record tells."""
+        task: Any = vertex.task
+        place = (task.workspace_directory, type(task).__module__)
+        found, result = self._found(place, vertex.stem, vertex.paths, mark)
+        self.files[vertex.key] = found
+        if found is not Files.SAME:
+            return None
+        if result is not None and result.files not in ('', mark):
+            self.moved[vertex.key] = replace(result, files=mark)
+        return result
+
+    def _found(
+        self, place: tuple[str, str], stem: str, paths: tuple[str, ...], mark: str
+    ) -> tuple[Files, RecordedResult | None]:
+        directory = self._fresh(*place)
+        result = directory.result(stem)  # another process may have made it meanwhile
+        if result is None or result.files in ('', mark):
+            return Files.SAME, result
+        return examine(place[0], directory, stem, paths, mark), result
+
+    def changed_files(self, vertex: Vertex) -> Files | None:
+        """What was found of the files of a task whose result is not the recorded one any more; None for others."""
+        return self.files.get(vertex.key) if self.result(vertex) is None else None
+
+    def present_id(self, workspace: str, module: str, stem: str) -> str:
+        """The id of the present result of a task that is known by its record only.
+
+        It is '' when it is not known, and '?' for files that are not those of the record any more.
+        """
+        directory = self.directory_of(workspace, module)
+        result = directory.result(stem)
+        record = None if result is None or not result.files else newest_record(directory, stem)
+        if result is None or record is None:
+            return '' if result is None else result.result_id
+        paths = tuple(file.path for file in record.outputs)
+        mark = joint_mark(map(self.listing.mark, paths))
+        if mark not in ('', result.files):
+            found, result = self._found((workspace, module), stem, paths, mark)
+            return '?' if found is not Files.SAME else '' if result is None else result.result_id
+        return result.result_id
+
+    def _fresh(self, workspace: str, module: str) -> RecordDirectory:
+        """The directory of the records of a module's tasks, listed again once."""
+        directory = self.directory_of(workspace, module)
+        if directory.path not in self._listed_again:
+            self._listed_again.add(directory.path)
+            directory = self._directories[workspace, module] = RecordDirectory(workspace, module)
+        return directory
+
+    def result_id(self, vertex: Vertex) -> str:
+        """The id of the present result of a task, '' when it is not known."""
+        result = self.result(vertex)
+        return '' if result is None else result.result_id
+
+    def put(self, vertex: Vertex, result: RecordedResult | None) -> None:
+        """Take down that a task has a new result, or, with None, that a run of it gave none."""
+        directory = self.directory(vertex.task)
+        if directory is None:
+            return
+        directory.note(vertex.stem, result)
+        if result is not None:
+            self._results[vertex.key] = result
+
+    def record(self, vertex: Vertex) -> RunRecord | None:
+        """The record of the present result of a task; None when there is none that can be read."""
+        directory = self.directory(vertex.task)
+        return None if directory is None else newest_record(directory, vertex.stem)
+
+    def inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
+        """The present results of what a task requires, and of what it has asked for while it ran."""
+        return tuple(
+            InputResult(
+                other.name, other.unique_id, self.result_id(other), type(other.task).__module__, i >= vertex.declared
+            )
+            for i, other in enumerate(vertex.requires)
+        )
+
+    def made_of(self, vertex: Vertex) -> str:
+        """A digest of the present results of what a task requires."""
+        required = vertex.requires[: vertex.declared]
+        return digest_of_inputs((other.unique_id, self.result_id(other)) for other in required)
+
+    def next_result(self, vertex: Vertex, result_id: str = '') -> RecordedResult:
+        """What the name of the record of a task's next result will tell."""
+        made_by = self.code.print_of(type(vertex.task)).key
+        return RecordedResult(result_id, made_by, self.made_of(vertex), len(vertex.requires) > vertex.declared)
+
+    def replaced(self, vertex: Vertex) -> Replacement | None:
+        """The recorded result that a run of a task will replace; None when there is none, or not all of its files."""
+        if vertex.state is not TaskState.STALE or not vertex.outputs:
+            return None
+        directory = self.directory(vertex.task)
+        if directory is None:
+            return None
+        if self.result(vertex) is None:
+            return None
+        task: Any = vertex.task
+        stem = vertex.stem
+        name = directory.newest(stem)
+        if name is None or not all(is_plain_file(target) for target in vertex.outputs):
+            return None
+        module, result_id = type(task).__module__, self.result_id(vertex)
+        return Replacement(task.workspace_directory, module, stem, result_id, directory.path, name, vertex.paths)
+
+    def code_change(self, vertex: Vertex) -> CodeComparison:
+        """Whether the code of a task is the one that made its result."""
+        result = self.result(vertex)
+        if result is None or not result.made_by:
+            return CodeComparison('unknown', 'no record tells by what code it was made')
+        task: Any = vertex.task
+        return self.code.compare(task.workspace_directory, result, type(task))
+
+    def must_be_made_again(self, workspace: str, result: RecordedResult, cls: type) -> bool:
+        """Whether other code than the present code of a class made a result, and the policy is to run it again then."""
+        if not result.made_by or self.policy(cls) != 'rerun':
+            return False
+        return self.code.compare(workspace, result, cls).answer == 'changed'
+
+
+def is_plain_file(target: Any) -> bool:
+    """Whether a target exists where its path exists, so that a listing can tell."""
+    # the first question is much quicker than the second, which goes through an abstract base class
+    is_ours = type(target) is SingleFileTarget or isinstance(target, TargetOnKart)
+    return is_ours and target.is_plain_file
+
+
+def is_made_of(result: RecordedResult, digest: str) -> bool:
+    """Whether a result counts as made from inputs with such a digest; True where its inputs are not recorded."""
+    return result.made_of in ('', digest) or (result.kept_for is not None and result.kept_for[1] == digest)
+
+
+def digest_of_inputs(results: Iterable[tuple[str, str]]) -> str:
+    """A digest of results, given by unique id and result id; '0' for none."""
+    text = '\n'.join(f'{unique_id} {result_id}' for unique_id, result_id in results)
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest() if text else '0'
+
+
+Answer = Literal['same', 'changed', 'unknown']
+
+
+@dataclass(frozen=True, slots=True)
+class CodeComparison:
+    """Whether code has changed, and what of it (or why that is unknown)."""
+
+    answer: Answer
+    detail: str = ''
+
+
+_SAME = CodeComparison('same')
+
+
+class CodeChanges:
+    """Compares prints; each pair once, and each class printed once."""
+
+    def __init__(self) -> None:
+        #: Gives the code print of a class as it is now.
+        self.print_of: Callable[[type], CodePrint] = Printer().print_of
+        self._compared: dict[tuple[str, str, str], CodeComparison] = {}
+        self._parts: dict[tuple[str, str], tuple[Part, ...] | None] = {}
+
+    def compare(self, workspace: str, result: RecordedResult, cls: type) -> CodeComparison:
+        """Whether a result in a workspace was made by the code of a class as it is now, or is kept for that code."""
+        now, made_by = self.print_of(cls), result.made_by
+        if now.key == made_by or (result.kept_for is not None and now.key == result.kept_for[0]):
+            return _unknown(now) if now.unknown else _SAME
+        key = (workspace, made_by, now.key)
+        found = self._compared.get(key)
+        if found is None:
+            found = self._compared[key] = self._compare(workspace, made_by, now)
+        return found
+
+    def _compare(self, workspace: str, made_by: str, now: CodePrint) -> CodeComparison:
+        before = self.parts(workspace, made_by)
+        if made_by.partition('-')[0] != PYTHON:
+            if before is None:
+                return CodeComparison('unknown', 'it was made under another Python, and its source was not kept')
+            if any(part.kind == 'code' for part in (*before, *now.parts)):
+                return CodeComparison(
+                    'unknown', 'it was made under another Python, and the source of some of it is hidden'
+                )
+            if print_of_parts(before) == now.digest:
+                return _unknown(now) if now.unknown else _SAME
+        return CodeComparison('changed', _differences(before, now.parts))
+
+    def parts(self, workspace: str, key: str) -> tuple[Part, ...] | None:
+        """The parts of a print that was recorded; None when they were not kept, or are damaged."""
+        if (workspace, key) not in self._parts:
+            text = read_code(workspace, key)
+            try:
+                self._parts[workspace, key] = None if text is None else parts_from_json(text)
+            except ValueError:
+                self._parts[workspace, key] = None
+        return self._parts[workspace, key]
+
+
+def changed_names(before: tuple[Part, ...], now: tuple[Part, ...]) -> list[str]:
+    """The names of the parts that differ."""
+    old, new = ({part.name: (part.kind, part_digest(part)) for part in parts} for parts in (before, now))
+    return [name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
+
+
+def _differences(before: tuple[Part, ...] | None, now: tuple[Part, ...]) -> str:
+    if before is None:
+        return ''
+    names = changed_names(before, now)
+    more = f' and {len(names) - _MOST_NAMED} more' if len(names) > _MOST_NAMED else ''
+    return ', '.join(names[:_MOST_NAMED]) + more
+
+
+def _unknown(now: CodePrint) -> CodeComparison:
+    return CodeComparison('unknown', '; '.join(now.unknown[:_MOST_NAMED]))
+
+
+class Files(Enum):
+    """What the files of a result are that have another size or time than its record tells."""
+
+    SAME = 'the same contents'
+    FOREIGN = 'written by another program'
+    UNFINISHED = 'written by a run that has not ended'
+
+
+_found_same: set[tuple[str, str]] = set()
+
+
+def examine(workspace: str, directory: RecordDirectory, stem: str, paths: tuple[str, ...], mark: str) -> Files:
+    """Find out whether the files of a result are still what was recorded, by their contents.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory as the task gives it.
+    directory, stem
+        Where the record is.
+    paths
+        The files.
+    mark
+        Their joint mark as they are now: contents that were found the same under it are not compared again.
+    """
+    key = (os.path.abspath(os.path.join(directory.path, directory.newest(stem) or '')), mark)
+    if key in _found_same:
+        return Files.SAME
+    if _is_same(newest_record(directory, stem), paths, directory.written(stem)):
+        if len(_found_same) > _MOST_REMEMBERED:
+            _found_same.clear()
+        _found_same.add(key)
+        return Files.SAME
+    # what a run replaces is kept under its id before the run begins
+    return Files.UNFINISHED if is_kept(workspace, directory.result_id(stem)) else Files.FOREIGN
+
+
+def _is_same(record: RunRecord | None, paths: tuple[str, ...], record_written: float) -> bool:
+    if record is None:
+        return False
+    if len(record.outputs) != len(paths):
+        return True  # the task has other outputs now: there is nothing to compare
+    seen = [file_system(path).seen(path) for path in paths]
+    if any(file.size not in (None, now.size) for file, now in zip(record.outputs, seen, strict=True)):
+        return False
+    checks = record.checks if len(record.checks) == len(paths) else ('',) * len(paths)
+    if any(check not in ('', now.check) for check, now in zip(checks, seen, strict=True)):
+        return False
+    in_part = [
+        (file.modified or 0.0, now.modified)
+        for check, file, now in zip(checks, record.outputs, seen, strict=True)
+        if not is_whole(check)
+    ]
+    return all(_is_one_moment(*times) for times in in_part) or _was_copied(record, record_written)
+
+
+def _is_one_moment(recorded: float, now: float) -> bool:
+    return recorded == now or (now == int(now) and abs(recorded - now) < _CLOCK_STEP)
+
+
+def _was_copied(record: RunRecord, record_written: float) -> bool:
+    """Whether the record is a copy without its time: then the times of the results say nothing either."""
+    ended = iso_seconds(record.ended)
+    if ended is None:
+        return True
+    if '://' in record.outputs[0].path:
+        return abs(record_written - ended) > _WRITING_TIME
+    return abs(record_written - ended) > _ROUNDING and not _is_one_moment(ended, record_written)

@@ -1,0 +1,424 @@
+"""Which results are stale, and which tasks will run: two ordered lists of rules, `RESULT_RULES` and `TASK_RULES`.
+
+A result is stale when a run would give another one now: its code or an input has changed, or something upstream is
+stale. Staleness travels downstream, also through tasks whose results are missing; that a result is missing does not.
+Where it is unknown whether something has changed, a result counts as cached, and its note says so.
+
+A task runs by demand, as in luigi and gokart: when what needs it runs, and a rule gives a reason.
+
+Each rule looks at one task and gives a verdict, or None where it has nothing to say. The first verdict with a reason is
+the one that counts; verdicts that are only a note are kept beside it. To add a rule, write a function and put its name
+into a list. `kartnb.planning.planner` applies the lists in topological order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import luigi
+
+from kartnb._luigi import declared_default
+from kartnb.errors import KartError
+from kartnb.events import Reason, ReasonKind, TaskState
+from kartnb.history.run_record import InputResult, RunRecord, current_notebook, newest_record
+from kartnb.planning.known_results import Files, KnownResults, digest_of_inputs, is_made_of, is_plain_file
+from kartnb.storage.run_records import RecordDirectory, RecordedResult
+from kartnb.task import registry
+from kartnb.task.base import TaskOnKart
+from kartnb.task.structure import flatten
+from kartnb.task.targets import newer_input
+
+if TYPE_CHECKING:
+    from kartnb.planning.graph import Vertex
+
+#: How the note of a result begins that is kept although its code has changed, and of one that another notebook made.
+KEPT, OTHERS = 'code changed', 'replaces the result of '
+#: The note of a result that was not written by a recorded run.
+FOREIGN = 'another program has written the result again; it is taken as it is'
+#: A workspace with more records is not looked through for a card, and of more than this no downstream is looked for.
+_MOST_LISTED = 20_000
+_MOST_READ = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a plan says of a result or of a task.
+
+    Attributes
+    ----------
+    state
+        Of a result: cached or stale. Of a task: any of the states of a plan.
+    reason
+        Why a result is stale, or why a task will run.
+    note
+        What a person must know of the result, or ''.
+    """
+
+    state: TaskState
+    reason: Reason | None = None
+    note: str = ''
+
+
+#: Looks at one task, with what is known of the results of its plan.
+Rule: TypeAlias = Callable[['Vertex', KnownResults], Verdict | None]
+
+UP_TO_DATE = Verdict(TaskState.CACHED)
+NOT_NEEDED = Verdict(TaskState.NOT_NEEDED)
+_MISSING = Verdict(TaskState.MISSING)
+_EXTERNAL = Verdict(TaskState.EXTERNAL)
+
+
+# --- Is a result what a run would give now? -------------------------------------------------------------------------
+
+
+def unfinished_run(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """A run that was to replace the recorded result has written files and has not ended."""
+    if known.changed_files(vertex) is not Files.UNFINISHED:
+        return None
+    return Verdict(TaskState.STALE, Reason(ReasonKind.UNFINISHED))
+
+
+def foreign_write(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """Another program has written the files since: as in gokart, a file that is there counts, whoever made it."""
+    return Verdict(TaskState.CACHED, note=FOREIGN) if known.changed_files(vertex) is Files.FOREIGN else None
+
+
+def code_changed(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """Other code made the result: a reason to run, or only a note where the policy is 'warn' or the code is unknown."""
+    if known.result(vertex) is None:
+        return None
+    change = known.code_change(vertex)
+    if change.answer == 'unknown':
+        return Verdict(TaskState.CACHED, note=f'cannot tell whether the code has changed: {change.detail}')
+    if change.answer == 'same':
+        return None
+    if known.policy(type(vertex.task)) == 'rerun':
+        return Verdict(TaskState.STALE, Reason(ReasonKind.CODE_CHANGED, change.detail))
+    changed = f'{KEPT}: {change.detail}' if change.detail else KEPT
+    return Verdict(TaskState.CACHED, note=f"{changed}; the result is kept, because on_code_change is 'warn'")
+
+
+def restored(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """`restore_result` has brought back a result of other code, to be kept until the code changes again."""
+    result = known.result(vertex)
+    if result is None or result.kept_for is None:
+        return None
+    if result.made_by == known.code.print_of(type(vertex.task)).key or known.code_change(vertex).answer != 'same':
+        return None
+    return Verdict(TaskState.CACHED, note='brought back, and kept until the code changes again')
+
+
+def input_made_again(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """The result of a required task is not the one that this result was made from."""
+    result = known.result(vertex)
+    # not to be asked of `made_of` where the inputs are unknown: a digest for each task costs more than all other rules
+    if result is None or not result.made_of or is_made_of(result, known.made_of(vertex)):
+        return None
+    record = known.record(vertex)
+    used = {item.unique_id: item.result_id for item in record.inputs} if record is not None else {}
+    others = vertex.requires if record is not None else []
+    newer = dict.fromkeys(other.name for other in others if used.get(other.unique_id) != known.result_id(other))
+    return Verdict(TaskState.STALE, Reason(ReasonKind.NEWER_RESULT, ', '.join(newer)))
+
+
+def dynamic_input_changed(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """What the task asked for while it ran was made again since, or would have to be."""
+    result = known.result(vertex)
+    record = known.record(vertex) if result is not None and result.asked_later else None
+    if record is None:
+        return None
+    task: Any = vertex.task
+    walk = _DynamicInputs(task.workspace_directory, known)
+    for item in record.inputs:
+        reason = walk.changed(item) if item.asked_later else None
+        if reason is not None:
+            return Verdict(TaskState.STALE, reason)
+    return None
+
+
+def stale_upstream(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """The result of a required task is stale itself, or would be if there were one."""
+    for other in vertex.requires:
+        if other.result.reason is not None:
+            return Verdict(TaskState.STALE, Reason(ReasonKind.UPSTREAM_RUNS, other.name))
+    return None
+
+
+#: In this order; not asked for external tasks, nor where `on_code_change` is 'ignore' (gokart's behaviour).
+RESULT_RULES: tuple[Rule, ...] = (
+    unfinished_run,
+    foreign_write,
+    code_changed,
+    restored,
+    input_made_again,
+    dynamic_input_changed,
+    stale_upstream,
+)
+
+
+def judge_result(vertex: Vertex, known: KnownResults) -> Verdict:
+    """Whether the result of a task is cached or stale, when all that it requires has been judged."""
+    if vertex.is_external or known.policy(type(vertex.task)) == 'ignore':
+        return UP_TO_DATE
+    noted = UP_TO_DATE
+    for rule in RESULT_RULES:
+        found = rule(vertex, known)
+        if found is not None and found.reason is not None:
+            return Verdict(found.state, found.reason, noted.note)
+        if found is not None:
+            noted = found if not noted.note else Verdict(found.state, note=f'{noted.note}; {found.note}')
+    return noted
+
+
+# --- Will a task run that is needed? --------------------------------------------------------------------------------
+
+
+def rerun_asked(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """A run was asked for, of the task or of one upstream; its own `complete()` is not called then."""
+    if vertex.rerun is None or vertex.is_external:
+        return None
+    if known.all_exist(vertex):
+        return will_replace(vertex, vertex.rerun, known)
+    return Verdict(TaskState.MISSING, vertex.rerun)
+
+
+def says_incomplete(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """The class has its own `complete()`, which then decides alone whether the result is there."""
+    if _judges_by_outputs(vertex.task):
+        return None
+    answer = vertex.task.complete()
+    if answer not in (True, False):
+        raise TypeError(f'{vertex.name}.complete() gives {answer!r:.40}: it must give True or False.')
+    if answer:
+        return None
+    pairs = zip(vertex.outputs, vertex.paths, strict=True)
+    missing = next((path for target, path in pairs if not target.exists()), None)
+    if missing is not None:
+        return Verdict(TaskState.MISSING, Reason(ReasonKind.OUTPUT_MISSING, missing))
+    return Verdict(TaskState.MISSING, Reason(ReasonKind.INCOMPLETE))
+
+
+def output_missing(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """An output does not exist, or the task declares none: luigi runs such a task in each build."""
+    if not _judges_by_outputs(vertex.task):
+        return None
+    if not vertex.outputs:
+        return Verdict(TaskState.MISSING, Reason(ReasonKind.NO_OUTPUT))
+    missing = known.first_missing(vertex)
+    return None if missing is None else Verdict(TaskState.MISSING, Reason(ReasonKind.OUTPUT_MISSING, missing))
+
+
+def check_failed(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """gokart's `strict_check` or `modification_time_check` does not let the result count."""
+    task = vertex.task
+    if not _judges_by_outputs(task) or not _asks_for_more(task) or task.complete():
+        return None
+    inputs = flatten(task.input())
+    if getattr(task, 'modification_time_check', False) and all(target.exists() for target in inputs):
+        newer = newer_input(inputs, vertex.outputs)
+        if newer is not None:
+            return will_replace(vertex, Reason(ReasonKind.INPUT_NEWER, newer), known)
+    for other in vertex.requires:
+        if not other.task.complete():
+            return Verdict(TaskState.MISSING, Reason(ReasonKind.UPSTREAM_RUNS, other.name))
+    return Verdict(TaskState.MISSING, Reason(ReasonKind.INCOMPLETE))
+
+
+def stale_result(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """The result is there, and stale."""
+    return None if vertex.result.reason is None else will_replace(vertex, vertex.result.reason, known)
+
+
+def will_replace(vertex: Vertex, reason: Reason, known: KnownResults) -> Verdict:
+    """The verdict on a task that will run although its result is there; the note says when it is another notebook's."""
+    here = current_notebook()
+    record = known.record(vertex) if here else None
+    if record is None or record.notebook in ('', here):
+        return Verdict(TaskState.STALE, reason)
+    made = record.ended[:16].replace('T', ' ')
+    return Verdict(TaskState.STALE, reason, f'{OTHERS}{os.path.basename(record.notebook)}, {made} UTC')
+
+
+def follows_inputs(vertex: Vertex, known: KnownResults) -> bool:
+    """Whether a task runs too when one that it requires runs: where it is known of what its result was made."""
+    if vertex.reason is not None or vertex.state is not TaskState.CACHED:
+        return False
+    result = known.result(vertex)
+    return result is not None and bool(result.made_of) and known.policy(type(vertex.task)) != 'ignore'
+
+
+#: In this order, for each task that is needed.
+TASK_RULES: tuple[Rule, ...] = (rerun_asked, says_incomplete, output_missing, check_failed, stale_result)
+
+
+def judge_needed(vertex: Vertex, known: KnownResults) -> Verdict:
+    """Whether a task that is needed will run, and why."""
+    found = next(filter(None, (rule(vertex, known) for rule in TASK_RULES)), None)
+    if vertex.is_external:
+        return _EXTERNAL if found is None else _MISSING
+    return vertex.result if found is None else found
+
+
+def judge_idle(vertex: Vertex, known: KnownResults) -> Verdict:
+    """The state of a task that nothing needs; only files are looked at, no method of the task's is called."""
+    if not all(map(is_plain_file, vertex.outputs)) or not known.all_exist(vertex):
+        return NOT_NEEDED
+    if vertex.is_external:
+        return _EXTERNAL
+    return vertex.result if vertex.result.reason is None else Verdict(TaskState.STALE, note=vertex.result.note)
+
+
+def is_complete(vertex: Vertex) -> bool:
+    """Whether a task is complete now."""
+    task = vertex.task
+    if not _judges_by_outputs(task) or _asks_for_more(task):
+        return bool(task.complete())
+    return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
+
+
+def _judges_by_outputs(task: luigi.Task) -> bool:
+    return type(task).complete in (TaskOnKart.complete, luigi.Task.complete) and 'complete' not in vars(task)
+
+
+def _asks_for_more(task: luigi.Task) -> bool:
+    return isinstance(task, TaskOnKart) and (task.strict_check or task.modification_time_check)
+
+
+# --- From the records alone -----------------------------------------------------------------------------------------
+
+
+class _DynamicInputs:
+    """What tasks asked for while they ran, which no graph has: goes upstream through the records, each read once."""
+
+    def __init__(self, workspace: str, known: KnownResults) -> None:
+        self._workspace = workspace
+        self._known = known
+        self._seen: set[str] = set()
+
+    def changed(self, first: InputResult) -> Reason | None:
+        """The reason when an input, or anything that it was made from, has changed."""
+        if self._present(first) not in ('', first.result_id):
+            return Reason(ReasonKind.NEWER_RESULT, first.task)
+        pending = [first]
+        while pending:
+            item = pending.pop()
+            stem = f'{item.task}_{item.unique_id}'
+            if stem in self._seen or not item.module:
+                continue
+            self._seen.add(stem)
+            directory = self._known.directory_of(self._workspace, item.module)
+            found, record = directory.result(stem), newest_record(directory, stem)
+            if found is None or record is None:
+                continue  # unknown by now
+            if self._has_other_code(item, found) or self._has_other_inputs(found, record):
+                return Reason(ReasonKind.UPSTREAM_RUNS, item.task)
+            pending.extend(record.inputs)
+        return None
+
+    def _present(self, item: InputResult) -> str:
+        """The id of the present result of a task; '' when it is not known."""
+        if not item.module:
+            return item.result_id
+        return self._known.present_id(self._workspace, item.module, f'{item.task}_{item.unique_id}')
+
+    def _has_other_inputs(self, found: RecordedResult, record: RunRecord) -> bool:
+        required = [item for item in record.inputs if not item.asked_later]
+        if not is_made_of(found, digest_of_inputs((item.unique_id, self._present(item)) for item in required)):
+            return True
+        later = [item for item in record.inputs if item.asked_later]
+        return any(self._present(item) not in ('', item.result_id) for item in later)
+
+    def _has_other_code(self, item: InputResult, found: RecordedResult) -> bool:
+        cls = registry.definition_named(item.module, item.task)
+        return cls is not None and self._known.must_be_made_again(self._workspace, found, cls)
+
+
+@dataclass(frozen=True, slots=True)
+class StaleResults:
+    """Results that are stale: how many by class, and how long it took to make them.
+
+    Attributes
+    ----------
+    by_result
+        Class name and seconds by ``<Class>_<unique id>``.
+    """
+
+    by_result: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def without(self, other: StaleResults) -> StaleResults:
+        """Those that are not in `other`."""
+        return StaleResults({stem: told for stem, told in self.by_result.items() if stem not in other.by_result})
+
+    def counts(self) -> Counter[str]:
+        """How many there are of each class."""
+        return Counter(name for name, _ in self.by_result.values())
+
+    def seconds(self) -> float:
+        """How long it took to make them."""
+        return sum(seconds for _, seconds in self.by_result.values())
+
+
+def stale_results() -> StaleResults:
+    """The stale results of the classes that are defined, in the workspaces that they have by default."""
+    known = KnownResults()
+    classes = {(cls.__module__, cls.__name__): cls for cls in registry.task_classes() if issubclass(cls, TaskOnKart)}
+    found = StaleResults()
+    for workspace, module in dict.fromkeys(_places(classes.values())):
+        try:
+            directory = known.directory_of(workspace, module)
+            stems = directory.stems()
+            if len(stems) <= _MOST_LISTED:
+                found.by_result.update(_stale_in(known, workspace, directory, stems, classes, module))
+        except (KartError, OSError):  # a card must not fail for a workspace that cannot be read
+            continue
+    return found
+
+
+def _places(classes: Iterable[type[luigi.Task]]) -> Iterator[tuple[str, str]]:
+    usual = TaskOnKart().workspace_directory
+    for cls in classes:
+        own = declared_default(vars(cls).get('workspace_directory'))
+        for workspace in (usual, own):
+            if isinstance(workspace, str) and '://' not in workspace:
+                yield workspace, cls.__module__
+
+
+def _stale_in(
+    known: KnownResults,
+    workspace: str,
+    directory: RecordDirectory,
+    stems: list[str],
+    classes: dict[tuple[str, str], type],
+    module: str,
+) -> dict[str, tuple[str, float]]:
+    stale = []
+    for stem in stems:
+        result, cls = directory.result(stem), classes.get((module, stem.rpartition('_')[0]))
+        if result is not None and cls is not None and known.must_be_made_again(workspace, result, cls):
+            stale.append(stem)
+    if not stale:
+        return {}
+    records = {stem: newest_record(directory, stem) for stem in (stems if len(stems) <= _MOST_READ else stale)}
+    reached = _downstream(stale, records)
+    kept = ((stem, record) for stem, record in records.items() if record is not None and stem in reached)
+    return {stem: (stem.rpartition('_')[0], record.seconds) for stem, record in kept}
+
+
+def _downstream(stale: list[str], records: dict[str, RunRecord | None]) -> set[str]:
+    """These results and all that was made from them."""
+    users: dict[str, list[str]] = {}
+    for stem, record in records.items():
+        for item in record.inputs if record is not None else ():
+            users.setdefault(f'{item.task}_{item.unique_id}', []).append(stem)
+    reached: set[str] = set()
+    pending = list(stale)
+    while pending:
+        stem = pending.pop()
+        if stem not in reached:
+            reached.add(stem)
+            pending.extend(users.get(stem, ()))
+    return reached
