@@ -15,8 +15,7 @@ from kartnb.execution.sweeps.template import Template
 from kartnb.notebook.cell import as_code
 from kartnb.notebook.controls import Control, controls_for
 from kartnb.notebook.explorer import Explorer, Sight
-from kartnb.notebook.faces import can_be_live
-from kartnb.notebook.screen import Screen
+from kartnb.notebook.screen import Screen, can_be_live
 from kartnb.task import registry
 from kartnb.task.loading import result_of
 from kartnb.view.clean import one_line

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from kartnb.build_status import BuildStatus
 from kartnb.execution.planning.plan import Plan
-from kartnb.notebook.faces import Phase
+from kartnb.notebook.screen import Phase
 from kartnb.notebook.telling import Teller
 from kartnb.notebook.watch import BuildWatch
 from kartnb.notebook.widget import GraphWidget

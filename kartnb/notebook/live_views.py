@@ -9,8 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
 from kartnb.execution.handle import Handle
-from kartnb.notebook.faces import can_be_live
-from kartnb.notebook.screen import Screen
+from kartnb.notebook.screen import Screen, can_be_live
 
 #: The number of the cell that shows a build or a sweep already: as its value, it is one line there.
 _shown_in: weakref.WeakKeyDictionary[Handle, int] = weakref.WeakKeyDictionary()

@@ -70,7 +70,7 @@ class KartMagics(Magics):
 
     @traitlets.observe('live_graph')
     def _set_live(self, change: Any) -> None:
-        from kartnb.notebook.faces import wishes
+        from kartnb.notebook.screen import wishes
 
         wishes.live = change['new']
 

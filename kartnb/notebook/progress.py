@@ -6,6 +6,7 @@ hides the stored one while it lives. A terminal shows a line that is written ove
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,12 +17,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from kartnb.events import BuildStarted, Event, TaskState
 from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
-from kartnb.notebook.faces import Face, Phase, can_be_live, live_face
-from kartnb.notebook.screen import Screen, StatusLine
+from kartnb.notebook.screen import Face, Phase, Screen, StatusLine, can_be_live
 from kartnb.notebook.watch import BuildWatch
 from kartnb.view import summary
 from kartnb.view.progress import progress_html, progress_text
 from kartnb.view.tails import failed_tails
+
+logger = logging.getLogger('kartnb')
 
 #: Seconds between two drawings of the stored output or of the line, and between two pushes to the live graph.
 INTERVAL = 0.25
@@ -146,3 +148,33 @@ def phase_of(report: Any) -> Phase:
     if any(node.state is TaskState.FAILED for node in report.plan):
         return 'failed'
     return 'done' if report.succeeded else 'stopped'
+
+
+def live_face(
+    plan: Plan, screen: Screen, watch: BuildWatch | None = None, stop: Callable[[], object] | None = None
+) -> Face | None:
+    """Show a live picture of a plan below the stored one; None where there can be none.
+
+    Parameters
+    ----------
+    plan
+        What is drawn.
+    screen
+        Where the stored picture is.
+    watch
+        Knows how the build of the plan stands, or None where nothing is built.
+    stop
+        Ends the build; None where a person has to interrupt the kernel.
+    """
+    try:
+        from kartnb.notebook.live import LiveGraph
+
+        live = LiveGraph(plan, screen.key, watch, stop)
+        screen.show_below(*live.widget.bundle())
+        if watch is None:
+            live.tell_all()
+    except Exception:
+        screen.has_live_neighbour = False
+        logger.warning('The live graph cannot be shown; the stored one stands for it', exc_info=True)
+        return None
+    return live

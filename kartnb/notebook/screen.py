@@ -1,16 +1,21 @@
-"""The two kinds of front end: those that show HTML and replace what they have shown, and terminals."""
+"""The two kinds of front end: those that show HTML and replace what they have shown, and terminals.
+
+What needs widgets is imported only where `can_be_live` says that there are some.
+"""
 
 from __future__ import annotations
 
 import html
+import importlib.util
 import logging
 import os
 import sys
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -34,6 +39,32 @@ _MARKED = (
     '+.jp-OutputArea-child:has(>.jp-OutputArea-output:not([data-mime-type])):not(:has(.kartnb-live)){{display:none}}'
     '</style>{html}</div>'
 )
+
+
+Phase = Literal['plan', 'running', 'stopping', 'done', 'failed', 'stopped']
+
+#: The environment variable that switches live pictures off, for runs whose outputs are stored.
+SWITCH = 'KARTNB_LIVE_GRAPH'
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What a person has set with `%config KartMagics`."""
+
+    live: bool = True
+
+
+wishes = Wishes()
+
+
+class Face(Protocol):
+    """What shows a build beside the stored picture."""
+
+    def push(self) -> None:
+        """Show what is new."""
+
+    def end(self, phase: Phase) -> None:
+        """Show that the build has ended."""
 
 
 class Screen:
@@ -157,6 +188,12 @@ def _own_terminal() -> TextIO | None:
         return open(os.dup(sys.stderr.fileno()), 'w', encoding='utf-8', errors='replace', newline='')
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def can_be_live(screen: Screen) -> bool:
+    """Whether live pictures are wanted, and there are a front end and anywidget for them."""
+    wanted = wishes.live and os.environ.get(SWITCH, '').lower() not in ('0', 'off', 'false', 'no')
+    return wanted and screen.is_rich and importlib.util.find_spec('anywidget') is not None
 
 
 @cache

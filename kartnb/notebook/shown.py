@@ -6,9 +6,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.planning.plan import Plan
-from kartnb.notebook.faces import can_be_live, live_face
-from kartnb.notebook.progress import BuildScreen
-from kartnb.notebook.screen import Screen
+from kartnb.notebook.progress import BuildScreen, live_face
+from kartnb.notebook.screen import Screen, can_be_live
 
 
 def show_plan(plan: Plan, shell: InteractiveShell) -> None:

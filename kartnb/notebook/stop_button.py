@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ipywidgets
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.notebook.screen import Screen
@@ -31,6 +30,8 @@ class StopButton:
     """
 
     def __init__(self, shell: InteractiveShell, what: str, stop: Callable[[], object]) -> None:
+        import ipywidgets
+
         self._screen = Screen(shell)
         self._stop = stop
         self._button = ipywidgets.Button(description='Stop', icon='stop', tooltip=f'Stop the {what}')

@@ -14,9 +14,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from kartnb.events import Event, Listener
 from kartnb.execution.sweeps.background import BackgroundSweep
 from kartnb.execution.sweeps.running import SweepRun
-from kartnb.notebook.faces import can_be_live
 from kartnb.notebook.progress import INTERVAL
-from kartnb.notebook.screen import Screen, StatusLine
+from kartnb.notebook.screen import Screen, StatusLine, can_be_live
 from kartnb.notebook.stop_button import StopButton
 from kartnb.notebook.watch import BuildWatch
 from kartnb.view.progress import progress_text

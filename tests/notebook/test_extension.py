@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +106,37 @@ def test_the_magics_explain_themselves(run: Run) -> None:
 def test_public_names_are_the_extension() -> None:
     assert kartnb.load_ipython_extension is load_ipython_extension
     assert kartnb.unload_ipython_extension is unload_ipython_extension
+
+
+def test_a_shell_without_widgets_has_everything_as_text(tmp_path: Path) -> None:
+    cells = [
+        '%load_ext kartnb',
+        (
+            '%%kart\nclass Half(TaskOnKart):\n    n = luigi.IntParameter()\n'
+            '    def run(self):\n        self.dump({"score": self.n / 2})'
+        ),
+        '%kart_graph Half(n=1)',
+        '%kart_build Half(n=1)',
+        '%kart_sweep Half n=1:3 --metric score',
+        '%kart_sweep Half n=1:3 --metric score --background',
+        '_.result()',
+        '%kart_output Half(n=1)',
+        '%kart_log Half(n=1)',
+    ]
+    code = f"""
+import sys
+sys.modules.update(anywidget=None, ipywidgets=None)
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance(colors='nocolor')
+for cell in {cells!r}:
+    assert shell.run_cell(cell, store_history=True).success, cell
+"""
+    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2]), 'IPYTHONDIR': str(tmp_path / 'ipython')}
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'best score: 1.5 with n=3' in done.stdout
 
 
 def test_loading_in_a_running_kernel_is_quick(kernel: Kernel, record_property: Callable[[str, object], None]) -> None:
