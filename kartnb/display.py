@@ -131,6 +131,18 @@ def render(obj: object, form: Form) -> str:
     return str(renderer_of(type(obj), form)(obj))
 
 
+class Displayed:
+    """What is shown in full wherever it is evaluated: as text, and as HTML where there is any."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return render(self, 'text')
+
+    def _repr_html_(self) -> str:
+        return render(self, 'html')
+
+
 def draw(obj: object, *options: Any) -> Any:
     """Plot an object; what is given shows itself in a notebook.
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import luigi
 
-from kartnb import display
 from kartnb.build_status import BuildProgress, BuildStatus
 from kartnb.errors import BuildStoppedError
 from kartnb.events import BuildFinished, BuildStarted, Event, Listener, LogLine, TaskOutput, TaskStateChanged
@@ -191,18 +190,6 @@ class BackgroundBuild(Handle):
         if self._report.interrupted:
             raise BuildStoppedError('The build was stopped; what had finished by then is kept.')
         return result_of(self._task) if self._return_value else None
-
-    def _how_far(self) -> str:
-        return str(self.progress)
-
-    def _ipython_display_(self) -> None:
-        display.show_live(self)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(display.render(self, 'text') if len(printer.stack) == 1 else repr(self))
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
     def __repr__(self) -> str:
         return f'<BackgroundBuild of {type(self._task).__name__}: {self.status}, {self.progress}>'

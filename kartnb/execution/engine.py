@@ -20,7 +20,7 @@ from kartnb.execution.report import BuildReport
 from kartnb.execution.running.luigi_events import fire
 from kartnb.execution.running.outcomes import close, learn, lost
 from kartnb.execution.running.runs import Outcome, TaskRun
-from kartnb.execution.running.tracebacks import one_line
+from kartnb.execution.running.tracebacks import error_line
 from kartnb.execution.timeouts import Timeouts
 from kartnb.execution.workers.choice import ExecutorFactory
 from kartnb.execution.workers.executors import Inbox, InlineExecutor, Message, ResourcesFreed, StopRequest, TaskExecutor
@@ -258,7 +258,7 @@ class Engine(ABC):
         self._ledger.spend(key, outcome.spent)
         self._orders.note(vertex, outcome)
         if outcome.error is not None:
-            self._ledger.log('%s failed: %s', key, one_line(outcome.error))
+            self._ledger.log('%s failed: %s', key, error_line(outcome.error))
             self._failed(vertex, outcome.error)
         elif outcome.requirements is not None:
             self._suspend(vertex, outcome)

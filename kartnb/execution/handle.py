@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import Any, Literal, Self, TypeAlias
 
+from kartnb import display
+
 #: An awaiting cell is interrupted no sooner than its event loop ticks.
 _TICK_SECONDS = 0.05
 
@@ -43,9 +45,10 @@ class Handle(ABC):
     def _value(self) -> Any:
         """What it gives in the end."""
 
+    @property
     @abstractmethod
-    def _how_far(self) -> str:
-        """How far it is, in a few words."""
+    def progress(self) -> object:
+        """How far it is; as text, in a few words."""
 
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
@@ -72,7 +75,7 @@ class Handle(ABC):
     def _await_value(self, timeout: float | None) -> Any:
         __tracebackhide__ = True
         if not self._ended.wait(timeout):
-            raise TimeoutError(f'The {self._what} has not ended after {timeout} s: {self._how_far()}.')
+            raise TimeoutError(f'The {self._what} has not ended after {timeout} s: {self.progress}.')
         if self._error is not None:
             raise self._error
         return self._value()
@@ -88,6 +91,15 @@ class Handle(ABC):
             self.stop(wait=False)
             raise
         return self._await_value(None)
+
+    def _ipython_display_(self) -> None:
+        display.show_live(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(display.render(self, 'text') if len(printer.stack) == 1 else repr(self))
+
+    def _repr_html_(self) -> str:
+        return display.render(self, 'html')
 
     def _run(self) -> None:
         try:

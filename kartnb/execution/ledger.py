@@ -12,7 +12,7 @@ from kartnb.events import BuildFinished, BuildStarted, Event, PlanGrew, TaskStat
 from kartnb.execution.build_error import user_code_location
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.execution.running.tracebacks import one_line
+from kartnb.execution.running.tracebacks import error_line
 from kartnb.planning.graph import no_collections
 from kartnb.task.shown import shown_parameters
 
@@ -78,12 +78,12 @@ class Ledger:
     def fail(self, key: str, error: BaseException) -> None:
         """A task has failed for good."""
         self.errors[key] = error
-        self.change(key, TaskState.FAILED, one_line(error))
+        self.change(key, TaskState.FAILED, error_line(error))
 
     def put_off(self, key: str, error: BaseException) -> None:
         """A task has failed and will be tried again."""
         self._earlier.setdefault(key, []).append(error)
-        self.change(key, TaskState.QUEUED, one_line(error))
+        self.change(key, TaskState.QUEUED, error_line(error))
 
     def take_back(self, key: str) -> None:
         """A task that has failed is tried again after all."""

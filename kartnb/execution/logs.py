@@ -44,7 +44,7 @@ class _Origin:
     filters: tuple[_Filter, ...] = ()
 
 
-class Logs(Sequence[TaskLine]):
+class Logs(display.Displayed, Sequence[TaskLine]):
     """Lines in the order of time, what `kartnb.logs` gives: evaluate it in a notebook, or print it.
 
     In a notebook they can be filtered on the page, and those of a build that goes on in the background keep coming.
@@ -137,15 +137,9 @@ class Logs(Sequence[TaskLine]):
             origin = replace(origin, filters=(*origin.filters, wanted))
         return Logs(self.title, filter(wanted.holds, self._lines), self.files, origin)
 
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         coloured = sys.stdout.isatty() and not os.environ.get('NO_COLOR')
         printer.text(display.render(self, 'terminal' if coloured else 'text'))
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
     def _ipython_display_(self) -> None:
         display.show_live(self)

@@ -13,7 +13,7 @@ from kartnb.execution.resources import ReadyQueue, Resources
 from kartnb.execution.retries import Retries
 from kartnb.execution.running.luigi_events import fire_broken
 from kartnb.execution.running.runs import TaskRun
-from kartnb.execution.running.tracebacks import one_line, trim_traceback
+from kartnb.execution.running.tracebacks import error_line, trim_traceback
 from kartnb.execution.terms import Terms, TermsReader
 from kartnb.planning.graph import Vertex
 from kartnb.planning.planner import missing_external
@@ -143,12 +143,12 @@ class BuildLoop(Engine):
         try:
             delay = self._retries.delay(vertex.key, vertex.task, error)
         except Exception as second:
-            error.add_note(f'It is not tried again: {one_line(second)}')
+            error.add_note(f'It is not tried again: {error_line(second)}')
             delay = None
         if delay is None:
             self._fail(vertex, error)
             return
-        logger.warning('%s is tried again in %g s: %s', vertex.key, delay, one_line(error))
+        logger.warning('%s is tried again in %g s: %s', vertex.key, delay, error_line(error))
         self._ledger.put_off(vertex.key, error)
         heapq.heappush(self._put_off, (time.monotonic() + delay, vertex.key))
 

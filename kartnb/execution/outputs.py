@@ -91,7 +91,7 @@ _SORTED_BY: dict[str, Callable[[Output], Any]] = {
 COLUMNS: tuple[str, ...] = tuple(_SORTED_BY)
 
 
-class Outputs(Sequence[Output]):
+class Outputs(display.Displayed, Sequence[Output]):
     """Outputs as a table, what `kartnb.outputs` gives: evaluate it in a notebook, or print it.
 
     Attributes
@@ -176,12 +176,6 @@ class Outputs(Sequence[Output]):
         ]
         frame = pandas.DataFrame(rows, columns=columns)
         return frame.astype({'size': 'Int64', 'modified': 'datetime64[ns]'})
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
     def _ipython_display_(self) -> None:
         display.show_live(self)

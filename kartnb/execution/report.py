@@ -40,8 +40,8 @@ class TaskFailure:
     earlier: tuple[BaseException, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class BuildReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class BuildReport(display.Displayed):
     """How a build ended.
 
     Attributes
@@ -75,12 +75,6 @@ class BuildReport:
         return any(
             node.state is TaskState.INTERRUPTED or (node.will_run and node.state in _NOT_BEGUN) for node in self.plan
         )
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {'text/plain': repr(self), 'text/html': self._repr_html_()}

@@ -69,8 +69,8 @@ class Explanation:
     parameters: tuple[ParameterChange, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Why:
+@dataclass(frozen=True, eq=False, repr=False)
+class Why(display.Displayed):
     """The reasons in a plan, upstream first: what `kartnb.why` gives.
 
     Attributes
@@ -89,12 +89,6 @@ class Why:
 
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.explanations)
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {'text/plain': repr(self), 'text/html': self._repr_html_()}

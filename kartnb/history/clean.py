@@ -50,7 +50,7 @@ class CleanItem:
         return sum(file.size for file in self.files)
 
 
-class Cleaning:
+class Cleaning(display.Displayed):
     """What can go from a workspace. Nothing is removed before `remove` is called.
 
     Attributes
@@ -97,12 +97,6 @@ class Cleaning:
         problems = [problem for file in item.files if (problem := remove_file(path_below(self.workspace, file.path)))]
         _remove_empty_directories(self.workspace, item.files)
         return problems
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
 
 def clean(

@@ -115,7 +115,7 @@ class Run:
         return values[0] if len(values) == 1 else values
 
 
-class Runs(Sequence[Run]):
+class Runs(display.Displayed, Sequence[Run]):
     """A table of recorded results, newest first unless sorted otherwise.
 
     It is a sequence of `Run`; shown in a notebook it is a table.
@@ -208,12 +208,6 @@ class Runs(Sequence[Run]):
     def to_dataframe(self) -> pd.DataFrame:
         """The rows as a pandas DataFrame, the parameters as columns of their own."""
         return runs_frame(self._runs)
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
 
 def _target(path: str) -> TargetOnKart:

@@ -155,9 +155,9 @@ class MagicParser(argparse.ArgumentParser):
         super().__init__(prog=f'%{magic}', add_help=False, allow_abbrev=False)
         self.takes_space = takes_space
         self.takes: dict[str, str] = {}
-        self.add_argument('-h', '--help', action='store_true', help='show this text')
+        self._known = {'--help': self.add_argument('-h', '--help', action='store_true', help='show this text')}
         for each in options:
-            self.add_argument(each.name, **each.settings)
+            self._known[each.name] = self.add_argument(each.name, **each.settings)
             if each.takes:
                 self.takes[each.name] = each.takes
         self.help_text = self._help(description)
@@ -165,7 +165,7 @@ class MagicParser(argparse.ArgumentParser):
     def _help(self, description: str) -> str:
         formatter = argparse.HelpFormatter('', max_help_position=28, width=100)
         formatter.start_section('options')
-        formatter.add_arguments(self._actions)
+        formatter.add_arguments(self._known.values())
         formatter.end_section()
         return f'{description}\n\n{formatter.format_help().rstrip()}'
 
@@ -176,11 +176,11 @@ class MagicParser(argparse.ArgumentParser):
     @property
     def options(self) -> list[str]:
         """The long names of the options."""
-        return [name for action in self._actions for name in action.option_strings if name.startswith('--')]
+        return list(self._known)
 
     def choices(self, option: str) -> list[str]:
         """The values that an option takes, where they are few."""
-        action = self._option_string_actions.get(option)
+        action = self._known.get(option)
         return [str(choice) for choice in (action.choices if action is not None else None) or ()]
 
     def split(self, line: str) -> Arguments:
@@ -226,7 +226,7 @@ class MagicParser(argparse.ArgumentParser):
         return found, line
 
     def _wants_value(self, word: str) -> bool:
-        action = self._option_string_actions.get(word)
+        action = self._known.get(word)
         return action is not None and action.nargs != 0
 
     def _parsed(self, words: Sequence[str]) -> argparse.Namespace:

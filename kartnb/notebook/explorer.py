@@ -22,7 +22,7 @@ from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build import build_in_background
 from kartnb.execution.options import BuildOptions
 from kartnb.execution.planning.plan import Plan
-from kartnb.execution.running.tracebacks import one_line
+from kartnb.execution.running.tracebacks import error_line
 from kartnb.history.log_store import TypicalTimes
 from kartnb.planning.estimate import estimate
 from kartnb.planning.planner import plan
@@ -166,7 +166,7 @@ class Explorer:
                 return Sight(task, TaskState.FAILED, failure)
             return Sight(task, state, self._would_run(planned))
         except Exception as error:  # whatever the user's requires() or output() raises is told
-            return Sight(task, TaskState.FAILED, one_line(error))
+            return Sight(task, TaskState.FAILED, error_line(error))
 
     def _put(self, wish: _Wish) -> None:
         with self._news:
@@ -228,7 +228,7 @@ class Explorer:
             registry.drop_superseded()
             build = build_in_background(wish.task, self._options)
         except Exception as error:
-            self._failures[wish.task] = one_line(error)
+            self._failures[wish.task] = error_line(error)
             self._replace(wish, replace(wish, looked_at=False, run=False))
             return
         with self._news:
@@ -281,7 +281,7 @@ class Explorer:
         try:
             return preview(_drawn(self._output, result_of(task)))
         except Exception as error:  # the user's function
-            return preview(f'output failed: {one_line(error)}')
+            return preview(f'output failed: {error_line(error)}')
 
 
 def _drawn(output: Callable[[Any], Any], result: Any) -> Any:
@@ -309,7 +309,7 @@ def _why_it_failed(build: BackgroundBuild) -> str:
         try:
             build.result(timeout=0)
         except Exception as error:
-            return one_line(error)
+            return error_line(error)
         return 'the build has failed'
     first = report.failures[0]
-    return f'{first.name} failed: {one_line(first.error)}'
+    return f'{first.name} failed: {error_line(first.error)}'

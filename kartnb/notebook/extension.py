@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 import luigi
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -32,6 +32,7 @@ from kartnb.notebook.magics import KartMagics
 from kartnb.notebook.magics_history import HistoryMagics
 from kartnb.notebook.magics_look import LookMagics
 from kartnb.notebook.magics_sweep import SweepMagics
+from kartnb.task.registry import is_task_class
 
 #: The magics, a class a topic.
 MAGICS = (KartMagics, HistoryMagics, LookMagics, SweepMagics)
@@ -236,7 +237,7 @@ def _in_space(before: list[str], rest: str, shell: InteractiveShell) -> Offer:
     cls = shell.user_ns.get(name[0]) if name else None
     if isinstance(cls, luigi.Task):
         cls = type(cls)
-    if not _is_task_class(cls) or not re.search(r'\s\w*$', rest):
+    if not is_task_class(cls) or not re.search(r'\s\w*$', rest):
         return _in_expression(rest, shell)
     from kartnb.notebook.cell import own_parameters
 
@@ -247,7 +248,7 @@ def _in_space(before: list[str], rest: str, shell: InteractiveShell) -> Offer:
 def _in_expression(text: str, shell: InteractiveShell) -> Offer:
     call = _OPEN_CALL.search(text)
     cls = shell.user_ns.get(call[1]) if call else None
-    if call and _is_task_class(cls):
+    if call and is_task_class(cls):
         return 'param', _parameters_to_give(cls, call[2])
     if re.search(r'\.\w*$', text):
         return '', []  # attributes are IPython's business
@@ -263,10 +264,6 @@ def _parameters_to_give(cls: type[luigi.Task], given: str) -> list[str]:
 
     taken = set(re.findall(r'(\w+)\s*=', given))
     return [f'{name}=' for name, _ in own_parameters(cls) if name not in taken]
-
-
-def _is_task_class(value: object) -> TypeGuard[type[luigi.Task]]:
-    return isinstance(value, type) and issubclass(value, luigi.Task)
 
 
 def _text_before(context: CompletionContext) -> str:

@@ -16,7 +16,7 @@ from kartnb.notebook.cell import as_code
 from kartnb.notebook.controls import Control, controls_for
 from kartnb.notebook.explorer import Explorer, Sight
 from kartnb.notebook.screen import Screen, can_be_live
-from kartnb.task import registry
+from kartnb.task import identity, registry
 from kartnb.task.loading import result_of
 from kartnb.view.clean import one_line
 from kartnb.view.glance import Glance, glance_html, glance_text
@@ -157,7 +157,9 @@ class Interactive:
         sight = self.sight
         state, words = (sight.state, sight.words) if sight else (TaskState.MISSING, '')
         result = sight.result if sight else None
-        return Glance(title, values, _id_of(self._task), state, one_line(words, 300), result, one_line(self.code, 600))
+        return Glance(
+            title, values, identity.id_of(self._task), state, one_line(words, 300), result, one_line(self.code, 600)
+        )
 
     def begin(self) -> None:
         """Show it in the running cell; in a terminal, or where nothing is shown, it is only looked at."""
@@ -191,7 +193,7 @@ class Interactive:
         try:
             values = {control.name: control.value for control in self.controls}
             task = self._template.make({**self._fixed, **values})
-            _id_of(task)
+            identity.id_of(task)
         except KartError as error:
             self._task, self.error, self.sight = None, str(error), None
         except Exception as error:  # whatever the user's requires() or __init__ raises
@@ -234,8 +236,3 @@ def _value_at(task: Any, name: str) -> Any:
     for part in name.split('.'):
         task = task.param_kwargs[part]
     return task
-
-
-def _id_of(task: luigi.Task) -> str:
-    identify = getattr(task, 'make_unique_id', None)
-    return str(identify()) if identify is not None else str(task.task_id)

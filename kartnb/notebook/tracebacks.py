@@ -11,6 +11,7 @@ from luigi.parameter import ParameterException
 
 from kartnb.errors import KartError
 from kartnb.execution.build_error import is_user_code
+from kartnb.execution.running.tracebacks import entries_of, is_kartnbs, module_of
 
 #: The file name of the expression of a magic.
 EXPRESSION_FILE = '<expression>'
@@ -48,8 +49,8 @@ def own_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
 
 def own_part(trace: TracebackType | None) -> TracebackType | None:
     """The part of a traceback that begins in the user's code, behind the last magic; None where there is none."""
-    entries = _entries(trace)
-    magics = [i for i, entry in enumerate(entries) if _module(entry).startswith('kartnb.notebook')]
+    entries = entries_of(trace)
+    magics = [i for i, entry in enumerate(entries) if module_of(entry).startswith('kartnb.notebook')]
     return next((entry for entry in entries[magics[-1] + 1 if magics else 0 :] if _is_users(entry)), None)
 
 
@@ -71,14 +72,14 @@ def _bared(error: BaseException) -> Iterator[None]:
 
 
 def _shown_frames(error: BaseException) -> TracebackType | None:
-    entries = _entries(own_part(error.__traceback__))
+    entries = entries_of(own_part(error.__traceback__))
     users = [i for i, entry in enumerate(entries) if _is_users(entry)]
     if not users:
         return error.__traceback__
     if isinstance(error, _CLEAR):
         entries = entries[: users[-1] + 1]
-    if not _is_kartnbs(entries[-1]):  # else it is a mistake of kartnb's, and all of it is wanted
-        entries = [entry for entry in entries if not _is_kartnbs(entry)]
+    if not is_kartnbs(entries[-1]):  # else it is a mistake of kartnb's, and all of it is wanted
+        entries = [entry for entry in entries if not is_kartnbs(entry)]
     return _linked(entries)
 
 
@@ -100,25 +101,9 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _has_user_code(trace: TracebackType | None) -> bool:
-    return any(_is_users(entry) for entry in _entries(trace))
+    return any(_is_users(entry) for entry in entries_of(trace))
 
 
 def _is_users(entry: TracebackType) -> bool:
     filename = entry.tb_frame.f_code.co_filename
     return filename != EXPRESSION_FILE and is_user_code(filename)
-
-
-def _is_kartnbs(entry: TracebackType) -> bool:
-    return _module(entry).partition('.')[0] == 'kartnb'
-
-
-def _module(entry: TracebackType) -> str:
-    return str(entry.tb_frame.f_globals.get('__name__', ''))
-
-
-def _entries(trace: TracebackType | None) -> list[TracebackType]:
-    found = []
-    while trace is not None:
-        found.append(trace)
-        trace = trace.tb_next
-    return found

@@ -45,19 +45,6 @@ _PLACES: dict[tuple[str, str], str] = {
 }
 
 
-def stand_in(module: str, name: str, place: str) -> None:
-    """Let pickles that name something of gokart find it elsewhere.
-
-    Parameters
-    ----------
-    module, name
-        What the pickles name.
-    place
-        Where it is, as ``'package.module:qualified.name'``; imported when it is needed.
-    """
-    _PLACES[module, name] = place
-
-
 def find(module: str, name: str) -> Any:
     """Give what a pickle calls ``module.name``: kartnb's own, or gokart's if it is installed."""
     place = _PLACES.get((module, name))

@@ -24,6 +24,7 @@ from kartnb.task.code_source import code_text, function_source, once_per_code
 from kartnb.task.code_usage import CHANGING, Usage, usage_of
 from kartnb.task.code_values import CannotTellError, value_text
 from kartnb.task.code_wrappers import held_functions
+from kartnb.task.registry import is_task_class
 from kartnb.task.secrets import is_secret_constant
 
 _NOT_FOUND = object()
@@ -241,7 +242,7 @@ class Reach:
                 told = f'{function.__qualname__} looks names up by {chain.names[0]}'
                 self._add_unknown(function.__code__, chain.names[0], told)
             return
-        while taken < len(chain.names) and (isinstance(value, ModuleType) or _is_task_class(value)):
+        while taken < len(chain.names) and (isinstance(value, ModuleType) or is_task_class(value)):
             if isinstance(value, ModuleType) and not is_own(value.__name__):
                 return
             attribute = chain.names[taken]
@@ -320,10 +321,6 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:
         return _NOT_FOUND
-
-
-def _is_task_class(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, luigi.Task)
 
 
 def _counts(attribute: str, value: Any) -> bool:

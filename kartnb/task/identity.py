@@ -42,6 +42,12 @@ def dependencies(task: luigi.Task, required: list[luigi.Task]) -> list[luigi.Tas
     return _checked(task, flatten(task.deps())) if adds_requirements(type(task)) else required
 
 
+def id_of(task: luigi.Task) -> str:
+    """The unique id of any task: the one that it makes, or luigi's task id."""
+    identify = getattr(task, 'make_unique_id', None)
+    return str(task.task_id if identify is None else identify())
+
+
 def unique_id(task: TaskOnKart[Any]) -> str:
     """The unique id of a task.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
+from typing import Any, TypeGuard
 
 import luigi
 
@@ -73,6 +73,11 @@ def is_superseded(cls: type) -> bool:
 def current_definition(cls: type) -> type:
     """The newest class with this class's module and qualified name: `cls` itself unless it was replaced."""
     return _latest.get((cls.__module__, cls.__qualname__), cls) if cls in _superseded else cls
+
+
+def is_task_class(value: object) -> TypeGuard[type[luigi.Task]]:
+    """Whether something is a class of tasks."""
+    return isinstance(value, type) and issubclass(value, luigi.Task)
 
 
 def note_on_age(task: luigi.Task) -> str:

@@ -84,7 +84,7 @@ def slider(min: float, max: float, step: float | None = None, *, log: bool = Fal
     >>> Train.rate.kart_slider
     Slider(min=0.001, max=1, step=None, log=True)
     """
-    if not all(_is_number(number) for number in (min, max, *([] if step is None else [step]))):
+    if not all(is_finite(number) for number in (min, max, *([] if step is None else [step]))):
         raise ParameterValueError(f'A range needs numbers: slider({min!r}, {max!r}, step={step!r}) has others.')
     if min >= max:
         raise ParameterValueError(f'A range goes from a smaller number to a larger one, not from {min} to {max}.')
@@ -102,5 +102,6 @@ def hint_of(parameter: luigi.Parameter[Any]) -> Slider | None:
     return found if isinstance(found, Slider) else None
 
 
-def _is_number(value: object) -> bool:
+def is_finite(value: object) -> bool:
+    """Whether something is a number, and neither infinite nor NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -222,10 +222,6 @@ class Inspector:
             'outputs_omitted': max(len(node.outputs) - _MAX_OUTPUTS, 0),
         }
 
-    def briefs(self) -> dict[str, Brief]:
-        """The briefs of all tasks by key; for plans that are drawn task by task."""
-        return {key: self.brief(key) for key in self._position}
-
     def details(self, key: str, store: LogStore | None = None) -> Details:
         """What the files of a task tell; give several tasks one store, so that directories are listed once.
 

@@ -10,6 +10,7 @@ from typing import Any
 import luigi
 
 from kartnb.execution.planning.plan import Node
+from kartnb.task.identity import id_of
 from kartnb.view.clean import abbreviated, one_line, short_id
 
 Pairs = tuple[tuple[str, str], ...]
@@ -73,8 +74,7 @@ def value_text(value: Any, limit: int = 40) -> str:
     if isinstance(value, float):
         return number_text(value)
     if isinstance(value, luigi.Task):
-        identify = getattr(value, 'make_unique_id', None)
-        return f'{type(value).__name__}[{short_id(identify() if identify else value.task_id)}]'
+        return f'{type(value).__name__}[{short_id(id_of(value))}]'
     if isinstance(value, tuple) and any(isinstance(item, luigi.Task) for item in value):
         return one_line(', '.join(value_text(item, limit) for item in value), limit)
     return one_line(value.name if isinstance(value, enum.Enum) else str(value), limit)

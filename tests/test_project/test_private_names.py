@@ -204,8 +204,6 @@ NEEDED = (
 
 #: Private names that are used outside of `kartnb/_luigi.py`, and why that is right.
 EXCEPTIONS = {
-    '_actions': "MagicParser is one of argparse's parsers itself",
-    '_option_string_actions': "MagicParser is one of argparse's parsers itself",
     '_fields': 'documented, of named tuples',
     '_asdict': 'documented, of named tuples',
     '_replace': 'documented, of named tuples',

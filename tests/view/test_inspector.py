@@ -94,7 +94,7 @@ def test_details_tell_what_the_files_say(built: Any) -> None:
 
 def test_secrets_are_nowhere(built: Any) -> None:
     inspector, plan = built
-    everything = json.dumps([inspector.briefs(), [inspector.details(n.key) for n in plan]], ensure_ascii=False)
+    everything = json.dumps([[inspector.brief(n.key), inspector.details(n.key)] for n in plan], ensure_ascii=False)
     assert SECRET not in everything
     assert HIDDEN not in everything
     assert '425a68' not in everything  # a packed task could hold some

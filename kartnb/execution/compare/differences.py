@@ -55,8 +55,8 @@ class Section:
         return None if self.note or None in answers else False
 
 
-@dataclass(frozen=True, eq=False)
-class Difference:
+@dataclass(frozen=True, eq=False, repr=False)
+class Difference(display.Displayed):
     """What differs between two results.
 
     Attributes
@@ -84,12 +84,6 @@ class Difference:
     def differing(self) -> tuple[str, ...]:
         """The names of the aspects that differ."""
         return tuple(section.name for section in self.sections if section.differs)
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
 
 def diff(

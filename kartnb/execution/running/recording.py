@@ -8,7 +8,7 @@ from typing import Any
 
 from kartnb.errors import KartError
 from kartnb.execution.running.runs import TaskRun
-from kartnb.execution.running.tracebacks import one_line
+from kartnb.execution.running.tracebacks import error_line
 from kartnb.history.run_record import OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.storage.contents import Seen, joint_mark
 from kartnb.storage.filesystem import file_system
@@ -86,7 +86,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         started=utc_text(run.started),
         ended=ended,
         seconds=round(run.spent, 6),
-        error='' if error is None else one_line(error),
+        error='' if error is None else error_line(error),
         build_id=run.order.build_id,
         code=result.made_by,
         unknown=run.order.unknown,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
 from types import TracebackType
 
 from kartnb.errors import KartError
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """An exception as one line of at most 300 characters."""
     text = ' '.join(''.join(traceback.format_exception_only(error)).split())
     return text if len(text) <= 300 else f'{text[:299]}…'
@@ -17,8 +16,8 @@ def one_line(error: BaseException) -> str:
 
 def trim_traceback(error: BaseException) -> None:
     """Let an exception's traceback begin in the user's code; for kartnb's own errors let it end there too."""
-    frames = list(_chain(error.__traceback__))
-    outside = [i for i, entry in enumerate(frames) if not _is_kartnb(entry)]
+    frames = entries_of(error.__traceback__)
+    outside = [i for i, entry in enumerate(frames) if not is_kartnbs(entry)]
     if not outside:
         return
     kept = frames[outside[0] :]
@@ -27,13 +26,20 @@ def trim_traceback(error: BaseException) -> None:
     error.__traceback__ = kept[0]
 
 
-def _chain(start: TracebackType | None) -> Sequence[TracebackType]:
+def entries_of(trace: TracebackType | None) -> list[TracebackType]:
+    """The entries of a traceback, outermost first."""
     found = []
-    while start is not None:
-        found.append(start)
-        start = start.tb_next
+    while trace is not None:
+        found.append(trace)
+        trace = trace.tb_next
     return found
 
 
-def _is_kartnb(entry: TracebackType) -> bool:
-    return str(entry.tb_frame.f_globals.get('__name__', '')).partition('.')[0] == 'kartnb'
+def module_of(entry: TracebackType) -> str:
+    """The module whose code an entry of a traceback is in."""
+    return str(entry.tb_frame.f_globals.get('__name__', ''))
+
+
+def is_kartnbs(entry: TracebackType) -> bool:
+    """Whether an entry of a traceback is in kartnb's own code."""
+    return module_of(entry).partition('.')[0] == 'kartnb'

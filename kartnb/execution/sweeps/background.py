@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kartnb import display
 from kartnb.errors import BuildStoppedError
 from kartnb.events import Listener
 from kartnb.execution.handle import Handle, Status
@@ -111,18 +110,6 @@ class BackgroundSweep(Handle):
                 f'The sweep was stopped: {self.progress}. What has finished is kept, and partial() gives it.'
             )
         return self.partial()
-
-    def _how_far(self) -> str:
-        return str(self.progress)
-
-    def _ipython_display_(self) -> None:
-        display.show_live(self)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(display.render(self, 'text') if len(printer.stack) == 1 else repr(self))
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
     def __repr__(self) -> str:
         return f'<BackgroundSweep of {self.name}: {self.status}, {self.progress}>'

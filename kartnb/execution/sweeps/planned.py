@@ -9,14 +9,13 @@ from dataclasses import replace
 
 import luigi
 
-from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import BuildStarted, Event, Listener, TaskState, TaskStateChanged
 from kartnb.execution.build import Build, log_printer
 from kartnb.execution.options import BuildOptions
 from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport
-from kartnb.execution.running.tracebacks import one_line
+from kartnb.execution.running.tracebacks import error_line
 from kartnb.execution.sweeps.metrics import Metric
 from kartnb.execution.sweeps.point import SweepPoint
 from kartnb.execution.sweeps.result import Direction
@@ -25,6 +24,7 @@ from kartnb.execution.sweeps.space import Point
 from kartnb.execution.sweeps.template import Template
 from kartnb.history.log_store import LogStore
 from kartnb.planning.estimate import Estimate, estimate
+from kartnb.task import identity
 
 #: Seconds that the metrics of cached points may take before anything runs, and between two tasks.
 _AT_FIRST = 1.0
@@ -39,11 +39,11 @@ def made(template: Template, points: Sequence[Point], first: int = 0) -> list[Sw
         point = SweepPoint(first + len(found), values, None, _store=store)
         try:
             point.task = template.make(values)
-            point.unique_id = _id_of(point.task)
+            point.unique_id = identity.id_of(point.task)
         except SweepError:
             raise
         except Exception as error:
-            point.state, point.error = TaskState.FAILED, one_line(error)
+            point.state, point.error = TaskState.FAILED, error_line(error)
         found.append(point)
     return found
 
@@ -212,7 +212,7 @@ class SweepPlan(SweepRun):
             self._measuring.take([self._cached.popleft()])
 
     def _settle(self, report: BuildReport) -> None:
-        errors = {failure.key: one_line(failure.error) for failure in report.failures}
+        errors = {failure.key: error_line(failure.error) for failure in report.failures}
         for key, points in self._by_key.items():
             node = report.plan[key]
             for point in points:
@@ -225,14 +225,3 @@ class SweepPlan(SweepRun):
             return ''
         culprit = next((other for other in self.plan.upstream(node) if other.key in errors), None)
         return f'{culprit.name} failed: {errors[culprit.key]}' if culprit else ''
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
-
-
-def _id_of(task: luigi.Task) -> str:
-    identify = getattr(task, 'make_unique_id', None)
-    return str(identify()) if identify is not None else str(task.task_id)

@@ -19,8 +19,8 @@ from kartnb.task.loading import result_of
 _COMPLETE = (TaskState.CACHED, TaskState.DONE, TaskState.EXTERNAL)
 
 
-@dataclass(eq=False)
-class SweepPoint:
+@dataclass(eq=False, repr=False)
+class SweepPoint(display.Displayed):
     """One point of a sweep: parameter values, and what came of them.
 
     Attributes
@@ -83,9 +83,3 @@ class SweepPoint:
         if self.task is None or not self.is_complete:
             raise SweepError(f'Point {self.position} has no result: it is {self.state}. {self.error}'.rstrip())
         return result_of(self.task)
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Direction = Literal['maximize', 'minimize']
 
 
-@dataclass(frozen=True, eq=False)
-class SweepResult(Sequence[SweepPoint]):
+@dataclass(frozen=True, eq=False, repr=False)
+class SweepResult(display.Displayed, Sequence[SweepPoint]):
     """What `kartnb.sweep` gives: a sequence of points, which shows itself as a table of what differs, best first.
 
     Attributes
@@ -172,12 +172,6 @@ class SweepResult(Sequence[SweepPoint]):
     def _differs(self, name: str) -> bool:
         values = [point.values.get(name) for point in self.points]
         return any(value is not values[0] and not _same(value, values[0]) for value in values)
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {'text/plain': repr(self), 'text/html': self._repr_html_()}

@@ -45,7 +45,7 @@ class SweepProgress:
         return f'{self.ended:,}/{self.total:,} points ({told})' if told else f'0/{self.total:,} points'
 
 
-class SweepRun(ABC):
+class SweepRun(display.Displayed, ABC):
     """A sweep that can be run, and looked at while it runs.
 
     Parameters

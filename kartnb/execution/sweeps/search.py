@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.events import Listener
 from kartnb.execution.options import BuildOptions
@@ -168,12 +167,6 @@ class Search(SweepRun):
         described = repr([self.name, kept, [repr(each) for each in dimensions], label, self.direction])
         digest = hashlib.md5(described.encode(), usedforsecurity=False).hexdigest()
         return StudyFile(workspace_of(first), f'{self.name}_{digest}')
-
-    def __repr__(self) -> str:
-        return display.render(self, 'text')
-
-    def _repr_html_(self) -> str:
-        return display.render(self, 'html')
 
 
 def _check(trials: Any, metric: Metric, space: Space) -> None:

@@ -77,10 +77,6 @@ class ClassStore:
             self._classes[known] = cls
         return known
 
-    def class_of(self, digest: str) -> type:
-        """The class that travels under a digest."""
-        return self._classes[digest]
-
     def dumps(self, value: Any) -> bytes:
         """Pickle a value, by-value classes named by their digests.
 

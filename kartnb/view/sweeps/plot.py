@@ -16,6 +16,7 @@ from typing import Any
 from kartnb.errors import MissingPackageError, SweepError
 from kartnb.execution.sweeps.point import SweepPoint
 from kartnb.execution.sweeps.result import SweepResult
+from kartnb.task.slider import is_finite
 from kartnb.view.clean import one_line
 from kartnb.view.parameters import number_text, value_text
 
@@ -126,7 +127,7 @@ class Scale:
     def __init__(self, name: str, points: Sequence[SweepPoint]) -> None:
         self.name = name
         values: list[Any] = [point.values.get(name) for point in points]
-        self.is_numeric = all(_is_number(value) for value in values)
+        self.is_numeric = all(is_finite(value) for value in values)
         self.values: list[Any] = sorted(set(values)) if self.is_numeric else _distinct(values)
         positive = self.is_numeric and self.values[0] > 0
         self.is_log = positive and len(self.values) > 2 and _spreads_by_factors(self.values)
@@ -288,10 +289,6 @@ def _use_fonts(figure: Any) -> None:
 def _shown(text: str) -> str:
     """A text as it stands: matplotlib reads what is between dollar signs as mathematics."""
     return re.sub(r'\$', r'\\$', one_line(text, 40))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
