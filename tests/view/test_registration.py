@@ -44,9 +44,10 @@ def test_the_table_names_types_and_functions_that_take_them(name: str) -> None:
 
 def test_all_that_shows_itself_is_in_the_table() -> None:
     found = set()
-    for kind in _types_of_kartnb():
+    for kind in _types_of_kartnb() - {display.Displayed}:
         for method, form in _METHODS.items():
-            if re.search(r'display\.(render|show_live)\(self[,)]', _source(vars(kind).get(method))):
+            shows = re.search(r'\b(render|show_live)\(self[,)]', _source(getattr(kind, method, None)))
+            if shows and not inspect.isabstract(kind):
                 assert callable(display.renderer_of(kind, form))
                 found.add(kind)
     assert len(found) >= 12
