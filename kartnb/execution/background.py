@@ -191,8 +191,9 @@ class BackgroundBuild(Handle):
             raise BuildStoppedError('The build was stopped; what had finished by then is kept.')
         return result_of(self._task) if self._return_value else None
 
-    def __repr__(self) -> str:
-        return f'<BackgroundBuild of {type(self._task).__name__}: {self.status}, {self.progress}>'
+    @property
+    def _about(self) -> str:
+        return type(self._task).__name__
 
 
 def running_builds() -> list[BackgroundBuild]:

@@ -47,6 +47,16 @@ class Handle(ABC):
 
     @property
     @abstractmethod
+    def _about(self) -> str:
+        """The name of the class whose tasks it runs."""
+
+    @property
+    @abstractmethod
+    def status(self) -> Status:
+        """How it stands."""
+
+    @property
+    @abstractmethod
     def progress(self) -> object:
         """How far it is; as text, in a few words."""
 
@@ -91,6 +101,10 @@ class Handle(ABC):
             self.stop(wait=False)
             raise
         return self._await_value(None)
+
+    def __repr__(self) -> str:
+        # here and not in a subclass: there IPython would take it before the form of `_repr_pretty_`
+        return f'<{type(self).__name__} of {self._about}: {self.status}, {self.progress}>'
 
     def _ipython_display_(self) -> None:
         display.show_live(self)

@@ -111,5 +111,6 @@ class BackgroundSweep(Handle):
             )
         return self.partial()
 
-    def __repr__(self) -> str:
-        return f'<BackgroundSweep of {self.name}: {self.status}, {self.progress}>'
+    @property
+    def _about(self) -> str:
+        return self.name
