@@ -68,8 +68,10 @@ def _belongs_to_its_module(cls: type) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests that take minutes out unless they were asked for, or everything must run."""
+    """Leave the tests that take minutes out unless they were asked for; where everything must run, they run first."""
     if os.environ.get(REQUIRE_ALL):
+        # at the end, one of two processes would wait for the other
+        items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in OPT_IN))
         return
     left_out = {name for name in OPT_IN if name not in config.getoption('-m')}
     deselected = [item for item in items if left_out & {mark.name for mark in item.iter_markers()}]
