@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -363,3 +364,27 @@ def test_an_error_of_a_missing_result_is_not_its_own_cause(tmp_path: Path) -> No
         make_target(str(tmp_path / 'nothing.pkl')).load()
     assert isinstance(caught.value.__cause__, FileNotFoundError)
     assert caught.value.__cause__ is not caught.value
+
+
+@pytest.mark.parametrize('extension', ['.csv', '.tsv'])
+def test_a_table_is_read_in_the_encoding_of_an_open_text_file(extension: str) -> None:
+    frame = pd.DataFrame({'città': ['è', '日本']})
+    processor = make_file_processor(f'a{extension}')
+    with open('text', 'w', encoding='utf-16') as file:
+        processor.dump(frame, file)
+    with open('text', encoding='utf-16') as file:
+        assert processor.load(file).equals(frame)
+
+
+@pytest.mark.parametrize('store_index', [True, False])
+@pytest.mark.parametrize('columns', [{'a': [1.5, 2.5]}, {'a': [1.5, 2.5], 'b': ['x', None]}], ids=['numbers', 'mixed'])
+def test_feather_in_a_place_without_a_local_path(columns: dict[str, Any], store_index: bool) -> None:
+    frame = pd.DataFrame(columns)
+    target = make_target(f'memory://feather-{uuid.uuid4().hex}/a.feather', store_index_in_feather=store_index)
+    target.dump(frame)
+    pd.testing.assert_frame_equal(target.load(), frame)
+    memory = io.BytesIO()
+    processor = make_file_processor('a.feather', store_index)
+    processor.dump(frame, memory)
+    memory.seek(0)
+    pd.testing.assert_frame_equal(processor.load(memory), frame)

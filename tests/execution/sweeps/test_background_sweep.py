@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -165,3 +166,29 @@ def test_a_search_in_the_background_is_stopped_and_goes_on(tmp_path: Path) -> No
     again = kartnb.sweep(task, space, trials=len(kept) + 2, **options).result(timeout=60)
     assert [point.unique_id for point in again][: len(kept)] == kept
     assert {point.state.value for point in again[: len(kept)]} == {'cached'}
+
+
+def test_stopping_a_search_stops_the_build_that_runs(tmp_path: Path) -> None:
+    pytest.importorskip('optuna')
+
+    class Held(kartnb.TaskOnKart[int]):
+        number = luigi.IntParameter()
+
+        def run(self) -> None:
+            Path(self.workspace_directory, f'began-{self.number}').touch()
+            while not Path(self.workspace_directory, 'open').exists():
+                time.sleep(0.01)
+            self.dump(self.number)
+
+    space: dict[str, Any] = {'number': range(1000), 'workspace_directory': str(tmp_path)}
+    handle = kartnb.sweep(
+        Held, space, metric='value', sampler='optuna', trials=50, executor='processes', workers=2, background=True
+    )
+    until(lambda: list(tmp_path.glob('began-*')))
+    late = threading.Timer(20, (tmp_path / 'open').touch)  # where nothing stops the tasks, they end by themselves
+    late.start()
+    handle.stop()
+    late.cancel()
+    assert not (tmp_path / 'open').exists(), 'the stop waited for the tasks'
+    assert handle.status == 'stopped'
+    assert not any(point.is_complete for point in handle.partial())

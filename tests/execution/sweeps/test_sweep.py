@@ -89,6 +89,16 @@ class TestPoints:
         assert all(1e-4 <= rate <= 1 for rate in rates)
         assert sum(rate < 1e-2 for rate in rates) > 10
 
+    @pytest.mark.parametrize('sample, expected', [(3, [10, 20, 30]), (4, [10, 20, 30])])
+    def test_a_sample_of_all_points_of_a_list_keeps_their_order(
+        self, place: str, sample: int, expected: list[int]
+    ) -> None:
+        for seed in range(5):  # one order in six is the given one by chance
+            points = [{'number': number} for number in (10, 20, 30)]
+            options: dict[str, Any] = {'sample': sample, 'seed': seed, 'dry_run': True}
+            planned = kartnb.sweep(Number, points, workspace_directory=place, **options)
+            assert [point.values['number'] for point in planned.points] == expected
+
     def _sample(self, place: str, size: int, seed: int = 0) -> Any:
         planned = kartnb.sweep(
             Number, number=range(1000), sample=size, seed=seed, workspace_directory=place, dry_run=True
