@@ -15,6 +15,7 @@ from concurrent.futures import Executor
 from functools import partial
 from operator import attrgetter
 from queue import Queue
+from types import CodeType
 from typing import Any, NamedTuple, Protocol
 
 import luigi
@@ -372,6 +373,15 @@ def class_filler() -> Callable[[type, Any], type]:
 
     filler: Callable[[type, Any], type] = _class_setstate
     return filler
+
+
+def code_arguments(code: CodeType) -> tuple[Any, ...]:
+    """What cloudpickle calls `types.CodeType` with to make a code again; the file name may be left out."""
+    from cloudpickle import CloudPickler
+
+    make, arguments = CloudPickler.dispatch_table[CodeType](code)
+    assert make is CodeType, make
+    return tuple(arguments)
 
 
 def by_value_id(cls: type) -> str:

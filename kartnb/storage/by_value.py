@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from cloudpickle import CloudPickler  # noqa: TID253
 
-from kartnb._luigi import class_maker
+from kartnb._luigi import class_maker, code_arguments
 
 _make_class = class_maker()
 
@@ -53,7 +53,7 @@ class ByValuePickler(CloudPickler):  # type: ignore[misc]
 
     def reduce_code(self, code: CodeType) -> tuple[Any, tuple[Any, ...]]:
         """Keep the file name of code, for tracebacks and `inspect`: cloudpickle 3.1.2 and later leave it out."""
-        make, arguments = CloudPickler.dispatch_table[CodeType](code)
+        arguments = code_arguments(code)
         # one copy for each pickle: its bytes then do not depend on which other objects share the text
         name = self._file_names.setdefault(code.co_filename, ''.join(code.co_filename))
-        return make, (*arguments[:_FILE_NAME], name, *arguments[_FILE_NAME + 1 :])
+        return CodeType, (*arguments[:_FILE_NAME], name, *arguments[_FILE_NAME + 1 :])

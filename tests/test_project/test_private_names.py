@@ -10,6 +10,7 @@ import functools
 import importlib
 import importlib.metadata
 import inspect
+import io
 import pkgutil
 import platform
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ import pytest
 import traitlets
 
 import kartnb
+from kartnb.storage import by_value
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ NEEDED = (
     Needed(
         'cloudpickle.cloudpickle:_class_setstate', 'leave the classes of the notebook as they are', ('obj', 'state')
     ),
+    Needed('cloudpickle:CloudPickler.dispatch_table', 'keep the file names of code'),
     Needed('cloudpickle.cloudpickle:_DYNAMIC_CLASS_TRACKER_BY_CLASS', 'name classes that came inside of others'),
     Needed('cloudpickle.cloudpickle:_DYNAMIC_CLASS_TRACKER_BY_ID', 'find classes that came inside of others'),
     # IPython
@@ -240,6 +243,14 @@ def test_the_sentence_names_the_release_the_name_and_what_for() -> None:
         Needed('luigi.worker:Worker._add', 'do something', ('task', 'gone')).check()
     assert str(moved.value) == f'luigi {version} no longer has Task._gone, which kartnb needs to do something.'
     assert str(changed.value) == f'luigi {version} takes no gone in Worker._add, which kartnb needs to do something.'
+
+
+def test_code_is_made_of_what_cloudpickle_gives_and_its_file_name() -> None:
+    code = inspect.unwrap(_release).__code__
+    found = by_value.ByValuePickler(io.BytesIO()).reduce_code(code)
+    names = ('co_filename', 'co_name', 'co_qualname', 'co_firstlineno', 'co_code', 'co_consts', 'co_linetable')
+    made = found[0](*found[1])
+    assert {name: getattr(made, name) for name in names} == {name: getattr(code, name) for name in names}
 
 
 def test_every_private_name_has_a_test(repository: Path) -> None:
