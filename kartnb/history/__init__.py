@@ -1,1 +1,1 @@
-"""What is remembered of a run, as objects: the five gokart logs and the run record."""
+"""What a workspace remembers: run records, gokart's logs, results as a table, and what may be removed."""

@@ -71,6 +71,11 @@ class Inventory:
     nested: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
 
+    def note_problem(self, sentence: str) -> None:
+        """Take down what could not be read; a workspace may be full of such files, and the first ones are enough."""
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(sentence)
+
     def real_path(self, given: str, workspace: str) -> str:
         """Where a file is now that a task knew as `given`, with this `workspace_directory`; absolute, or a URL."""
         below = _below(given, workspace) or _below(given, self.root)
@@ -172,8 +177,7 @@ def _read_record(found: Inventory, file: FileFound, data: bytes | str) -> RunRec
             raise ValueError(data)
         return RunRecord.from_json(data)
     except ValueError as error:
-        if len(found.problems) < _MOST_PROBLEMS:
-            found.problems.append(f'{path_below(found.root, file.path)} cannot be read as a run record: {error}')
+        found.note_problem(f'{path_below(found.root, file.path)} cannot be read as a run record: {error}')
         return None
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger('kartnb')
 
-_MOST_PROBLEMS = 20
 _MOST_UNPACKED = 1 << 20  # bytes
 _DEEPEST = 5
 _versions_known: tuple[int, str] = (0, '')
@@ -157,8 +156,7 @@ class GokartLogs:
             try:
                 found[by_path[file.path]] = peek(data) if isinstance(data, bytes) else None
             except UnreadableResultError as error:
-                if len(self._found.problems) < _MOST_PROBLEMS:
-                    self._found.problems.append(f'{path_below(self._root, file.path)}: {error}')
+                self._found.note_problem(f'{path_below(self._root, file.path)}: {error}')
         return found
 
     def _run(self, stem: str, task: str, unique_id: str, values: dict[str, dict[str, Any]]) -> Run:
