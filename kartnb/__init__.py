@@ -19,7 +19,7 @@ from kartnb._version import __version__
 if TYPE_CHECKING:
     import luigi
 
-    from kartnb.cli.run import run
+    from kartnb.cli.cli import run
     from kartnb.errors import (
         BuildStoppedError,
         CyclicRequirementsError,
@@ -34,123 +34,120 @@ if TYPE_CHECKING:
         UnreadableResultError,
         WrongValueError,
     )
-    from kartnb.events import TaskState
     from kartnb.execution.background import BackgroundBuild
     from kartnb.execution.build import build, build_async
-    from kartnb.execution.build_error import GokartBuildError, HasLockedTaskException
-    from kartnb.execution.build_error import GokartBuildError as KartBuildError
-    from kartnb.execution.compare.differences import Difference, diff
-    from kartnb.execution.logs import Logs, logs
-    from kartnb.execution.outputs import Output, Outputs, load_result, outputs
-    from kartnb.execution.planning.plan import Plan
-    from kartnb.execution.restore import restore_result
-    from kartnb.execution.sweeps.background import BackgroundSweep
-    from kartnb.execution.sweeps.planned import SweepPlan
-    from kartnb.execution.sweeps.point import SweepPoint
-    from kartnb.execution.sweeps.result import SweepResult
-    from kartnb.execution.sweeps.sweep import sweep
-    from kartnb.execution.why import Why, why
+    from kartnb.execution.report import GokartBuildError, HasLockedTaskException
+    from kartnb.execution.report import GokartBuildError as KartBuildError
     from kartnb.history.clean import Cleaning, clean, delete_local_unnecessary_outputs
     from kartnb.history.runs import Run, Runs
     from kartnb.history.workspace import Workspace
+    from kartnb.inspection.diff import Difference, diff
+    from kartnb.inspection.logs import Logs, logs
+    from kartnb.inspection.outputs import Output, Outputs, load_result, outputs
+    from kartnb.inspection.restore import restore_result
+    from kartnb.inspection.why import Why, why
+    from kartnb.model import Plan, TaskState
     from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
-    from kartnb.notebook.graph import Graph, graph
     from kartnb.notebook.interact import Interactive, interact
+    from kartnb.notebook.live_graph import Graph, graph
     from kartnb.planning.planner import plan
     from kartnb.storage.formats.base import FileProcessor
     from kartnb.storage.formats.exact_text import lossless
     from kartnb.storage.formats.registry import register_format, unregister_format
-    from kartnb.storage.in_memory import InMemoryTarget, make_in_memory_target
+    from kartnb.storage.targets import InMemoryTarget, make_in_memory_target
+    from kartnb.sweeps.points import SweepPoint
+    from kartnb.sweeps.result import SweepResult
+    from kartnb.sweeps.run import SweepPlan
+    from kartnb.sweeps.sweep import BackgroundSweep, sweep
     from kartnb.task.base import TaskOnKart
-    from kartnb.task.config_files import add_config
-    from kartnb.task.config_params import inherits_config_params
-    from kartnb.task.data_frames import PandasTypeConfig
+    from kartnb.task.config import add_config, inherits_config_params
     from kartnb.task.parameters import (
         ExplicitBoolParameter,
         ListTaskInstanceParameter,
+        PandasTypeConfig,
         SerializableParameter,
         TaskInstanceParameter,
         ZonedDateSecondParameter,
     )
-    from kartnb.task.slider import slider
-    from kartnb.view.inspection import Inspection, inspect
+    from kartnb.task.values import slider
+    from kartnb.view.inspect import Inspection, inspect
     from kartnb.view.previews.preview import Preview, register_preview, unregister_preview
     from kartnb.view.previews.show import preview
 
 _HOMES = {
     'BackgroundBuild': 'kartnb.execution.background',
-    'BackgroundSweep': 'kartnb.execution.sweeps.background',
+    'BackgroundSweep': 'kartnb.sweeps.sweep',
     'BuildStoppedError': 'kartnb.errors',
     'Cleaning': 'kartnb.history.clean',
     'CyclicRequirementsError': 'kartnb.errors',
-    'Difference': 'kartnb.execution.compare.differences',
+    'Difference': 'kartnb.inspection.diff',
     'EmptyDumpError': 'kartnb.errors',
     'ExplicitBoolParameter': 'kartnb.task.parameters',
     'FileProcessor': 'kartnb.storage.formats.base',
     'FilterError': 'kartnb.errors',
-    'GokartBuildError': 'kartnb.execution.build_error',
-    'Graph': 'kartnb.notebook.graph',
-    'HasLockedTaskException': 'kartnb.execution.build_error',
+    'GokartBuildError': 'kartnb.execution.report',
+    'Graph': 'kartnb.notebook.live_graph',
+    'HasLockedTaskException': 'kartnb.execution.report',
     'HistoryError': 'kartnb.errors',
-    'InMemoryTarget': 'kartnb.storage.in_memory',
-    'Inspection': 'kartnb.view.inspection',
+    'InMemoryTarget': 'kartnb.storage.targets',
+    'Inspection': 'kartnb.view.inspect',
     'Interactive': 'kartnb.notebook.interact',
-    'KartBuildError': 'kartnb.execution.build_error:GokartBuildError',
+    'KartBuildError': 'kartnb.execution.report:GokartBuildError',
     'KartError': 'kartnb.errors',
     'ListTaskInstanceParameter': 'kartnb.task.parameters',
-    'Logs': 'kartnb.execution.logs',
-    'Output': 'kartnb.execution.outputs',
-    'Outputs': 'kartnb.execution.outputs',
-    'PandasTypeConfig': 'kartnb.task.data_frames',
+    'Logs': 'kartnb.inspection.logs',
+    'Output': 'kartnb.inspection.outputs',
+    'Outputs': 'kartnb.inspection.outputs',
+    'PandasTypeConfig': 'kartnb.task.parameters',
     'PandasTypeError': 'kartnb.errors',
     'ParameterValueError': 'kartnb.errors',
-    'Plan': 'kartnb.execution.planning.plan',
+    'Plan': 'kartnb.model',
     'Preview': 'kartnb.view.previews.preview',
     'Run': 'kartnb.history.runs',
     'Runs': 'kartnb.history.runs',
     'SerializableParameter': 'kartnb.task.parameters',
     'StorageError': 'kartnb.errors',
     'SweepError': 'kartnb.errors',
-    'SweepPlan': 'kartnb.execution.sweeps.planned',
-    'SweepPoint': 'kartnb.execution.sweeps.point',
-    'SweepResult': 'kartnb.execution.sweeps.result',
+    'SweepPlan': 'kartnb.sweeps.run',
+    'SweepPoint': 'kartnb.sweeps.points',
+    'SweepResult': 'kartnb.sweeps.result',
     'TaskInstanceParameter': 'kartnb.task.parameters',
     'TaskOnKart': 'kartnb.task.base',
-    'TaskState': 'kartnb.events',
+    'TaskState': 'kartnb.model',
     'UnreadableResultError': 'kartnb.errors',
-    'Why': 'kartnb.execution.why',
+    'Why': 'kartnb.inspection.why',
     'Workspace': 'kartnb.history.workspace',
     'WrongValueError': 'kartnb.errors',
     'ZonedDateSecondParameter': 'kartnb.task.parameters',
-    'add_config': 'kartnb.task.config_files',
+    'add_config': 'kartnb.task.config',
     'build': 'kartnb.execution.build',
     'build_async': 'kartnb.execution.build',
     'clean': 'kartnb.history.clean',
     'delete_local_unnecessary_outputs': 'kartnb.history.clean',
-    'diff': 'kartnb.execution.compare.differences',
-    'graph': 'kartnb.notebook.graph',
-    'inherits_config_params': 'kartnb.task.config_params',
-    'inspect': 'kartnb.view.inspection',
+    'diff': 'kartnb.inspection.diff',
+    'graph': 'kartnb.notebook.live_graph',
+    'inherits_config_params': 'kartnb.task.config',
+    'inspect': 'kartnb.view.inspect',
     'interact': 'kartnb.notebook.interact',
     'load_ipython_extension': 'kartnb.notebook.extension',
-    'load_result': 'kartnb.execution.outputs',
-    'logs': 'kartnb.execution.logs',
+    'load_result': 'kartnb.inspection.outputs',
+    'logs': 'kartnb.inspection.logs',
     'lossless': 'kartnb.storage.formats.exact_text',
     'luigi': 'luigi:',
-    'make_in_memory_target': 'kartnb.storage.in_memory',
-    'outputs': 'kartnb.execution.outputs',
+    'make_in_memory_target': 'kartnb.storage.targets',
+    'outputs': 'kartnb.inspection.outputs',
     'plan': 'kartnb.planning.planner',
     'preview': 'kartnb.view.previews.show',
     'register_format': 'kartnb.storage.formats.registry',
     'register_preview': 'kartnb.view.previews.preview',
-    'restore_result': 'kartnb.execution.restore',
-    'run': 'kartnb.cli.run',
-    'slider': 'kartnb.task.slider',
-    'sweep': 'kartnb.execution.sweeps.sweep',
+    'restore_result': 'kartnb.inspection.restore',
+    'run': 'kartnb.cli.cli',
+    'slider': 'kartnb.task.values',
+    'sweep': 'kartnb.sweeps.sweep',
     'unload_ipython_extension': 'kartnb.notebook.extension',
     'unregister_format': 'kartnb.storage.formats.registry',
     'unregister_preview': 'kartnb.view.previews.preview',
-    'why': 'kartnb.execution.why',
+    'why': 'kartnb.inspection.why',
 }
 
 __all__ = [
@@ -234,7 +231,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        from kartnb._absent import absent
+        from kartnb._deferred import absent
 
         raise AttributeError(absent(name, __all__))
     import_luigi_lightly()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 import os
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import luigi
 
-from kartnb.errors import TaskSettingError
+from kartnb.errors import TaskSettingError, UnknownOptionError
+from kartnb.model import Listener
 
 #: What happens to a result whose code has changed: it is made anew, or kept with a warning, or kept as in gokart.
 CodeChangePolicy: TypeAlias = Literal['rerun', 'warn', 'ignore']
@@ -53,3 +58,94 @@ def configured_policy() -> CodeChangePolicy | None:
         return checked_policy(value.strip().lower(), f'The environment variable {ENVIRONMENT}')
     value = luigi.configuration.get_config().get(SECTION, OPTION, None)
     return checked_policy(value.strip().lower(), f'[{SECTION}] {OPTION} in the configuration') if value else None
+
+
+#: The executors that have a name.
+EXECUTOR_NAMES = ('inline', 'processes', 'threads')
+LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+#: What can be asked to run again: True is the root; a class or its name stands for all its tasks in the plan.
+Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How a build runs: what `kartnb.build` was asked for, checked once and passed on whole.
+
+    Attributes
+    ----------
+    workers, executor, scheduler_url, rerun, on_code_change, log_level
+        As for `kartnb.build`.
+    listeners
+        Callables that are given every event of the build, in this order.
+    value_wanted
+        Whether the root has failed when it ends without having written its output. A gokart task may be run only for
+        its side effects, so that it is not when nobody loads the value.
+
+    Raises
+    ------
+    TypeError
+        When the log level is not a number.
+    TaskSettingError
+        When `on_code_change` is not a policy.
+    """
+
+    workers: int = 1
+    executor: Any = None
+    scheduler_url: str | None = None
+    rerun: Rerun = False
+    on_code_change: str | None = None
+    log_level: int = logging.ERROR
+    listeners: tuple[Listener, ...] = ()
+    value_wanted: bool = True
+
+    def __post_init__(self) -> None:
+        check_log_level(self.log_level)
+        if self.on_code_change is not None:
+            checked_policy(self.on_code_change)
+        object.__setattr__(self, 'listeners', tuple(self.listeners))
+
+    def in_background(self) -> BuildOptions:
+        """The same, in worker processes unless an executor is given, so that the build can be stopped at once."""
+        return self if self.executor is not None else replace(self, executor='processes')
+
+    def heard_first_by(self, *listeners: Listener) -> BuildOptions:
+        """The same, with more listeners before those that there are."""
+        return replace(self, listeners=(*listeners, *self.listeners))
+
+
+def check_log_level(level: object) -> None:
+    """Refuse a level that is not one of logging's numbers."""
+    if isinstance(level, bool) or not isinstance(level, int):
+        hint = f'logging.{level.upper()}' if isinstance(level, str) and level.upper() in LOG_LEVELS else 'logging.INFO'
+        raise TypeError(f'log_level must be a number such as {hint}, not {level!r}.')
+
+
+def log_level_named(name: str) -> int:
+    """The number of a log level that is given by name or number.
+
+    Raises
+    ------
+    ValueError
+        When there is no such level.
+
+    Examples
+    --------
+    >>> log_level_named('debug')
+    10
+    """
+    if name.isdigit():
+        return int(name)
+    level = logging.getLevelName(name.upper())
+    if not isinstance(level, int):
+        raise ValueError(f'{name!r} is no log level: the levels are {", ".join(LOG_LEVELS)}.')
+    return level
+
+
+def check_env_params(env_params: dict[str, Any]) -> None:
+    """Refuse options that luigi does not know, and warn of those that do nothing here."""
+    known = {name for name, _ in luigi.interface.core.get_params()} - {'local_scheduler', 'log_level'}
+    for name in env_params:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, 'rerun', 'listeners', 'log_level', 'return_value'], n=1)
+            hint = f': did you mean {near[0]!r}?' if near else '.'
+            raise UnknownOptionError(f'build has no option {name!r}{hint}')

@@ -23,73 +23,73 @@ FORMS: dict[str, dict[Form, str]] = {
     'kartnb.execution.background:BackgroundBuild': {
         'text': 'kartnb.view.text:background_text',
         'html': 'kartnb.view.html:background_html',
-        'live': 'kartnb.notebook.shown:show_background',
+        'live': 'kartnb.notebook.progress:show_background',
     },
-    'kartnb.execution.compare.differences:Difference': {
-        'text': 'kartnb.view.differences:difference_text',
-        'html': 'kartnb.view.differences:difference_html',
+    'kartnb.inspection.diff:Difference': {
+        'text': 'kartnb.view.history:difference_text',
+        'html': 'kartnb.view.history:difference_html',
     },
-    'kartnb.execution.logs:Logs': {
-        'text': 'kartnb.view.logs:logs_text',
-        'html': 'kartnb.view.logs:logs_html',
-        'terminal': 'kartnb.view.logs:logs_coloured',
-        'live': 'kartnb.notebook.logs_widget:show_logs',
+    'kartnb.inspection.logs:Logs': {
+        'text': 'kartnb.view.live:logs_text',
+        'html': 'kartnb.view.live:logs_html',
+        'terminal': 'kartnb.view.live:logs_coloured',
+        'live': 'kartnb.notebook.widgets:show_logs',
     },
-    'kartnb.execution.outputs:Outputs': {
-        'text': 'kartnb.view.outputs:outputs_text',
-        'html': 'kartnb.view.outputs:outputs_html',
-        'live': 'kartnb.notebook.outputs_widget:show_outputs',
+    'kartnb.inspection.outputs:Outputs': {
+        'text': 'kartnb.view.live:outputs_text',
+        'html': 'kartnb.view.live:outputs_html',
+        'live': 'kartnb.notebook.widgets:show_outputs',
     },
-    'kartnb.execution.planning.plan:Plan': {
+    'kartnb.model:Plan': {
         'text': 'kartnb.view.text:plan_text',
         'html': 'kartnb.view.html:plan_html',
-        'svg': 'kartnb.view.svg:plan_svg',
+        'svg': 'kartnb.view.graph_svg:plan_svg',
     },
     'kartnb.execution.report:BuildReport': {
         'text': 'kartnb.view.text:report_text',
         'html': 'kartnb.view.html:report_html',
-        'svg': 'kartnb.view.svg:report_svg',
+        'svg': 'kartnb.view.graph_svg:report_svg',
     },
-    'kartnb.execution.sweeps.background:BackgroundSweep': {
-        'text': 'kartnb.view.sweeps.text:background_sweep_text',
-        'html': 'kartnb.view.sweeps.html:background_sweep_html',
-        'live': 'kartnb.notebook.sweep_screen:show_background_sweep',
+    'kartnb.sweeps.sweep:BackgroundSweep': {
+        'text': 'kartnb.view.sweeps:background_sweep_text',
+        'html': 'kartnb.view.sweeps:background_sweep_html',
+        'live': 'kartnb.notebook.progress:show_background_sweep',
     },
-    'kartnb.execution.sweeps.planned:SweepPlan': {
-        'text': 'kartnb.view.sweeps.text:sweep_plan_text',
-        'html': 'kartnb.view.sweeps.html:sweep_plan_html',
+    'kartnb.sweeps.run:SweepPlan': {
+        'text': 'kartnb.view.sweeps:sweep_plan_text',
+        'html': 'kartnb.view.sweeps:sweep_plan_html',
     },
-    'kartnb.execution.sweeps.point:SweepPoint': {
-        'text': 'kartnb.view.sweeps.text:sweep_point_text',
-        'html': 'kartnb.view.sweeps.html:sweep_point_html',
+    'kartnb.sweeps.points:SweepPoint': {
+        'text': 'kartnb.view.sweeps:sweep_point_text',
+        'html': 'kartnb.view.sweeps:sweep_point_html',
     },
-    'kartnb.execution.sweeps.result:SweepResult': {
-        'text': 'kartnb.view.sweeps.text:sweep_text',
-        'html': 'kartnb.view.sweeps.html:sweep_html',
-        'plot': 'kartnb.view.sweeps.plot:sweep_plot',
+    'kartnb.sweeps.result:SweepResult': {
+        'text': 'kartnb.view.sweeps:sweep_text',
+        'html': 'kartnb.view.sweeps:sweep_html',
+        'plot': 'kartnb.view.sweep_plot:sweep_plot',
     },
-    'kartnb.execution.sweeps.running:SweepRun': {
-        'text': 'kartnb.view.sweeps.text:sweep_run_text',
-        'html': 'kartnb.view.sweeps.html:sweep_run_html',
+    'kartnb.sweeps.run:SweepRun': {
+        'text': 'kartnb.view.sweeps:sweep_run_text',
+        'html': 'kartnb.view.sweeps:sweep_run_html',
     },
-    'kartnb.execution.why:Why': {
-        'text': 'kartnb.view.why:why_text',
-        'html': 'kartnb.view.why:why_html',
+    'kartnb.inspection.why:Why': {
+        'text': 'kartnb.view.history:why_text',
+        'html': 'kartnb.view.history:why_html',
     },
-    'kartnb.notebook.graph:Graph': {
-        'live': 'kartnb.notebook.shown:show_plan',
+    'kartnb.notebook.live_graph:Graph': {
+        'live': 'kartnb.notebook.progress:show_plan',
     },
     'kartnb.history.clean:Cleaning': {
-        'text': 'kartnb.view.cleaning:cleaning_text',
-        'html': 'kartnb.view.cleaning:cleaning_html',
+        'text': 'kartnb.view.history:cleaning_text',
+        'html': 'kartnb.view.history:cleaning_html',
     },
     'kartnb.history.runs:Runs': {
-        'text': 'kartnb.view.runs:runs_text',
-        'html': 'kartnb.view.runs:runs_html',
+        'text': 'kartnb.view.history:runs_text',
+        'html': 'kartnb.view.history:runs_html',
     },
     'kartnb.task.base:TaskOnKart': {
-        'text': 'kartnb.view.tasks:task_text',
-        'html': 'kartnb.view.tasks:task_html',
+        'text': 'kartnb.view.inspect:task_text',
+        'html': 'kartnb.view.inspect:task_html',
     },
     'kartnb.view.previews.preview:Preview': {
         'text': 'kartnb.view.previews.show:preview_text',
@@ -164,7 +164,7 @@ def show_live(obj: object) -> None:
     """
     if 'IPython' not in sys.modules:
         raise NotImplementedError
-    named('kartnb.notebook.live_views:show')(obj)
+    named('kartnb.notebook.progress:show')(obj)
 
 
 class FrontEnd(Protocol):

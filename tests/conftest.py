@@ -43,3 +43,10 @@ def _program(*names: str) -> str:
         if path := shutil.which(name):
             return path
     pytest.skip(f'needs {names[0]}, which is not on this machine')
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The default workspace of a test: below its own working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'resources'

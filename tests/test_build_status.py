@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from kartnb.build_status import BuildStatus
-from kartnb.events import (
+from kartnb.model import (
     BuildFinished,
     BuildStarted,
+    BuildStatus,
     Event,
+    Plan,
     PlanGrew,
     TaskOutput,
     TaskProgress,
@@ -14,7 +15,6 @@ from kartnb.events import (
     TaskStateChanged,
     WorkersStarting,
 )
-from kartnb.execution.planning.plan import Plan
 from tests.view.graphs import pipeline
 
 PLAN = pipeline()  # of its five tasks, one is cached

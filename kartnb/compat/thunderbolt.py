@@ -11,8 +11,8 @@ from kartnb.errors import HistoryError
 from kartnb.history.runs import Run
 from kartnb.history.workspace import Workspace
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.gokart_logs import log_path
-from kartnb.storage.peeking import peek
+from kartnb.storage.peek import peek
+from kartnb.storage.places import log_path
 
 if TYPE_CHECKING:
     import pandas as pd

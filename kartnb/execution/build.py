@@ -11,28 +11,23 @@ from typing import Any, Literal, TypeVar, overload
 
 import luigi
 
-from kartnb.events import BuildStarted, Event, Listener, LogLine, PlanGrew, TaskStateChanged
-from kartnb.execution.adopt import adopt_results
+from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
+from kartnb.config import BuildOptions, Rerun, check_env_params
 from kartnb.execution.background import BackgroundBuild, EventFeed
-from kartnb.execution.build_error import raise_failures
-from kartnb.execution.capture.current import NOBODY, current_task
-from kartnb.execution.capture.output_capture import captured, is_enabled
-from kartnb.execution.engine import Engine, EngineParts
-from kartnb.execution.loop import BuildLoop
-from kartnb.execution.options import BuildOptions, Rerun, check_env_params
-from kartnb.execution.planning.plan import Plan
-from kartnb.execution.report import BuildReport
-from kartnb.execution.retry import retried_while_locked
-from kartnb.execution.running.luigi_events import fire_broken
-from kartnb.execution.running.random_state import kept_random_state
-from kartnb.execution.workers.choice import choose_executor, get_ready
+from kartnb.execution.engine import Engine, EngineParts, adopt_results
+from kartnb.execution.executors import choose_executor, get_ready
+from kartnb.execution.loop import BuildLoop, retried_while_locked
+from kartnb.execution.recording import fire_broken
+from kartnb.execution.report import BuildReport, raise_failures
+from kartnb.execution.task_run import kept_random_state
+from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskStateChanged
 from kartnb.planning.estimate import announcement
 from kartnb.planning.graph import TaskGraph
 from kartnb.planning.planner import draw_up, require_task, workspace_of
-from kartnb.storage.disk_space import warn_of_full_disk
+from kartnb.storage.census import warn_of_full_disk
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
-from kartnb.task.loading import result_of
+from kartnb.task.results import result_of
 
 T = TypeVar('T')
 
@@ -275,7 +270,7 @@ class Build:
 
 
 def _scheduler_loop(parts: EngineParts, url: str) -> Engine:
-    from kartnb.execution.luigid.scheduler import SchedulerLoop
+    from kartnb.execution.luigid import SchedulerLoop
 
     return SchedulerLoop(parts, url)
 

@@ -4,33 +4,383 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import luigi
+from luigi.worker import worker as worker_settings
 
-from kartnb.errors import TaskTimeoutError, WorkerDiedError
-from kartnb.events import Event, ReasonKind, TaskEvent, TaskState, TaskStateChanged
-from kartnb.execution.adopt import adopt_results
-from kartnb.execution.ledger import Ledger
-from kartnb.execution.planning.plan import Plan
-from kartnb.execution.report import BuildReport
-from kartnb.execution.running.luigi_events import fire
-from kartnb.execution.running.outcomes import close, learn, lost
-from kartnb.execution.running.runs import Outcome, TaskRun
-from kartnb.execution.running.tracebacks import error_line
-from kartnb.execution.timeouts import Timeouts
-from kartnb.execution.workers.choice import ExecutorFactory
-from kartnb.execution.workers.executors import Inbox, InlineExecutor, Message, ResourcesFreed, StopRequest, TaskExecutor
-from kartnb.execution.workers.orders import Orders
-from kartnb.execution.workers.placement import needs_this_process
-from kartnb.planning.graph import TaskGraph, Vertex
+from kartnb.errors import TaskDisabledError, TaskSettingError, TaskTimeoutError, WorkerDiedError
+from kartnb.execution.executors import (
+    ExecutorFactory,
+    Inbox,
+    InlineExecutor,
+    Message,
+    Orders,
+    ResourcesFreed,
+    StopRequest,
+    TaskExecutor,
+    needs_this_process,
+)
+from kartnb.execution.recording import Outcome, TaskRun, fire, seen_output
+from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
+from kartnb.execution.resources import Demand, Resources, demand_of
+from kartnb.execution.task_run import close, learn, lost
+from kartnb.history.run_record import RunRecord, iso_seconds, utc_text
+from kartnb.model import (
+    BuildFinished,
+    BuildStarted,
+    BuildStatus,
+    Event,
+    Node,
+    Plan,
+    PlanGrew,
+    ReasonKind,
+    TaskEvent,
+    TaskState,
+    TaskStateChanged,
+)
+from kartnb.planning.graph import TaskGraph, Vertex, no_collections
+from kartnb.planning.known_results import Files, KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import is_complete
+from kartnb.storage.filesystem import joint_mark
+from kartnb.storage.places import keep_code
 from kartnb.task.base import TaskOnKart
-from kartnb.task.structure import map_nested, required
+from kartnb.task.describe import shown_parameters
+from kartnb.task.values import map_nested, required
+
+
+def adopt_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
+    """Give a record to results that have none, so that later changes are noticed.
+
+    Parameters
+    ----------
+    graph
+        The graph, planned.
+    vertices
+        Which of its tasks to look at, upstream first.
+    """
+    results = graph.results
+    unwritable: set[str] = set()
+    for vertex in vertices:
+        task: Any = vertex.task
+        wanted = _is_unrecorded(vertex, results)
+        if not (wanted or vertex.key in results.moved) or task.workspace_directory in unwritable:
+            continue
+        try:
+            adopt(vertex, results) if wanted else _note_present_times(vertex, results)
+        except OSError:  # a workspace that one can only read is used as it is
+            unwritable.add(task.workspace_directory)
+
+
+def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
+    return (
+        vertex.state in (TaskState.CACHED, TaskState.STALE)
+        and isinstance(vertex.task, TaskOnKart)
+        and bool(vertex.outputs)
+        and results.policy(type(vertex.task)) != 'ignore'
+        and results.result(vertex) is None
+        and results.changed_files(vertex) is not Files.UNFINISHED
+        and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
+    )
+
+
+def _note_present_times(vertex: Vertex, results: KnownResults) -> None:
+    """Let a record that was copied with its result tell the present times, so that plans open it no more."""
+    task: Any = vertex.task
+    directory = results.directory_of(task.workspace_directory, type(task).__module__)
+    directory.rename(vertex.stem, results.moved.pop(vertex.key))
+
+
+def adopt(vertex: Vertex, results: KnownResults) -> None:
+    """Give a result a record that says that it was there before it."""
+    task: Any = vertex.task
+    seen = [seen_output(target) for target in vertex.outputs]
+    outputs = tuple(file for file, _ in seen)
+    made = utc_text(max(file.modified or 0.0 for file in outputs))
+    files = joint_mark(told.mark for _, told in seen)
+    result = results.next_result(vertex).with_id(uuid.uuid4().hex[:12], files)
+    code = results.code.print_of(type(task))
+    record = RunRecord(
+        task=type(task).__name__,
+        module=type(task).__module__,
+        unique_id=vertex.unique_id,
+        parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
+        state='adopted',
+        result_id=result.result_id,
+        inputs=results.inputs(vertex),
+        outputs=outputs,
+        started=made,
+        ended=made,
+        seconds=0.0,
+        error='',
+        build_id='',
+        host='',
+        pid=0,
+        notebook='',
+        versions={},
+        code=code.key,
+        unknown=code.unknown,
+        checks=tuple(told.check for _, told in seen),
+    )
+    keep_code(task.workspace_directory, code.key, code.to_json())
+    results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem).write(
+        result, record.to_json(), iso_seconds(made)
+    )
+    results.put(vertex, result)
+
+
+class Ledger:
+    """States, times and errors of the tasks of one build, by node key.
+
+    Parameters
+    ----------
+    plan
+        The plan; it may grow.
+    build_id
+        Names the build in events.
+    emit
+        Is given every event.
+    verbose
+        Whether the beginning and the end of each task are logged.
+    """
+
+    def __init__(self, plan: Plan, build_id: str, emit: Callable[[Event], None], verbose: bool) -> None:
+        self._status = BuildStatus(plan)
+        self.durations: dict[str, float] = {}
+        self.errors: dict[str, BaseException] = {}
+        self._earlier: dict[str, list[BaseException]] = {}
+        self._spent: deque[float] = deque(maxlen=20)
+        self._build_id = build_id
+        self._emit = emit
+        self._verbose = verbose
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, with what running tasks have asked for."""
+        assert self._status.plan is not None
+        return self._status.plan
+
+    @property
+    def states(self) -> dict[str, TaskState]:
+        """The state of every task that the build has taken in, by node key."""
+        return self._status.states
+
+    def begin(self) -> None:
+        """Tell that the build begins."""
+        self._tell(BuildStarted(self._build_id, self.plan))
+
+    def end(self) -> None:
+        """Tell that the build has ended."""
+        self._tell(BuildFinished(self._build_id, dict(self.states)))
+
+    def grow(self, plan: Plan) -> None:
+        """Tell that there are more tasks."""
+        self._tell(PlanGrew(self._build_id, plan))
+
+    def change(self, key: str, state: TaskState, error: str = '') -> None:
+        """A task enters a state."""
+        self._tell(TaskStateChanged(self._build_id, key, state, error))
+
+    def _tell(self, event: Event) -> None:
+        self._status.apply(event)
+        self._emit(event)
+
+    def fail(self, key: str, error: BaseException) -> None:
+        """A task has failed for good."""
+        self.errors[key] = error
+        self.change(key, TaskState.FAILED, error_line(error))
+
+    def put_off(self, key: str, error: BaseException) -> None:
+        """A task has failed and will be tried again."""
+        self._earlier.setdefault(key, []).append(error)
+        self.change(key, TaskState.QUEUED, error_line(error))
+
+    def take_back(self, key: str) -> None:
+        """A task that has failed is tried again after all."""
+        error = self.errors.pop(key, None)
+        if error is not None:
+            self._earlier.setdefault(key, []).append(error)
+
+    def spend(self, key: str, seconds: float) -> None:
+        """A task took so long."""
+        self.durations[key] = seconds
+        self._spent.append(seconds)
+
+    def typical_seconds(self) -> float | None:
+        """How long the last tasks took on average; None before the first one."""
+        return sum(self._spent) / len(self._spent) if self._spent else None
+
+    def is_met(self, key: str) -> bool:
+        """Whether what needs this task can run."""
+        return self.states[key] in (TaskState.CACHED, TaskState.EXTERNAL, TaskState.DONE)
+
+    def is_lost(self, key: str) -> bool:
+        """Whether what needs this task cannot run in this build any more."""
+        return self.states[key] in (TaskState.FAILED, TaskState.BLOCKED)
+
+    def log(self, message: str, *args: Any) -> None:
+        """Log at INFO where somebody reads it: a log record costs as much as a file."""
+        if self._verbose:
+            logger.info(message, *args)
+
+    def how_far(self) -> str:
+        """What an interrupt leaves, in one line."""
+        to_run = [node for node in self.plan if node.will_run]
+        done = sum(self._status.state(node) is TaskState.DONE for node in to_run)
+        return f'the build was interrupted; {done} of {len(to_run)} tasks are done and kept, build again to go on'
+
+    def report(self, seconds: float) -> BuildReport:
+        """How the build ended."""
+        with no_collections():
+            plan = self.plan.with_states(self.states)
+        failures = tuple(
+            _failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
+        )
+        return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures)
+
+
+def _failure(node: Node, error: BaseException, earlier: tuple[BaseException, ...]) -> TaskFailure:
+    parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))
+    return TaskFailure(node.key, node.name, node.unique_id, parameters, error, user_code_location(error), earlier)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a task runs.
+
+    Attributes
+    ----------
+    priority
+        Higher ones run first.
+    demand
+        What it takes of luigi's resources.
+    timeout
+        Seconds after which it is ended; 0 for never.
+    """
+
+    priority: float = 0
+    demand: Demand = ()
+    timeout: float = 0
+
+
+_USUAL = Terms()
+
+
+class TermsReader:
+    """Reads the terms of tasks.
+
+    Parameters
+    ----------
+    resources
+        What there is to take.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._timeout = usual_timeout()
+
+    def read(self, task: luigi.Task) -> Terms:
+        """The terms of a task that has to run.
+
+        Raises
+        ------
+        TaskSettingError
+            When one of the attributes makes no sense.
+        TaskDisabledError
+            When the task is not to run.
+        """
+        if task.disabled:
+            raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
+        timeout = timeout_of(task, self._timeout)
+        terms = Terms(_number(task, 'priority'), demand_of(task, self._resources), timeout)
+        return terms if terms != _USUAL else _USUAL
+
+
+def usual_timeout() -> float:
+    """Seconds after which tasks are ended that say nothing of it themselves: luigi's configuration, or 0 for never."""
+    # one of luigi's settings of a worker: to read all of them takes as long as to plan a dozen tasks
+    seconds: float = worker_settings.timeout.task_value(worker_settings.get_task_family(), 'timeout')
+    return seconds
+
+
+def timeout_of(task: luigi.Task, usual: float) -> float:
+    """Seconds after which a task is ended; 0 for never.
+
+    Raises
+    ------
+    TaskSettingError
+        When it is no number.
+    """
+    return max(usual if task.worker_timeout is None else _number(task, 'worker_timeout'), 0)
+
+
+def _number(task: luigi.Task, name: str) -> float:
+    value = getattr(task, name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TaskSettingError(f'{type(task).__name__}.{name} is {value!r:.40}: it must be a number.')
+    return value
+
+
+class Timeouts:
+    """The clocks of the running tasks that may run for a limited time only."""
+
+    def __init__(self) -> None:
+        self._limits: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
+        self._warned = False
+
+    def __bool__(self) -> bool:
+        """Whether any task's time is limited."""
+        return bool(self._limits)
+
+    def limit(self, key: str, seconds: float) -> None:
+        """A task will have so many seconds from when it starts."""
+        self._limits[key] = seconds
+
+    def has_limit(self, key: str) -> bool:
+        """Whether a task's time is limited."""
+        return key in self._limits
+
+    def start(self, key: str) -> None:
+        """A task starts to run."""
+        seconds = self._limits.get(key)
+        if seconds is not None:
+            self._ends[key] = time.monotonic() + seconds
+
+    def forget(self, key: str) -> None:
+        """A task has ended."""
+        self._ends.pop(key, None)
+
+    def wait(self) -> float | None:
+        """Seconds until the next task has had its time; None when none is limited."""
+        return max(0.0, min(self._ends.values()) - time.monotonic()) if self._ends else None
+
+    def expired(self) -> list[tuple[str, float]]:
+        """The tasks that have had their time, each with its limit in seconds; their clocks are taken away."""
+        now = time.monotonic()
+        keys = [key for key, end in self._ends.items() if end <= now]
+        for key in keys:
+            del self._ends[key]
+        return [(key, self._limits[key]) for key in keys]
+
+    def warn_of_no_effect(self, task: luigi.Task) -> None:
+        """Say once that tasks cannot be ended where they run."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f'{type(task).__name__}.worker_timeout has no effect: only tasks in worker processes can be ended; '
+                "build with workers=2 or executor='processes'.",
+                stacklevel=3,
+            )
+
 
 logger = logging.getLogger('kartnb')
 

@@ -21,7 +21,7 @@ from kartnb.storage.census import FileFound, absolute_place, path_below, remove_
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.identity import required_tasks
-from kartnb.task.targets import output_paths
+from kartnb.task.results import output_paths
 
 ItemKind: TypeAlias = Literal['not needed', 'superseded', 'code']
 

@@ -12,18 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kartnb.history.gokart_runs import GokartLogs
-from kartnb.history.run_record import (
-    RecordName,
-    RunRecord,
-    epoch_moment,
-    iso_moment,
-    iso_seconds,
-    record_name,
-)
+from kartnb.history.run_record import RecordName, RunRecord, epoch_moment, iso_moment, iso_seconds, record_name
 from kartnb.history.runs import Run, RunState
 from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.gokart_logs import LOG_KINDS
+from kartnb.storage.places import LOG_KINDS
 
 RECORDS = 'log/run_record/'
 SUPERSEDED = 'log/superseded/'

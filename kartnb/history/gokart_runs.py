@@ -15,8 +15,8 @@ from kartnb.history.run_record import epoch_moment
 from kartnb.history.runs import Run, RunState
 from kartnb.storage import pickling
 from kartnb.storage.census import FileFound, path_below, read_all
-from kartnb.storage.gokart_logs import LogWriter
-from kartnb.storage.peeking import peek
+from kartnb.storage.peek import peek
+from kartnb.storage.places import LogWriter
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import MASK, is_secret_name, public_names

@@ -12,14 +12,21 @@ from typing import Any
 
 from kartnb.errors import KartError
 from kartnb.history.run_record import RunRecord, parsed_record
-from kartnb.storage.captured_logs import CapturedLine, captured_log_name, captured_log_path, read_captured_lines
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.gokart_logs import LOG_KINDS, LogKind, log_path
-from kartnb.storage.peeking import peek
+from kartnb.storage.peek import peek
+from kartnb.storage.places import (
+    LOG_KINDS,
+    CapturedLine,
+    LogKind,
+    captured_log_name,
+    captured_log_path,
+    log_path,
+    read_captured_lines,
+)
 from kartnb.storage.run_records import RecordDirectory
 from kartnb.task.base import TaskOnKart
+from kartnb.task.describe import shown_parameters
 from kartnb.task.secrets import public_names
-from kartnb.task.shown import shown_parameters
 
 #: Bytes of a log that are looked at; a longer one is only named.
 _MOST_BYTES = 1 << 20

@@ -14,12 +14,12 @@ from kartnb.history.gather import gather, take_inventory
 from kartnb.history.runs import Run, Runs, RunState
 from kartnb.storage.census import absolute_place, require_directory
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.gokart_logs import log_path
-from kartnb.storage.peeking import peek
-from kartnb.task import loading, registry
+from kartnb.storage.peek import peek
+from kartnb.storage.places import log_path
+from kartnb.task import registry, results
 from kartnb.task.base import TaskOnKart
 from kartnb.task.parameters import parsed_exactly
-from kartnb.task.targets import output_paths
+from kartnb.task.results import output_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ class Workspace:
         """
         run = self.run(name)
         task = self._declared(run)
-        return run.load() if task is None else loading.load(task.output())
+        return run.load() if task is None else results.load(task.output())
 
     def task(self, name: RunName, cls: type[TaskOnKart[Any]] | None = None) -> TaskOnKart[Any]:
         """The task instance of a recorded result; `name` as in `run`. It is not run.

@@ -17,9 +17,8 @@ import luigi
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.config import CODE_CHANGE_POLICIES
+from kartnb.config import CODE_CHANGE_POLICIES, LOG_LEVELS, log_level_named
 from kartnb.errors import KartError, TaskArgumentError
-from kartnb.execution.options import LOG_LEVELS, log_level_named
 
 #: What holds the words of a line together.
 BRACKETS = {'(': ')', '[': ']', '{': '}'}

@@ -25,8 +25,8 @@ from kartnb.planning.staleness import StaleResults, stale_results
 from kartnb.task import parameters, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import is_private, is_secret
-from kartnb.view.card import CardEntry, Status, card_html, card_text
-from kartnb.view.clean import seconds_text
+from kartnb.view.html import CardEntry, Status, card_html, card_text
+from kartnb.view.sanitise import seconds_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -2,24 +2,233 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import ipywidgets
 import luigi
 
-from kartnb._luigi import NO_VALUE, number_range
+from kartnb._luigi import NO_VALUE, enumeration_of, listed_choices, number_range
 from kartnb.errors import ParameterValueError, SweepError
-from kartnb.execution.sweeps.template import Template
-from kartnb.notebook.control_widgets import Choices, Reader, choices_of, from_text, number_in_range, plain_widget
+from kartnb.sweeps.space import Template
 from kartnb.task.parameters import ListTaskInstanceParameter, TaskInstanceParameter
 from kartnb.task.secrets import is_private
-from kartnb.task.slider import Slider, hint_of, slider
-from kartnb.task.values import bounds, number_type
-from kartnb.view.clean import one_line
+from kartnb.task.values import Slider, bounds, hint_of, is_optional, number_type, slider, takes
+from kartnb.view.sanitise import one_line
+from kartnb.view.words import value_text
+
+_WIDE = {'width': '360px'}
+_STEPS = 100
+#: Earlier ones are not read back from the form in which they are written.
+_FIRST_YEAR = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A widget, how its value is read, and which widgets tell of a change."""
+
+    widget: Any
+    read: Callable[[], Any]
+    observed: Sequence[Any] = field(default=())
+
+    @classmethod
+    def of(cls, widget: Any, read: Callable[[Any], Any] = lambda value: value) -> Reader:
+        """The reader of one widget with a value."""
+        return cls(widget, lambda: read(widget.value), (widget,))
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Values to choose from, and the one to begin with."""
+
+    values: Sequence[Any]
+    start: Any
+
+    @property
+    def first(self) -> int:
+        """The number of the value to begin with."""
+        return next((i for i, value in enumerate(self.values) if _is_same(value, self.start)), 0)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the values are called, each differently."""
+        texts = [value_text(value, 60) for value in self.values]
+        return [text if texts.count(text) == 1 else f'{text} ({i})' for i, text in enumerate(texts)]
+
+
+def _layout() -> Any:
+    return ipywidgets.Layout(**_WIDE)
+
+
+def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
+    """A slider over a range of numbers, logarithmic where that is asked for."""
+    values: Sequence[float] | None = span.values() if span.log or (whole and not span.is_whole) else None
+    if whole and span.log:
+        values = _whole_by_factors(span)
+    if values is not None:
+        kind = int if whole else float
+        return choices_of(Choices([kind(value) for value in values], start), sliding=True)
+    begin = start if isinstance(start, int | float) and span.min <= start <= span.max else span.min
+    options = {'layout': _layout(), 'continuous_update': True, 'value': begin}
+    if span.log:
+        ends = {'min': math.log10(span.min), 'max': math.log10(span.max)}
+        step = _step_through(ends['min'], ends['max'], math.log10(begin))
+        widget = ipywidgets.FloatLogSlider(base=10, **ends, step=step, readout_format='.4g', **options)
+        # its ends are powers of ten as floats go
+        return Reader.of(widget, lambda value: min(max(float(f'{value:.6g}'), span.min), span.max))
+    if whole:
+        return Reader.of(
+            ipywidgets.IntSlider(min=int(span.min), max=int(span.max), step=int(span.step or 1), **options)
+        )
+    step = span.step or _step_through(span.min, span.max, begin)
+    widget = ipywidgets.FloatSlider(min=span.min, max=span.max, step=step, readout_format='.4g', **options)
+    return Reader.of(widget, lambda value: float(f'{value:.12g}'))
+
+
+def _step_through(low: float, high: float, start: float) -> float:
+    """About a hundredth of a range, such that a slider that goes by it does not move away from where it begins."""
+    step = (high - low) / _STEPS
+    for finer in (1, 2, 5, 10, 20, 50, 100):
+        number = (start - low) / step * finer
+        if abs(number - round(number)) < 1e-9:
+            return step / finer
+    return (start - low) / max(round((start - low) / step), 1)
+
+
+def _whole_by_factors(span: Slider) -> list[int]:
+    factor = span.step or (span.max / span.min) ** (1 / _STEPS)
+    steps = round(math.log(span.max / span.min, factor))
+    found = {round(span.min * factor**i) for i in range(steps + 1)}
+    return sorted(value for value in {*found, int(span.min)} if span.min <= value <= span.max)
+
+
+def choices_of(choices: Choices, *, several: bool = False, sliding: bool | None = None) -> Reader:
+    """A list to choose from, or a slider over it where the values are numbers in order."""
+    values, options = choices.values, list(zip(choices.labels, range(len(choices.values)), strict=True))
+    if several:
+        chosen = choices.start if isinstance(choices.start, list | tuple) else ()
+        begin = tuple(i for i, value in enumerate(values) if any(_is_same(value, each) for each in chosen))
+        rows = min(len(values), 6)
+        many = ipywidgets.SelectMultiple(options=options, value=begin, rows=rows, layout=_layout())
+        return Reader.of(many, lambda numbers: [values[i] for i in numbers])
+    if sliding is None:
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        sliding = len(values) > 1 and len(numbers) == len(values) and numbers == sorted(numbers)
+    kind = ipywidgets.SelectionSlider if sliding else ipywidgets.Dropdown
+    widget = kind(options=options, value=choices.first, layout=_layout())
+    return Reader.of(widget, lambda number: values[number])
+
+
+def plain_widget(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
+    """The widget of a type that has one of its own; None for what is given as text."""
+    if isinstance(parameter, luigi.BoolParameter) and not is_optional(parameter):
+        return Reader.of(ipywidgets.Checkbox(value=bool(start) and start is not NO_VALUE, indent=False))
+    if isinstance(parameter, luigi.ChoiceListParameter):
+        return choices_of(Choices(_ordered(listed_choices(parameter)), start), several=True)
+    if isinstance(parameter, luigi.EnumListParameter):
+        return choices_of(Choices(_members(parameter), start), several=True)
+    found = _alternatives(parameter)
+    if found is not None:
+        return choices_of(Choices([*([None] if is_optional(parameter) else []), *found], start), sliding=False)
+    if is_optional(parameter):
+        return None  # the empty text is None
+    return _number(parameter, start) or _date(parameter, start)
+
+
+def _alternatives(parameter: luigi.Parameter[Any]) -> list[Any] | None:
+    if isinstance(parameter, luigi.BoolParameter):
+        return [True, False]
+    if isinstance(parameter, luigi.ChoiceParameter):
+        return _ordered(listed_choices(parameter))
+    if isinstance(parameter, luigi.EnumParameter):
+        return _members(parameter)
+    return None
+
+
+def _number(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
+    kind = number_type(parameter)
+    if kind is None:
+        return None
+    begin = start if isinstance(start, int | float) else kind()
+    widget = ipywidgets.IntText if kind is int else ipywidgets.FloatText
+    return Reader.of(widget(value=begin, layout=_layout()))
+
+
+def _date(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
+    if type(parameter) is luigi.DateParameter:
+        day = start if isinstance(start, datetime.date) else datetime.date.today()
+        return Reader.of(ipywidgets.DatePicker(value=day, layout=_layout()))
+    if isinstance(parameter, luigi.DateHourParameter | luigi.DateMinuteParameter | luigi.DateSecondParameter):
+        moment = start if isinstance(start, datetime.datetime) else datetime.datetime.now().replace(microsecond=0)
+        return Reader.of(ipywidgets.NaiveDatetimePicker(value=moment, layout=_layout()))
+    return _month(parameter, start) if isinstance(parameter, luigi.MonthParameter | luigi.YearParameter) else None
+
+
+def _month(parameter: luigi.MonthParameter | luigi.YearParameter, start: Any) -> Reader:
+    """A year, and of a month its number before it; the parameter reads them in the form that it writes itself."""
+    day = start if isinstance(start, datetime.date) else datetime.date.today()
+    year = ipywidgets.BoundedIntText(
+        value=day.year, min=_FIRST_YEAR, max=datetime.MAXYEAR, layout=ipywidgets.Layout(width='90px')
+    )
+    if isinstance(parameter, luigi.YearParameter):
+        year.step = max(parameter.interval, 1)
+        return Reader.of(year, lambda value: parameter.serialize(datetime.date(value, 1, 1)))
+    months = [(f'{number:02d}', number) for number in range(1, 13)]
+    month = ipywidgets.Dropdown(options=months, value=day.month, layout=ipywidgets.Layout(width='70px'))
+    row = ipywidgets.HBox([year, month])
+    return Reader(row, lambda: parameter.serialize(datetime.date(year.value, month.value, 1)), (year, month))
+
+
+def from_text(parameter: luigi.Parameter[Any], start: Any) -> Reader:
+    """A line of text (of a dict: some) that the parameter's own parser reads; empty is None where that is taken."""
+    text = '' if start is NO_VALUE or start is None else str(parameter.serialize(start))
+    options = {'placeholder': _placeholder(parameter), 'continuous_update': True, 'layout': _layout()}
+    if isinstance(parameter, luigi.DictParameter):
+        text = _indented(text)
+        widget = ipywidgets.Textarea(value=text, rows=min(max(text.count('\n') + 1, 2), 8), **options)
+    else:
+        widget = ipywidgets.Text(value=text, **options)
+    optional = is_optional(parameter)
+    return Reader.of(widget, lambda value: None if optional and not value.strip() else value)
+
+
+def _placeholder(parameter: luigi.Parameter[Any]) -> str:
+    if is_optional(parameter):
+        return 'none'
+    told = takes(parameter)
+    return '' if told == 'another value' else told
+
+
+def _indented(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+def _members(parameter: Any) -> list[Any]:
+    return list(enumeration_of(parameter))
+
+
+def _ordered(choices: Any) -> list[Any]:
+    try:
+        return sorted(choices)
+    except TypeError:
+        return list(choices)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # a value may be anything
+        return False
+
 
 _MOST_CHOICES = 1000
 

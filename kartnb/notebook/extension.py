@@ -22,9 +22,8 @@ from luigi.parameter import ParameterException
 
 from kartnb import display
 from kartnb._luigi import aimported_modules
-from kartnb.config import set_session_policy
+from kartnb.config import EXECUTOR_NAMES, LOG_LEVELS, set_session_policy
 from kartnb.errors import KartError
-from kartnb.execution.options import EXECUTOR_NAMES, LOG_LEVELS
 from kartnb.history.run_record import current_notebook, set_current_notebook
 from kartnb.notebook.arguments import MagicParser, words_of
 from kartnb.notebook.command import parsers_of
@@ -97,7 +96,7 @@ class Session:
 
     def shown_live(self, begun: object) -> AbstractContextManager[object] | None:
         """Show a sweep while it runs; None for anything else."""
-        from kartnb.notebook.sweep_screen import live_screen
+        from kartnb.notebook.progress import live_screen
 
         return live_screen(begun)
 
@@ -132,7 +131,7 @@ class Session:
         if 'kartnb.task' not in sys.modules:
             return  # no cell can have defined a task yet
         from kartnb.task import registry
-        from kartnb.task.code_owner import count_as_own
+        from kartnb.task.code_parts import count_as_own
 
         # a module that %aimport watches is being worked on
         for module in aimported_modules(self._magics.shell):
@@ -166,7 +165,7 @@ def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:
 
 def _retire_nurseries() -> None:
     """Let the processes that worker processes are forked from end, where a build has started some."""
-    nursery = sys.modules.get('kartnb.execution.workers.nursery')
+    nursery = sys.modules.get('kartnb.execution.process_pool')
     if nursery is not None:
         nursery.retire_nurseries()
 
@@ -222,7 +221,7 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Off
 
 
 def _executors_of(shell: InteractiveShell) -> list[str]:
-    from kartnb.execution.workers.choice import is_dask
+    from kartnb.execution.executors import is_dask
 
     return [
         name

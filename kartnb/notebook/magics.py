@@ -43,13 +43,19 @@ import traitlets
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, magics_class
 
-from kartnb.config import CODE_CHANGE_POLICIES, set_session_policy
-from kartnb.execution.options import EXECUTOR_NAMES, LOG_LEVELS, BuildOptions, log_level_named
+from kartnb.config import (
+    CODE_CHANGE_POLICIES,
+    EXECUTOR_NAMES,
+    LOG_LEVELS,
+    BuildOptions,
+    log_level_named,
+    set_session_policy,
+)
 from kartnb.notebook.arguments import LOG_LEVEL, ON_CODE_CHANGE, WORKERS, option
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
-    from kartnb.execution.planning.plan import Plan
+    from kartnb.model import Plan
     from kartnb.notebook.cell import Definitions
 
 
@@ -140,7 +146,7 @@ class KartMagics(Magics):
         lines goes below ``%%kart_build``.
         """
         __tracebackhide__ = True
-        from kartnb.notebook.building import build_and_show, build_behind_the_cell
+        from kartnb.notebook.progress import build_and_show, build_behind_the_cell
 
         options, task = given.options, given.task()
         begin = build_behind_the_cell if options.background else build_and_show
@@ -162,7 +168,7 @@ class KartMagics(Magics):
         The value of the magic is the plan.
         """
         __tracebackhide__ = True
-        from kartnb.notebook.graph import graph
+        from kartnb.notebook.live_graph import graph
         from kartnb.planning.planner import plan
 
         task, policy = given.task(), given.options.on_code_change

@@ -32,9 +32,9 @@ from kartnb.notebook.arguments import option, words_of
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
-    from kartnb.execution.compare.differences import Difference
     from kartnb.history.clean import Cleaning
     from kartnb.history.runs import Runs
+    from kartnb.inspection.diff import Difference
 
 STATES = ('cached', 'missing', 'failed', 'interrupted', 'superseded')
 SORTS = ('when', 'seconds', 'size', 'task', 'state', 'id')
@@ -145,7 +145,7 @@ class HistoryMagics(Magics):
         has replaced last is compared with it.
         """
         __tracebackhide__ = True
-        from kartnb.execution.compare.differences import diff
+        from kartnb.inspection.diff import diff
 
         results = [_result(word.text, given) for word in words_of(given.expression, ',')]
         if not 1 <= len(results) <= 2:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import luigi
 from IPython.core.magic import Magics, magics_class
 
-from kartnb.events import TaskState
-from kartnb.execution.options import LOG_LEVELS
+from kartnb.config import LOG_LEVELS
+from kartnb.model import TaskState
 from kartnb.notebook.arguments import ON_CODE_CHANGE, log_level, option
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
-    from kartnb.execution.logs import Logs
-    from kartnb.execution.why import Why
+    from kartnb.inspection.logs import Logs
+    from kartnb.inspection.why import Why
 
-#: What outputs can be sorted by; the same as `kartnb.execution.outputs.COLUMNS`, which is imported when it is used.
+#: What outputs can be sorted by; the same as `kartnb.inspection.outputs.COLUMNS`, which is imported when it is used.
 COLUMNS = ('task', 'unique_id', 'state', 'path', 'format', 'size', 'modified', 'parameters')
 
 
@@ -44,8 +44,8 @@ class LookMagics(Magics):
         EXPR gives a task, a plan or a build. The value of the magic is the table (`kartnb.outputs`), or the preview.
         """
         __tracebackhide__ = True
-        from kartnb.execution.outputs import outputs
-        from kartnb.execution.subjects import plan_of
+        from kartnb.execution.background import plan_of
+        from kartnb.inspection.outputs import outputs
         from kartnb.view.previews.show import preview
 
         options, subject = given.options, given.value()
@@ -74,7 +74,7 @@ class LookMagics(Magics):
         EXPR gives a task, a plan or a build. The value of the magic is the log (`kartnb.logs`).
         """
         __tracebackhide__ = True
-        from kartnb.execution.logs import logs
+        from kartnb.inspection.logs import logs
 
         options = given.options
         return logs(given.value(), level=options.level, grep=options.grep).filter(task=options.task)
@@ -87,6 +87,6 @@ class LookMagics(Magics):
         upstream task that causes it, or the input that is newer. Nothing is run. The value is what `kartnb.why` gives.
         """
         __tracebackhide__ = True
-        from kartnb.execution.why import why
+        from kartnb.inspection.why import why
 
         return why(given.task(), on_code_change=given.options.on_code_change)

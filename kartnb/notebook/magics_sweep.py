@@ -30,7 +30,7 @@ from kartnb.notebook.arguments import BRACKETS, LOG_LEVEL, WORKERS, option, whol
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
-    from kartnb.execution.sweeps.template import Template
+    from kartnb.sweeps.space import Template
 
 _ASSIGNED = re.compile(r'(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)=(?!=)(?P<text>.*)', re.DOTALL)
 _MOST_DATES = 100_000
@@ -72,8 +72,7 @@ class SweepMagics(Magics):
         The value of the magic is the sweep: ``found = %kart_sweep …``, then ``found.plot()``.
         """
         __tracebackhide__ = True
-        from kartnb.execution.sweeps.background import BackgroundSweep
-        from kartnb.execution.sweeps.sweep import sweep
+        from kartnb.sweeps.sweep import BackgroundSweep, sweep
 
         options = given.options
         found = sweep(
@@ -91,8 +90,7 @@ class SweepMagics(Magics):
             log_level=options.log_level or logging.ERROR,
         )
         if isinstance(found, BackgroundSweep):
-            from kartnb.notebook.live_views import note_shown
-            from kartnb.notebook.sweep_screen import show_background_sweep
+            from kartnb.notebook.progress import note_shown, show_background_sweep
 
             show_background_sweep(found, given.shell)
             note_shown(found, given.shell)
@@ -128,7 +126,7 @@ class SweepMagics(Magics):
 
 def _task_and_space(given: Given) -> tuple[type[luigi.Task] | luigi.Task, dict[str, Any]]:
     """The task at the beginning of a line, and the values by parameter name."""
-    from kartnb.execution.sweeps.template import Template
+    from kartnb.sweeps.space import Template
 
     expression, texts = _split_space([word.text for word in words_of(given.expression)])
     if not expression:
@@ -208,7 +206,7 @@ def _values_of(template: Template, name: str, text: str, evaluate: Callable[[str
 
 
 def _numbers(name: str, text: str, ends: list[str]) -> Any:
-    from kartnb.task.slider import slider
+    from kartnb.task.values import slider
 
     log = ends[-1] == 'log'
     numbers = [_number(end, name, text) for end in (ends[:2] if log else ends)]

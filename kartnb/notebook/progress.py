@@ -7,21 +7,80 @@ hides the stored one while it lives. A terminal shows a line that is written ove
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import fields, replace
 from typing import Any
 
+import luigi
+from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.events import BuildStarted, Event, TaskState
-from kartnb.execution.planning.plan import Plan
-from kartnb.execution.report import BuildReport
-from kartnb.notebook.screen import Face, Phase, Screen, StatusLine, can_be_live
-from kartnb.notebook.watch import BuildWatch
-from kartnb.view import summary
-from kartnb.view.progress import progress_html, progress_text
-from kartnb.view.tails import failed_tails
+from kartnb import display
+from kartnb.config import BuildOptions
+from kartnb.execution.background import BackgroundBuild, Handle
+from kartnb.execution.build import build_in_background, log_printer, run_build
+from kartnb.execution.loop import retried_while_locked
+from kartnb.execution.report import BuildReport, raise_failures
+from kartnb.model import BuildStarted, Event, Listener, Plan, TaskState
+from kartnb.notebook.live_graph import BuildWatch
+from kartnb.notebook.screen import Face, Phase, Screen, StatusLine, StopButton, can_be_live
+from kartnb.planning.planner import require_task
+from kartnb.sweeps.run import SweepRun
+from kartnb.sweeps.sweep import BackgroundSweep
+from kartnb.task import registry
+from kartnb.task.results import result_of
+from kartnb.view import words
+from kartnb.view.html import failed_tails
+from kartnb.view.live import progress_html, progress_text
+from kartnb.view.sweeps import (
+    HANDLE_HINT,
+    LiveSweep,
+    PlotPicture,
+    ended_sweep_html,
+    ended_sweep_text,
+    live_sweep,
+    live_sweep_html,
+    live_sweep_text,
+    plot_picture,
+    sweep_progress,
+)
+
+#: The number of the cell that shows a build or a sweep already: as its value, it is one line there.
+_shown_in: weakref.WeakKeyDictionary[Handle, int] = weakref.WeakKeyDictionary()
+
+
+def note_shown(build: Handle, shell: InteractiveShell) -> None:
+    """Take note that the cell which is running shows a build or a sweep."""
+    _shown_in[build] = shell.execution_count
+
+
+def show(shown: object) -> None:
+    """Show an object live.
+
+    Raises
+    ------
+    NotImplementedError
+        Where that cannot be; IPython then takes the other forms of the object.
+    """
+    shell = sys.modules['IPython'].get_ipython()
+    if shell is None:
+        raise NotImplementedError
+    if isinstance(shown, Handle) and _shown_in.get(shown) == shell.execution_count:
+        print(repr(shown))  # noqa: T201 - it is the value of the cell
+        return
+    if not can_be_live(Screen(shell)):
+        raise NotImplementedError
+    try:
+        show_in = display.renderer_of(type(shown), 'live')
+    except LookupError:
+        raise NotImplementedError from None
+    show_in(shown, shell)
+
 
 logger = logging.getLogger('kartnb')
 
@@ -105,7 +164,7 @@ class BuildScreen:
         return self._screen.is_rich
 
     def _start(self, plan: Plan) -> None:
-        self._changes = summary.changes(plan)
+        self._changes = words.changes(plan)
         self._draw()
         if self._thread is None:
             if self._screen.has_live_neighbour:
@@ -167,7 +226,7 @@ def live_face(
         Ends the build; None where a person has to interrupt the kernel.
     """
     try:
-        from kartnb.notebook.live import LiveGraph
+        from kartnb.notebook.live_graph import LiveGraph
 
         live = LiveGraph(plan, screen.key, watch, stop)
         screen.show_below(*live.widget.bundle())
@@ -178,3 +237,199 @@ def live_face(
         logger.warning('The live graph cannot be shown; the stored one stands for it', exc_info=True)
         return None
     return live
+
+
+def show_plan(plan: Plan, shell: InteractiveShell) -> None:
+    """Show a plan, live where it can be."""
+    screen = Screen(shell)
+    screen.has_live_neighbour = can_be_live(screen)
+    screen.show_object(plan)
+    if screen.has_live_neighbour:
+        live_face(plan, screen)
+
+
+def show_background(build: BackgroundBuild, shell: InteractiveShell) -> None:
+    """Show a build in the background in the cell that runs now, also when that has ended."""
+    screen = BuildScreen(shell, behind_the_cell=True, stop=lambda: build.stop(wait=False), workers=build.workers)
+    build.follow(screen)  # tells of its beginning in this thread, so that it is shown in this cell
+    build.add_done_callback(lambda ended: screen.close_with(ended.report))
+
+
+_LOCK_TRIES = 10
+_LONGEST_WAIT = 600.0
+
+
+def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> Any:
+    """Build a task with progress and a picture at the end.
+
+    Parameters
+    ----------
+    task
+        The root task.
+    shell
+        The shell whose cell is running.
+    options
+        How it is built; without `value_wanted` it gives None.
+
+    Raises
+    ------
+    GokartBuildError
+        When a task failed.
+    """
+    __tracebackhide__ = True
+    registry.drop_superseded()
+    with BuildScreen(shell, workers=options.workers) as screen:
+        shown = options.heard_first_by(log_printer(options.log_level, not screen.is_rich), screen)
+        report = retried_while_locked(lambda: run_build(task, shown), _LOCK_TRIES, _LONGEST_WAIT)
+        screen.end_with(_without_failures(report) if report.failures else report)
+    raise_failures(report)
+    return result_of(task) if options.value_wanted else None
+
+
+def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> BackgroundBuild:
+    """Begin to build a task, shown in the cell that has begun it, also when that has ended; gives the handle.
+
+    The parameters are those of `build_and_show`.
+    """
+    __tracebackhide__ = True
+    require_task(task)
+    registry.drop_superseded()
+    build = build_in_background(task, options)
+    show_background(build, shell)
+    note_shown(build, shell)
+    return build
+
+
+class FailedBuild(BuildReport):
+    """A report that does not list its failures: the error that is raised with it does."""
+
+    @property
+    def succeeded(self) -> bool:
+        """A build that failed."""
+        return False
+
+
+def _without_failures(report: BuildReport) -> FailedBuild:
+    bare = replace(report, failures=())
+    return FailedBuild(**{field.name: getattr(bare, field.name) for field in fields(bare)})
+
+
+#: A drawing may take this share of the time; a plot at least so many seconds after the one before.
+_SHARE = 0.1
+_PLOT_SECONDS = 1.5
+
+
+class SweepScreen:
+    """Shows a sweep in one output of the cell that runs now; a context manager around the sweep.
+
+    Parameters
+    ----------
+    shell
+        The shell whose cell is running.
+    run
+        The sweep.
+    stop
+        Ends a sweep that goes on when the cell has ended; None for one that the cell waits for.
+    """
+
+    def __init__(self, shell: InteractiveShell, run: SweepRun, stop: Callable[[], object] | None = None) -> None:
+        self._run = run
+        self._behind_the_cell = stop is not None
+        self._screen = Screen(shell)
+        self._line = None if self._behind_the_cell else StatusLine()
+        self._watch = BuildWatch(run.workers)
+        self._button = self._make_button(shell, stop) if stop is not None and not run.is_over else None
+        self._plot: PlotPicture | None = None
+        self._plotted = (0, 0.0)
+        self._drawn = ''
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._draw_often, name='kartnb sweep', daemon=True)
+
+    def _make_button(self, shell: InteractiveShell, stop: Callable[[], object]) -> StopButton | None:
+        return StopButton(shell, 'sweep', stop) if can_be_live(self._screen) else None
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event."""
+        self._watch(event)
+
+    def __enter__(self) -> SweepScreen:
+        self._run.follow(self._watch)
+        if self._screen.is_rich:
+            self._draw()
+        elif not self._behind_the_cell:
+            self._screen.show_object(self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None = None, *exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._line is not None:
+            self._line.close()
+        if self._button is not None:
+            self._button.close()
+        if self._behind_the_cell or (kind is not None and issubclass(kind, KeyboardInterrupt)):
+            self._show_all()
+        elif self._screen.is_rich or not self._run.ran_nothing:
+            self._screen.show_object(self._run)  # the table is the value of the cell
+
+    def _show_all(self) -> None:
+        result = self._run.partial()
+        hint = HANDLE_HINT if self._behind_the_cell else ''  # an interrupted one gives no value
+        text = ended_sweep_text(result, hint)
+        rich = self._screen.is_rich
+        self._screen.show(text, ended_sweep_html(result, hint, self._picture(result)) if rich else '')
+
+    def _picture(self, result: Any) -> PlotPicture | None:
+        return None if self._run.is_inline else plot_picture(result)
+
+    def _draw_often(self) -> None:
+        self._watch.look_up_times()
+        pause = INTERVAL
+        while not self._over.wait(pause):
+            began = time.monotonic()
+            self._draw()
+            pause = max(INTERVAL, (time.monotonic() - began) / _SHARE)
+
+    def _draw(self) -> None:
+        progress = sweep_progress(self._run, None if self._watch.plan is None else self._watch.progress())
+        if not self._screen.is_rich:
+            if self._line is not None:
+                self._line.write(progress_text(progress))
+            return
+        live = live_sweep(self._run, progress, '' if self._behind_the_cell else 'to stop: interrupt the kernel')
+        self._draw_plot()
+        text = live_sweep_text(live)
+        if text != self._drawn:
+            self._drawn = text
+            self._screen.show(text, self._html(live))
+
+    def _html(self, live: LiveSweep) -> str:
+        mark = '' if self._button is None else self._button.mark
+        return live_sweep_html(live, self._plot) + mark
+
+    def _draw_plot(self) -> None:
+        """Draw the plot again where points have come since; not where tasks run in this process's main thread."""
+        number, when = self._plotted
+        measured = sum(bool(point.metrics) for point in self._run.points)
+        if self._run.is_inline or measured == number or time.monotonic() < when:
+            return
+        began = time.monotonic()
+        self._plot = plot_picture(self._run.partial()) or self._plot
+        took = time.monotonic() - began
+        self._plotted = (measured, time.monotonic() + max(_PLOT_SECONDS, took / _SHARE))
+
+
+def live_screen(begun: Any) -> AbstractContextManager[Listener] | None:
+    """The screen of a sweep in the shell that runs now; None for what is no sweep."""
+    shell = get_ipython()
+    if shell is None:
+        return None
+    return SweepScreen(shell, begun) if isinstance(begun, SweepRun) else None
+
+
+def show_background_sweep(handle: BackgroundSweep, shell: InteractiveShell) -> None:
+    """Show a sweep in the background in the cell that runs now, also when that has ended."""
+    screen = SweepScreen(shell, handle.sweep_run, stop=lambda: handle.stop(wait=False))
+    screen.__enter__()
+    handle.add_done_callback(lambda _: screen.__exit__())

@@ -10,8 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from luigi.parameter import ParameterException
 
 from kartnb.errors import KartError
-from kartnb.execution.build_error import is_user_code
-from kartnb.execution.running.tracebacks import entries_of, is_kartnbs, module_of
+from kartnb.execution.report import entries_of, is_kartnbs, is_user_code, module_of
 
 #: The file name of the expression of a magic.
 EXPRESSION_FILE = '<expression>'

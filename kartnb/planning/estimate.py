@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kartnb.events import ReasonKind
-from kartnb.execution.planning.plan import Node, Plan
 from kartnb.history.log_store import TypicalTimes
+from kartnb.model import Node, Plan, ReasonKind
 from kartnb.planning.staleness import FOREIGN, KEPT, OTHERS
 
 _MOST_NAMED = 6

@@ -13,16 +13,15 @@ from typing import Any
 import luigi
 
 from kartnb.errors import SharedOutputError
-from kartnb.events import Reason, ReasonKind, TaskState
-from kartnb.execution.planning.plan import Node, Plan
+from kartnb.model import Node, Plan, Reason, ReasonKind, TaskState
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.staleness import NOT_NEEDED, UP_TO_DATE, Verdict
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
-from kartnb.task.definitions import is_same_definition
 from kartnb.task.metaclass import KartRegister
-from kartnb.task.structure import flatten
-from kartnb.task.targets import path_of
+from kartnb.task.registry import is_same_definition
+from kartnb.task.results import path_of
+from kartnb.task.values import flatten
 
 #: From so many levels of tasks within tasks on a plan takes noticeably longer: 0.2 s at 100 levels, 2 s at 200, a
 #: minute at 400.

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import luigi
 
 from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
-from kartnb.events import TaskState
 from kartnb.history.run_record import InputResult, RunRecord, iso_seconds, newest_record
-from kartnb.storage.code_files import read_code
-from kartnb.storage.contents import is_whole, joint_mark
-from kartnb.storage.filesystem import file_system
-from kartnb.storage.listing import Listing
+from kartnb.model import TaskState
+from kartnb.storage.census import Listing
+from kartnb.storage.filesystem import file_system, is_whole, joint_mark
+from kartnb.storage.places import read_code
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
 from kartnb.storage.superseded import Replacement, is_kept
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart

@@ -8,6 +8,7 @@ from typing import Any
 
 import luigi
 
+from kartnb.config import Rerun
 from kartnb.errors import (
     CyclicRequirementsError,
     ExternalTaskMissingError,
@@ -15,15 +16,13 @@ from kartnb.errors import (
     RequirementError,
     TaskArgumentError,
 )
-from kartnb.events import Reason, ReasonKind, TaskState
-from kartnb.execution.options import Rerun
-from kartnb.execution.planning.plan import Plan
+from kartnb.model import Plan, Reason, ReasonKind, TaskState
 from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.staleness import Verdict, follows_inputs, judge_idle, judge_needed, judge_result, will_replace
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
-from kartnb.task.structure import flatten
+from kartnb.task.values import flatten
 
 
 def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Plan:

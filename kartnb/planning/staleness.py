@@ -23,14 +23,14 @@ import luigi
 
 from kartnb._luigi import declared_default
 from kartnb.errors import KartError
-from kartnb.events import Reason, ReasonKind, TaskState
 from kartnb.history.run_record import InputResult, RunRecord, current_notebook, newest_record
+from kartnb.model import Reason, ReasonKind, TaskState
 from kartnb.planning.known_results import Files, KnownResults, digest_of_inputs, is_made_of, is_plain_file
 from kartnb.storage.run_records import RecordDirectory, RecordedResult
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
-from kartnb.task.structure import flatten
-from kartnb.task.targets import newer_input
+from kartnb.task.results import newer_input
+from kartnb.task.values import flatten
 
 if TYPE_CHECKING:
     from kartnb.planning.graph import Vertex

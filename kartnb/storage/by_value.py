@@ -1,6 +1,6 @@
 """Classes and functions that are pickled by value, because no other process could import them: those of ``__main__``.
 
-`kartnb.storage.notebook_classes` reads them. This module is imported only where cloudpickle is needed.
+`kartnb.storage.unpickling` reads them. This module is imported only where cloudpickle is needed.
 """
 
 from __future__ import annotations

@@ -6,23 +6,296 @@ Every file is written beside its place under a temporary name and renamed, so th
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import hashlib
 import io
 import itertools
 import os
+import platform
+import re
+import secrets
 import shutil
+import time
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple, NoReturn
 
 import luigi
 
-from kartnb.errors import KartError
-from kartnb.storage import trouble
-from kartnb.storage.contents import Seen, see_file
-from kartnb.storage.litter import sweep_litter, temporary_name, temporary_path
-from kartnb.storage.trouble import raise_storage_error, storage_error
+from kartnb.errors import KartError, MissingResultError, StorageError
+
+#: A file of up to so many bytes is compared whole; of a larger one, so much together at its beginning and its end.
+_COMPARED = 1 << 18
+_IN_PART = '~'
+
+
+class Seen(NamedTuple):
+    """What can be told of a file in little time.
+
+    Attributes
+    ----------
+    size, modified
+        Its bytes, and the time of its last change in epoch seconds.
+    mark
+        A short text that is another one when it has been written since; '' where nobody knows.
+    check
+        What its content is known by, `is_whole` or in part; '' where nobody knows.
+    """
+
+    size: int
+    modified: float
+    mark: str = ''
+    check: str = ''
+
+
+def see_file(path: str) -> Seen:
+    """Look at a file of this computer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     see_file(file.name).check
+    '0-00000000'
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
+    try:
+        status = os.fstat(descriptor)
+        size = status.st_size
+        mark = f'{size}.{status.st_mtime_ns}'
+        return Seen(size, status.st_mtime, mark, _check(descriptor, size))
+    finally:
+        os.close(descriptor)
+
+
+def _check(descriptor: int, size: int) -> str:
+    if size <= _COMPARED:
+        return f'{size}-{zlib.crc32(os.read(descriptor, size)):08x}'
+    half = _COMPARED // 2
+    found = zlib.crc32(os.read(descriptor, half))
+    os.lseek(descriptor, -half, os.SEEK_END)
+    return f'{size}-{zlib.crc32(os.read(descriptor, half), found):08x}{_IN_PART}'
+
+
+def seen_object(size: int, modified: float, etag: str) -> Seen:
+    """What an object store tells of an object; the ETag, where it has one, names the content."""
+    if not etag:
+        return Seen(size, modified, f'{size}.{modified!r}' if modified else '', f'{size}-{_IN_PART}')
+    return Seen(size, modified, f'{size}.{etag}', f'{size}-{etag}')
+
+
+def is_whole(check: str) -> bool:
+    """Whether a check is of the whole content."""
+    return bool(check) and not check.endswith(_IN_PART)
+
+
+def joint_mark(marks: Iterable[str]) -> str:
+    """One short text for the marks of several files; '' where one of them is not known, or there are none.
+
+    Examples
+    --------
+    >>> joint_mark(['5.1700000000', '7.1700000001'])
+    '6e562eee9b'
+    >>> joint_mark(['5.1700000000', ''])
+    ''
+    """
+    every = list(marks)
+    return hashlib.blake2b(' '.join(every).encode(), digest_size=5).hexdigest() if all(every) and every else ''
+
+
+SUFFIX = '.kart-tmp'
+_PATTERN = re.compile(r'^\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}\.kart-tmp$', re.DOTALL)
+_ABANDONED_AFTER = 24 * 3600.0
+_LONGEST_STEM = 40
+#: One look into the system's randomness a process: pids are used again, and a forked child counts on under its own pid.
+_process_token = secrets.token_hex(4)
+_numbers = itertools.count()
+
+
+@functools.cache
+def _host() -> str:
+    return hashlib.md5(platform.node().encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def temporary_name(name: str) -> str:
+    """Give a name that no other process and no other call uses, for something that will be called `name`."""
+    return f'.{name[:_LONGEST_STEM]}.{_mark()}{next(_numbers):08x}{SUFFIX}'
+
+
+def temporary_path(directory: str) -> str:
+    """Give a path in a directory, as `temporary_name` does for its names."""
+    return f'{_beginning(directory)}{next(_numbers):08x}{SUFFIX}'
+
+
+@functools.cache
+def _beginning(directory: str) -> str:
+    """What is the same for every file of this process in a directory."""
+    return f'{os.path.join(directory, ".new.")}{_mark()}'
+
+
+@functools.cache
+def _mark() -> str:
+    return f'{_host()}-{os.getpid()}-{_process_token}'
+
+
+def _forget_marks() -> None:
+    """In a forked process: it has a pid of its own."""
+    _mark.cache_clear()
+    _beginning.cache_clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_marks)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name was made by `temporary_name`."""
+    return name.endswith(SUFFIX) and _PATTERN.match(name) is not None
+
+
+def sweep_litter(directory: str, names: Iterable[str]) -> list[str]:
+    """Remove the temporary files and directories that no living process uses.
+
+    Parameters
+    ----------
+    directory
+        A local directory.
+    names
+        The names in it; all that are not temporary are left alone.
+
+    Returns
+    -------
+    The names that were removed.
+    """
+    removed = []
+    for name in names:
+        if name.endswith(SUFFIX):
+            path = os.path.join(directory, name)
+            if _is_abandoned(path, name) and _removed(path):
+                removed.append(name)
+    return removed
+
+
+def _is_abandoned(path: str, name: str) -> bool:
+    match = _PATTERN.match(name)
+    if match is None:
+        return False
+    if match['host'] == _host() and not _is_alive(int(match['pid'])):
+        return True
+    try:
+        return time.time() - os.stat(path).st_mtime > _ABANDONED_AFTER
+    except OSError:
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == 'nt':  # os.kill(pid, 0) ends a process there; only the age counts
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _removed(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        return True
+    return False
+
+
+Doing = Literal['read', 'written', 'removed', 'listed']
+
+ON_WINDOWS = os.name == 'nt'
+
+FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
+_RESERVED_NAMES = {'con', 'prn', 'aux', 'nul', *(f'{port}{n}' for port in ('com', 'lpt') for n in '123456789')}
+_WINDOWS_PATH_LIMIT = 259
+_ELSEWHERE = 'choose another workspace_directory'
+
+
+def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
+    """Give the error that names `path` and says what to do, for an error of the operating system."""
+    if isinstance(error, StorageError):
+        return error
+    if doing in ('read', 'removed') and isinstance(error, FileNotFoundError):
+        return MissingResultError(f'{path} does not exist: build the task that makes it', path, error.errno)
+    return StorageError(_sentence(error, path, doing), path, error.errno)
+
+
+def raise_storage_error(error: OSError, path: str, doing: Doing) -> NoReturn:
+    """Raise what `storage_error` gives, from the error that it is made of."""
+    told = storage_error(error, path, doing)
+    if told is error:
+        raise error  # raised from itself it would be its own cause, and who follows causes would never come to an end
+    raise told from error
+
+
+def _sentence(error: OSError, path: str, doing: Doing) -> str:
+    windows = windows_problem(path) if ON_WINDOWS else None
+    if windows:
+        return windows
+    if os.path.isdir(path) and error.errno in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, *_FORBIDDEN}:
+        return f'{path} is a directory, where a result file belongs: move it away or remove it'
+    if error.errno in FULL:
+        return f'{path} cannot be written, the disk is full: free some space or {_ELSEWHERE}'
+    if error.errno in _FORBIDDEN:
+        return f'{path} cannot be {doing}, permission is denied: {_ELSEWHERE}'
+    if error.errno == errno.EROFS:
+        return f'{path} cannot be {doing}, the disk is read-only: {_ELSEWHERE}'
+    if error.errno in {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
+        return (
+            f'{path} cannot be {doing}, a file lies where one of its directories belongs: move {_file_above(path)} away'
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return f'{path} cannot be {doing}, its name or path ({len(path)} characters) is too long for this disk'
+    return f'{path} cannot be {doing}: {error.strerror or error}'
+
+
+def _file_above(path: str) -> str:
+    above = os.path.dirname(path)
+    while above and not os.path.exists(above) and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+    return above or 'that file'
+
+
+def windows_problem(path: str) -> str | None:
+    """Say why Windows would refuse a local path, or give None.
+
+    Examples
+    --------
+    >>> windows_problem('results/aux.csv')
+    "results/aux.csv cannot be written on Windows, which reserves the name 'aux.csv'"
+    >>> windows_problem('results/model.pkl') is None
+    True
+    """
+    for part in re.split(r'[/\\]', re.sub(r'^[A-Za-z]:', '', path)):
+        if part.partition('.')[0].strip().lower() in _RESERVED_NAMES:
+            return f'{path} cannot be written on Windows, which reserves the name {part!r}'
+        bad = next((c for c in part if c in '<>:"|?*' or ord(c) < 32), None)
+        if bad:
+            return f'{path} cannot be written on Windows, which forbids {bad!r} in a name'
+        if part.endswith((' ', '.')) and part not in ('.', '..'):
+            return f'{path} cannot be written on Windows, where the name {part!r} may not end in a space or a full stop'
+    length = len(os.path.abspath(path))
+    if length > _WINDOWS_PATH_LIMIT:
+        return (
+            f'{path} cannot be written on Windows: of the {length} characters of its full path Windows allows '
+            f'{_WINDOWS_PATH_LIMIT} unless long paths are enabled; choose a shorter workspace_directory'
+        )
+    return None
+
 
 _luigis_own_local_target = luigi.LocalTarget
 _swept: set[str] = set()
@@ -156,7 +429,7 @@ class _Local(FileSystem):
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
         directory = os.path.dirname(path) if scratch is None else scratch
-        if directory not in _swept or trouble.ON_WINDOWS:
+        if directory not in _swept or ON_WINDOWS:
             _prepare(path, directory)
         temporary = temporary_path(directory)
         try:
@@ -249,8 +522,8 @@ class _Local(FileSystem):
 
 def _prepare(path: str, directory: str) -> None:
     """Make sure that a path may be written, by a temporary file in a directory."""
-    if trouble.ON_WINDOWS:
-        problem = trouble.windows_problem(path)
+    if ON_WINDOWS:
+        problem = windows_problem(path)
         if problem:
             raise storage_error(OSError(problem), path, 'written')
     if directory not in _swept:

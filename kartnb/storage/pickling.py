@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from kartnb.errors import KartError, WrongValueError
-from kartnb.storage import gokart_names
+from kartnb.storage import unpickling
 from kartnb.storage.unpickling import load
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ _CONTAINERS = frozenset({dict, list, tuple})
 _SMALL = 1 << 16
 _FEW = 100
 _MAIN = b'\x8c\x08__main__'  # how a pickle from protocol 4 on spells the text '__main__'
-_STAND_IN_NAMES = b'kartnb.storage.gokart_names'
-_STAND_IN_FRAMES = b'kartnb.storage.large_frames'
+_STAND_IN_NAMES = b'kartnb.storage.unpickling'
+_STAND_IN_FRAMES = b'kartnb.storage.models'
 _MOST_OPCODES = 1 << 18  # the pickler hands over opcodes in pieces below this; larger ones are the bytes of one value
 _LARGE = 1 << 20
 _PIECE = 1 << 24
@@ -157,7 +157,7 @@ def dump(obj: Any, file: IO[bytes], protocol: int | None = None) -> None:
         raise
     except _NamesGokartError:
         _start_again(file, start)
-        file.write(gokart_names.dumps(obj))
+        file.write(unpickling.dumps_for_gokart(obj))
     except Exception:  # whatever a class raises when it is pickled: cloudpickle has its own ways, or says it better
         _start_again(file, start)
         _dump_by_value(obj, file)

@@ -17,13 +17,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kartnb.storage.captured_logs import (
-    CapturedLine,
-    captured_log_name,
-    remove_captured_lines,
-    write_captured_lines,
-)
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.places import CapturedLine, captured_log_name, remove_captured_lines, write_captured_lines
 
 _FAILED = 'failed'
 _SUFFIX = '.json'

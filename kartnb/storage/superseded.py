@@ -12,7 +12,7 @@ from typing import Any
 
 from kartnb.errors import StorageError
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.gokart_logs import LOG_KINDS, LogKind, log_path
+from kartnb.storage.places import LOG_KINDS, LogKind, log_path
 
 _MANIFEST = 'superseded.json'
 _FOLDER = 'log/superseded'

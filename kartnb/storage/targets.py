@@ -4,21 +4,93 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
+import re
 from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import luigi
 import luigi.format
 
-from kartnb.errors import KartError, MissingPackageError, StorageError, UnreadableResultError
+from kartnb.errors import KartError, MissingPackageError, MissingResultError, StorageError, UnreadableResultError
 from kartnb.storage import locks
-from kartnb.storage.filesystem import file_system
+from kartnb.storage.filesystem import file_system, storage_error
 from kartnb.storage.formats.base import FileProcessor, make_file_processor
-from kartnb.storage.labels import has_labels, object_labels
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
-from kartnb.storage.trouble import storage_error
+
+_MOST_BYTES = 8 * 1024  # Google's limit for one object
+_LOGS = re.compile(
+    r'^gs://.+?/log/(processing_time|task_info|task_log|module_versions|random_seed|task_params|run_record)/'
+)
+
+
+def has_labels(path: str) -> bool:
+    """Whether an object gets metadata: those in Google Cloud Storage do, but not the logs.
+
+    Examples
+    --------
+    >>> has_labels('gs://bucket/module/Task_0f.pkl'), has_labels('gs://bucket/log/task_log/Task_0f.pkl')
+    (True, False)
+    """
+    return path.startswith('gs://') and _LOGS.match(path) is None
+
+
+def object_labels(
+    task_params: Mapping[str, Any] | None = None,
+    custom_labels: Mapping[str, Any] | None = None,
+    required_task_outputs: Any = None,
+) -> dict[str, str]:
+    """Give the metadata of an object.
+
+    Parameters
+    ----------
+    task_params
+        The task's parameters.
+    custom_labels
+        The user's own; they come first, and win where a parameter has the same name.
+    required_task_outputs
+        What the task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too.
+
+    Returns
+    -------
+    At most 8 KiB of names and values; the last ones are left out where there are more. Empty values are left out.
+
+    Examples
+    --------
+    >>> object_labels({'n': 1, 'empty': ''}, {'n': 'mine', 'owner': 'me'})
+    {'n': 'mine', 'owner': 'me'}
+    """
+    outputs = (
+        {'__required_task_outputs': json.dumps(_serialized(required_task_outputs))} if required_task_outputs else {}
+    )
+    labels: dict[str, str] = {}
+    for source in (custom_labels or {}, task_params or {}, outputs):
+        for name, value in source.items():
+            if str(value):
+                labels.setdefault(str(name), str(value))
+    return _within_limit(labels)
+
+
+def _serialized(outputs: Any) -> Any:
+    if hasattr(outputs, 'serialize'):
+        return outputs.serialize()
+    if isinstance(outputs, Mapping):
+        return {name: _serialized(output) for name, output in outputs.items()}
+    if isinstance(outputs, list | tuple):
+        return [_serialized(output) for output in outputs]
+    return outputs
+
+
+def _within_limit(labels: dict[str, str]) -> dict[str, str]:
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
+    while size > _MOST_BYTES:
+        name, value = labels.popitem()
+        size -= len(name.encode()) + len(value.encode())
+    return labels
+
 
 _BYTES = luigi.format.Nop
 
@@ -336,3 +408,135 @@ def make_target(
     elif isinstance(processor, type):
         raise TypeError(f'processor is a class: make one, processor={processor.__name__}().')
     return SingleFileTarget(path, processor, task_lock_params)
+
+
+class InMemoryCacheRepository:
+    """The values of this process by key; all instances share them, as in gokart.
+
+    Examples
+    --------
+    >>> repository = InMemoryCacheRepository()
+    >>> repository.set_value('numbers', [1, 2])
+    >>> repository.get_value('numbers')
+    [1, 2]
+    >>> repository.remove('numbers')
+    >>> repository.has('numbers')
+    False
+    """
+
+    _cache: ClassVar[dict[str, tuple[Any, datetime]]] = {}
+
+    def get_value(self, key: str) -> Any:
+        """Give a value; KeyError when there is none."""
+        return self._cache[key][0]
+
+    def get_last_modification_time(self, key: str) -> datetime:
+        """When a value was set, in local time; KeyError when there is none."""
+        return self._cache[key][1]
+
+    def set_value(self, key: str, obj: Any) -> None:
+        """Keep a value; it is not copied."""
+        self._cache[key] = (obj, datetime.now())
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value."""
+        return key in self._cache
+
+    def remove(self, key: str) -> None:
+        """Forget a value; AssertionError when there is none, as in gokart."""
+        if key not in self._cache:
+            raise AssertionError(f'{key} does not exist.')
+        del self._cache[key]
+
+    def empty(self) -> bool:
+        """Whether there is nothing."""
+        return not self._cache
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._cache.clear()
+
+    def get_gen(self) -> Iterator[tuple[str, Any]]:
+        """Keys and values."""
+        for key, (value, _) in self._cache.items():
+            yield key, value
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return len(self._cache)
+
+
+class InMemoryTarget(TargetOnKart):
+    """A result in the memory of this process. Tasks that make or need one run in the process that builds.
+
+    Parameters
+    ----------
+    data_key
+        Its key.
+    task_lock_param
+        Must ask for no lock.
+
+    Raises
+    ------
+    ValueError
+        When it asks for a lock: one for other processes makes no sense here.
+    """
+
+    def __init__(self, data_key: str, task_lock_param: TaskLockParams) -> None:
+        if task_lock_param.should_task_lock:
+            raise ValueError('An InMemoryTarget cannot be locked by Redis: leave redis_host and redis_port out.')
+        self._data_key = data_key
+        self._task_lock_params = task_lock_param
+        self._repository = InMemoryCacheRepository()
+
+    def _exists(self) -> bool:
+        return self._repository.has(self._data_key)
+
+    def _get_task_lock_params(self) -> TaskLockParams:
+        return self._task_lock_params
+
+    def _load(self) -> Any:
+        if not self._exists():
+            raise MissingResultError(f'{self._data_key} is not in memory: it was made in another process, or not yet.')
+        return self._repository.get_value(self._data_key)
+
+    def _dump(
+        self,
+        obj: Any,
+        task_params: dict[str, str] | None = None,
+        custom_labels: dict[str, str] | None = None,
+        required_task_outputs: Any = None,
+    ) -> None:
+        self._repository.set_value(self._data_key, obj)
+
+    def _remove(self) -> None:
+        self._repository.remove(self._data_key)
+
+    def _last_modification_time(self) -> datetime:
+        if not self._exists():
+            raise ValueError(f'{self._data_key} is not in memory.')
+        return self._repository.get_last_modification_time(self._data_key)
+
+    def _path(self) -> str:
+        return self._data_key
+
+
+def make_in_memory_target(target_key: str, task_lock_params: TaskLockParams | None = None) -> InMemoryTarget:
+    """Give the target of a key.
+
+    Parameters
+    ----------
+    target_key
+        For instance the unique id of the task.
+    task_lock_params
+        None, or parameters that ask for no lock.
+
+    Examples
+    --------
+    >>> target = make_in_memory_target('words')
+    >>> target.dump(['a', 'b'])
+    >>> target.load()
+    ['a', 'b']
+    """
+    return InMemoryTarget(target_key, task_lock_params or make_task_lock_params(target_key, None))

@@ -2,17 +2,382 @@
 
 from __future__ import annotations
 
+import builtins
+import collections
+import enum
+import functools
 import importlib
 import importlib.util
 import io
+import marshal
+import operator
 import pickle
 import sys
 import types
+import typing
 import warnings
-from typing import IO, Any
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock, RLock
+from types import FunctionType
+from typing import IO, Any, ClassVar, NamedTuple
 
+from kartnb._luigi import PythonPickler, class_filler, class_maker, enum_maker
 from kartnb.errors import MissingPackageError, UnreadableResultError
-from kartnb.storage.notebook_classes import NotebookClasses
+
+_ARGUMENTS_OF_A_CODE = 18  # since Python 3.11; older pickles have fewer, and their code does not run here
+
+
+class _Missing:
+    """What dill puts where a closure's cell is empty."""
+
+
+@functools.cache
+def _types_by_name() -> dict[str, type]:
+    named = {**vars(builtins), **vars(types)}
+    found = {name: value for name, value in named.items() if isinstance(value, type) and value.__module__ == 'builtins'}
+    views = collections.OrderedDict[Any, Any]()
+    return {
+        **found,
+        'PartialType': functools.partial,
+        'SuperType': super,
+        'ItemGetterType': operator.itemgetter,
+        'AttrGetterType': operator.attrgetter,
+        'DictKeysType': type({}.keys()),
+        'DictValuesType': type({}.values()),
+        'DictItemsType': type({}.items()),
+        'OdictKeysType': type(views.keys()),
+        'OdictValuesType': type(views.values()),
+        'OdictItemsType': type(views.items()),
+        'BufferedReaderType': io.BufferedReader,
+        'BufferedWriterType': io.BufferedWriter,
+        'BufferedRandomType': io.BufferedRandom,
+        'TextWrapperType': io.TextIOWrapper,
+        'FileType': io.FileIO,
+    }
+
+
+def _load_type(name: str) -> type:
+    return _types_by_name()[name]
+
+
+def _eval_repr(text: str) -> Any:
+    return eval(text, {'__builtins__': builtins})
+
+
+def _create_array(function: Callable[..., Any], arguments: Any, state: Any, attributes: Any = None) -> Any:
+    array = function(*arguments)
+    array.__setstate__(state)
+    if attributes is not None:
+        array.__dict__.update(attributes)
+    return array
+
+
+def _create_dtypemeta(scalar_type: Any) -> Any:
+    import numpy as np
+
+    return np.dtype if scalar_type is None else type(np.dtype(scalar_type))
+
+
+def _import_module(name: str, safe: bool = False) -> Any:
+    """Import a module, or find the attribute of one."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        module, _, attribute = name.rpartition('.')
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError):
+            if safe:
+                return None
+            raise
+
+
+def _create_namedtuple(name: str, fields: Any, module: str, defaults: Any = None) -> Any:
+    existing = getattr(sys.modules.get(module), name, None)
+    if existing is not None:
+        return existing
+    return collections.namedtuple(name, fields, defaults=defaults, module=module)
+
+
+def _create_code(*arguments: Any) -> types.CodeType:
+    if not isinstance(arguments[0], int):  # an older form of the line table comes first
+        arguments = arguments[1:]
+    if len(arguments) != _ARGUMENTS_OF_A_CODE:
+        raise ValueError('it holds a function that was pickled under another version of Python')
+    as_bytes: list[Any] = [
+        a.encode() if i in (6, 14, 15) and isinstance(a, str) else a for i, a in enumerate(arguments)
+    ]
+    code: types.CodeType = types.CodeType(*as_bytes)
+    return code
+
+
+def _create_function(
+    code: types.CodeType,
+    namespace: dict[str, Any] | None,
+    name: str | None = None,
+    defaults: Any = None,
+    closure: Any = None,
+    attributes: Any = None,
+    keyword_defaults: Any = None,
+) -> types.FunctionType:
+    made = types.FunctionType(code, {} if namespace is None else namespace, name, defaults, closure)
+    made.__dict__.update(attributes or {})
+    if keyword_defaults is not None:
+        made.__kwdefaults__ = keyword_defaults
+    made.__globals__.setdefault('__builtins__', builtins)
+    return made
+
+
+def _create_cell(*contents: Any) -> types.CellType:
+    if not contents or contents[0] is _Missing:
+        return types.CellType()
+    return types.CellType(contents[0])
+
+
+def _create_ftype(kind: Any, function: Any, arguments: Any, keywords: Any) -> Any:
+    return kind(function, *(arguments or ()), **(keywords or {}))
+
+
+def _create_typing_tuple(arguments: Any, *_: Any) -> Any:
+    return typing.Tuple[()] if not arguments or arguments == ((),) else typing.Tuple[arguments]  # noqa: UP006
+
+
+def _create_text_buffer(value: Any, position: int, closed: bool) -> io.StringIO:
+    buffer = io.StringIO(value)
+    if closed:
+        buffer.close()
+    else:
+        buffer.seek(position)
+    return buffer
+
+
+def _create_lock(locked: bool, *_: Any) -> Any:
+    lock = Lock()
+    if locked:
+        lock.acquire()
+    return lock
+
+
+def _create_rlock(count: int, owner: Any, *_: Any) -> Any:
+    return RLock()
+
+
+def _create_weakref(obj: Any, *arguments: Any) -> Any:
+    return weakref.ref(collections.UserDict() if obj is None else obj, *arguments)
+
+
+def _setitems(target: dict[Any, Any], source: dict[Any, Any]) -> None:
+    target.update(source)
+
+
+def _get_attr(obj: Any, name: str) -> Any:
+    return getattr(obj, name, None) or getattr(builtins, name)
+
+
+def _getattr(owner: Any, name: str, _: str = '') -> Any:
+    found = vars(owner).get(name) if isinstance(owner, type) else None
+    return getattr(owner, name) if found is None else found
+
+
+NAMES: dict[str, Any] = {
+    '_CELL_EMPTY': _Missing,
+    '_CELL_REF': None,
+    '_create_array': _create_array,
+    '_create_cell': _create_cell,
+    '_create_code': _create_code,
+    '_create_dtypemeta': _create_dtypemeta,
+    '_create_ftype': _create_ftype,
+    '_create_function': _create_function,
+    '_create_lock': _create_lock,
+    '_create_namedtuple': _create_namedtuple,
+    '_create_rlock': _create_rlock,
+    '_create_stringi': _create_text_buffer,
+    '_create_stringo': _create_text_buffer,
+    '_create_typing_tuple': _create_typing_tuple,
+    '_create_weakref': _create_weakref,
+    '_eval_repr': _eval_repr,
+    '_get_attr': _get_attr,
+    '_getattr': _getattr,
+    '_import_module': _import_module,
+    '_load_type': _load_type,
+    '_setitems': _setitems,
+    '_unmarshal': marshal.loads,
+}
+
+
+class RequiredTask(NamedTuple):
+    """A task that another one requires, in a table of tasks."""
+
+    name: str
+    unique_id: str
+
+
+@dataclass
+class TaskInfo:
+    """What a table of tasks says of one task."""
+
+    name: str
+    unique_id: str
+    output_paths: list[str]
+    params: dict[str, Any]
+    processing_time: str
+    is_complete: str
+    task_log: dict[str, Any]
+    requires: list[RequiredTask]
+    children_task_infos: list[TaskInfo] = field(default_factory=list)
+
+
+_PLACES: dict[tuple[str, str], str] = {
+    ('gokart.target', 'LargeDataFrameProcessor'): 'kartnb.storage.models:LargeDataFrameProcessor',
+    ('gokart.target', 'LargeDataFrameProcessor.load'): 'kartnb.storage.models:LargeDataFrameProcessor.load',
+    ('gokart.tree.task_info_formatter', 'TaskInfo'): 'kartnb.storage.unpickling:TaskInfo',
+    ('gokart.tree.task_info_formatter', 'RequiredTask'): 'kartnb.storage.unpickling:RequiredTask',
+}
+
+
+def find(module: str, name: str) -> Any:
+    """Give what a pickle calls ``module.name``: kartnb's own, or gokart's if it is installed."""
+    place = _PLACES.get((module, name))
+    if place is None:
+        place = f'{module}:{name}'
+    module, _, name = place.partition(':')
+    found: Any = importlib.import_module(module)
+    for part in name.split('.'):
+        found = getattr(found, part)
+    return found
+
+
+def gokarts_name(obj: Any) -> tuple[str, str] | None:
+    """Give the module and name by which gokart knows its own counterpart of `obj`, or None where there is none."""
+    place = f'{getattr(obj, "__module__", "")}:{getattr(obj, "__qualname__", "")}'
+    return next((name for name, known in _PLACES.items() if known == place), None)
+
+
+class _NamingPickler(PythonPickler):  # type: ignore[misc]
+    """Names classes as gokart does, without importing them as the pickler in C would. For small values."""
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        names = gokarts_name(obj)
+        if names is None:
+            super().save_global(obj, name)
+            return
+        for text in names:
+            self.save(text)
+        self.write(pickle.STACK_GLOBAL)
+        self.memoize(obj)
+
+    dispatch: ClassVar[dict[type, Any]] = {**PythonPickler.dispatch, type: save_global, FunctionType: save_global}
+
+
+def dumps_for_gokart(obj: Any) -> bytes:
+    """Pickle a value so that gokart reads it with its own classes."""
+    file = io.BytesIO()
+    _NamingPickler(file, 4).dump(obj)
+    return file.getvalue()
+
+
+def registered_class(module: str, qualname: str) -> type | None:
+    """Give the class that a module has now under a qualified name, or None.
+
+    Examples
+    --------
+    >>> registered_class('collections', 'OrderedDict')
+    <class 'collections.OrderedDict'>
+    """
+    try:
+        found = functools.reduce(getattr, qualname.split('.'), sys.modules[module])
+    except (KeyError, AttributeError):
+        return None
+    return found if isinstance(found, type) else None
+
+
+class NotebookClasses:
+    """The classes of one pickle: what cloudpickle and dill call to make them finds those that exist already.
+
+    Parameters
+    ----------
+    replacements
+        For dill: which class takes the place of the n-th that the pickle makes. dill tells the qualified name of a
+        class only after making it, so a pickle with such classes is read twice.
+    """
+
+    def __init__(self, replacements: Mapping[int, type] | None = None) -> None:
+        self._replacements = replacements or {}
+        self._made_by_dill: list[type] = []
+        self._existing: set[type] = set()
+
+    def replacements(self) -> dict[int, type]:
+        """Give the classes that should have taken the place of those that a pickle of dill made."""
+        found = {i: registered_class(made.__module__, made.__qualname__) for i, made in enumerate(self._made_by_dill)}
+        return {i: cls for i, cls in found.items() if cls is not None and cls is not self._made_by_dill[i]}
+
+    def find(self, module: str, name: str) -> Callable[..., Any] | None:
+        """Give what stands for a function that a pickle names, or None."""
+        method = _STANDINS.get((module, name))
+        return None if method is None else types.MethodType(method, self)
+
+    def make_skeleton(self, metaclass: Any, name: str, bases: Any, namespace: dict[str, Any], *rest: Any) -> type:
+        """Do what cloudpickle does for a class, unless the class exists."""
+        existing = registered_class(namespace.get('__module__', ''), namespace.get('__qualname__', name))
+        if existing is not None:
+            return self._keep(existing)
+        return class_maker()(metaclass, name, bases, namespace, *rest)
+
+    def make_enum(self, bases: Any, name: str, qualname: str, members: Any, module: str, *rest: Any) -> type:
+        """Do what cloudpickle does for an enum, unless the class exists."""
+        existing = registered_class(module, qualname)
+        if existing is not None:
+            return self._keep(existing)
+        return enum_maker()(bases, name, qualname, members, module, *rest)
+
+    def fill(self, cls: type, state: Any) -> type:
+        """Give a class its attributes as cloudpickle does, unless it has its own."""
+        return cls if cls in self._existing else class_filler()(cls, state)
+
+    def create_type(self, metaclass: Any, *arguments: Any) -> Any:
+        """Do what dill does for a class, unless another takes its place."""
+        if not (isinstance(metaclass, type) and issubclass(metaclass, type) and len(arguments) == 3):
+            return metaclass(*arguments)
+        if issubclass(metaclass, enum.EnumMeta):  # dill cannot rebuild an enum, so there is no second reading
+            name, _, namespace = arguments
+            existing = registered_class(namespace.get('__module__', ''), name)
+            if existing is not None:
+                return self._keep(existing)
+        return self._made(lambda: metaclass(*arguments))
+
+    def new_class(self, name: str, bases: Any = (), options: Any = None, fill: Any = None) -> Any:
+        """Do what dill does for a generic class, unless another takes its place."""
+        return self._made(lambda: types.new_class(name, bases, options, fill))
+
+    def set_attribute(self, obj: Any, name: str, value: Any) -> None:
+        """Set an attribute as dill asks, but not of a class that existed before."""
+        if not (isinstance(obj, type) and obj in self._existing):
+            setattr(obj, name, value)
+
+    def _made(self, make: Callable[[], type]) -> type:
+        replacement = self._replacements.get(len(self._made_by_dill))
+        made = make() if replacement is None else self._keep(replacement)
+        self._made_by_dill.append(made)
+        return made
+
+    def _keep(self, existing: type) -> type:
+        self._existing.add(existing)
+        return existing
+
+
+_STANDINS: dict[tuple[str, str], Callable[..., Any]] = {
+    ('cloudpickle.cloudpickle', '_make_skeleton_class'): NotebookClasses.make_skeleton,
+    ('cloudpickle.cloudpickle', '_make_skeleton_enum'): NotebookClasses.make_enum,
+    ('cloudpickle.cloudpickle', '_class_setstate'): NotebookClasses.fill,
+    ('cloudpickle.cloudpickle_fast', '_class_setstate'): NotebookClasses.fill,
+    ('dill._dill', '_create_type'): NotebookClasses.create_type,
+    ('types', 'new_class'): NotebookClasses.new_class,
+    ('builtins', 'setattr'): NotebookClasses.set_attribute,
+    ('__builtin__', 'setattr'): NotebookClasses.set_attribute,
+}
+
 
 _DILL = frozenset({'dill', 'dill._dill', 'dill.dill'})
 
@@ -55,8 +420,6 @@ class KartUnpickler(_Names, pickle.Unpickler):
 
 
 def _dill(name: str) -> Any:
-    from kartnb.storage.dill_names import NAMES
-
     if name in NAMES:
         return NAMES[name]
     if name == '_dill':  # the module itself, of which newer versions take attributes
@@ -67,8 +430,6 @@ def _dill(name: str) -> Any:
 
 
 def _gokart(module: str, name: str) -> Any:
-    from kartnb.storage.gokart_names import find
-
     return find(module, name)
 
 

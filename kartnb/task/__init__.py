@@ -1,6 +1,6 @@
 """What a task is: the base class, parameters, identity, and the generations of task classes."""
 
 from kartnb.task.base import TaskOnKart
-from kartnb.task.shown import ShownParameter, shown_parameters
+from kartnb.task.describe import ShownParameter, shown_parameters
 
 __all__ = ['ShownParameter', 'TaskOnKart', 'shown_parameters']

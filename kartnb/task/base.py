@@ -13,16 +13,16 @@ from luigi.task import task_id_str
 
 from kartnb import display
 from kartnb.errors import EmptyDumpError
-from kartnb.storage import gokart_logs
+from kartnb.storage import places
 from kartnb.storage.targets import TargetOnKart
-from kartnb.task import code, handlers, identity, loading, registry, targets
-from kartnb.task.construction import ParameterTable
-from kartnb.task.data_frames import check_column_types, is_empty_data_frame
-from kartnb.task.metaclass import KartRegister, Resolved
+from kartnb.task import code_print, identity, metaclass, registry, results
+from kartnb.task.metaclass import KartRegister, ParameterTable, Resolved
 from kartnb.task.parameters import (
     ExplicitBoolParameter,
     ListTaskInstanceParameter,
     TaskInstanceParameter,
+    check_column_types,
+    is_empty_data_frame,
     parsed_exactly,
 )
 from kartnb.task.secrets import is_secret
@@ -157,7 +157,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         self._rerun_pending: bool = resolved.values['rerun']
         self._bind_run()
         if self.should_lock_run:
-            targets.check_run_lock(self)
+            results.check_run_lock(self)
 
     def _bind_run(self) -> None:
         if self.complete_check_at_run and type(self).run is not None:
@@ -232,7 +232,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def trigger_event(self, event: str, *args: Any, **kwargs: Any) -> None:
         """Call the handlers that are on the task's classes for an event; one that fails is logged."""
-        handlers.trigger(self, event, *args, **kwargs)
+        metaclass.trigger(self, event, *args, **kwargs)
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
@@ -266,7 +266,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
         A task with `rerun` is not complete until it has run in this build. A task without outputs is never complete.
         """
-        return not self._rerun_pending and targets.outputs_are_complete(self)
+        return not self._rerun_pending and results.outputs_are_complete(self)
 
     @overload
     def clone(self, cls: None = None, **kwargs: Any) -> Self: ...
@@ -293,7 +293,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             When the workspace has no log of such a task.
         """
         workspace = TaskOnKart().workspace_directory
-        params = gokart_logs.read_params(workspace, cls.__name__, unique_id)
+        params = places.read_params(workspace, cls.__name__, unique_id)
         restored = cls.from_str_params(params)
         if restored.make_unique_id() != unique_id:
             logger.warning(
@@ -325,13 +325,13 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         processor
             Reads and writes the file in another way than its extension says.
         """
-        return targets.make_file_target(self, relative_file_path, use_unique_id, processor)
+        return results.make_file_target(self, relative_file_path, use_unique_id, processor)
 
     def make_large_data_frame_target(
         self, relative_file_path: str | None = None, use_unique_id: bool = True, max_byte: int = 2**26
     ) -> TargetOnKart:
         """A target for a data frame that is kept in parts of at most `max_byte` bytes, in one zip file."""
-        return targets.make_large_data_frame_target(self, relative_file_path, use_unique_id, max_byte)
+        return results.make_large_data_frame_target(self, relative_file_path, use_unique_id, max_byte)
 
     def make_model_target(
         self, relative_file_path: str, save_function: Any, load_function: Any, use_unique_id: bool = True
@@ -349,7 +349,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         use_unique_id
             Whether the unique id goes between name and extension.
         """
-        return targets.make_model_target(self, relative_file_path, save_function, load_function, use_unique_id)
+        return results.make_model_target(self, relative_file_path, save_function, load_function, use_unique_id)
 
     @overload
     def load(self, target: str | TargetOnKart | None = None) -> Any: ...
@@ -371,7 +371,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         InputError
             When the task has no such input.
         """
-        return loading.load(loading.input_targets(self, target))
+        return results.load(results.input_targets(self, target))
 
     @overload
     def load_generator(self, target: str | TargetOnKart | None = None) -> Generator[Any, None, None]: ...
@@ -379,7 +379,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def load_generator(self, target: list[TaskOnKart[K]]) -> Generator[K, None, None]: ...
     def load_generator(self, target: Any = None) -> Generator[Any, None, None]:
         """The results that `load` gives, one after the other, so that one at a time is in memory; dicts' values."""
-        yield from loading.load_one_by_one(loading.input_targets(self, target))
+        yield from results.load_one_by_one(results.input_targets(self, target))
 
     @overload
     def dump(self, obj: T, target: None = None, custom_labels: dict[Any, Any] | None = None) -> None: ...
@@ -407,14 +407,14 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         check_column_types(obj, self.task_namespace)
         if self.fail_on_empty_dump and is_empty_data_frame(obj):
             raise EmptyDumpError(f'{type(self).__name__} dumps an empty data frame, and fail_on_empty_dump is set.')
-        chosen = loading.output_target(self, target)
-        chosen.dump(obj, lock_at_dump=not self.should_lock_run, **targets.object_metadata(self, chosen, custom_labels))
+        chosen = results.output_target(self, target)
+        chosen.dump(obj, lock_at_dump=not self.should_lock_run, **results.object_metadata(self, chosen, custom_labels))
 
     def make_unique_id(self) -> str:
         """The unique id: 32 hexadecimal digits, made of class name, significant parameters and what is required."""
         return identity.unique_id(self)
 
-    get_code = staticmethod(code.method_sources)
+    get_code = staticmethod(code_print.method_sources)
 
     def get_own_code(self) -> str:
         """The source of the methods that `TaskOnKart` does not have, sorted and joined.
@@ -424,7 +424,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         OSError
             When the source is not to be had.
         """
-        return code.own_source(self, TaskOnKart)
+        return code_print.own_source(self, TaskOnKart)
 
     def get_info(self, only_significant: bool = False) -> dict[str, str]:
         """The parameters as text, by name; task-valued ones as ``Class-<unique id>``, secret ones left out."""
@@ -449,10 +449,10 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         seconds: float | str = self._read_log('processing_time', 'unknown')
         return seconds
 
-    def _read_log(self, kind: gokart_logs.LogKind, default: Any) -> Any:
-        path = gokart_logs.log_path(self.workspace_directory, kind, type(self).__name__, self.make_unique_id())
+    def _read_log(self, kind: places.LogKind, default: Any) -> Any:
+        path = places.log_path(self.workspace_directory, kind, type(self).__name__, self.make_unique_id())
         try:
-            return gokart_logs.read_log(path)
+            return places.read_log(path)
         except FileNotFoundError:
             return default
 

@@ -17,7 +17,7 @@ import luigi
 from kartnb._luigi import adds_requirements
 from kartnb.errors import CyclicRequirementsError, RequirementError
 from kartnb.task.registry import base_task, definition_epoch
-from kartnb.task.structure import flatten
+from kartnb.task.values import flatten
 
 if TYPE_CHECKING:
     from kartnb.task.base import TaskOnKart

@@ -8,17 +8,106 @@ bounded, whatever the plan.
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kartnb.execution.background import BackgroundBuild
-from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
-from kartnb.view import summary
-from kartnb.view.clean import one_line
-from kartnb.view.states import LOOKS, SUPERSEDED, Look, counts_text
-from kartnb.view.svg import Picture, picture
+from kartnb.model import Plan, TaskState
+from kartnb.view import words
+from kartnb.view.graph_svg import Picture, picture
+from kartnb.view.sanitise import one_line
+from kartnb.view.words import LOOKS, SUPERSEDED, Look, counts_text, title
+
+Status = Literal['new', 'changed', 'unchanged']
+#: Glyph, and the state whose colour the status takes.
+_LOOKS: dict[Status, tuple[str, str]] = {
+    'new': ('+', 'done'),
+    'changed': ('~', 'stale'),
+    'unchanged': ('=', 'not-needed'),
+}
+_MAX_ENTRIES = 50
+_MAX_STALE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CardEntry:
+    """One task class of a cell.
+
+    Attributes
+    ----------
+    name
+        The class name.
+    status
+        Whether the session knew it before, and whether its code was the same.
+    doc
+        The first line of its docstring, or ''.
+    parameters
+        Its parameters as they are written, for instance ``('depth: int = 3', 'data')``.
+    makes_stale
+        What its change makes stale, by name.
+    """
+
+    name: str
+    status: Status
+    doc: str = ''
+    parameters: Sequence[str] = ()
+    makes_stale: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    glyph: str
+    slug: str
+    status: Status
+    title: str
+    doc: str
+    stale: str
+
+
+def card_text(entries: Iterable[CardEntry], note: str = '') -> str:
+    """The card as text, one class a line, and a note below.
+
+    Examples
+    --------
+    >>> print(card_text([CardEntry('Train', 'changed', 'Fit the model.', ['depth=3'], ['Evaluate'])]))
+    ~ changed Train(depth=3): Fit the model.
+      makes stale: Evaluate
+    """
+    shown, more = _lines(entries)
+    found: list[str] = []
+    for line in shown:
+        found.append(f'{line.glyph} {line.status} {line.title}' + (f': {line.doc}' if line.doc else ''))
+        if line.stale:
+            found.append(f'  makes stale: {line.stale}')
+    return '\n'.join([*found, *(line for line in (more, one_line(note, 400)) if line)])
+
+
+def card_html(entries: Iterable[CardEntry], note: str = '') -> str:
+    """The card as an HTML fragment."""
+    shown, more = _lines(entries)
+    return render_template('card.html', lines=shown, more=more, note=one_line(note, 400))
+
+
+def _lines(entries: Iterable[CardEntry]) -> tuple[list[_Line], str]:
+    every = list(entries)
+    left = len(every) - _MAX_ENTRIES
+    return [_line(entry) for entry in every[:_MAX_ENTRIES]], f'… {left:,} more' if left > 0 else ''
+
+
+def _line(entry: CardEntry) -> _Line:
+    glyph, slug = _LOOKS[entry.status]
+    parameters = one_line(', '.join(one_line(text, 60) for text in entry.parameters[:30]), 160)
+    stale = ', '.join(one_line(name, 80) for name in entry.makes_stale[:_MAX_STALE])
+    if len(entry.makes_stale) > _MAX_STALE:
+        stale += f' and {len(entry.makes_stale) - _MAX_STALE:,} more'
+    return _Line(
+        glyph, slug, entry.status, f'{one_line(entry.name, 120)}({parameters})', one_line(entry.doc, 160), stale
+    )
+
 
 _FOLDER = Path(__file__).parent
 #: A picture wider than the page is made smaller, but not below this share of its size; then it scrolls.
@@ -28,7 +117,7 @@ _SMALLEST_SHARE = 0.75
 def plan_html(plan: Plan) -> str:
     """A plan: what it is, the counts per state, the workspace, the picture, and the same as a table."""
     return render_template(
-        'plan.html', heading=f'Plan of {summary.title(plan.root)}', **_plan_context(plan, picture(plan))
+        'plan.html', heading=f'Plan of {words.title(plan.root)}', **_plan_context(plan, picture(plan))
     )
 
 
@@ -43,26 +132,26 @@ def background_html(build: BackgroundBuild) -> str:
 
 def report_html(report: BuildReport) -> str:
     """A build: how it ended, what failed and where, the picture with the final states, and the times."""
-    drawn = picture(report.plan, summary.notes(report))
+    drawn = picture(report.plan, words.notes(report))
     return render_template(
         'report.html',
-        heading=summary.verdict(report),
+        heading=words.verdict(report),
         succeeded=report.succeeded,
-        failures=summary.failures(report),
-        failures_omitted=max(len(report.failures) - summary.MAX_ROWS, 0),
-        slowest=summary.slowest(report),
-        slowest_omitted=max(len(report.durations) - summary.MAX_ROWS, 0),
+        failures=words.failures(report),
+        failures_omitted=max(len(report.failures) - words.MAX_ROWS, 0),
+        slowest=words.slowest(report),
+        slowest_omitted=max(len(report.durations) - words.MAX_ROWS, 0),
         **_plan_context(report.plan, drawn),
     )
 
 
 def _plan_context(plan: Plan, drawn: Picture) -> dict[str, Any]:
-    rows = summary.plan_rows(plan)
+    rows = words.plan_rows(plan)
     return {
-        'will_run': summary.will_run(plan),
-        'tasks': summary.tasks(len(plan)),
-        'counts': summary.counts(plan),
-        'workspace': summary.workspace(plan),
+        'will_run': words.will_run(plan),
+        'tasks': words.tasks(len(plan)),
+        'counts': words.counts(plan),
+        'workspace': words.workspace(plan),
         'picture': drawn,
         'picture_source': data_uri(drawn.svg),
         'smallest_width': round(drawn.width * _SMALLEST_SHARE),
@@ -105,3 +194,53 @@ def stylesheet() -> str:
 
 def _state_rule(look: Look) -> str:
     return f'.kartnb .kartnb-{look.slug}{{color:{look.light};color:light-dark({look.light},{look.dark})}}'
+
+
+#: What is stored of a build: the tails of so many tasks, so many lines each, so many characters a line.
+MAX_TASKS = 3
+MAX_LINES = 20
+_MAX_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The last lines of one task, fit to be shown."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def failed_tails(plan: Plan, lines_of: Callable[[str], Sequence[str]]) -> list[Tail]:
+    """The tails of the first failed tasks of a build that have printed or logged something.
+
+    Parameters
+    ----------
+    plan
+        The plan with its final states.
+    lines_of
+        The last lines of a task by its key.
+    """
+    found: list[Tail] = []
+    for node in plan:
+        lines = lines_of(node.key) if node.state is TaskState.FAILED else ()
+        if lines and len(found) < MAX_TASKS:
+            found.append(Tail(title(node), tuple(one_line(line, _MAX_TEXT) for line in lines[-MAX_LINES:])))
+    return found
+
+
+def tails_text(tails: Sequence[Tail]) -> str:
+    """The tails as text.
+
+    Examples
+    --------
+    >>> print(tails_text([Tail('Train[0f0f0f0f]', ('epoch 1', 'loss is nan'))]))
+    Last lines of Train[0f0f0f0f]:
+      epoch 1
+      loss is nan
+    """
+    return '\n'.join('\n  '.join([f'Last lines of {tail.title}:', *tail.lines]) for tail in tails)
+
+
+def tails_html(tails: Sequence[Tail]) -> str:
+    """The tails as an HTML fragment."""
+    return render_template('tails.html', tails=tails)

@@ -6,23 +6,90 @@ keep their size while states change, since the front end writes the states itsel
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from kartnb.build_status import ENDED, BuildStatus
-from kartnb.events import TaskState
-from kartnb.execution.planning.plan import Node, Plan
-from kartnb.view.arrows import Point, curve_path, tip_path
-from kartnb.view.clean import one_line, short_id
-from kartnb.view.families import Box, Family, family_of
-from kartnb.view.focus import Focus, focused_overview
-from kartnb.view.labels import LASTING_ROWS, Label, make_labels, outer_size
-from kartnb.view.layout import place
-from kartnb.view.opening import Frame, frames_of, loose_families
-from kartnb.view.plates import Plate, plate_of
-from kartnb.view.progress import phase_words
-from kartnb.view.reasons import BEGUN, BLOCKED, PAST
-from kartnb.view.states import BAR_ORDER, LETTERS, LOOKS, URGENCY
+from kartnb.model import ENDED, BuildStatus, Node, Plan, TaskState
+from kartnb.view.graph_layout import (
+    Box,
+    Family,
+    Focus,
+    Frame,
+    Point,
+    curve_path,
+    family_of,
+    focused_overview,
+    frames_of,
+    loose_families,
+    place,
+    tip_path,
+)
+from kartnb.view.graph_svg import LASTING_ROWS, Label, Plate, make_labels, outer_size, plate_of
+from kartnb.view.live import phase_words
+from kartnb.view.previews.preview import Preview
+from kartnb.view.sanitise import one_line, short_id
+from kartnb.view.words import BAR_ORDER, BEGUN, BLOCKED, LETTERS, LOOKS, PAST, URGENCY, look
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What is said of a task; every text is fit to be shown.
+
+    Attributes
+    ----------
+    title
+        The name of the task class.
+    values
+        The parameters that can be moved, each with its value and where it can be moved to.
+    unique_id
+        The id of the task, or ''.
+    state
+        Whether its result is there.
+    words
+        What would run and about how long, what runs, or why there is nothing.
+    result
+        The result, or None.
+    code
+        The line that builds it.
+    """
+
+    title: str
+    values: Sequence[tuple[str, str]] = ()
+    unique_id: str = ''
+    state: TaskState = TaskState.MISSING
+    words: str = ''
+    result: Preview | None = None
+    code: str = ''
+
+    @property
+    def standing(self) -> str:
+        """The state of the task in a word; that there is none, where the controls give none."""
+        return str(look(self.state)) if self.unique_id else '✗ no task'
+
+
+def status_html(glance: Glance) -> str:
+    """State, id and words, without values and result."""
+    from kartnb.view.html import render_template
+
+    return render_template('glance.html', glance=glance, look=look(glance.state), whole=False)
+
+
+def glance_html(glance: Glance) -> str:
+    """A task at a glance, with its result, as an HTML fragment."""
+    from kartnb.view.html import render_template
+
+    told = render_template('glance.html', glance=glance, look=look(glance.state), whole=True)
+    return told if glance.result is None else f'{told}\n{glance.result._repr_html_()}'
+
+
+def glance_text(glance: Glance) -> str:
+    """A task at a glance, with its result, as text."""
+    values = ', '.join(f'{name}={value}' for name, value in glance.values)
+    lines = [f'{glance.title}({values})', f'{glance.standing} {glance.unique_id}'.rstrip()]
+    lines += [text for text in (glance.words, glance.code) if text]
+    return '\n'.join(lines if glance.result is None else [*lines, repr(glance.result)])
+
 
 #: So many tasks, the last ones, are told in full; of the others only class, id and requirements.
 MAX_TOLD = 12_000

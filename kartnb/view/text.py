@@ -5,12 +5,65 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kartnb.execution.background import BackgroundBuild
-from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
-from kartnb.view import summary
-from kartnb.view.clean import one_line
-from kartnb.view.measure import columns_of
-from kartnb.view.tree import tree_lines
+from kartnb.model import Node, Plan
+from kartnb.view import words
+from kartnb.view.sanitise import ELLIPSIS, columns_of, one_line
+from kartnb.view.words import look, reason_text, title
+
+MAX_LINES = 200
+_MAX_INDENT = 20
+_PARAMETERS_LIMIT = 80
+
+
+def tree_lines(plan: Plan, most: int = MAX_LINES) -> list[str]:
+    """The lines of the tree, at most `most` of tasks and one that tells how many tasks are left out.
+
+    A task that several others need has its requirements listed once; where it comes again an ellipsis follows.
+    """
+    found: list[str] = []
+    named: set[int] = set()
+    for prefix, position, again in _walk(plan):
+        if len(found) == most:
+            break
+        named.add(position)
+        found.append(f'{prefix}{_told(plan.nodes[position])}{" " + ELLIPSIS if again else ""}')
+    left = len(plan) - len(named)
+    if left:
+        found.append(f'{ELLIPSIS} {left:,} more')
+    return found
+
+
+def _walk(plan: Plan) -> Iterator[tuple[str, int, bool]]:
+    """Each line's prefix, task, and whether its requirements stand elsewhere; depth first without recursion."""
+    visited: set[int] = set()
+    pending: list[tuple[int, tuple[bool, ...], int]] = [(len(plan) - 1, (), 0)]
+    while pending:
+        position, lasts, depth = pending.pop()
+        requires = plan.nodes[position].requires
+        again = position in visited and bool(requires)
+        yield _prefix(lasts, depth), position, again
+        if position in visited:
+            continue
+        visited.add(position)
+        for i in range(len(requires) - 1, -1, -1):
+            pending.append((requires[i], (*lasts[-_MAX_INDENT:], i == len(requires) - 1), depth + 1))
+
+
+def _prefix(lasts: tuple[bool, ...], depth: int) -> str:
+    if not lasts:
+        return ''
+    bars = ''.join('   ' if last else '│  ' for last in lasts[:-1])
+    skipped = f'({depth}) ' if depth > _MAX_INDENT else ''
+    return f'{skipped}{bars}{"└─ " if lasts[-1] else "├─ "}'
+
+
+def _told(node: Node) -> str:
+    shown = ', '.join(words.short(words.shown(node.task)))
+    why = reason_text(node)
+    reason = f' · {one_line(why, 160)}' if why else ''
+    return f'{look(node.state)} {title(node)}({one_line(shown, _PARAMETERS_LIMIT)}){reason}'
+
 
 _MAX_FAILURES = 10
 _MAX_SLOWEST = 5
@@ -61,12 +114,12 @@ def plan_text(plan: Plan) -> str:
 
 def report_text(report: BuildReport) -> str:
     """A build: how it ended, the counts per state, what failed and where, and the slowest tasks."""
-    found = [summary.verdict(report), *_counts_and_workspace(report.plan)]
-    for failure in summary.failures(report, _MAX_FAILURES):
+    found = [words.verdict(report), *_counts_and_workspace(report.plan)]
+    for failure in words.failures(report, _MAX_FAILURES):
         found += ['', *_failure_lines(failure)]
     if len(report.failures) > _MAX_FAILURES:
         found += ['', f'… {len(report.failures) - _MAX_FAILURES:,} more failures']
-    slowest = summary.slowest(report, _MAX_SLOWEST)
+    slowest = words.slowest(report, _MAX_SLOWEST)
     if slowest:
         found += ['', 'slowest: ' + ', '.join(f'{name} {seconds}' for name, seconds in slowest)]
     return '\n'.join(found)
@@ -78,15 +131,15 @@ def background_text(build: BackgroundBuild) -> str:
 
 
 def _head(plan: Plan) -> list[str]:
-    return [f'Plan of {summary.title(plan.root)}: {summary.will_run(plan)}', *_counts_and_workspace(plan)]
+    return [f'Plan of {words.title(plan.root)}: {words.will_run(plan)}', *_counts_and_workspace(plan)]
 
 
 def _counts_and_workspace(plan: Plan) -> list[str]:
-    counts = ', '.join(map(str, summary.counts(plan)))
-    return [f'{summary.tasks(len(plan))}: {counts}', f'workspace: {summary.workspace(plan)}']
+    counts = ', '.join(map(str, words.counts(plan)))
+    return [f'{words.tasks(len(plan))}: {counts}', f'workspace: {words.workspace(plan)}']
 
 
-def _failure_lines(failure: summary.Failure) -> list[str]:
+def _failure_lines(failure: words.Failure) -> list[str]:
     found = [f'✗ {failure.name}({failure.parameters})', f'  id {failure.unique_id}']
     if failure.location:
         found.append(f'  at {failure.location}')

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kartnb.execution.planning.plan import Plan
-from kartnb.notebook.live import LiveGraph
-from kartnb.notebook.watch import BuildWatch
+from kartnb.model import Plan
+from kartnb.notebook.live_graph import BuildWatch, LiveGraph
 
 HARNESS = """async ({esm, css, state}) => {
     const style = document.createElement('style');

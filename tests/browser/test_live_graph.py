@@ -14,13 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kartnb
-from kartnb.events import BuildFinished, BuildStarted, LogLine, TaskOutput, TaskProgress, TaskState, TaskStateChanged
-from kartnb.execution.planning.plan import Plan
-from kartnb.notebook.logs_widget import LogsWidget
-from kartnb.notebook.outputs_widget import OutputsWidget
-from kartnb.notebook.watch import BuildWatch
-from kartnb.notebook.widget import GraphWidget
-from kartnb.view.clean import one_line
+from kartnb.model import (
+    BuildFinished,
+    BuildStarted,
+    LogLine,
+    Plan,
+    TaskOutput,
+    TaskProgress,
+    TaskState,
+    TaskStateChanged,
+)
+from kartnb.notebook.live_graph import BuildWatch
+from kartnb.notebook.widgets import GraphWidget, LogsWidget, OutputsWidget
+from kartnb.view.sanitise import one_line
 from tests.browser.host import Host
 from tests.view.graphs import generated, pipeline, sweep
 from tests.view.hostile import ATTACKS, TEXTS, hostile_plan

@@ -14,9 +14,8 @@ import luigi
 import pytest
 
 import kartnb
-from kartnb.execution.log_lines import TaskLine
-from kartnb.execution.logs import Logs
-from kartnb.notebook.logs_widget import MOST_LINES, LiveLogs, LogsWidget
+from kartnb.inspection.logs import Logs, TaskLine
+from kartnb.notebook.widgets import MOST_LINES, LiveLogs, LogsWidget
 from tests.view.hostile import ATTACKS
 
 HOST = """

@@ -12,12 +12,10 @@ import pandas as pd
 import pytest
 
 import kartnb
-from kartnb.execution.log_lines import TaskLine
-from kartnb.execution.logs import Logs
-from kartnb.execution.outputs import Outputs
-from kartnb.notebook.outputs_widget import LiveOutputs, OutputsWidget
-from kartnb.view.inspection import Inspection, inspection_html
-from kartnb.view.inspector import Inspector
+from kartnb.inspection.logs import Logs, TaskLine
+from kartnb.inspection.outputs import Outputs
+from kartnb.notebook.widgets import LiveOutputs, OutputsWidget
+from kartnb.view.inspect import Inspection, Inspector, inspection_html
 from kartnb.view.previews.show import preview_html
 from tests.browser.front_end import browsing
 from tests.view.hostile import ATTACKS, hostile_plan

@@ -15,7 +15,7 @@ import pytest
 
 import kartnb
 from kartnb.errors import BuildStoppedError, TaskArgumentError
-from kartnb.events import TaskState
+from kartnb.model import TaskState
 
 
 class Quick(kartnb.TaskOnKart):

@@ -25,7 +25,7 @@ from kartnb.errors import (
     UnknownOptionError,
     UnreadableResultError,
 )
-from kartnb.events import BuildFinished, BuildStarted, LogLine, TaskState, TaskStateChanged
+from kartnb.model import BuildFinished, BuildStarted, LogLine, TaskState, TaskStateChanged
 
 ran: list[str] = []
 

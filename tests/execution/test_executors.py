@@ -21,7 +21,7 @@ from luigi.task_register import Register
 
 import kartnb
 from kartnb.errors import ExecutorChoiceError, TransportError, WorkerError
-from kartnb.events import BuildFinished, LogLine, TaskProgress, TaskStateChanged
+from kartnb.model import BuildFinished, LogLine, TaskProgress, TaskStateChanged
 from tests.task.cells import Notebook
 
 FACTOR = 3
@@ -237,7 +237,7 @@ def test_events_come_live_from_worker_processes() -> None:
 
 
 def test_a_class_does_not_travel_with_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kartnb.execution.workers import executors
+    from kartnb.execution import executors
 
     big = b'x' * 1_000_000
     sizes: list[int] = []

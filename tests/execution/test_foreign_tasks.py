@@ -18,9 +18,9 @@ import pytest
 
 import kartnb
 from kartnb import display
-from kartnb.events import TaskState
+from kartnb.config import BuildOptions
 from kartnb.execution.build import run_build
-from kartnb.execution.options import BuildOptions
+from kartnb.model import TaskState
 from tests.execution.luigi_settings import luigi_settings
 
 PACKAGE = {

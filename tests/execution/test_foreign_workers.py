@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import kartnb
-from kartnb.execution.workers import remote
+from kartnb.execution import remote
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 import kartnb
 from benchmarks.shapes import SHAPES, make_root
-from kartnb.events import TaskState
+from kartnb.model import TaskState
 from kartnb.planning.graph import DEEP
 from kartnb.storage.run_records import present_records
 

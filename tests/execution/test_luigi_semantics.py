@@ -17,7 +17,7 @@ from luigi.util import common_params, delegates, inherits, requires
 
 import kartnb
 from kartnb.errors import ExternalTaskMissingError, TaskDisabledError
-from kartnb.events import TaskProgress, TaskState
+from kartnb.model import TaskProgress, TaskState
 
 EVENTS = ('START', 'PROGRESS', 'SUCCESS', 'FAILURE', 'PROCESSING_TIME')
 

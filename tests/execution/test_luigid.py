@@ -22,7 +22,7 @@ import pytest
 
 import kartnb
 from kartnb.errors import ExecutorChoiceError, ExternalTaskMissingError, SchedulerError
-from kartnb.events import TaskState, TaskStateChanged
+from kartnb.model import TaskState, TaskStateChanged
 from tests.execution.luigi_settings import luigi_settings
 from tests.execution.luigid import Luigid, free_port, running_luigid
 

@@ -16,7 +16,7 @@ import luigi
 import pytest
 
 import kartnb
-from kartnb.execution.workers import nursery
+from kartnb.execution import process_pool
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='workers are forked on Linux only')
@@ -58,7 +58,7 @@ def _told(**parameters: Any) -> dict[str, Any]:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    nursery.retire_nurseries()
+    process_pool.retire_nurseries()
 
 
 def _until(condition: Callable[[], bool]) -> bool:
@@ -180,9 +180,9 @@ def test_a_build_goes_on_without_its_nursery() -> None:
 
 def test_a_nursery_ends_when_nobody_wants_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     first = _told()
-    nursery.retire_nurseries()
+    process_pool.retire_nurseries()
     assert _until(lambda: not _is_alive(first['nursery']))
-    monkeypatch.setattr(nursery, 'IDLE', 0.3)
+    monkeypatch.setattr(process_pool, 'IDLE', 0.3)
     second = _told()
     assert _until(lambda: not _is_alive(second['nursery']))
     assert _told()['nursery'] not in (first['nursery'], second['nursery'])
@@ -192,7 +192,7 @@ def test_a_forked_process_leaves_the_nursery_to_its_parent() -> None:
     first = _told()
     child = os.fork()
     if not child:
-        os._exit(len(nursery._nurseries))
+        os._exit(len(process_pool._nurseries))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert _told()['nursery'] == first['nursery']
 

@@ -10,7 +10,7 @@ import luigi
 import pytest
 
 import kartnb
-from kartnb.storage.in_memory import InMemoryCacheRepository
+from kartnb.storage.targets import InMemoryCacheRepository
 
 HUGE = bytes(12_000_000)
 

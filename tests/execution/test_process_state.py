@@ -212,7 +212,7 @@ def test_two_builds_at_once_keep_their_log_lines_apart() -> None:
 
     def build(name: str) -> None:
         def hear(event: Any) -> None:
-            if isinstance(event, kartnb.events.LogLine) and event.logger == 'users.own':
+            if isinstance(event, kartnb.model.LogLine) and event.logger == 'users.own':
                 lines[name].append(event.text)
 
         kartnb.build(Chatty(name=name), listeners=[hear], log_level=logging.CRITICAL)

@@ -11,8 +11,8 @@ import pytest
 
 import kartnb
 from kartnb.errors import TaskSettingError
-from kartnb.events import TaskState, TaskStateChanged
-from kartnb.execution.retries import Retries
+from kartnb.execution.loop import Retries
+from kartnb.model import TaskState, TaskStateChanged
 from tests.execution.luigi_settings import luigi_settings
 
 

@@ -12,8 +12,8 @@ import pytest
 
 import kartnb
 from kartnb.history.select import Bounds
-from kartnb.storage import disk_space
-from kartnb.view.cleaning import cleaning_html, cleaning_text
+from kartnb.storage import census
+from kartnb.view.history import cleaning_html, cleaning_text
 from tests.view.markup import Skeleton
 
 
@@ -190,9 +190,9 @@ def test_text_and_html_say_the_same(place: Path) -> None:
 
 
 def test_a_full_disk_is_warned_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_space, '_LEAST_SHARE', 2)
-    monkeypatch.setattr(disk_space, '_LEAST_BYTES', 1 << 80)
-    monkeypatch.setattr(disk_space, '_told', set())
+    monkeypatch.setattr(census, '_LEAST_SHARE', 2)
+    monkeypatch.setattr(census, '_LEAST_BYTES', 1 << 80)
+    monkeypatch.setattr(census, '_told', set())
     with caplog.at_level('WARNING', 'kartnb'):
         kartnb.build(Source(n=1))
         kartnb.build(Source(n=2))

@@ -17,7 +17,7 @@ from luigi.parameter import ParameterVisibility
 import kartnb
 from kartnb.history.runs import RunState
 from kartnb.history.select import moment
-from kartnb.view.runs import runs_html, runs_text
+from kartnb.view.history import runs_html, runs_text
 from tests.view.markup import Skeleton
 
 

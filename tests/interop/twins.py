@@ -20,7 +20,7 @@ import luigi
 from luigi.task_register import Register
 
 import kartnb
-from kartnb.task.config_params import inherits_config_params
+from kartnb.task.config import inherits_config_params
 
 MODULE = 'twins.of_a.test'
 _numbers = itertools.count()

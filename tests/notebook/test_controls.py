@@ -14,9 +14,8 @@ import pytest
 
 import kartnb
 from kartnb.errors import ParameterValueError, SweepError
-from kartnb.execution.sweeps.template import Template
-from kartnb.notebook.control_widgets import _step_through
-from kartnb.notebook.controls import control, controls_for
+from kartnb.notebook.controls import _step_through, control, controls_for
+from kartnb.sweeps.space import Template
 
 
 class Kind(enum.Enum):

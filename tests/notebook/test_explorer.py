@@ -12,10 +12,10 @@ import luigi
 import pytest
 
 import kartnb
-from kartnb.events import TaskState
-from kartnb.execution.options import BuildOptions
+from kartnb.config import BuildOptions
+from kartnb.model import TaskState
 from kartnb.notebook.cell import as_code
-from kartnb.notebook.explorer import Explorer, Sight
+from kartnb.notebook.interact import Explorer, Sight
 
 PATIENCE = 30.0
 

@@ -13,12 +13,10 @@ import pytest
 
 import kartnb
 from kartnb.errors import TaskArgumentError
-from kartnb.events import BuildStarted, LogLine, PlanGrew, TaskOutput, TaskState, TaskStateChanged
-from kartnb.execution.planning.plan import Plan
-from kartnb.notebook import live as live_module
-from kartnb.notebook.live import LiveGraph
-from kartnb.notebook.watch import MAX_LINES, MAX_TALKERS, BuildWatch
-from kartnb.view.states import LETTERS
+from kartnb.model import BuildStarted, LogLine, Plan, PlanGrew, TaskOutput, TaskState, TaskStateChanged
+from kartnb.notebook import live_graph as live_module
+from kartnb.notebook.live_graph import MAX_LINES, MAX_TALKERS, BuildWatch, LiveGraph
+from kartnb.view.words import LETTERS
 from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel
 from tests.view.graphs import generated, pipeline, sweep

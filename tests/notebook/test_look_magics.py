@@ -8,7 +8,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
-from kartnb.execution.outputs import COLUMNS
+from kartnb.inspection.outputs import COLUMNS
 from kartnb.notebook import magics_look
 from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel

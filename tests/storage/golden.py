@@ -127,7 +127,10 @@ def write(writer: str, directory: Path) -> None:
     if writer == 'gokart':
         from gokart.target import LargeDataFrameProcessor, make_model_target, make_target
     else:
-        from kartnb.storage.models import LargeDataFrameProcessor, make_model_target  # type: ignore[assignment]
+        from kartnb.storage.models import (
+            LargeDataFrameProcessor,
+            make_model_target,  # type: ignore[assignment]
+        )
         from kartnb.storage.targets import make_target  # type: ignore[assignment]
     large = LargeDataFrameProcessor(max_byte=1000)
     functions: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from kartnb.errors import UnreadableResultError
-from kartnb.storage.gokart_names import RequiredTask, TaskInfo
 from kartnb.storage.models import make_model_target
 from kartnb.storage.targets import make_target
+from kartnb.storage.unpickling import RequiredTask, TaskInfo
 from tests.storage import golden
 from tests.storage.examples import assert_equal
 from tests.storage.notebook import Notebook, notebook

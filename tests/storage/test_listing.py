@@ -9,8 +9,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from kartnb.storage.listing import Listing
-from kartnb.storage.litter import SUFFIX, temporary_name
+from kartnb.storage.census import Listing
+from kartnb.storage.filesystem import SUFFIX, temporary_name
 
 
 def made(directory: str, count: int) -> list[str]:

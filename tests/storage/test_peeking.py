@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kartnb.errors import UnreadableResultError
-from kartnb.storage.peeking import Unread, peek
+from kartnb.storage.peek import Unread, peek
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 UTC = datetime.UTC

@@ -17,8 +17,8 @@ import pytest
 
 from kartnb.errors import MissingPackageError, UnreadableResultError, WrongValueError
 from kartnb.storage import pickling
-from kartnb.storage.gokart_names import RequiredTask, TaskInfo
 from kartnb.storage.targets import make_target
+from kartnb.storage.unpickling import RequiredTask, TaskInfo
 from tests.storage.examples import assert_equal, objects
 from tests.storage.notebook import Notebook, notebook
 

@@ -17,12 +17,10 @@ import pandas as pd
 import pytest
 
 from kartnb.errors import MissingPackageError, MissingResultError, StorageError, UnreadableResultError
-from kartnb.storage import gokart_logs, remote, trouble
-from kartnb.storage.filesystem import file_system
-from kartnb.storage.labels import has_labels, object_labels
+from kartnb.storage import filesystem, places, remote
+from kartnb.storage.filesystem import file_system, storage_error, windows_problem
 from kartnb.storage.models import make_model_target
-from kartnb.storage.targets import make_target
-from kartnb.storage.trouble import storage_error, windows_problem
+from kartnb.storage.targets import has_labels, make_target, object_labels
 
 
 @pytest.mark.parametrize(
@@ -53,7 +51,7 @@ def test_what_windows_forbids(path: str, problem: str | None) -> None:
 
 
 def test_windows_is_asked_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trouble, 'ON_WINDOWS', True)
+    monkeypatch.setattr(filesystem, 'ON_WINDOWS', True)
     with pytest.raises(StorageError, match="Windows, which forbids ':'"):
         file_system('a').write_bytes('results/a:b.csv', b'')
     assert not Path('results').exists()
@@ -217,29 +215,29 @@ LOGS = {
 }
 
 
-@pytest.mark.parametrize('kind', gokart_logs.LOG_KINDS)
-def test_logs_are_written_as_gokart_writes_them(kind: gokart_logs.LogKind) -> None:
-    path = gokart_logs.log_path('./place/', kind, 'Example', '8441')
+@pytest.mark.parametrize('kind', places.LOG_KINDS)
+def test_logs_are_written_as_gokart_writes_them(kind: places.LogKind) -> None:
+    path = places.log_path('./place/', kind, 'Example', '8441')
     value = LOGS[kind]
-    gokart_logs.write_log(path, value)
+    places.write_log(path, value)
     extension = 'txt' if kind == 'module_versions' else 'pkl'
     assert path == f'./place/log/{kind}/Example_8441.{extension}'
     assert Path(path).read_bytes() == (value.encode() if isinstance(value, str) else pickle.dumps(value, protocol=4))
-    assert gokart_logs.read_log(path) == value
+    assert places.read_log(path) == value
     assert os.listdir('place/log') == [kind]
 
 
 def test_a_log_may_hold_anything() -> None:
-    path = gokart_logs.log_path('place', 'task_log', 'A', 'x')
-    gokart_logs.write_log(path, {'function': lambda x: x + 1})
-    assert gokart_logs.read_log(path)['function'](1) == 2
+    path = places.log_path('place', 'task_log', 'A', 'x')
+    places.write_log(path, {'function': lambda x: x + 1})
+    assert places.read_log(path)['function'](1) == 2
 
 
 def test_a_missing_and_a_damaged_log() -> None:
-    path = gokart_logs.log_path('place', 'task_log', 'A', 'x')
+    path = places.log_path('place', 'task_log', 'A', 'x')
     with pytest.raises(MissingResultError, match=path):
-        gokart_logs.read_log(path)
+        places.read_log(path)
     os.makedirs(os.path.dirname(path))
     Path(path).write_bytes(b'\x80\x04')
     with pytest.raises(UnreadableResultError, match=f'{path} is no readable log'):
-        gokart_logs.read_log(path)
+        places.read_log(path)

@@ -13,7 +13,7 @@ from luigi.configuration.cfg_parser import LuigiConfigParser
 from luigi.parameter import MissingParameterException
 
 import kartnb
-from kartnb.storage import gokart_logs
+from kartnb.storage import places
 
 
 class Load(kartnb.TaskOnKart):
@@ -179,5 +179,5 @@ class TestOwnLogs:
                 self.dump(1)
 
         assert kartnb.build(Odd()) == 1
-        path = gokart_logs.log_path('./resources/', 'task_log', 'Odd', Odd().make_unique_id())
-        assert 'generator object' in gokart_logs.read_log(path)['socket']
+        path = places.log_path('./resources/', 'task_log', 'Odd', Odd().make_unique_id())
+        assert 'generator object' in places.read_log(path)['socket']

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kartnb.task.definitions import is_same_definition
+from kartnb.task.registry import is_same_definition
 from tests.task.cells import Notebook
 
 CELL = '''

@@ -20,7 +20,7 @@ QUICK = (
     'tests/storage',
     'tests/history',
     'tests/execution/test_build.py',
-    'tests/execution/test_plan.py',
+    'tests/planning/test_plan.py',
     'tests/view',
     'tests/notebook/test_extension.py',
     'tests/notebook/test_build_magic.py',

@@ -1,44 +1,96 @@
-"""Files and functions stay small enough to be read in one go."""
+"""The shape of the house: whole files, few of them in a folder, functions that fit a screen, no circle of imports."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-FILE_LINES = 400
-FUNCTION_LINES = 60
-LONGER_FOR_A_REASON = {
-    'kartnb/task/base.py': 500,  # every public method of a task in one class, each a few lines and a docstring
-}
+import grimp
+import pytest
+
+SMALL_MODULE = 120
+LARGE_MODULE = 800
+LARGE_FUNCTION = 60
+FULL_FOLDER = 16
+
+#: Small modules with one importer in their own folder that stay apart, and why.
+SMALL_FOR_A_REASON: dict[str, str] = {}
 
 
-def test_files_are_small(repository: Path) -> None:
-    sizes = {
-        str(file.relative_to(repository)): len(file.read_text().splitlines())
-        for file in (repository / 'kartnb').rglob('*.py')
+@pytest.fixture(scope='module')
+def imports() -> grimp.ImportGraph:
+    """Every import of the package, those inside functions too; those for type checkers only left out."""
+    return grimp.build_graph('kartnb', exclude_type_checking_imports=True, cache_dir=None)
+
+
+def test_no_small_module_serves_one_neighbour(repository: Path, imports: grimp.ImportGraph) -> None:
+    found = {}
+    for module, file in _modules(repository):
+        importers = imports.find_modules_that_directly_import(module)
+        size = _lines_without_docstrings(file)
+        if size < SMALL_MODULE and len(importers) == 1 and _folder(*importers) == _folder(module):
+            found[module] = f'{size} lines, imported by {", ".join(importers)} only: a part of it?'
+    unexplained = {module: text for module, text in found.items() if module not in SMALL_FOR_A_REASON}
+    assert unexplained == {}
+    assert set(SMALL_FOR_A_REASON) - set(found) == set(), 'these need no exception any more'
+
+
+def test_folders_are_surveyable(repository: Path) -> None:
+    counts: dict[str, int] = {}
+    for module, _ in _modules(repository):
+        counts[_folder(module)] = counts.get(_folder(module), 0) + 1
+    assert {folder: count for folder, count in counts.items() if count > FULL_FOLDER} == {}
+
+
+def test_files_are_not_too_large(repository: Path) -> None:
+    sizes = {module: len(file.read_text(encoding='utf-8').splitlines()) for module, file in _modules(repository)}
+    assert {module: size for module, size in sizes.items() if size > LARGE_MODULE} == {}
+
+
+def test_functions_fit_a_screen(repository: Path) -> None:
+    large = {
+        f'{module}:{function.lineno} {function.name}': size
+        for module, file in _modules(repository)
+        for function in ast.walk(ast.parse(file.read_text(encoding='utf-8')))
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (size := _span(function) - _docstring_lines(function)) > LARGE_FUNCTION
     }
-    assert {file: size for file, size in sizes.items() if size > LONGER_FOR_A_REASON.get(file, FILE_LINES)} == {}
+    assert large == {}
 
 
-def test_functions_are_small(repository: Path) -> None:
-    long = {
-        f'{file.relative_to(repository)}:{function.lineno} {function.name}': length
-        for file in (repository / 'kartnb').rglob('*.py')
-        for function, length in _functions(file)
-        if length > FUNCTION_LINES
+def test_no_import_goes_in_a_circle(imports: grimp.ImportGraph) -> None:
+    """Not by an import inside a function either: it hides a circle from the interpreter, not from the reader."""
+    circles = {
+        module: chain
+        for module in imports.modules
+        for other in imports.find_modules_directly_imported_by(module)
+        if (chain := imports.find_shortest_chain(importer=other, imported=module))
     }
-    assert long == {}
+    assert circles == {}
 
 
-def _functions(file: Path) -> list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, int]]:
-    """Give the functions of a file with their lengths, docstrings not counted."""
-    tree = ast.parse(file.read_text())
-    found = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    return [(node, (node.end_lineno or node.lineno) - node.lineno + 1 - _docstring_lines(node)) for node in found]
+def _modules(repository: Path) -> Iterator[tuple[str, Path]]:
+    """The modules of the package with their files, `__init__` left out."""
+    for file in sorted((repository / 'kartnb').rglob('*.py')):
+        if file.name != '__init__.py':
+            yield '.'.join(file.relative_to(repository).with_suffix('').parts), file
 
 
-def _docstring_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    if ast.get_docstring(function) is None:
+def _folder(module: str) -> str:
+    return module.rpartition('.')[0]
+
+
+def _lines_without_docstrings(file: Path) -> int:
+    text = file.read_text(encoding='utf-8')
+    return len(text.splitlines()) - sum(_docstring_lines(node) for node in ast.walk(ast.parse(text)))
+
+
+def _docstring_lines(node: ast.AST) -> int:
+    if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
         return 0
-    first = function.body[0]
-    return (first.end_lineno or first.lineno) - first.lineno + 1
+    return _span(node.body[0]) if ast.get_docstring(node, clean=False) is not None else 0
+
+
+def _span(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1

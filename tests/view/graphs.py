@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import luigi
 
-from kartnb.events import Reason, ReasonKind, TaskState
-from kartnb.execution.planning.plan import Node, Plan
 from kartnb.execution.report import BuildReport, TaskFailure
+from kartnb.model import Node, Plan, Reason, ReasonKind, TaskState
 
 MISSING = Reason(ReasonKind.OUTPUT_MISSING, './resources/x.pkl')
 

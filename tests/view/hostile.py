@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from kartnb.events import Reason, ReasonKind, TaskState
-from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport, TaskFailure
+from kartnb.model import Plan, Reason, ReasonKind, TaskState
 from tests.view.graphs import Free, Load, node, raised
 
 #: Sets `window.pwned` where it is interpreted.

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from kartnb.view.card import CardEntry, card_html
-from kartnb.view.html import plan_html, report_html
-from kartnb.view.states import DARK_SURFACE, LIGHT_SURFACE
-from kartnb.view.svg import plan_svg
+from kartnb.view.graph_svg import plan_svg
+from kartnb.view.html import CardEntry, card_html, plan_html, report_html
+from kartnb.view.words import DARK_SURFACE, LIGHT_SURFACE
 from tests.view.graphs import generated, pipeline, report, sweep
 from tests.view.hostile import ATTACKS, hostile_plan, hostile_report
 from tests.view.test_states import contrast

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kartnb.view.card import CardEntry, card_html, card_text
+from kartnb.view.html import CardEntry, card_html, card_text
 from tests.view.markup import Skeleton
 
 ENTRIES = [

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartnb.view.clean import abbreviated, cut, error_text, lines, one_line, seconds_text, short_id
-from kartnb.view.measure import fit, width, wrap
+from kartnb.view.sanitise import abbreviated, cut, error_text, fit, lines, one_line, seconds_text, short_id, width, wrap
 
 ANYTHING = st.text(st.characters(codec=None), max_size=300) | st.text(
     st.sampled_from('\x1b[31m\r\n\t\x00\x7f\x9b\u202e\u2066\u2028\ufeff\ud800\U0001fffe<&">日本🤦\u200d♂\ufe0fe\u0301')

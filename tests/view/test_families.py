@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartnb.execution.planning.plan import Plan
-from kartnb.view.families import MAX_BOXES, MAX_LINKS, Overview, overview
+from kartnb.model import Plan
+from kartnb.view.graph_layout import MAX_BOXES, MAX_LINKS, Overview, overview
 from tests.view.graphs import chain, generated, pipeline, sweep
 
 

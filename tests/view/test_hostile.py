@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartnb.build_status import BuildStatus
-from kartnb.events import TaskState, TaskStateChanged
-from kartnb.view.card import CardEntry, card_html, card_text
-from kartnb.view.clean import one_line
-from kartnb.view.html import plan_html, report_html
-from kartnb.view.progress import progress, progress_html, progress_text
-from kartnb.view.svg import plan_svg, report_svg
+from kartnb.model import BuildStatus, TaskState, TaskStateChanged
+from kartnb.view.graph_svg import plan_svg, report_svg
+from kartnb.view.html import CardEntry, card_html, card_text, plan_html, report_html
+from kartnb.view.live import progress, progress_html, progress_text
+from kartnb.view.sanitise import one_line
 from kartnb.view.text import plan_text, report_text
 from tests.view.graphs import Load, Train, node
 from tests.view.hostile import ATTACKS, TEXTS, hostile_plan, hostile_report
@@ -104,7 +102,7 @@ def test_hundred_kilobytes_in_every_place_stay_small() -> None:
 
 
 def test_the_largest_picture_of_the_longest_texts_stays_bounded() -> None:
-    from kartnb.execution.planning.plan import Plan
+    from kartnb.model import Plan
 
     nodes = [
         node(Train(depth=i), TaskState.FAILED, [], None, f'{i}' + '値<' * 500, ['<' * 999] * 9) for i in range(150)

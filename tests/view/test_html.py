@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kartnb.execution.planning.plan import Plan
 from kartnb.execution.report import BuildReport
-from kartnb.view import summary
+from kartnb.model import Plan
+from kartnb.view import words
+from kartnb.view.graph_svg import plan_svg, report_svg
 from kartnb.view.html import plan_html, report_html
-from kartnb.view.svg import plan_svg, report_svg
 from kartnb.view.text import plan_text, report_text
 from tests.view.graphs import Load, generated, node, pipeline, report
 from tests.view.markup import Skeleton, boxes
@@ -69,8 +69,8 @@ def test_failures_come_before_the_picture() -> None:
 
 def test_tables_are_folded_and_capped_and_the_most_urgent_stay() -> None:
     plan = generated(1000)
-    rows = summary.plan_rows(plan)
-    assert len(rows.shown) == summary.MAX_ROWS
+    rows = words.plan_rows(plan)
+    assert len(rows.shown) == words.MAX_ROWS
     assert rows.shown[0].unique_id == plan.root.unique_id
     assert {row.look.word for row in rows.shown[1:]} == {'failed'}
     assert rows.omitted_total == 950

@@ -15,8 +15,8 @@ from luigi.parameter import ParameterVisibility
 
 import kartnb
 from kartnb.history.log_store import LogStore
-from kartnb.storage.gokart_logs import log_path
-from kartnb.view.inspector import Inspector
+from kartnb.storage.places import log_path
+from kartnb.view.inspect import Inspector
 from tests.view.graphs import Load, node
 from tests.view.hostile import hostile_plan
 

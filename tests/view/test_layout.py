@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kartnb.view.layout import COMFORTABLE_WIDTH, Layout, best_direction, place
+from kartnb.view.graph_layout import COMFORTABLE_WIDTH, Layout, best_direction, place
 
 SIZES = st.tuples(st.integers(80, 230), st.integers(40, 120))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kartnb.execution.planning.plan import Plan
-from kartnb.view.families import MAX_BOXES, family_of
-from kartnb.view.layout import columns_for, grid
+from kartnb.model import Plan
+from kartnb.view.graph_layout import MAX_BOXES, columns_for, family_of, grid
 from kartnb.view.scene import scene
 from tests.view.graphs import Free, generated, node, sweep
 

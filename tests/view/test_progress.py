@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from kartnb.build_status import BuildStatus
-from kartnb.events import BuildStarted, TaskState, TaskStateChanged, WorkersStarting
-from kartnb.execution.planning.plan import Plan
-from kartnb.view.progress import progress, progress_html, progress_text
+from kartnb.model import BuildStarted, BuildStatus, Plan, TaskState, TaskStateChanged, WorkersStarting
+from kartnb.view.live import progress, progress_html, progress_text
 from tests.view.graphs import MISSING, Evaluate, Load, Train, generated, node
 from tests.view.markup import Skeleton
 

@@ -6,14 +6,13 @@ import html
 
 import pytest
 
-from kartnb.events import ReasonKind, TaskState
+from kartnb.model import ReasonKind, TaskState
+from kartnb.view.graph_svg import plan_svg
 from kartnb.view.html import plan_html
-from kartnb.view.inspection import brief_sections
-from kartnb.view.inspector import Inspector
-from kartnb.view.reasons import BLOCKED, PAST, reason_text
+from kartnb.view.inspect import Inspector, brief_sections
 from kartnb.view.scene import told_tasks
-from kartnb.view.svg import plan_svg
 from kartnb.view.text import plan_text
+from kartnb.view.words import BLOCKED, PAST, reason_text
 from tests.view.graphs import pipeline
 
 

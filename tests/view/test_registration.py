@@ -14,8 +14,8 @@ import pytest
 
 import kartnb
 from kartnb import display
+from kartnb.view.graph_svg import plan_svg, report_svg
 from kartnb.view.html import plan_html, report_html
-from kartnb.view.svg import plan_svg, report_svg
 from kartnb.view.text import plan_text, report_text
 from tests.view.graphs import pipeline, report
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kartnb.events import TaskState
-from kartnb.view import states
-from kartnb.view.states import DARK_SURFACE, LIGHT_SURFACE, LOOKS, URGENCY, count_states, counts_text
+from kartnb.model import TaskState
+from kartnb.view import words
+from kartnb.view.words import DARK_SURFACE, LIGHT_SURFACE, LOOKS, URGENCY, count_states, counts_text
 
-STATIC = Path(states.__file__).parent / 'static'
+STATIC = Path(words.__file__).parent / 'static'
 
 
 def _luminance(colour: str) -> float:

@@ -8,10 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kartnb.events import TaskState
-from kartnb.execution.planning.plan import Plan
-from kartnb.view.states import LOOKS
-from kartnb.view.svg import picture, plan_svg, report_svg
+from kartnb.model import Plan, TaskState
+from kartnb.view.graph_svg import picture, plan_svg, report_svg
+from kartnb.view.words import LOOKS
 from tests.view.graphs import Free, Load, Train, chain, generated, node, pipeline, report, sweep
 from tests.view.markup import SVG, boxes, written
 

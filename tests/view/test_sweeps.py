@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from kartnb import display
-from kartnb.events import TaskState
-from kartnb.execution.sweeps.point import SweepPoint
-from kartnb.execution.sweeps.result import SweepResult
-from kartnb.view.glance import Glance, glance_html, glance_text
+from kartnb.model import TaskState
+from kartnb.sweeps.points import SweepPoint
+from kartnb.sweeps.result import SweepResult
 from kartnb.view.previews.show import preview
-from kartnb.view.sweeps.plot import sweep_plot
+from kartnb.view.scene import Glance, glance_html, glance_text
+from kartnb.view.sweep_plot import sweep_plot
 from tests.view.hostile import ATTACKS
 
 

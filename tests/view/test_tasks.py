@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from IPython.lib.pretty import pretty
 
 import kartnb
-from kartnb.events import TaskState
-from kartnb.execution.log_lines import TaskLine
-from kartnb.execution.logs import Logs
-from kartnb.view.inspection import Inspection, inspection_html, inspection_text
-from kartnb.view.inspector import Inspector
+from kartnb.inspection.logs import Logs, TaskLine
+from kartnb.model import TaskState
+from kartnb.view.inspect import Inspection, Inspector, inspection_html, inspection_text
 from tests.view.hostile import ATTACKS, TEXTS, hostile_plan
 from tests.view.markup import Skeleton
 from tests.view.test_hostile import _check_text
@@ -68,7 +66,7 @@ def test_a_task_that_cannot_be_planned_says_why() -> None:
 
 
 def test_a_large_graph_is_not_planned_for_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('kartnb.view.tasks.MOST_TASKS', 10)
+    monkeypatch.setattr('kartnb.view.inspect.MOST_TASKS', 10)
     task = All(upto=50)
     started = time.process_time()
     assert 'It needs many tasks' in pretty(task)

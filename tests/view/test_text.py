@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartnb.execution.planning.plan import Plan
-from kartnb.view.measure import columns_of
-from kartnb.view.text import plan_text, report_text, table_lines
-from kartnb.view.tree import MAX_LINES
+from kartnb.model import Plan
+from kartnb.view.sanitise import columns_of
+from kartnb.view.text import MAX_LINES, plan_text, report_text, table_lines
 from tests.view.graphs import FAMILIES, Load, chain, generated, node, pipeline, raised, report
 from tests.view.hostile import TEXTS
 

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kartnb.view.clean import one_line
 from kartnb.view.previews.preview import (
     Block,
     Column,
@@ -30,7 +29,7 @@ from kartnb.view.previews.preview import (
     text_block,
     type_name,
 )
-from kartnb.view.told import size_text
+from kartnb.view.sanitise import one_line, size_text
 
 #: A larger file is made smaller before it is shown, or not shown.
 MOST_BYTES = 500_000

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
-from kartnb.view.clean import one_line
 from kartnb.view.previews import pictures
 from kartnb.view.previews.preview import (
     Block,
@@ -25,7 +24,7 @@ from kartnb.view.previews.preview import (
     text_block,
     type_name,
 )
-from kartnb.view.told import size_text
+from kartnb.view.sanitise import one_line, size_text
 
 _MOST_CHILDREN = 30
 _MOST_BRANCHES = 300

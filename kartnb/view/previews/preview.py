@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from kartnb import display
-from kartnb.view import clean
-from kartnb.view.clean import one_line
+from kartnb.view import sanitise
+from kartnb.view.sanitise import one_line
 
 #: Gives what stands for a value: a preview, a text, or any other value that has a preview.
 PreviewFunction: TypeAlias = Callable[[Any], Any]
@@ -310,5 +310,5 @@ def more(number: int, word: str) -> str:
 
 def text_block(text: str) -> Text:
     """A text, or its beginning."""
-    shown = clean.lines(text, _MOST_CHARACTERS, _MOST_LINES)
+    shown = sanitise.lines(text, _MOST_CHARACTERS, _MOST_LINES)
     return Text(shown, more(len(text) - _MOST_CHARACTERS, 'character'))

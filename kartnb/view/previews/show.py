@@ -14,13 +14,11 @@ from typing import Any
 import luigi
 
 from kartnb.errors import KartError, MissingResultError
-from kartnb.execution.outputs import Output
+from kartnb.inspection.outputs import Output
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.targets import TargetOnKart
-from kartnb.task.loading import load_target
-from kartnb.task.targets import path_of
-from kartnb.view import clean
-from kartnb.view.clean import error_text, one_line
+from kartnb.task.results import load_target, path_of
+from kartnb.view import sanitise
 from kartnb.view.html import render_template
 from kartnb.view.previews.plain import preview_plain
 from kartnb.view.previews.preview import (
@@ -40,8 +38,8 @@ from kartnb.view.previews.preview import (
     text_block,
     type_name,
 )
+from kartnb.view.sanitise import error_text, one_line, size_text
 from kartnb.view.text import table_lines
-from kartnb.view.told import size_text
 
 _DEEPEST = 5
 _MOST_MEMBERS = 30
@@ -254,11 +252,11 @@ def cleaned(block: Block) -> Block:
     if isinstance(block, Tree):
         return Tree([_cleaned_branch(branch) for branch in block.branches], _cell(block.note))
     if isinstance(block, Text):
-        return Text(clean.lines(block.text, _TEXT, _LINES), _cell(block.note))
+        return Text(sanitise.lines(block.text, _TEXT, _LINES), _cell(block.note))
     if isinstance(block, Image):
         return replace(block, description=_cell(block.description))
     if isinstance(block, Foreign):
-        return replace(block, text=clean.lines(block.text, _TEXT, _LINES))
+        return replace(block, text=sanitise.lines(block.text, _TEXT, _LINES))
     return Note(one_line(block.text, 2 * _CELL))
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from kartnb.view.clean import one_line
 from kartnb.view.previews import pictures
 from kartnb.view.previews.preview import (
     Block,
@@ -22,7 +21,7 @@ from kartnb.view.previews.preview import (
     more,
     short,
 )
-from kartnb.view.told import size_text
+from kartnb.view.sanitise import one_line, size_text
 
 _FIRST = 10
 _LAST = 3

@@ -343,6 +343,6 @@ def test_nothing_is_imported_for_a_preview_of_something_else() -> None:
         'print([m for m in ("pandas", "numpy", "polars", "matplotlib", "sklearn", "PIL") '
         'if m in sys.modules and m not in before])'
     )
-    script = f'import sys, luigi, kartnb.task.base, kartnb.execution.planning.plan; before = set(sys.modules); {code}'
+    script = f'import sys, luigi, kartnb.task.base, kartnb.model; before = set(sys.modules); {code}'
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == '[]', done.stderr

@@ -1,0 +1,289 @@
+"""What tasks print and log while they run, each task's by itself.
+
+A build announces itself (`captured`), and each task of it that runs in this process (`captured_task`). What is
+written then belongs to the task of the context it is written in; what C code and child processes write, to the one task
+that runs in the foreground. Where that cannot be told, because tasks run in threads, it belongs to the build.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from kartnb.capture.taps import Mode, OutputTaps
+from kartnb.capture.task_log import LogTap, Stream, TaskLog, is_echo
+from kartnb.model import LogLine, TaskEvent
+
+#: The build and the node key of the task that runs in this context; None where nobody has said so.
+current_task: ContextVar[tuple[str, str] | None] = ContextVar('kartnb_current_task', default=None)
+
+#: The value of `current_task` while kartnb's own code and listeners run: what they write belongs to no task.
+NOBODY: Final = ('', '')
+
+
+_formatter = logging.Formatter()
+
+
+@contextmanager
+def captured(build_id: str, level: int, hear: Callable[[TaskEvent], None]) -> Iterator[None]:
+    """Hear what the tasks of a build print and log in this process while the block runs.
+
+    Parameters
+    ----------
+    build_id
+        Names the build. If it is captured in this process already, the block changes nothing.
+    level
+        Logged lines of this level and above are heard; those of INFO and above in any case.
+    hear
+        Is given the events.
+    """
+    if not _capture.enter(build_id, min(level, logging.INFO), hear):
+        yield
+        return
+    # what is logged between tasks belongs to this build, also inside of a task that builds
+    token = current_task.set((build_id, ''))
+    try:
+        yield
+    finally:
+        current_task.reset(token)
+        _capture.leave(build_id)
+
+
+class captured_task:  # noqa: N801 - it is used as a function is
+    """Let what is printed and logged in the block belong to a task; `current_task` is to name it."""
+
+    def __init__(self, log: TaskLog) -> None:
+        self._log = log
+
+    def __enter__(self) -> None:
+        _capture.begin(self._log)
+
+    def __exit__(self, *_: object) -> None:
+        _capture.finish(self._log)
+
+
+def is_enabled(logger: logging.Logger, level: int) -> bool:
+    """Whether a logger passes records of a level by the user's settings, whatever builds need to hear."""
+    return _capture.is_enabled(logger, level)
+
+
+def swallow_output() -> tuple[int, ...]:
+    """In a worker process of kartnb's own: from now on nothing that is printed leaves it by itself.
+
+    Returns
+    -------
+    tuple
+        Two descriptors from which another process can read what this one has not told of; none on Windows.
+    """
+    return _capture.stay(Mode.SWALLOWED).readers
+
+
+def task_log(build_id: str, key: str) -> TaskLog:
+    """The log of a task that will run in this process."""
+    return TaskLog(build_id, key, _capture.tell)
+
+
+def is_building() -> bool:
+    """Whether a build captures output in this process."""
+    return _capture.is_building
+
+
+@contextmanager
+def taken_output() -> Iterator[None]:
+    """In a worker process of somebody else's: what tasks print in the block is not shown there."""
+    _capture.stay(Mode.TAKEN)
+    try:
+        yield
+    finally:
+        _capture.stay_no_longer()
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    level: int
+    hear: Callable[[TaskEvent], None]
+    log: TaskLog
+
+
+class _Capture:
+    """The builds and running tasks of this process, and its taps while there are some."""
+
+    def __init__(self) -> None:
+        self._gate = threading.RLock()
+        self._builds: dict[str, _Build] = {}
+        self._running: dict[tuple[str, str], tuple[TaskLog, threading.Thread]] = {}
+        self._taps: OutputTaps | None = None
+        self._log_tap = LogTap(self._take_record)
+        self._stays = False
+        self._mode = Mode.SHOWN
+        self._older_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+    def enter(self, build_id: str, level: int, hear: Callable[[TaskEvent], None]) -> bool:
+        with self._gate:
+            if build_id in self._builds:
+                return False
+            if not self._builds:
+                self._log_tap.install()
+            self._older_threads.add(threading.current_thread())
+            self._builds[build_id] = _Build(level, hear, TaskLog(build_id, '', hear))
+            self._log_tap.lower(level)
+            return True
+
+    def leave(self, build_id: str) -> None:
+        with self._gate:
+            if build_id not in self._builds:  # this is a forked process
+                return
+            if len(self._builds) == 1:
+                self._log_tap.remove()
+                if not self._stays:
+                    self._remove_taps()
+            del self._builds[build_id]
+
+    @property
+    def is_building(self) -> bool:
+        return bool(self._builds)
+
+    def is_enabled(self, logger: logging.Logger, level: int) -> bool:
+        return logger.isEnabledFor(level) and (not self._builds or self._log_tap.would_pass(logger, level))
+
+    def tell(self, event: TaskEvent) -> None:
+        build = self._builds.get(event.build_id)
+        if build is not None:
+            build.hear(event)
+
+    def stay(self, mode: Mode) -> OutputTaps:
+        with self._gate:
+            self._stays, self._mode = True, mode
+            return self._install_taps()
+
+    def stay_no_longer(self) -> None:
+        with self._gate:
+            self._stays, self._mode = False, Mode.SHOWN
+            self._remove_taps()
+
+    def begin(self, log: TaskLog) -> None:
+        if log.build_id not in self._builds:
+            return
+        with self._gate:
+            self._install_taps().begin()
+            self._log_tap.stay()
+            self._running[log.build_id, log.key] = (log, threading.current_thread())
+
+    def finish(self, log: TaskLog) -> None:
+        try:
+            if self._taps is not None:
+                self._taps.settle()
+        finally:
+            self._running.pop((log.build_id, log.key), None)
+        log.settle()
+        build = self._builds.get(log.build_id)
+        if build is not None:
+            build.log.advance()
+
+    def before_fork(self) -> None:
+        self._gate.acquire()
+        if self._taps is not None:
+            self._taps.flush_shown()
+
+    def after_fork_in_parent(self) -> None:
+        self._gate.release()
+
+    def after_fork_in_child(self) -> None:
+        """Know of nothing: the parent process hears what its children write."""
+        if self._builds:
+            self._log_tap.remove()
+        if self._taps is not None:
+            self._taps.forget()
+        self.__init__()  # type: ignore[misc]
+
+    def _install_taps(self) -> OutputTaps:
+        if self._taps is None:
+            self._older_threads = weakref.WeakSet(threading.enumerate())
+            self._taps = OutputTaps(self._mode, self._take_text, self._owners, self._tick)
+        return self._taps
+
+    def _remove_taps(self) -> None:
+        if self._taps is not None:
+            self._taps.remove()
+            self._taps = None
+
+    def _tick(self) -> None:
+        logs = [log for log, _ in list(self._running.values())]
+        for log in (*logs, *self._logs_of_builds()):
+            log.advance()
+
+    def _take_text(self, stream: Stream, text: str) -> bool:
+        """Hear what Python code writes; tells whether it is not to be shown."""
+        taps = self._taps
+        if taps is not None:
+            taps.before_text()  # what C code wrote before comes first
+        logs = self._logs_here()
+        if not is_echo():
+            for log in logs:
+                log.print(stream, text)
+        return self._mode is Mode.SWALLOWED or (self._mode is Mode.TAKEN and logs != [])
+
+    def _take_record(self, record: logging.LogRecord, shown: bool) -> None:
+        if current_task.get() is NOBODY:
+            return
+        taps = self._taps
+        if taps is not None:
+            taps.before_text()
+        text = _text_of(record)
+        shown = shown and self._mode is Mode.SHOWN
+        for log in self._logs_here() or self._logs_of_builds(current_task.get()):
+            build = self._builds.get(log.build_id)
+            if build is not None and record.levelno >= build.level:
+                log.log(LogLine(log.build_id, log.key, record.levelno, record.name, text, shown, time=record.created))
+
+    def _logs_here(self) -> list[TaskLog]:
+        """The logs that what the running code prints belongs to: of its task, or of its builds."""
+        place = current_task.get()
+        if place is not None:
+            running = self._running.get(place)
+            return [] if running is None else [running[0]]
+        thread = threading.current_thread()
+        if not self._running or thread in self._older_threads or thread.name.startswith('kartnb'):
+            return []
+        # a thread that was started while a task ran, and that knows nothing of it
+        alone = self._alone()
+        return self._logs_of_builds() if alone is None else [alone[0]]
+
+    def _logs_of_builds(self, place: tuple[str, str] | None = None) -> list[TaskLog]:
+        builds = list(self._builds.values())
+        return [build.log for build in builds if place is None or place[0] == build.log.build_id]
+
+    def _alone(self) -> tuple[TaskLog, threading.Thread] | None:
+        """The innermost of the running tasks, if they all run in one thread."""
+        running = list(self._running.values())
+        return running[-1] if len({thread for _, thread in running}) == 1 else None
+
+    def _owners(self) -> list[TaskLog]:
+        """The logs that output belongs to of which only the process is known."""
+        alone = self._alone()
+        if alone is not None and (self._mode is not Mode.SHOWN or alone[1] is threading.main_thread()):
+            return [alone[0]]
+        return self._logs_of_builds() if self._mode is Mode.SHOWN else []
+
+
+def _text_of(record: logging.LogRecord) -> str:
+    try:
+        return _formatter.format(record)
+    except Exception:  # the handlers of logging complain of this, and the task goes on
+        return record.msg if isinstance(record.msg, str) else 'a log line that cannot be formatted'
+
+
+_capture = _Capture()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(
+        before=_capture.before_fork,
+        after_in_parent=_capture.after_fork_in_parent,
+        after_in_child=_capture.after_fork_in_child,
+    )

@@ -1,0 +1,331 @@
+"""What one running task prints and logs: put into lines, told to listeners, and kept within bounds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeAlias, cast
+
+from kartnb.capture.lines import KeptLines, PrintedLines, progress_of, visible
+from kartnb.model import LogLine, TaskEvent, TaskOutput, TaskProgress
+from kartnb.storage.places import CapturedLine
+
+_thread = threading.local()
+
+
+def is_echo() -> bool:
+    """Whether this thread is in a handler of the user's, which writes out a log line that is heard anyway."""
+    return getattr(_thread, 'echo', False)
+
+
+class LogTap(logging.Handler):
+    """The handler that hears.
+
+    Parameters
+    ----------
+    take
+        Is given each record, and whether a handler of the user's has written it to a stream.
+    """
+
+    def __init__(self, take: Callable[[logging.LogRecord, bool], None]) -> None:
+        super().__init__()
+        self._take = take
+        self._root_level = logging.WARNING
+        self._lowered_to: int | None = None
+        self._filtered: list[tuple[logging.Handler, _AsBefore]] = []
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Hear a record, without the lock of a handler: listeners are called, and may wait for a thread that logs."""
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hear a record."""
+        _thread.echo = False
+        self._take(record, self._shown_by_others(record))
+
+    def install(self) -> None:
+        """Begin to hear."""
+        self._root_level = logging.getLogger().level
+        self.stay()
+
+    def lower(self, level: int) -> None:
+        """Let the root logger pass records of this level and above."""
+        root = logging.getLogger()
+        if root.level > level:
+            root.setLevel(level)
+            self._lowered_to = level
+
+    def stay(self) -> None:
+        """Be the last of the root logger's handlers, and guard those that the user's code has put there meanwhile."""
+        root = logging.getLogger()
+        if root.handlers and root.handlers[-1] is self:
+            return
+        root.removeHandler(self)
+        guarded = {handler for handler, _ in self._filtered}
+        for handler in root.handlers:
+            if handler not in guarded:
+                guard = _AsBefore(self._root_level)
+                handler.addFilter(guard)
+                self._filtered.append((handler, guard))
+        root.addHandler(self)
+
+    def remove(self) -> None:
+        """Hear no more, and leave the root logger and its handlers as they were."""
+        root = logging.getLogger()
+        root.removeHandler(self)
+        for handler, guard in self._filtered:
+            handler.removeFilter(guard)
+        self._filtered.clear()
+        # a task may have set a level of its own choice, which is not ours to take back
+        if self._lowered_to is not None and root.level == self._lowered_to:
+            root.setLevel(self._root_level)
+        self._lowered_to = None
+
+    def would_pass(self, logger: logging.Logger, level: int) -> bool:
+        """Whether a logger would pass records of a level if nothing was heard."""
+        return _passes(logger, level, self._root_level)
+
+    def _shown_by_others(self, record: logging.LogRecord) -> bool:
+        others = (handler for handler, guard in self._filtered if guard.passes(record))
+        return any(isinstance(handler, logging.StreamHandler) and record.levelno >= handler.level for handler in others)
+
+
+class _AsBefore(logging.Filter):
+    """Lets pass what would have passed before the root logger's level was lowered."""
+
+    def __init__(self, root_level: int) -> None:
+        super().__init__()
+        self._root_level = root_level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        passes = self.passes(record)
+        _thread.echo = passes
+        return passes
+
+    def passes(self, record: logging.LogRecord) -> bool:
+        """Whether a record would have passed."""
+        return _passes(logging.getLogger(record.name), record.levelno, self._root_level)
+
+
+def _passes(logger: logging.Logger | None, level: int, root_level: int) -> bool:
+    while logger is not None and logger.parent is not None:
+        if logger.level:
+            return level >= logger.level
+        logger = logger.parent
+    return level >= root_level
+
+
+Stream: TypeAlias = Literal['stdout', 'stderr']
+_Waiting: TypeAlias = tuple[float, Stream, str] | LogLine
+
+#: Printed text is put into lines at once after a pause of this many seconds, and otherwise as often.
+INTERVAL = 0.05
+#: More characters than this are not left waiting to be put into lines.
+_MOST_WAITING = 100_000
+#: Characters of one logged text that are kept.
+_LONGEST_LOGGED = 100_000
+#: After this many characters, listeners are told the last lines only, a few times a second.
+TOLD_IN_FULL = 1_000_000
+_TOLD_LAST = 50
+_FLOOD_INTERVAL = 0.1
+#: A thread that adds to more untold events than this waits for its listeners.
+_MOST_UNTOLD = 10_000
+#: Whoever prints while so many characters wait lets the thread that puts them into lines catch up, for a while.
+_FAR_BEHIND = 2_000_000
+_PATIENCE = 1.0
+
+
+class TaskLog:
+    """The lines of one run of one task, or of a build's text that belongs to none.
+
+    Parameters
+    ----------
+    build_id, key
+        Whose they are; the key is '' for the build.
+    hear
+        Is given the events.
+    """
+
+    def __init__(self, build_id: str, key: str, hear: Callable[[TaskEvent], None]) -> None:
+        self.build_id = build_id
+        self.key = key
+        self._hear = hear
+        self._lock = threading.Lock()
+        self._telling = threading.Lock()
+        self._teller = 0
+        # what comes in waits here, so that nobody who prints, a signal handler or finalizer, waits for `_lock`
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_size = 0
+        self._taken_at = 0.0
+        self._printed: dict[Stream, PrintedLines] = {}
+        self._kept = KeptLines()
+        self._untold: deque[TaskEvent] = deque()
+        self._told = 0
+        self._told_at = 0.0
+        self._newest: TaskOutput | None = None
+        self._progress: tuple[float | None, str] = (None, '')
+
+    @property
+    def lines(self) -> list[CapturedLine]:
+        """What is kept of it."""
+        with self._lock:
+            return self._kept.lines()
+
+    def wait_with(self, stream: Stream, text: str) -> None:
+        """Take in printed text, and leave it for the next `advance`."""
+        self._waiting.append((time.time(), stream, text))
+        self._waiting_size += len(text)
+
+    def print(self, stream: Stream, text: str) -> None:
+        """Take in printed text; what follows closely waits for the next `advance`."""
+        if len(text) > _MOST_WAITING:
+            for start in range(0, len(text), _MOST_WAITING):
+                self.wait_with(stream, text[start : start + _MOST_WAITING])
+                self.advance()
+            return
+        now = time.time()
+        self._waiting.append((now, stream, text))
+        self._waiting_size += len(text)
+        is_due = now - self._taken_at > INTERVAL and ('\n' in text or '\r' in text)
+        if is_due or self._waiting_size > _MOST_WAITING:
+            self.advance()
+
+    def advance_soon(self) -> None:
+        """Put into lines what has been waiting, unless that was done just now."""
+        if self._waiting_size > _MOST_WAITING or time.time() - self._taken_at > INTERVAL:
+            self.advance()
+
+    def log(self, line: LogLine) -> None:
+        """Take in a logged line."""
+        self._waiting.append(line)
+        self.advance()
+
+    def remember(self, event: TaskEvent) -> None:
+        """Keep what another process has told of the task."""
+        with self._lock:
+            if isinstance(event, LogLine):
+                self._keep_logged(event)
+            elif isinstance(event, TaskOutput):
+                self._kept.add(event.time, cast(Stream, event.stream), event.text.split('\n'))
+
+    def advance(self) -> None:
+        """Put into lines what has been waiting, and tell of it, unless somebody is at it."""
+        if self._waiting and self._may_take():
+            try:
+                self._take_waiting()
+            finally:
+                self._lock.release()
+        self._tell()
+
+    def _may_take(self) -> bool:
+        if self._waiting_size < _FAR_BEHIND:
+            return self._lock.acquire(blocking=False)
+        # not without end: a signal handler may print in the thread that is at it
+        return self._lock.acquire(timeout=_PATIENCE)
+
+    def settle(self) -> None:
+        """Finish: unfinished lines become whole ones, and every event has been told when this returns."""
+        if not (self._waiting or self._printed or self._untold or self._telling.locked()):
+            return
+        with self._lock:
+            self._take_waiting()
+            for stream, printed in self._printed.items():
+                self._add(time.time(), stream, printed.end())
+            self._printed.clear()
+            self._tell_newest()
+        self._tell(wait=True)
+
+    def _take_waiting(self) -> None:
+        self._taken_at = time.time()
+        self._waiting_size = 0
+        while self._waiting:
+            first = self._waiting.popleft()
+            if isinstance(first, LogLine):
+                self._end_bars(first.time)
+                self._keep_logged(first)
+                self._untold.append(first)
+            else:
+                self._take_printed(*first)
+        if self._taken_at - self._told_at > _FLOOD_INTERVAL:
+            self._tell_newest()
+
+    def _take_printed(self, when: float, stream: Stream, text: str) -> None:
+        texts, size = [text], len(text)
+        while self._waiting and size < _FAR_BEHIND:
+            following = self._waiting[0]
+            if isinstance(following, LogLine) or following[1] != stream:
+                break
+            texts.append(following[2])
+            size += len(following[2])
+            self._waiting.popleft()
+        self._end_bars(when, other_than=stream)
+        printed = self._printed.setdefault(stream, PrintedLines())
+        self._add(when, stream, printed.feed(''.join(texts)))
+        self._note_progress(printed.rewritten)
+
+    def _end_bars(self, when: float, other_than: Stream | None = None) -> None:
+        """Let bars that are done come before what another stream prints, or what is logged."""
+        for stream, printed in self._printed.items():
+            if stream != other_than:
+                self._add(when, stream, printed.ended())
+
+    def _add(self, when: float, stream: Stream, lines: list[str]) -> None:
+        if not lines:
+            return
+        self._kept.add(when, stream, lines)
+        self._told += sum(map(len, lines)) + len(lines)
+        is_flood = self._told > TOLD_IN_FULL
+        text = '\n'.join(lines[-_TOLD_LAST:] if is_flood else lines)
+        event = TaskOutput(self.build_id, self.key, stream, text, when)
+        if is_flood:
+            self._newest = event
+        else:
+            self._untold.append(event)
+
+    def _tell_newest(self) -> None:
+        if self._newest is not None:
+            self._untold.append(self._newest)
+            self._newest = None
+            self._told_at = time.time()
+
+    def _note_progress(self, line: str) -> None:
+        if line:
+            progress = progress_of(line)
+            if progress != self._progress:
+                self._progress = progress
+                self._untold.append(TaskProgress(self.build_id, self.key, *progress))
+
+    def _keep_logged(self, line: LogLine) -> None:
+        text = visible(line.text)
+        if len(text) > _LONGEST_LOGGED:
+            left_out = len(text) - _LONGEST_LOGGED
+            text = f'{text[:_LONGEST_LOGGED]}… and {left_out:,} more characters'
+        self._kept.add(line.time, 'log', [text], line.level, line.logger)
+
+    def _tell(self, wait: bool = False) -> None:
+        # outside of `_lock`, which a listener's own lock could wait for; one thread at a time, for the order
+        while self._untold and self._telling.acquire(blocking=wait or self._is_behind()):
+            self._teller = threading.get_ident()
+            try:
+                while self._untold:
+                    self._hear(self._untold.popleft())
+            finally:
+                self._teller = 0
+                self._telling.release()
+
+    def _is_behind(self) -> bool:
+        return len(self._untold) > _MOST_UNTOLD and self._teller != threading.get_ident()
+
+
+def events_of(lines: Iterable[CapturedLine], build_id: str, key: str) -> Iterator[TaskEvent]:
+    """The events that lines from elsewhere stand for."""
+    for line in lines:
+        if line.source == 'log':
+            yield LogLine(build_id, key, line.level, line.logger, line.text, time=line.time)
+        else:
+            stream = line.source if line.source in ('stdout', 'stderr') else 'stdout'
+            yield TaskOutput(build_id, key, stream, line.text, line.time)

@@ -1,0 +1,283 @@
+"""`kartnb.run`: a task from the command line, with gokart's options and return codes."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import configparser
+import difflib
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NoReturn
+
+import luigi
+from luigi.parameter import ParameterException
+from luigi.task_register import Register, TaskClassAmbigiousException, TaskClassNotFoundException
+
+from kartnb import display
+from kartnb._luigi import CommandLineParser, option_names, registered_family, registered_tasks, set_command_line
+from kartnb.config import BuildOptions, log_level_named
+from kartnb.errors import CommandLineError, ExternalTaskMissingError, KartError
+from kartnb.execution.build import log_printer, run_build
+from kartnb.execution.report import BuildReport, build_error
+from kartnb.history.clean import delete_local_unnecessary_outputs
+from kartnb.task.base import TaskOnKart
+from kartnb.task.secrets import is_secret
+
+#: Beginnings of options that gokart has and kartnb does not.
+_NOT_HERE = ('--tree-info-', '--test-run-', '--SlackConfig-')
+_UNRECOGNIZED = 'unrecognized arguments: '
+_LIBRARIES = ('luigi', 'kartnb', 'gokart')
+
+_register: Any = Register
+
+
+@contextmanager
+def command_line(args: Sequence[str]) -> Iterator[CommandLine]:
+    """A command line that holds, for all tasks that are made, while the block runs.
+
+    Raises
+    ------
+    CommandLineError
+        When it makes no sense.
+    """
+    parsed = CommandLine(list(args))
+    earlier = set_command_line(parsed)
+    try:
+        yield parsed
+    finally:
+        set_command_line(earlier)
+
+
+class CommandLine(CommandLineParser):
+    """The arguments of a command line, by luigi's parser.
+
+    Attributes
+    ----------
+    known_args
+        What was given, by luigi's names.
+    """
+
+    def __init__(self, args: list[str]) -> None:
+        try:
+            super().__init__(args)
+        except TaskClassNotFoundException as error:
+            name = str(error).removeprefix('No task ').partition('. ')[0]
+            raise CommandLineError(_unknown_task(name)) from None
+        except TaskClassAmbigiousException as error:
+            raise CommandLineError(_ambiguous_task(str(error).split("'")[1])) from None
+
+    def option(self, name: str) -> str | None:
+        """What was given for an option of luigi's section ``[core]``; None where nothing was."""
+        value = getattr(self.known_args, f'core_{name}', None)
+        return None if value is None else str(value)
+
+    def adjust(self, parser: argparse.ArgumentParser, root_task: str | None) -> None:
+        """Let a mistake be one sentence."""
+        parser.error = partial(_refuse, parser)  # type: ignore[method-assign]
+        if root_task is None:
+            parser.allow_abbrev = False  # the task's own options come later: --n is not yet short for --no-lock
+
+    def load_module(self, module: str) -> None:
+        """Import the module of ``--module``, or say that there is none."""
+        try:
+            super().load_module(module)
+        except ModuleNotFoundError as error:
+            if f'{module}.'.startswith(f'{error.name}.'):
+                raise CommandLineError(f'--module {module}: there is no module named {error.name!r}.') from None
+            raise
+
+    def parsed(self, name: str, parameter: luigi.Parameter[Any], text: Any) -> Any:
+        """The value of a parameter that was given; a message never shows a secret one."""
+        try:
+            return super().parsed(name, parameter, text)
+        except Exception as error:
+            option = f'--{name.replace("_", "-")}'
+            if is_secret(parameter):
+                raise CommandLineError(f'{option} does not take this value.') from None
+            raise CommandLineError(f'{option} does not take {text!r:.200}: {_one_line(error)}.') from error
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return ' '.join(text.split()).rstrip('.')
+
+
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """What argparse calls when a command line makes no sense; its own way prints all options there are."""
+    if not message.startswith(_UNRECOGNIZED):
+        raise CommandLineError(f'{message[:1].upper()}{message[1:]}.')
+    unknown = message.removeprefix(_UNRECOGNIZED).split()
+    names = [word.partition('=')[0] for word in unknown if word.startswith('-')]
+    if not names:
+        raise CommandLineError(f'What is {" ".join(unknown)!r}? After the task only options follow, such as --help.')
+    raise CommandLineError(' '.join(_unknown_option(name, parser) for name in names))
+
+
+def _unknown_option(name: str, parser: argparse.ArgumentParser) -> str:
+    if name.startswith(_NOT_HERE):
+        return f'{name} is an option of gokart that kartnb does not have.'
+    near = difflib.get_close_matches(name, option_names(parser), n=1)
+    return f'There is no option {name}: {f"did you mean {near[0]}?" if near else "--help lists those there are."}'
+
+
+def _unknown_task(name: str) -> str:
+    known = sorted(family for family in _register.task_names() if not _is_librarys(family))
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f'There is no task {name}: did you mean {near[0]}?'
+    if known:
+        return f'There is no task {name}: those there are are {", ".join(known)}.'
+    return f'There is no task {name}, and none at all: name the module of the tasks with --module.'
+
+
+def _ambiguous_task(name: str) -> str:
+    modules = {cls.__module__ for cls in registered_tasks() if cls.get_task_family() == name}
+    return f'There are several tasks named {name}, in {" and ".join(sorted(modules))}: set their task_namespace.'
+
+
+def _is_librarys(family: str) -> bool:
+    module = getattr(registered_family(family), '__module__', '')
+    return module.partition('.')[0] in _LIBRARIES
+
+
+#: The return codes that gokart gives luigi, where they are 0.
+_GOKART_CODES = {'missing_data': 20, 'task_failed': 40, 'scheduling_error': 50}
+_USAGE_ERROR = 2
+
+
+def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> None:
+    """Run the task that a command line names, and end the process with a return code.
+
+    Parameters
+    ----------
+    cmdline_args
+        For instance ``['Train', '--depth=5', '--local-scheduler']``; by default those of this process. Options are
+        luigi's: a task's parameters (``--depth 5``), another task's (``--Clean-rows 100``), ``--module``,
+        ``--workers``, ``--log-level``, ``--help``; and gokart's ``--delete-unnecessary-output-files``. A central
+        scheduler decides what runs if the options or luigi's configuration name one, and ``--local-scheduler`` is not
+        among them.
+    set_retcode
+        Whether gokart's return codes hold where the section ``[retcode]`` of luigi's configuration does not say
+        otherwise; without them they are 0, as luigi's.
+
+    Raises
+    ------
+    SystemExit
+        With 0 when the task is complete, 20 when external data are missing, 40 when a task failed, 50 when the
+        tasks could not be planned, 2 when the command line is wrong. A cell of a notebook goes on instead of ending
+        with 0.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Hello(kartnb.TaskOnKart):
+    ...     def run(self):
+    ...         self.dump('Hello, world!')
+    >>> kartnb.run(['Hello', '--local-scheduler', f'--workspace-directory={tempfile.mkdtemp()}', '--log-level=ERROR'])
+    Traceback (most recent call last):
+    ...
+    SystemExit: 0
+    """
+    args = [str(arg) for arg in (sys.argv[1:] if cmdline_args is None else cmdline_args)]
+    try:
+        with command_line(args) as given:
+            code = _run(given, _return_codes(set_retcode))
+    except (CommandLineError, ParameterException, configparser.Error) as error:
+        _say(' '.join(str(error).split()))
+        code = _USAGE_ERROR
+    if code or not _is_in_a_cell():
+        sys.exit(code)
+
+
+def _is_in_a_cell() -> bool:
+    # IPython makes this known to all modules for as long as a cell runs; there SystemExit is shown as an error
+    return hasattr(builtins, 'get_ipython')
+
+
+def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
+    try:
+        level, workers, scheduler_url = _log_level(given), _workers(given), _scheduler_url(given)
+        task = given.get_task_obj()
+    except ValueError as error:
+        _say(str(error))
+        return _USAGE_ERROR
+    if isinstance(task, TaskOnKart) and task.delete_unnecessary_output_files:
+        delete_local_unnecessary_outputs(task)
+        return 0
+    options = BuildOptions(
+        workers=workers,
+        scheduler_url=scheduler_url,
+        log_level=level,
+        listeners=(log_printer(level),),
+        value_wanted=False,
+    )
+    try:
+        report = run_build(task, options)
+    except Exception as error:
+        _say(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
+        return codes['scheduling_error']
+    _show(report, level)
+    return _code(report, codes)
+
+
+def _core(given: CommandLine, name: str, default: str) -> str:
+    """What the command line or the configuration says of an option of luigi's section ``[core]``."""
+    config: Any = luigi.configuration.get_config()
+    return given.option(name) or str(config.get('core', name, default))
+
+
+def _log_level(given: CommandLine) -> int:
+    """The level that is asked for; luigi's default, DEBUG, shows every library's."""
+    return log_level_named(_core(given, 'log_level', 'INFO'))
+
+
+def _workers(given: CommandLine) -> int:
+    text = _core(given, 'workers', '1')
+    if not text.isdigit() or int(text) < 1:
+        raise CommandLineError(f'--workers must be a number from 1 on, not {text!r}.')
+    return int(text)
+
+
+def _scheduler_url(given: CommandLine) -> str | None:
+    """The central scheduler, if one is named; luigi's default, one on this computer, counts as none."""
+    if _core(given, 'local_scheduler', 'false').lower() == 'true':
+        return None
+    url, host = (
+        _core(given, name, _core(given, f'default_{name}', '')) for name in ('scheduler_url', 'scheduler_host')
+    )
+    if url or not host:
+        return url or None
+    return f'http://{host}:{_core(given, "scheduler_port", _core(given, "default_scheduler_port", "8082"))}'
+
+
+def _return_codes(set_retcode: bool) -> dict[str, int]:
+    config = luigi.configuration.get_config()
+    return {name: config.getint('retcode', name, code if set_retcode else 0) for name, code in _GOKART_CODES.items()}
+
+
+def _show(report: BuildReport, level: int) -> None:
+    for failure in report.failures:
+        error = failure.error
+        if not isinstance(error, KartError):
+            _say(''.join(traceback.format_exception(error)).rstrip())
+    if report.failures:
+        _say(str(build_error(report)))
+    elif level <= logging.INFO:
+        _say(display.render(report, 'text'))
+
+
+def _code(report: BuildReport, codes: Mapping[str, int]) -> int:
+    kinds = {
+        'missing_data' if isinstance(failure.error, ExternalTaskMissingError) else 'task_failed'
+        for failure in report.failures
+    }
+    return max((codes[kind] for kind in kinds), default=0)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f'{text}\n')

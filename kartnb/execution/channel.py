@@ -1,0 +1,212 @@
+"""How worker processes on this computer tell at once what happens in them: a pipe that needs a key to be opened."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.reduction import recv_handle, send_handle
+from typing import Any, TypeAlias
+
+from kartnb.capture.task_log import Stream
+
+#: Is given a node's key, what happened ('running', 'event', 'percentage', …), and the value that goes with it.
+Send: TypeAlias = Callable[[str, str, Any], None]
+
+_STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
+#: Seconds to wait for messages that are on their way.
+_PATIENCE = 5.0
+#: Seconds to wait for the last word of workers that have ended.
+_SHORT_PATIENCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where a worker connects to, and the key that lets it in."""
+
+    address: Any
+    key: bytes
+
+
+class Receiver:
+    """The end of the pipe in the process that builds.
+
+    Parameters
+    ----------
+    receive
+        Is given what workers send, in threads of the receiver.
+    """
+
+    def __init__(self, receive: Send) -> None:
+        self._receive = receive
+        key = secrets.token_bytes(32)
+        self._listener = Listener(authkey=key, backlog=64)
+        self.channel = Channel(self._listener.address, key)
+        self._closed = False
+        self._heard = threading.Condition()
+        self._workers: dict[int, _Worker] = {}
+        self._reading: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True, name='kartnb-receiver')
+        self._accepting.start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._closed = True
+        _knock(self._listener.address)
+        self._accepting.join(_PATIENCE)
+        self._listener.close()
+        deadline = time.monotonic() + _SHORT_PATIENCE
+        for thread in self._reading:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        with self._heard:
+            for worker in self._workers.values():
+                worker.close()
+
+    def wait_for(self, sent: tuple[int, int]) -> None:
+        """Wait until so many messages (the second number) of a worker (the first) have been received."""
+        pid, count = sent
+        with self._heard:
+            self._heard.wait_for(lambda: pid in self._workers and self._workers[pid].received >= count, _PATIENCE)
+
+    def last_words(self, key: str) -> list[tuple[Stream, bytes]]:
+        """What a worker has written but not told, which was working on a node when it died: streams and bytes."""
+        with self._heard:
+            found = [worker for worker in self._workers.values() if worker.key == key]
+            if not found:
+                return []
+            self._heard.wait_for(lambda: found[-1].gone, _PATIENCE)
+            return found[-1].read_rest()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                connection = self._listener.accept()
+            except (OSError, EOFError):
+                continue
+            except Exception:  # somebody without the key
+                continue
+            thread = threading.Thread(target=self._read, args=(connection,), daemon=True, name='kartnb-reader')
+            self._reading.append(thread)
+            thread.start()
+
+    def _read(self, connection: Connection[Any, Any]) -> None:
+        with connection:
+            try:
+                worker = self._greet(connection)
+            except (OSError, EOFError, RuntimeError):  # it has died, or could not send its descriptors
+                return
+            while True:
+                try:
+                    message = connection.recv()
+                except (OSError, EOFError):
+                    break
+                if message[1] == 'running':
+                    worker.key = message[0]
+                self._receive(*message)
+                with self._heard:
+                    worker.received += 1
+                    self._heard.notify_all()
+            with self._heard:
+                worker.gone = True
+                self._heard.notify_all()
+
+    def _greet(self, connection: Connection[Any, Any]) -> _Worker:
+        pid, count = connection.recv()
+        worker = _Worker(tuple(recv_handle(connection) for _ in range(count)))
+        with self._heard:
+            self._workers[pid] = worker
+        return worker
+
+
+def _knock(address: Any) -> None:
+    """Wake a thread that waits for connections: closing what it waits for does not."""
+    try:
+        Client(address).close()
+    except (OSError, EOFError):
+        return
+
+
+class _Worker:
+    """What the receiver knows of a worker process.
+
+    Parameters
+    ----------
+    readers
+        Descriptors that read on in what it writes, from where it has read itself.
+    """
+
+    def __init__(self, readers: tuple[int, ...]) -> None:
+        self._readers = readers
+        self.key = ''
+        self.received = 0
+        self.gone = False
+
+    def read_rest(self) -> list[tuple[Stream, bytes]]:
+        return [(name, _read_all(reader)) for name, reader in zip(_STREAMS, self._readers, strict=False)]
+
+    def close(self) -> None:
+        for reader in self._readers:
+            os.close(reader)
+        self._readers = ()
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts: list[bytes] = []
+    while part := os.read(descriptor, 1 << 20):
+        parts = [*parts[-4:], part]
+    return b''.join(parts)
+
+
+class Sender:
+    """The end of the pipe in a worker; without a channel, what is sent is dropped, and comes with the outcome alone.
+
+    Parameters
+    ----------
+    channel
+        Where to connect to.
+    readers
+        Descriptors from which the other end can read what this process has written and not told, if it dies.
+    """
+
+    def __init__(self, channel: Channel | None, readers: Sequence[int] = ()) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._connection: Connection[Any, Any] | None = None
+        if channel is not None:
+            self._connection = Client(channel.address, authkey=channel.key)
+            # descriptors travel through sockets of this computer only
+            sendable = readers if isinstance(channel.address, str) else ()
+            self._connection.send((os.getpid(), len(sendable)))
+            for reader in sendable:
+                send_handle(self._connection, reader, None)
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """The id of this process, and how many messages it has sent."""
+        return os.getpid(), self._count
+
+    def __call__(self, key: str, what: str, value: Any) -> None:
+        """Send a message; a build that has ended, or was interrupted, does not listen any more."""
+        if self._connection is None:
+            return
+        with self._lock:
+            try:
+                self._connection.send((key, what, value))
+                self._count += 1
+            except (OSError, ValueError):
+                return
+
+
+_senders: dict[Any, Sender] = {}
+
+
+def connect(channel: Channel, readers: Sequence[int]) -> Sender:
+    """The sender of this process to a channel; there is one for each."""
+    sender = _senders.get(channel.address)
+    if sender is None:
+        sender = _senders[channel.address] = Sender(channel, readers)
+    return sender

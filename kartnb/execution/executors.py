@@ -1,0 +1,488 @@
+"""Where tasks run: inline, in threads, or by parcels in whatever executor there is."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import chain
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+import luigi
+
+from kartnb._luigi import pool_size
+from kartnb.capture.task_log import events_of
+from kartnb.config import EXECUTOR_NAMES
+from kartnb.errors import (
+    ExecutorChoiceError,
+    KartError,
+    MissingPackageError,
+    TaskTimeoutError,
+    WorkerDiedError,
+    WorkerError,
+)
+from kartnb.execution.channel import Receiver
+from kartnb.execution.recording import Outcome, TaskOrder, TaskRun
+from kartnb.execution.remote import (
+    ForeignPool,
+    Parcel,
+    RemoteOutcome,
+    RemoteOutput,
+    Reply,
+    Work,
+    WorkerPool,
+    current_settings,
+    perform,
+)
+from kartnb.execution.task_run import advance
+from kartnb.execution.transport import ClassStore
+from kartnb.model import Event, TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
+from kartnb.planning.graph import Vertex
+from kartnb.planning.known_results import KnownResults
+from kartnb.storage.places import keep_code
+from kartnb.storage.run_records import RecordedResult
+from kartnb.task.values import flatten
+
+
+class StopRequest:
+    """Somebody asks to stop the build."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesFreed:
+    """A running task gives some of luigi's resources back: how much of each."""
+
+    key: str
+    amounts: dict[str, float]
+
+
+#: What comes back: a node's key and how its task went on, or an event of a running task, or a request to stop.
+Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskEvent | WorkersStarting | ResourcesFreed | StopRequest
+Inbox: TypeAlias = 'SimpleQueue[Message]'
+
+#: Orders are sent together for as long as they are expected to take no longer than this many seconds.
+_PARCEL_SECONDS = 0.1
+
+
+class TaskExecutor(ABC):
+    """Runs tasks for a build loop and puts what comes of them into its inbox.
+
+    Attributes
+    ----------
+    places
+        How many tasks it can be given at once.
+    parallel
+        How many tasks it runs at once.
+    live
+        Whether it tells itself when a task begins to run.
+    can_end
+        Whether it can end one running task.
+    shares_memory
+        Whether tasks run in this process.
+    """
+
+    places: int = 1
+    parallel: int = 1
+    live: bool = False
+    can_end: bool = False
+    shares_memory: bool = True
+
+    @abstractmethod
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        """Take tasks; an outcome for each of them comes into the inbox."""
+
+    def batch_size(self, ready: int, typical: float | None) -> int:
+        """How many of the ready tasks are best given at once, when one typically takes this many seconds."""
+        return 1
+
+    def end(self, key: str, error: BaseException) -> None:
+        """End a running task, whose outcome is this error then, unless it has just ended itself."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def close(self, *, at_once: bool = False) -> None:
+        """End what runs tasks; at once when nobody wants their outcomes any more."""
+
+
+class InlineExecutor(TaskExecutor):
+    """Runs a task in the calling thread as it is submitted, so that prints, plots and the debugger work as usual."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        for run in runs:
+            self._inbox.put((run.order.key, advance(run)))
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Nothing is left to end."""
+
+
+class ThreadExecutor(TaskExecutor):
+    """Runs tasks in threads of this process.
+
+    Parameters
+    ----------
+    inbox
+        Takes the outcomes.
+    workers
+        How many tasks run at once.
+    executor
+        The user's own thread pool, which is left open; by default one is made.
+    """
+
+    def __init__(self, inbox: Inbox, workers: int, executor: ThreadPoolExecutor | None = None) -> None:
+        self.places = self.parallel = workers
+        self._inbox = inbox
+        self._own = executor is None
+        self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix='kartnb')
+        self._futures: set[Future[Outcome]] = set()
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        for run in runs:
+            future = self._executor.submit(advance, run)
+            self._futures.add(future)
+            future.add_done_callback(functools.partial(self._deliver, run.order.key))
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Wait for the running tasks, and say so: a thread cannot be stopped."""
+        running = [future for future in list(self._futures) if not future.cancel()]
+        if at_once and running:
+            warnings.warn(f'Threads cannot be stopped: the build ends when {_tasks(len(running))} ended.', stacklevel=2)
+        wait(running)
+        if self._own:
+            self._executor.shutdown()
+
+    def _deliver(self, key: str, future: Future[Outcome]) -> None:
+        self._futures.discard(future)
+        if not future.cancelled():
+            error = future.exception()
+            self._inbox.put((key, future.result() if error is None else Outcome(0.0, error=error)))
+
+
+class ParcelExecutor(TaskExecutor):
+    """Sends tasks in parcels to workers that share no memory with this process.
+
+    Parameters
+    ----------
+    inbox
+        Takes outcomes and events.
+    pool
+        The workers.
+    workers
+        How many parcels are worked on at once.
+    log_level
+        From which level on logged lines are wanted.
+    """
+
+    shares_memory = False
+
+    def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int) -> None:
+        # one parcel is worked on, and one waits, so that no worker is idle while its outcomes travel
+        self.places = 2 * workers
+        self.parallel = workers
+        self._inbox = inbox
+        self._pool = pool
+        self._log_level = log_level
+        self._store = ClassStore()
+        self._settings = current_settings()
+        self._build_id = ''
+        self._futures: dict[str, Any] = {}
+        self.live = pool.live
+        self.can_end = pool.can_end
+        self._receiver = Receiver(self._receive) if pool.live else None
+        self._output = RemoteOutput(self._receiver, inbox.put)
+        pool.tell_starting(lambda number: inbox.put(WorkersStarting(self._build_id, number)))
+
+    def batch_size(self, ready: int, typical: float | None) -> int:
+        if not typical:
+            return 1 if typical is None else _share(ready, self.places)
+        return max(1, min(_share(ready, self.places), int(_PARCEL_SECONDS / typical)))
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        orders = [run.order for run in runs]
+        self._build_id = orders[0].build_id
+        for order in orders:
+            self._store.add_handlers(type(order.task))
+        try:
+            data = self._store.dumps(orders)
+        except Exception:
+            self._submit_each(runs)
+            return
+        parcel = Parcel(
+            data,
+            tuple(self._store.pickled),
+            self._log_level,
+            os.getcwd(),
+            self._receiver.channel if self._receiver is not None else None,
+            self._settings,
+        )
+        self._send(parcel, runs, self._pool.submit)
+
+    def end(self, key: str, error: BaseException) -> None:
+        future = self._futures.get(key)
+        if future is not None:
+            self._pool.end(future, error)
+
+    def close(self, *, at_once: bool = False) -> None:
+        interrupted = self._output.unfinished() if at_once else []
+        self._pool.shut_down(at_once)
+        self._output.keep(interrupted)
+        if self._receiver is not None:
+            self._receiver.close()
+
+    def _submit_each(self, runs: Sequence[TaskRun]) -> None:
+        """Find the task that cannot be sent; the others go on their way."""
+        for run in runs:
+            try:
+                self._store.dumps(run.order)
+            except Exception as error:
+                self._inbox.put((run.order.key, Outcome(0.0, error=error)))
+            else:
+                self.submit([run])
+
+    def _send(self, parcel: Parcel, runs: Sequence[TaskRun], submit: Callable[[Work, bytes], Any]) -> None:
+        try:
+            future = submit(perform, pickle.dumps(parcel))
+        except Exception as error:
+            self._fail(runs, error)
+            return
+        for run in runs:
+            self._futures[run.order.key] = future
+            self._output.begin(run)
+        future.add_done_callback(lambda done: self._take(done, parcel, runs))
+
+    def _take(self, future: Any, parcel: Parcel, runs: Sequence[TaskRun]) -> None:
+        """Put the outcomes of a parcel into the inbox, or send it again with the classes that its worker lacks."""
+        for run in runs:
+            del self._futures[run.order.key]
+        try:
+            reply: Reply = pickle.loads(future.result())
+            if reply.missing:
+                wanted = {digest: self._store.pickled[digest] for digest in reply.missing}
+                self._send(replace(parcel, classes=wanted), runs, self._pool.submit_again)
+                return
+            outcomes: list[RemoteOutcome] = self._store.loads(reply.outcomes)
+            if reply.sent is not None and self._receiver is not None:
+                self._receiver.wait_for(reply.sent)
+        except BaseException as error:
+            self._lose(runs, error)
+            return
+        for run, outcome in zip(runs, outcomes, strict=True):
+            self._output.end(run)
+            for event in events_of(outcome.lines, self._build_id, run.order.key):
+                self._inbox.put(event)
+            self._inbox.put((run.order.key, _arrived(outcome)))
+
+    def _lose(self, runs: Sequence[TaskRun], error: BaseException) -> None:
+        """A parcel was lost with its worker: of several tasks each is sent again, alone, to see which one it was."""
+        if len(runs) == 1 or not isinstance(error, BrokenExecutor):
+            self._fail(runs, error)
+            return
+        for run in runs:
+            self.submit([run])
+
+    def _fail(self, runs: Sequence[TaskRun], error: BaseException) -> None:
+        is_lost = isinstance(error, BrokenExecutor | TaskTimeoutError)
+        for run in runs:
+            last_words = self._output.lose(run) if is_lost else self._output.end(run)
+            self._inbox.put((run.order.key, Outcome(0.0, error=_worker_error(error, last_words))))
+
+    def _receive(self, key: str, what: str, value: Any) -> None:
+        if what == 'running':
+            self._inbox.put(TaskStateChanged(self._build_id, key, TaskState.RUNNING))
+        elif what == 'event':
+            self._output.remember(key, value)
+            self._inbox.put(value)
+        elif what == 'resources':
+            self._inbox.put(ResourcesFreed(key, value))
+        else:
+            self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
+
+
+def _share(ready: int, places: int) -> int:
+    return max(1, -(-ready // places))
+
+
+def _tasks(number: int) -> str:
+    return 'the running task has' if number == 1 else f'the {number} running tasks have'
+
+
+def _arrived(sent: RemoteOutcome) -> Outcome:
+    told = (sent.spent, sent.result_id, sent.error, sent.requirements)
+    return Outcome(*told, task_log=sent.task_log, files=sent.files)
+
+
+def _worker_error(error: BaseException, last_words: str) -> BaseException:
+    if isinstance(error, KartError):
+        return error
+    if isinstance(error, BrokenExecutor):
+        hint = f'its last words were {last_words!r:.200}' if last_words else 'build without workers to see more'
+        return WorkerDiedError(
+            f'The worker process that ran this task died (killed, crashed or out of memory): {hint}.'
+        )
+    return WorkerError(f'The worker could not run this task: {type(error).__name__}: {error}')
+
+
+#: Makes the executor of one build, given the build's inbox.
+ExecutorFactory: TypeAlias = Callable[[Inbox], TaskExecutor]
+
+
+def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
+    """Understand what a caller has asked for.
+
+    Parameters
+    ----------
+    executor
+        None or 'inline', 'processes', 'threads', a Dask address such as 'dask://127.0.0.1:8786', a
+        `distributed.Client`, or any `concurrent.futures.Executor`. With None, more than one worker means processes.
+    workers
+        How many tasks run at once.
+    log_level
+        From which level on logged lines are wanted.
+
+    Raises
+    ------
+    ExecutorChoiceError
+        When there is no such executor, or `workers` is no positive number.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
+    if executor in (None, 'inline') and (workers == 1 or executor == 'inline'):
+        return InlineExecutor
+    if executor in (None, 'processes'):
+        return lambda inbox: _process_pool(inbox, workers, log_level)
+    if executor == 'threads':
+        return lambda inbox: ThreadExecutor(inbox, workers)
+    if isinstance(executor, ThreadPoolExecutor):
+        return lambda inbox: ThreadExecutor(inbox, pool_size(executor) or workers, executor)
+    if isinstance(executor, Executor):
+        size = pool_size(executor) or workers
+        return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level)
+    if is_dask(executor):
+        return lambda inbox: _dask(inbox, executor, log_level)
+    raise ExecutorChoiceError(
+        f'There is no executor {executor!r:.60}: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
+        'address, or a concurrent.futures.Executor.'
+    )
+
+
+def get_ready(executor: Any, workers: int) -> None:
+    """Begin to start what a chosen executor will need, when it is known that something will run."""
+    if executor == 'processes' or (executor is None and workers > 1):
+        from kartnb.execution import process_pool
+
+        process_pool.get_ready(workers)
+
+
+def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
+    from kartnb.execution.process_pool import ProcessPool
+
+    return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level)
+
+
+def is_dask(executor: Any) -> bool:
+    """Whether something is a Dask client or the address of a Dask scheduler."""
+    if isinstance(executor, str):
+        return executor.startswith('dask://')
+    return type(executor).__module__.partition('.')[0] == 'distributed' and hasattr(executor, 'submit')
+
+
+def _dask(inbox: Inbox, executor: Any, log_level: int) -> TaskExecutor:
+    from kartnb.execution.dask import DaskWorkers
+
+    try:
+        cluster = DaskWorkers(executor)
+    except ImportError as error:
+        raise MissingPackageError("Dask is not installed: pip install 'kartnb[dask]'") from error
+    return ParcelExecutor(inbox, cluster, cluster.size(), log_level)
+
+
+class Orders:
+    """The orders of one build.
+
+    Parameters
+    ----------
+    build_id
+        Names the build.
+    inbox
+        Takes what running tasks tell the build's loop.
+    emit
+        Is given what running tasks report.
+    results
+        What is recorded of the tasks.
+    """
+
+    def __init__(self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults) -> None:
+        self._build_id = build_id
+        self._inbox = inbox
+        self._emit = emit
+        self._results = results
+        self._expected: dict[str, RecordedResult] = {}
+        self._kept: set[tuple[str, str]] = set()
+
+    def new_run(self, vertex: Vertex) -> TaskRun:
+        """A run of a task, from its start."""
+        key, build_id, inbox, emit = vertex.key, self._build_id, self._inbox, self._emit
+
+        def report(what: str, value: Any) -> None:
+            if what == 'resources':
+                inbox.put(ResourcesFreed(key, value))
+            else:
+                emit(TaskProgress(build_id, key, **{what: value}))
+
+        order = TaskOrder(vertex.task, vertex.unique_id, key, build_id, (), tuple(vertex.outputs), None)
+        order.value_wanted = vertex.value_wanted
+        run = TaskRun(order, report)
+        self.renew(run, vertex)
+        return run
+
+    def renew(self, run: TaskRun, vertex: Vertex) -> None:
+        """Let a run know of the present results of all that its task needs, before it begins or goes on."""
+        order = run.order
+        order.inputs = self._results.inputs(vertex)
+        directory = self._results.directory(vertex.task)
+        if directory is None:
+            return
+        order.record = order.record or directory.slot(vertex.stem)
+        order.result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
+        order.unknown = self._code(vertex)
+        if not run.started:
+            order.replaces = self._results.replaced(vertex)
+
+    def note(self, vertex: Vertex, outcome: Outcome) -> None:
+        """Take down what came of a run that has ended."""
+        if outcome.requirements is not None or vertex.key not in self._expected:
+            return
+        expected = self._expected.pop(vertex.key)
+        made = outcome.error is None and bool(outcome.result_id)
+        self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None)
+
+    def _code(self, vertex: Vertex) -> tuple[str, ...]:
+        """Keep the source of a task, once for each print; gives what of it nobody can compare."""
+        task: Any = vertex.task
+        code = self._results.code.print_of(type(task))
+        place = (task.workspace_directory, code.key)
+        if place not in self._kept:
+            self._kept.add(place)
+            keep_code(*place, code.to_json())
+        return code.unknown
+
+
+#: The modules whose `InMemoryTarget` is known to one process only; asked only when somebody has imported them.
+_IN_MEMORY = ('kartnb.storage.targets', 'gokart.in_memory.target')
+
+
+def needs_this_process(task: luigi.Task) -> bool:
+    """Whether a task makes or loads a result that is kept in memory."""
+    kinds = tuple(sys.modules[name].InMemoryTarget for name in _IN_MEMORY if name in sys.modules)
+    if not kinds:
+        return False
+    return any(isinstance(target, kinds) for target in chain(flatten(task.output()), flatten(task.input())))

@@ -1,1 +1,0 @@
-"""Builds that luigi's central scheduler gives out."""

@@ -1,1 +1,0 @@
-"""Running one task, the same way in every executor."""

@@ -1,1 +1,0 @@
-"""Sweeps: a task for each point of a space of parameter values, built together and compared."""

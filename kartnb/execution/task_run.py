@@ -1,0 +1,336 @@
+"""Running one task: seeds, events, the user's `run`, logs and the run record. The same function in every executor."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import operator
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from queue import Queue
+from typing import Any, TypeGuard
+
+import luigi
+
+from kartnb.capture.capture import captured_task, current_task, task_log
+from kartnb.errors import KartError, TaskNotDumpedError, TaskTimeoutError
+from kartnb.execution.recording import (
+    Outcome,
+    TaskRun,
+    fire,
+    keep_output,
+    keep_replaced,
+    put_back_replaced,
+    record_loss,
+    write_record,
+)
+from kartnb.execution.report import trim_traceback
+from kartnb.history.gokart_runs import RunLogs
+from kartnb.storage.locks import hold, make_task_lock_params_for_run
+from kartnb.task.base import TaskOnKart
+from kartnb.task.results import path_of
+
+
+def lost(run: TaskRun, error: BaseException) -> Outcome:
+    """What came of a run whose process was lost; luigi's event for it is fired here."""
+    event = luigi.Event.TIMEOUT if isinstance(error, TaskTimeoutError) else luigi.Event.PROCESS_FAILURE
+    fire(run.task, event, run.task, str(error))
+    record_loss(run, error)
+    return Outcome(run.spent, error=error)
+
+
+def learn(task: luigi.Task, outcome: Outcome) -> None:
+    """Let the task know here what it did in another process."""
+    if outcome.task_log is None:
+        return
+    known = vars(task)
+    for name in ('_rerun_pending', '_rerun_state'):  # kartnb's and gokart's
+        if name in known:
+            known[name] = False
+    if isinstance(known.get('task_log'), dict):
+        known['task_log'].update(outcome.task_log)
+
+
+def close(run: TaskRun) -> None:
+    """End a generator that will not be resumed, so that its `finally` blocks run."""
+    if run.generator is not None:
+        try:
+            run.generator.close()
+        except Exception:
+            logger.exception('%s could not be closed', run.order.key)
+
+
+_LARGEST_SEED = 2**32 - 1
+_thread = threading.local()
+
+
+def seed_of(task: TaskOnKart[Any]) -> int:
+    """The seed of a task: the one that it asks for, or else one that follows from its unique id (gokart's rule)."""
+    if task.fix_random_seed_value != task.FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER:
+        return task.fix_random_seed_value
+    return int(task.make_unique_id(), 16) % _LARGEST_SEED
+
+
+def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
+    """Seed the process for a task.
+
+    Returns
+    -------
+    dict
+        ``seed``, and ``seed_methods``: the functions, by dotted name, that really were given it.
+    """
+    seed = seed_of(task)
+    methods = task.fix_random_seed_methods if _may_seed() else ()
+    return {'seed': seed, 'seed_methods': [name for name in methods if _give(name, seed)]}
+
+
+@contextmanager
+def seeding_allowed() -> Iterator[None]:
+    """Within the block, this thread may seed: it is the only one that runs tasks in a worker process."""
+    _thread.may_seed = True
+    try:
+        yield
+    finally:
+        _thread.may_seed = False
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Put the random state of Python, numpy and torch back at the end; what is imported meanwhile starts afresh."""
+    if not _may_seed():
+        yield
+        return
+    state = random.getstate()
+    keepers = {name: _KEEPERS[name](sys.modules[name]) for name in _KEEPERS if name in sys.modules}
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        for name in _KEEPERS:
+            if name in keepers:
+                keepers[name]()
+            elif name in sys.modules:
+                _RESEEDERS[name](sys.modules[name])
+
+
+def seed_anew() -> None:
+    """In a forked process: let it draw numbers of its own, where nobody seeds it. Python sees to `random` by itself."""
+    for name, reseed in _RESEEDERS.items():
+        if name in sys.modules:
+            reseed(sys.modules[name])
+
+
+def _may_seed() -> bool:
+    return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
+
+
+@functools.cache
+def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
+    """The package of a function, and how to find the function in it."""
+    package, _, attributes = dotted_name.partition('.')
+    return package, operator.attrgetter(attributes) if attributes else lambda module: module
+
+
+def _give(dotted_name: str, seed: int) -> bool:
+    package, find = _finder(dotted_name)
+    try:
+        found: Any = find(sys.modules.get(package) or importlib.import_module(package))
+    except (ImportError, AttributeError):
+        return False
+    found(seed)
+    return True
+
+
+def _keep_numpy(numpy: Any) -> Callable[[], None]:
+    state = numpy.random.get_state()
+    return lambda: numpy.random.set_state(state)
+
+
+def _keep_torch(torch: Any) -> Callable[[], None]:
+    state = torch.random.get_rng_state()
+    return lambda: torch.random.set_rng_state(state)
+
+
+_KEEPERS: dict[str, Callable[[Any], Callable[[], None]]] = {'numpy': _keep_numpy, 'torch': _keep_torch}
+_RESEEDERS: dict[str, Callable[[Any], object]] = {
+    'numpy': lambda numpy: numpy.random.seed(),
+    'torch': lambda torch: torch.seed(),
+}
+
+
+logger = logging.getLogger('kartnb')
+
+#: The attributes that a task has while it runs only, luigi's.
+_LENT = (
+    'set_status_message',
+    'set_progress_percentage',
+    'set_tracking_url',
+    'decrease_running_resources',
+    'scheduler_messages',
+)
+
+
+def advance(run: TaskRun) -> Outcome:
+    """Start a task, or go on with one whose dynamic requirements are complete.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When it is interrupted; its record says so.
+    """
+    place = (run.order.build_id, run.order.key)
+    token = current_task.set(place)
+    run.output = run.output or task_log(*place)
+    outcome = None
+    try:
+        with captured_task(run.output):
+            outcome = _advance(run)
+        return outcome
+    finally:
+        current_task.reset(token)
+        if outcome is None or outcome.requirements is None:
+            keep_output(run)
+
+
+def _advance(run: TaskRun) -> Outcome:
+    try:
+        if not run.started:
+            _start(run)
+        requirements = _timed(run)
+        if requirements is not None:
+            return Outcome(run.spent, requirements=requirements, run=run)
+        _succeed(run)
+        return Outcome(run.spent, run.result_id, files=run.files)
+    except KeyboardInterrupt as error:
+        put_back_replaced(run)
+        write_record(run, 'interrupted', error)
+        raise
+    except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
+        return Outcome(run.spent, error=_fail(run, error))
+
+
+def _start(run: TaskRun) -> None:
+    task = run.task
+    run.started = time.time()
+    keep_replaced(run)
+    fire(task, luigi.Event.START, task)
+    if _is_kartnb_task(task):
+        run.logs = RunLogs(task, run.order.unique_id)
+        run.logs.write_start(seed_for(task))
+        vars(task).update(_reporters(run))
+    else:
+        for name, reporter in _reporters(run).items():
+            setattr(task, name, reporter)
+
+
+def _reporters(run: TaskRun) -> dict[str, Any]:
+    """What luigi lends a task while it runs."""
+    return {
+        'set_status_message': lambda message: run.report('message', str(message)),
+        'set_progress_percentage': lambda percentage: run.report('percentage', float(percentage)),
+        'set_tracking_url': lambda url: run.report('tracking_url', str(url)),
+        'decrease_running_resources': lambda amounts: run.report('resources', dict(amounts)),
+        # nobody sends messages but luigi's central scheduler
+        'scheduler_messages': (run.messages or Queue()) if run.task.accepts_messages else None,
+    }
+
+
+def _timed(run: TaskRun) -> Any:
+    task = run.task
+    began = time.perf_counter()
+    try:
+        if not (_is_kartnb_task(task) and task.should_lock_run):
+            return _go_on(run)
+        with hold(make_task_lock_params_for_run(task)):
+            return _go_on(run)
+    finally:
+        run.spent += time.perf_counter() - began
+
+
+def _go_on(run: TaskRun) -> Any:
+    """Run until the end (None) or until the next requirements."""
+    if run.generator is None:
+        result = _user_run(run.task)()
+        if not isinstance(result, Generator):
+            return None
+        run.generator = result
+    try:
+        requirements = run.generator.send(run.answer)
+        while requirements is None:
+            requirements = run.generator.send(None)
+    except StopIteration:
+        return None
+    return requirements
+
+
+def _user_run(task: luigi.Task) -> Callable[[], Any]:
+    # the instance's own `run` skips complete tasks; the build has looked already
+    bound: Callable[[], Any] = type(task).run.__get__(task) if _is_kartnb_task(task) else task.run
+    return bound
+
+
+def _succeed(run: TaskRun) -> None:
+    task = run.task
+    _require_outputs(run)
+    fire(task, luigi.Event.PROCESSING_TIME, task, run.spent)
+    task.on_success()
+    if _is_kartnb_task(task):
+        vars(task)['_rerun_pending'] = False
+    if run.logs is not None:
+        run.logs.write_success(run.spent, [path_of(target) for target in run.order.outputs])
+    write_record(run, 'done', None)
+    fire(task, luigi.Event.SUCCESS, task)
+    _forget_reporters(task)
+
+
+def _fail(run: TaskRun, error: BaseException) -> BaseException:
+    trim_traceback(error)
+    task = run.task
+    put_back_replaced(run)
+    fire(task, luigi.Event.FAILURE, task, error)
+    try:
+        task.on_failure(error)
+    except Exception as second:
+        error.add_note(f'on_failure raised {type(second).__name__} too: {second}')
+    try:
+        write_record(run, 'failed', error)
+    except KartError as second:
+        error.add_note(f'The failure could not be recorded: {second}')
+    _forget_reporters(task)
+    return error
+
+
+def _forget_reporters(task: luigi.Task) -> None:
+    if _is_kartnb_task(task):
+        attributes = vars(task)
+        for name in _LENT:
+            attributes.pop(name, None)
+    else:
+        for name in _LENT:
+            setattr(task, name, None)
+
+
+def _is_kartnb_task(task: luigi.Task) -> TypeGuard[TaskOnKart[Any]]:
+    # isinstance takes the detour of abstract base classes, at ten times the cost
+    return TaskOnKart in type(task).__mro__
+
+
+def _require_outputs(run: TaskRun) -> None:
+    task = run.task
+    complete = type(task).complete
+    if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
+        return
+    missing = [target for target in run.order.outputs if not target.exists()]
+    if not missing:
+        return
+    told = f'{type(task).__name__}.run() ended without writing its output {path_of(missing[0])}'
+    if run.order.value_wanted:
+        how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
+        raise TaskNotDumpedError(f'{told}: {how}')
+    logger.warning('%s, so it runs again in the next build.', told)
+    run.order.outputs = tuple(target for target in run.order.outputs if target not in missing)

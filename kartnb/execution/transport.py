@@ -1,0 +1,290 @@
+"""Sending tasks to other processes and getting their outcomes back.
+
+A class of a notebook (or of a script, or from inside a function) cannot be imported elsewhere, so it travels by value.
+It travels once to each worker: what is sent names such classes by a digest, and a worker that does not know one asks
+for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import io
+import pickle
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import luigi
+
+from kartnb._luigi import by_value_id, class_of_by_value_id
+from kartnb.errors import TransportError
+from kartnb.execution.recording import HandlersOf, handlers_of
+from kartnb.task import registry
+from kartnb.task.base import TaskOnKart
+
+#: Pickled classes of more bytes than this are worth a warning.
+HEAVY = 10_000_000
+
+_NOT_DATA = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+
+
+def warn_of_baggage(cls: type, dumps: Callable[[Any], bytes]) -> None:
+    """Name the large variables that are sent to every worker together with a class.
+
+    Parameters
+    ----------
+    cls
+        A class whose pickle is large.
+    dumps
+        Pickles a value as it would be sent.
+    """
+    heavy = [(name, size) for name, value in _taken_along(cls) if (size := _size(value, dumps)) > HEAVY]
+    names = ', '.join(f'{name} ({size / 1e6:,.0f} MB)' for name, size in heavy) or 'what its methods use'
+    warnings.warn(
+        f'{cls.__name__} takes {names} along to every worker process: make it the result of a task, or load it in '
+        'run().',
+        stacklevel=2,
+    )
+
+
+def _taken_along(cls: type) -> Iterator[tuple[str, Any]]:
+    """The names and values of class attributes, and of global variables that methods reach."""
+    seen: set[int] = set()
+    functions: list[types.FunctionType] = []
+    for name, value in vars(cls).items():
+        if name.startswith(('__', '_kart')):
+            continue
+        found = _function_in(value)
+        if found is not None:
+            functions.append(found)
+        else:
+            yield f'{cls.__name__}.{name}', value
+    while functions:
+        function = functions.pop()
+        for name in _names(function.__code__):
+            value = function.__globals__.get(name)
+            if value is None or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, types.FunctionType) and value.__module__ == cls.__module__:
+                functions.append(value)
+            elif not isinstance(value, _NOT_DATA):
+                yield name, value
+
+
+def _function_in(value: Any) -> types.FunctionType | None:
+    inner = getattr(value, '__func__', None) or getattr(value, 'fget', None) or getattr(value, '__wrapped__', value)
+    return inner if isinstance(inner, types.FunctionType) else None
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _size(value: Any, dumps: Callable[[Any], bytes]) -> int:
+    try:
+        return len(dumps(value))
+    except Exception:
+        return 0
+
+
+#: What the digests of event handlers begin with.
+_HANDLERS = 'handlers:'
+
+
+class ClassStore:
+    """The classes that travel by value from this process, as they are during one build."""
+
+    def __init__(self) -> None:
+        self._digests: dict[type, str] = {}
+        self._classes: dict[str, type] = {}
+        self._handlers_seen: set[type] = set()
+        self.pickled: dict[str, bytes] = {}
+
+    def add_handlers(self, cls: type) -> None:
+        """Let the event handlers that are on a class and its bases travel too; one that cannot is warned of."""
+        for base in cls.__mro__ if cls not in self._handlers_seen else ():
+            handlers = handlers_of(base) if base not in self._handlers_seen else None
+            self._handlers_seen.add(base)
+            if handlers is not None:
+                self._add_handlers(*handlers)
+
+    def _add_handlers(self, cls: type, by_event: dict[str, list[Any]]) -> None:
+        for event, handlers in by_event.items():
+            for handler in handlers:
+                try:
+                    data = self.dumps((cls, {event: [handler]}))
+                except TransportError as error:
+                    warnings.warn(
+                        f'The handler {getattr(handler, "__qualname__", handler)} of {cls.__name__} does not fire in '
+                        f'worker processes: {error.__cause__}',
+                        stacklevel=2,
+                    )
+                else:
+                    self.pickled[f'{_HANDLERS}{hashlib.blake2b(data, digest_size=16).hexdigest()}'] = data
+
+    def digest(self, cls: type) -> str:
+        """The name under which a class travels; it is pickled the first time that it is asked for.
+
+        Raises
+        ------
+        TransportError
+            When the class cannot be pickled.
+        """
+        known = self._digests.get(cls)
+        if known is None:
+            data = _pickled_class(cls)
+            known = self._digests[cls] = hashlib.blake2b(data, digest_size=16).hexdigest()
+            self.pickled[known] = data
+            self._classes[known] = cls
+        return known
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle a value, by-value classes named by their digests.
+
+        Raises
+        ------
+        TransportError
+            When a part of it cannot be pickled; the message says which.
+        """
+        from kartnb.execution import task_pickler
+
+        try:
+            return task_pickler.dumps(value, self._name)
+        except Exception as error:
+            raise TransportError(_culprit(value, error)) from error
+
+    def loads(self, data: bytes) -> Any:
+        """Read what a worker sent: its copies of classes become the classes of this process again."""
+        return _Unpickler(io.BytesIO(data), self._classes).load()
+
+    def _name(self, cls: type) -> str | None:
+        return self.digest(cls) if travels_by_value(cls) else None
+
+
+class WorkerClasses:
+    """The classes that have arrived in a worker process, by digest."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type] = {}
+        self._digests: dict[type, str] = {}
+        self._pickled_handlers: dict[str, bytes] = {}
+        self._handlers: dict[str, HandlersOf] = {}
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those of some digests whose classes or handlers have not arrived."""
+        return [digest for digest in digests if digest not in self._classes and digest not in self._pickled_handlers]
+
+    def handlers(self, digests: Iterable[str]) -> dict[str, HandlersOf]:
+        """The event handlers among some digests."""
+        wanted = [digest for digest in digests if digest in self._pickled_handlers]
+        for digest in wanted:
+            if digest not in self._handlers:
+                self._handlers[digest] = self.loads(self._pickled_handlers[digest])
+        return {digest: self._handlers[digest] for digest in wanted}
+
+    def receive(self, pickled: Mapping[str, bytes]) -> None:
+        """Take in classes and handlers that were sent."""
+        for digest, data in pickled.items():
+            if digest.startswith(_HANDLERS):
+                self._pickled_handlers[digest] = data
+            elif digest not in self._classes:
+                cls = pickle.loads(data)
+                self._classes[digest] = cls
+                self._digests[cls] = digest
+
+    def loads(self, data: bytes) -> Any:
+        """Read what the parent process sent."""
+        return _Unpickler(io.BytesIO(data), self._classes).load()
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle a value for the parent process; the classes that it has sent are named by their digests."""
+        from kartnb.execution import task_pickler
+
+        return task_pickler.dumps(value, self._digest, with_sources=False)
+
+    def _digest(self, cls: type) -> str | None:
+        known = self._digests.get(cls)
+        if known is None and travels_by_value(cls):
+            # a class that came inside of another one: the parent process knows it by cloudpickle's id, or by name
+            return f'{cls.__module__}:{cls.__qualname__}:{by_value_id(cls)}'
+        return known
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, classes: Mapping[str, type]) -> None:
+        super().__init__(file)
+        self._classes = classes
+
+    def persistent_load(self, pid: str) -> type:
+        known = self._classes.get(pid)
+        return known if known is not None else _class_known_as(*pid.split(':'))
+
+
+def travels_by_value(cls: type) -> bool:
+    """Whether a class cannot be imported by name in another process."""
+    if cls.__module__ in ('builtins', 'luigi', 'kartnb'):
+        return False
+    return cls.__module__ == '__main__' or _importable(cls) is not cls
+
+
+def _importable(cls: type) -> Any:
+    found: Any = sys.modules.get(cls.__module__)
+    try:
+        return functools.reduce(getattr, cls.__qualname__.split('.'), found)
+    except AttributeError:
+        return None
+
+
+def _class_known_as(module: str, qualname: str, cloudpickles_id: str) -> type:
+    found = class_of_by_value_id(cloudpickles_id) or registry.definition_named(module, qualname)
+    if found is not None:
+        return found
+    value: Any = functools.reduce(getattr, qualname.split('.'), importlib.import_module(module))
+    return value  # type: ignore[no-any-return]
+
+
+def _pickled_class(cls: type) -> bytes:
+    from kartnb.execution import task_pickler
+
+    try:
+        data = task_pickler.dumps(cls)
+    except Exception as error:
+        raise TransportError(
+            f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
+            f'({type(error).__name__}: {error}): make that inside of run(), or build without workers.'
+        ) from error
+    if len(data) > HEAVY:
+        warn_of_baggage(cls, task_pickler.dumps)
+    return data
+
+
+def _culprit(value: Any, error: Exception) -> str:
+    """Say which attribute of a task cannot be pickled."""
+    task = getattr(value, 'task', value)
+    if isinstance(task, luigi.Task):
+        state = task.__getstate__() if isinstance(task, TaskOnKart) else vars(task)
+        for name, attribute in state.items():
+            if not _can_be_pickled(attribute):
+                return (
+                    f'{type(task).__name__}.{name} ({type(attribute).__name__}) cannot be sent to a worker process: '
+                    f'{type(error).__name__}: {error}. Make it inside of run(), or build without workers.'
+                )
+    return f'This cannot be sent to a worker process: {type(error).__name__}: {error}'
+
+
+def _can_be_pickled(value: Any) -> bool:
+    from kartnb.execution import task_pickler
+
+    try:
+        task_pickler.dumps(value)
+    except Exception:
+        return False
+    return True

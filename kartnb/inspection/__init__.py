@@ -1,0 +1,1 @@
+"""Questions about results: their logs, outputs, reasons and differences."""

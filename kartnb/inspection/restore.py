@@ -1,0 +1,177 @@
+"""`kartnb.restore_result`: bring back a result that was replaced."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import luigi
+
+from kartnb.errors import MissingResultError, TaskArgumentError
+from kartnb.execution.engine import adopt_results
+from kartnb.history.run_record import iso_seconds, parsed_record
+from kartnb.history.runs import Run, RunState
+from kartnb.history.workspace import restored_task
+from kartnb.planning.graph import Vertex
+from kartnb.planning.known_results import KnownResults
+from kartnb.planning.planner import draw_up, require_task
+from kartnb.storage.filesystem import file_system, joint_mark
+from kartnb.storage.run_records import RecordedResult
+from kartnb.storage.superseded import Replacement, Superseded, superseded_results
+from kartnb.task.base import TaskOnKart
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What `restore_result` has done; as text it is a sentence.
+
+    Attributes
+    ----------
+    task
+        The task, as in ``Train[0a1b2c3d]``.
+    result_id
+        The result that is back in its place.
+    replaced
+        The result that was in its place, which is kept in its turn; '' when there was none.
+    note
+        How long it is kept.
+    """
+
+    task: str
+    result_id: str
+    replaced: str
+    note: str
+
+    def __str__(self) -> str:
+        then = f' {self.replaced}, which was there, is kept in its place.' if self.replaced else ''
+        return f'{self.task}: the result {self.result_id} is back.{then} {self.note}'
+
+    __repr__ = __str__
+
+
+def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *, keep: bool = True) -> Restored:
+    """Bring back a result that was replaced; the one that is there now is kept in its turn.
+
+    Parameters
+    ----------
+    task
+        The task whose result it is; or the replaced result itself, as ``Workspace().runs(state='superseded')`` has it.
+    result_id
+        Which of its results, as the records name them; the one that was replaced last by default.
+    keep
+        Whether builds use it, by whatever code it was made, until the code changes again or an input is made anew.
+        Otherwise it counts as what its record says, so that the next build may replace it again.
+
+    Returns
+    -------
+    Restored
+        What was done.
+
+    Raises
+    ------
+    kartnb.StorageError
+        When there is no such result.
+    TaskArgumentError
+        When `task` is no task of kartnb.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Dice(kartnb.TaskOnKart):
+    ...     fix_random_seed_methods = kartnb.luigi.ListParameter(default=[], significant=False)
+    ...
+    ...     def run(self):
+    ...         import random
+    ...
+    ...         self.dump(random.random())
+    >>> task = Dice(workspace_directory=tempfile.mkdtemp())
+    >>> first = kartnb.build(task)
+    >>> second = kartnb.build(task, rerun=True)
+    >>> done = kartnb.restore_result(task)
+    >>> kartnb.build(task) == first
+    True
+    """
+    if isinstance(task, Run):
+        result_id, task = task.result_id, _task_of(task)
+    _require_own_task(task)
+    graph, _ = draw_up(task)
+    vertex = graph.vertex_of(task)
+    found = _chosen(task, vertex.stem, result_id)
+    if len(found.files) != len(vertex.paths):
+        raise MissingResultError(
+            f'The result {found.result_id} of {vertex.name} has {len(found.files)} files, and the task has now '
+            f'{len(vertex.paths)} outputs: it cannot be brought back.',
+            found.directory,
+        )
+    adopt_results(graph, graph.vertices.values())
+    replaced = _keep_present(vertex, graph.results)
+    found.put_back(task.workspace_directory, vertex.paths)
+    _put_record_back(vertex, graph.results, found, keep)
+    found.remove()
+    until = 'the code changes again, or an input is made anew'
+    note = f'It is used until {until}.' if keep else 'It counts as what its record says.'
+    return Restored(f'{vertex.name}[{vertex.unique_id[:8]}]', found.result_id, replaced, note)
+
+
+def _task_of(run: Run) -> TaskOnKart[Any]:
+    if run.state is not RunState.SUPERSEDED:
+        raise TaskArgumentError(
+            f'{run.task}[{run.id[:8]}] is {run.state}: only a superseded result can be brought back.'
+        )
+    return restored_task(run, run.place.replace(os.sep, '/').partition('/log/superseded/')[0])
+
+
+def _require_own_task(task: luigi.Task) -> None:
+    require_task(task)
+    if not isinstance(task, TaskOnKart):
+        raise TaskArgumentError(f'{type(task).__name__} is no task of kartnb: no earlier results of it are kept.')
+
+
+def _chosen(task: TaskOnKart[Any], stem: str, result_id: str | None) -> Superseded:
+    every = sorted(superseded_results(task.workspace_directory, stem), key=lambda item: item.time)
+    if not every:
+        raise MissingResultError(
+            f'No earlier result of {stem[:-24]} is kept in {task.workspace_directory}.', task.workspace_directory
+        )
+    if result_id is None:
+        return every[-1]
+    for item in every:
+        if item.result_id == result_id:
+            return item
+    known = ', '.join(item.result_id for item in reversed(every))
+    raise MissingResultError(
+        f'No result {result_id} of {stem[:-24]} is kept; there are, the last one first: {known}.',
+        task.workspace_directory,
+    )
+
+
+def _all_exist(vertex: Vertex) -> bool:
+    return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
+
+
+def _keep_present(vertex: Vertex, results: KnownResults) -> str:
+    """Keep the present result, if it is recorded; gives its id."""
+    task: Any = vertex.task
+    directory = results.directory_of(task.workspace_directory, type(task).__module__)
+    stem, result = vertex.stem, results.result(vertex)
+    name = directory.newest(stem)
+    if name is None or result is None or not _all_exist(vertex):
+        return ''
+    module = type(task).__module__
+    Replacement(task.workspace_directory, module, stem, result.result_id, directory.path, name, vertex.paths).keep()
+    return result.result_id
+
+
+def _put_record_back(vertex: Vertex, results: KnownResults, found: Superseded, keep: bool) -> None:
+    task: Any = vertex.task
+    directory = results.directory_of(task.workspace_directory, type(task).__module__)
+    name = found.record[len(found.stem) + 1 :].removesuffix('.json')
+    mark = joint_mark(file_system(path).mark(path) for path in vertex.paths)
+    result = replace(RecordedResult.from_suffix(name), kept_for=None, files=mark)
+    if keep and result.made_by:
+        now = results.code.print_of(type(task)).key, results.made_of(vertex)
+        result = replace(result, kept_for=now if now != (result.made_by, result.made_of) else None)
+    text = found.record_text()
+    record = parsed_record(text)
+    directory.slot(found.stem).write(result, text, None if record is None else iso_seconds(record.ended))

@@ -1,0 +1,277 @@
+"""`kartnb.why`: the reason for everything that a build would run, and for every result that is stale."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import luigi
+
+from kartnb import display
+from kartnb.config import Rerun
+from kartnb.history.run_record import RunRecord, newest_record
+from kartnb.model import Node, Plan, ReasonKind, TaskState
+from kartnb.planning.graph import TaskGraph, Vertex
+from kartnb.planning.known_results import KnownResults, changed_names
+from kartnb.planning.planner import draw_up
+from kartnb.storage.run_records import RecordDirectory
+from kartnb.task.base import TaskOnKart
+from kartnb.task.code_parts import Part
+from kartnb.task.describe import shown_parameters
+
+#: Records of a class that are read to find the one that is nearest to a new task.
+_MOST_READ = 200
+_MOST_EXPLAINED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CodeChange:
+    """One function, class or constant that is not what it was: its name, and the lines of a unified diff."""
+
+    name: str
+    diff: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterChange:
+    """A parameter that differs from the nearest recorded run: its name, the value there, and the value now."""
+
+    name: str
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why tasks run, or why their results are not what they would be now.
+
+    Attributes
+    ----------
+    nodes
+        The tasks: several where one class has many with the same reason.
+    reason
+        The reason in words, as the plan gives it.
+    details
+        What else is known, a sentence each.
+    code
+        What of the code has changed.
+    parameters
+        Where the first task differs from the nearest recorded run of its class.
+    """
+
+    nodes: tuple[Node, ...]
+    reason: str
+    details: tuple[str, ...] = ()
+    code: tuple[CodeChange, ...] = ()
+    parameters: tuple[ParameterChange, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Why(display.Displayed):
+    """The reasons in a plan, upstream first: what `kartnb.why` gives.
+
+    Attributes
+    ----------
+    plan
+        The plan.
+    explanations
+        A reason each; empty where nothing will run and nothing is stale.
+    """
+
+    plan: Plan
+    explanations: tuple[Explanation, ...]
+
+    def __len__(self) -> int:
+        return len(self.explanations)
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self.explanations)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {'text/plain': repr(self), 'text/html': self._repr_html_()}
+
+
+def why(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Why:
+    """Explain what a build of a task would run, and which results are stale.
+
+    Parameters
+    ----------
+    task
+        The root task.
+    rerun, on_code_change
+        As for `kartnb.build`.
+
+    Returns
+    -------
+    Why
+        For each task that will run or is stale: the difference of the code, the parameters that differ from the nearest
+        recorded run of the class, the upstream task that causes it, or the input that is newer.
+
+    Raises
+    ------
+    TaskArgumentError
+        When `task` is no task instance, or `rerun` names nothing in the graph.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Double(kartnb.TaskOnKart[int]):
+    ...     number = kartnb.luigi.IntParameter()
+    ...
+    ...     def run(self):
+    ...         self.dump(2 * self.number)
+    >>> place = tempfile.mkdtemp()
+    >>> kartnb.build(Double(number=21, workspace_directory=place))
+    42
+    >>> [explanation] = kartnb.why(Double(number=22, workspace_directory=place))
+    >>> explanation.parameters
+    (ParameterChange(name='number', before='21', now='22'),)
+    """
+    graph, plan = draw_up(task, rerun, on_code_change=on_code_change)
+    return Why(plan, tuple(_Explainer(graph, plan).explain()))
+
+
+class _Explainer:
+    def __init__(self, graph: TaskGraph, plan: Plan) -> None:
+        self._graph = graph
+        self._plan = plan
+        self._results: KnownResults = graph.results
+        self._stems: dict[tuple[str, str], list[str]] = {}
+
+    def explain(self) -> Iterator[Explanation]:
+        """The explanations, upstream first."""
+        groups: dict[tuple[str, ...], list[Node]] = {}
+        for node in self._plan:
+            if node.why or node.state is TaskState.STALE:
+                groups.setdefault(self._group(node), []).append(node)
+        for nodes in [*groups.values()][:_MOST_EXPLAINED]:
+            yield self._explanation(nodes)
+
+    def _group(self, node: Node) -> tuple[str, ...]:
+        """What tasks share that are explained together."""
+        if node.reason is not None and node.reason.kind is ReasonKind.OUTPUT_MISSING:
+            return (node.key,) if self._is_recorded(node) else (node.name, 'missing')
+        return node.name, type(node.task).__module__, node.why
+
+    def _is_recorded(self, node: Node) -> bool:
+        return self._results.result(self._graph.vertices[node.key]) is not None
+
+    def _explanation(self, nodes: list[Node]) -> Explanation:
+        node = nodes[0]
+        vertex = self._graph.vertices[node.key]
+        code = tuple(self._code_changes(vertex)) if _is_of_code(node) else ()
+        details = [*self._details(node, vertex, bool(code))]
+        parameters: tuple[ParameterChange, ...] = ()
+        if node.reason is not None and node.reason.kind is ReasonKind.OUTPUT_MISSING and not self._is_recorded(node):
+            nearest, parameters = self._nearest(vertex)
+            details.append(nearest)
+        reason = node.why or 'stale, and kept: a task downstream of it takes results as they are'
+        return Explanation(tuple(nodes), reason, tuple(filter(None, details)), code, parameters)
+
+    def _details(self, node: Node, vertex: Vertex, has_diff: bool) -> Iterator[str]:
+        record = self._results.record(vertex)
+        kind = node.reason.kind if node.reason is not None else None
+        if record is not None and record.state != 'adopted':
+            gone = ', and its file is gone since' if kind is ReasonKind.OUTPUT_MISSING else ''
+            yield f'The result was made {_when(record)}{gone}.'
+        elif record is not None:
+            yield f'The result was there before its first record; it is from {record.ended[:16].replace("T", " ")} UTC.'
+        if kind is ReasonKind.CODE_CHANGED and not has_diff:
+            yield 'The source of the code that made it was not kept, so no difference can be shown.'
+        if kind is ReasonKind.NEWER_RESULT and record is not None:
+            yield from self._newer(vertex, record)
+
+    def _newer(self, vertex: Vertex, record: RunRecord) -> Iterator[str]:
+        used = {item.unique_id: item.result_id for item in record.inputs}
+        for other in vertex.requires:
+            present = self._results.record(other)
+            before = used.get(other.unique_id)
+            if present is not None and before != present.result_id:
+                yield f'{other.name} was made {_when(present)}; this result is from its result {before or "before"}.'
+
+    def _code_changes(self, vertex: Vertex) -> Iterator[CodeChange]:
+        result = self._results.result(vertex)
+        task: Any = vertex.task
+        if result is None or not result.made_by:
+            return
+        before = self._results.code.parts(task.workspace_directory, result.made_by)
+        if before is not None:
+            yield from code_differences(before, self._results.code.print_of(type(task)).parts)
+
+    def _nearest(self, vertex: Vertex) -> tuple[str, tuple[ParameterChange, ...]]:
+        """The recorded run of a class whose parameters are nearest to those of a task, and where they differ."""
+        task = vertex.task
+        if not isinstance(task, TaskOnKart):
+            return '', ()
+        now = {parameter.name: parameter.text for parameter in shown_parameters(task) if parameter.significant}
+        directory = self._results.directory_of(task.workspace_directory, type(task).__module__)
+        found = [
+            (parameter_changes(record.parameters, now), record) for record in self._records(directory, vertex.name)
+        ]
+        if not found:
+            return f'New: no run of {vertex.name} is recorded in this workspace.', ()
+        changes, record = min(found, key=lambda item: len(item[0]))
+        other_code = record.code != self._results.code.print_of(type(task)).key
+        code = ' by other code' if record.code and other_code else ''
+        name = f'{vertex.name}[{record.unique_id[:8]}]'
+        if not changes:
+            return f'New: {name}, made {_when(record)}{code}, has these parameters, but other inputs.', ()
+        return f'New parameters: the nearest recorded run is {name}, made {_when(record)}{code}.', changes
+
+    def _records(self, directory: RecordDirectory, name: str) -> Iterator[RunRecord]:
+        key = (directory.path, name)
+        if key not in self._stems:
+            own = [stem for stem in directory.stems() if stem.rpartition('_')[0] == name]
+            self._stems[key] = own[:_MOST_READ]
+        for stem in self._stems[key]:
+            record = newest_record(directory, stem)
+            if record is not None:
+                yield record
+
+
+def _is_of_code(node: Node) -> bool:
+    of_code = node.reason is not None and node.reason.kind is ReasonKind.CODE_CHANGED
+    return of_code or node.note.startswith(ReasonKind.CODE_CHANGED.value)
+
+
+def _when(record: RunRecord) -> str:
+    place = f' in {record.notebook}' if record.notebook else ''
+    return f'{record.ended[:16].replace("T", " ")} UTC{place}'
+
+
+def parameter_changes(before: dict[str, str], now: dict[str, str]) -> tuple[ParameterChange, ...]:
+    """Where parameters differ; of those of a record, only the ones that count now.
+
+    Examples
+    --------
+    >>> parameter_changes({'depth': '5', 'jobs': '2'}, {'depth': '6'})
+    (ParameterChange(name='depth', before='5', now='6'),)
+    """
+    return tuple(
+        ParameterChange(name, before.get(name, '(none)'), text)
+        for name, text in now.items()
+        if before.get(name) != text
+    )
+
+
+def code_differences(before: Iterable[Part], now: Iterable[Part]) -> list[CodeChange]:
+    """What differs between the parts of two prints, each as a unified diff."""
+    old, new = tuple(before), tuple(now)
+    was, is_now = ({part.name: part for part in parts} for parts in (old, new))
+    return [CodeChange(name, _diff(was.get(name), is_now.get(name))) for name in changed_names(old, new)]
+
+
+def _diff(before: Part | None, now: Part | None) -> tuple[str, ...]:
+    if (before is None or before.kind == 'code') and (now is None or now.kind == 'code'):
+        return ('the compiled code differs; its source is not to be had',)
+    old, new = ([] if part is None else _lines(part) for part in (before, now))
+    lines = difflib.unified_diff(old, new, 'before', 'now', lineterm='', n=3)
+    return tuple(lines)
+
+
+def _lines(part: Part) -> list[str]:
+    if part.kind == 'code':
+        return ['(compiled code, whose source is not to be had)']
+    return part.text.split('\n') if part.kind == 'source' else [f'{part.name} = {part.text}']

@@ -1,0 +1,274 @@
+"""What a task has printed and logged, as a file beside its run record: ``<Class>_<unique id>.log``.
+
+The file is UTF-8 text. Its first line names the build; each further one is a time, the stream or the level with the
+logger's name, and the text, with tabs in between. A line that begins with a tab goes on with the text of the one above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias, cast
+
+from kartnb.errors import KartError, MissingResultError, StorageError, UnreadableResultError
+from kartnb.storage import pickling
+from kartnb.storage.filesystem import file_system
+
+
+def code_path(workspace: str, key: str) -> str:
+    """Where the parts of a code print are kept.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory.
+    key
+        The print, with the Python that printed it.
+    """
+    return os.path.join(workspace, 'log/run_record/code', f'{key}.code')
+
+
+def keep_code(workspace: str, key: str, text: str) -> None:
+    """Write the parts of a code print, unless they are there."""
+    path = code_path(workspace, key)
+    if not file_system(path).exists(path):
+        file_system(path).write_bytes(path, text.encode('utf-8', 'surrogatepass'))
+
+
+def read_code(workspace: str, key: str) -> str | None:
+    """The parts of a code print as text, None when they are not there or cannot be read."""
+    path = code_path(workspace, key)
+    try:
+        if not file_system(path).exists(path):
+            return None
+        return file_system(path).read_bytes(path).decode('utf-8', 'surrogatepass')
+    except (StorageError, ValueError):
+        return None
+
+
+LogKind: TypeAlias = Literal['module_versions', 'processing_time', 'random_seed', 'task_log', 'task_params']
+
+_EXTENSIONS: dict[str, str] = {
+    'module_versions': '.txt',
+    'processing_time': '.pkl',
+    'random_seed': '.pkl',
+    'task_log': '.pkl',
+    'task_params': '.pkl',
+}
+LOG_KINDS: tuple[LogKind, ...] = ('module_versions', 'processing_time', 'random_seed', 'task_log', 'task_params')
+
+
+def log_path(workspace: str, kind: LogKind, class_name: str, unique_id: str) -> str:
+    """Give the place of one log of one task.
+
+    Examples
+    --------
+    >>> log_path('./resources/', 'processing_time', 'Example', '8441')
+    './resources/log/processing_time/Example_8441.pkl'
+    """
+    return f'{_beginning(workspace, kind)}{class_name}_{unique_id}{_EXTENSIONS[kind]}'
+
+
+@functools.lru_cache(maxsize=256)
+def _beginning(workspace: str, kind: LogKind) -> str:
+    return os.path.join(workspace, f'log/{kind}/')
+
+
+def write_log(path: str, value: Any) -> None:
+    """Write a log: text as it is, anything else pickled as gokart does."""
+    # readers of gokart's log directories take every file in them for a log, so the temporary name lies above
+    file_system(path).write_bytes(path, _encoded(value), scratch=os.path.dirname(os.path.dirname(path)))
+
+
+class LogWriter:
+    """Writes the logs of one task.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory as the task gives it.
+    class_name, unique_id
+        The task.
+    """
+
+    def __init__(self, workspace: str, class_name: str, unique_id: str) -> None:
+        self._workspace = workspace
+        self._stem = f'{class_name}_{unique_id}'
+        self._scratch = _scratch(workspace)
+        self._files = file_system(workspace)
+
+    def write(self, kind: LogKind, value: Any) -> None:
+        """Write one of them, as `write_log` does."""
+        path = f'{_beginning(self._workspace, kind)}{self._stem}{_EXTENSIONS[kind]}'
+        self._files.write_bytes(path, _encoded(value), self._scratch)
+
+
+@functools.lru_cache(maxsize=256)
+def _scratch(workspace: str) -> str:
+    return os.path.join(workspace, 'log')
+
+
+def _encoded(value: Any) -> bytes:
+    return value.encode('utf-8') if type(value) is str else pickling.dumps(value, protocol=4)
+
+
+def read_log(path: str) -> Any:
+    """Read a log: the text, or the value.
+
+    Raises
+    ------
+    kartnb.errors.MissingResultError
+        When it has not been written.
+    kartnb.errors.UnreadableResultError
+        When it cannot be read.
+    """
+    data = file_system(path).read_bytes(path)
+    try:
+        return data.decode('utf-8') if path.endswith('.txt') else pickling.loads(data)
+    except KartError:
+        raise
+    except Exception as error:
+        raise UnreadableResultError(
+            f'{path} is no readable log ({type(error).__name__}: {error}): delete it', path
+        ) from error
+
+
+def read_params(workspace: str, class_name: str, unique_id: str) -> dict[str, str]:
+    """Read the parameters, as text by name, that were logged of a task.
+
+    Raises
+    ------
+    kartnb.errors.MissingResultError
+        When the workspace has no log of such a task.
+    """
+    path = log_path(workspace, 'task_params', class_name, unique_id)
+    try:
+        params: dict[str, str] = read_log(path)
+    except MissingResultError:
+        raise MissingResultError(f'No {class_name} with the id {unique_id} was built in {workspace}.', path) from None
+    return params
+
+
+Source: TypeAlias = Literal['stdout', 'stderr', 'log', 'left out']
+
+_HEADER = '# kartnb captured log 1'
+_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+_ENTRY_END = re.compile(r'\n(?!\t)')
+_BREAKS = re.compile('[\x00-\x1f\x7f-\x9f]+')
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedLine:
+    """Something that a task has printed or logged.
+
+    Attributes
+    ----------
+    time
+        In seconds since the epoch.
+    source
+        'stdout', 'stderr', 'log', or 'left out' for the words that stand in the place of too many lines.
+    text
+        One printed line, or the whole text of a logged one.
+    level, logger
+        Of a logged line; 0 and '' otherwise.
+    """
+
+    time: float
+    source: Source
+    text: str
+    level: int = 0
+    logger: str = ''
+
+
+def captured_log_name(stem: str) -> str:
+    """The name of the file of a task, given ``<Class>_<unique id>``."""
+    return f'{stem}.log'
+
+
+def captured_log_path(workspace: str, module: str, stem: str) -> str:
+    """The place of the captured lines of a task.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory as the task gives it.
+    module
+        The module of its class.
+    stem
+        ``<Class>_<unique id>``.
+
+    Examples
+    --------
+    >>> captured_log_path('./resources/', 'pipelines.words', 'Count_0f')
+    './resources/log/run_record/pipelines/words/Count_0f.log'
+    """
+    return os.path.join(workspace, 'log/run_record', module.replace('.', '/'), captured_log_name(stem))
+
+
+def write_captured_lines(path: str, lines: Iterable[CapturedLine], build_id: str) -> None:
+    """Write the captured lines of a run, in the place of those of earlier runs."""
+    text = '\n'.join([f'{_HEADER}, build {build_id}', *map(_line_text, lines), ''])
+    file_system(path).write_bytes(path, text.encode('utf-8', 'backslashreplace'))
+
+
+def read_captured_lines(path: str) -> list[CapturedLine]:
+    """Read the captured lines of the latest run that had some; none when there is no file."""
+    try:
+        data = file_system(path).read_bytes(path)
+    except FileNotFoundError:
+        return []
+    entries = _ENTRY_END.split(data.decode('utf-8', 'replace'))
+    return [line for entry in entries[1:] if (line := _parsed(entry)) is not None]
+
+
+def read_build_id(path: str) -> str:
+    """The id of the build that wrote captured lines; '' when there is no file."""
+    try:
+        with file_system(path).open_read(path) as file:
+            head = file.readline(200).decode('utf-8', 'replace').rstrip('\n')
+    except FileNotFoundError:
+        return ''
+    return head.partition(f'{_HEADER}, build ')[2]
+
+
+def remove_captured_lines(path: str) -> None:
+    """Remove the captured lines of an earlier run, if there are some."""
+    with contextlib.suppress(FileNotFoundError):
+        file_system(path).remove(path)
+
+
+def _line_text(line: CapturedLine) -> str:
+    tag = f'{_level_text(line.level)} {_BREAKS.sub(" ", line.logger)}' if line.source == 'log' else line.source
+    time = datetime.fromtimestamp(line.time, UTC).isoformat(timespec='milliseconds')
+    return '\t'.join((time, tag, line.text.replace('\n', '\n\t')))
+
+
+def _parsed(entry: str) -> CapturedLine | None:
+    """The line that an entry stands for; None for what kartnb has not written."""
+    parts = entry.split('\t', 2)
+    if len(parts) != 3:
+        return None
+    tag, text = parts[1], parts[2].replace('\n\t', '\n')
+    level, _, logger = tag.partition(' ')
+    try:
+        time = datetime.fromisoformat(parts[0]).timestamp()
+        if tag in ('stdout', 'stderr', 'left out'):
+            return CapturedLine(time, cast(Source, tag), text)
+        return CapturedLine(time, 'log', text, _level_number(level), logger)
+    except ValueError:
+        return None
+
+
+def _level_text(level: int) -> str:
+    name = logging.getLevelName(level)
+    return name if name in _LEVELS else str(level)
+
+
+def _level_number(text: str) -> int:
+    return int(getattr(logging, text)) if text in _LEVELS else int(text)

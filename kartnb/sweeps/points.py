@@ -1,0 +1,270 @@
+"""Numbers from results: what the points of a sweep are compared by."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import luigi
+
+from kartnb import display
+from kartnb.errors import SweepError
+from kartnb.history.log_store import LogStore
+from kartnb.model import TaskState
+from kartnb.task.base import TaskOnKart
+from kartnb.task.results import result_of
+
+#: A key of the result, several, or a function of the result that gives a number or a dict of them.
+Metric: TypeAlias = str | Sequence[str] | Callable[[Any], Any] | None
+
+#: What a result that is a number itself is called where the metric has no name.
+VALUE = 'value'
+
+
+def check_metric(metric: Any) -> None:
+    """Refuse what is no metric.
+
+    Raises
+    ------
+    SweepError
+        When it is none.
+    """
+    several = isinstance(metric, list | tuple) and metric and all(isinstance(name, str) for name in metric)
+    if not (metric is None or callable(metric) or several or (isinstance(metric, str) and metric)):
+        raise SweepError(
+            'metric is the name of a number in the result, a list of names, or a function of the result, '
+            f'not {metric!r:.60}.'
+        )
+
+
+def measured(result: Any, metric: Metric, name: str) -> dict[str, float]:
+    """The metrics of one result, by name.
+
+    Parameters
+    ----------
+    result
+        What the task has dumped.
+    metric
+        As for `kartnb.sweep`; None for all the numbers in the result.
+    name
+        The name of the task, for messages.
+
+    Raises
+    ------
+    SweepError
+        When the result does not have the metric, or has something else than a number there.
+
+    Examples
+    --------
+    >>> measured({'accuracy': 0.9, 'model': 'tree'}, None, 'Train')
+    {'accuracy': 0.9}
+    >>> measured({'accuracy': 0.9}, 'acuracy', 'Train')
+    Traceback (most recent call last):
+        ...
+    kartnb.errors.SweepError: The result of Train has no 'acuracy': did you mean 'accuracy'?
+    """
+    if metric is None:
+        return _all_numbers(result)
+    if isinstance(metric, str):
+        return {metric: _named(result, metric, name)}
+    if callable(metric):
+        return _computed(result, metric, name)
+    return {one: _named(result, one, name) for one in metric}
+
+
+def _computed(result: Any, metric: Callable[[Any], Any], name: str) -> dict[str, float]:
+    label = getattr(metric, '__name__', VALUE)
+    value = metric(result)
+    if isinstance(value, Mapping):
+        return {str(key): _number(item, str(key), name) for key, item in value.items()}
+    label = VALUE if label == '<lambda>' else label
+    return {label: _number(value, label, name)}
+
+
+def _named(result: Any, metric: str, name: str) -> float:
+    whole = as_number(result)
+    if whole is not None:
+        return whole
+    items = _items(result)
+    if items is None:
+        raise SweepError(
+            f'The result of {name} ({type(result).__name__}) is no dict of numbers and no number: '
+            f'give metric a function of it instead of {metric!r}.'
+        )
+    if metric in items:
+        return _number(items[metric], metric, name)
+    head, dot, rest = metric.partition('.')
+    if dot and head in items:
+        return _named(items[head], rest, f'{name} ({head})')
+    near = difflib.get_close_matches(metric, [str(key) for key in items], n=1)
+    known = ', '.join(str(key) for key in list(items)[:8]) or 'nothing'
+    hint = f'did you mean {near[0]!r}?' if near else f'it has {known}.'
+    raise SweepError(f'The result of {name} has no {metric!r}: {hint}')
+
+
+def _number(value: Any, metric: str, name: str) -> float:
+    found = as_number(value)
+    if found is None:
+        raise SweepError(f'{metric!r} of {name} is {value!r:.40} ({type(value).__name__}): a metric must be a number.')
+    return found
+
+
+def _all_numbers(result: Any) -> dict[str, float]:
+    whole = as_number(result)
+    if whole is not None:
+        return {VALUE: whole}
+    found = {str(key): as_number(value) for key, value in (_items(result) or {}).items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _items(result: Any) -> Mapping[Any, Any] | None:
+    """The entries of a result by name: of a dict, a data class, a named tuple, a row or a column of a table."""
+    if isinstance(result, Mapping):
+        return result
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    if isinstance(result, tuple) and hasattr(result, '_asdict'):
+        return dict(result._asdict())
+    kind = type(result)
+    if kind.__module__.partition('.')[0] == 'pandas' and hasattr(result, 'to_dict'):
+        if kind.__name__ == 'DataFrame':
+            return dict(result.iloc[0].to_dict()) if len(result) == 1 else None
+        return dict(result.to_dict())
+    return None
+
+
+def as_number(value: Any) -> float | None:
+    """A number as Python's own int or float; None for what is none."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int | float):
+        return value
+    if type(value).__module__.partition('.')[0] == 'numpy' and getattr(value, 'shape', None) == ():
+        return as_number(value.item())
+    if hasattr(value, '__float__') and not hasattr(value, '__len__') and not hasattr(value, 'shape'):
+        return float(value)
+    return None
+
+
+_COMPLETE = (TaskState.CACHED, TaskState.DONE, TaskState.EXTERNAL)
+
+
+@dataclass(eq=False, repr=False)
+class SweepPoint(display.Displayed):
+    """One point of a sweep: parameter values, and what came of them.
+
+    Attributes
+    ----------
+    position
+        Its place in the sweep; ``sweep[position]`` gives it.
+    values
+        The values of the parameters that the sweep was given, by name.
+    task
+        The task, or None where none could be made.
+    unique_id
+        Its unique id, '' where it has none.
+    state
+        Where it stands: cached, done, failed, blocked, ...
+    error
+        Why it has no result, in one line, or ''.
+    metrics
+        Its numbers by name.
+    problem
+        Why it has no metrics although there is a result, or ''.
+    """
+
+    position: int
+    values: Mapping[str, Any]
+    task: luigi.Task | None
+    unique_id: str = ''
+    state: TaskState = TaskState.MISSING
+    error: str = ''
+    metrics: dict[str, float] = field(default_factory=dict)
+    problem: str = ''
+    _seconds: float | None = field(default=None, repr=False)
+    _store: LogStore = field(default_factory=LogStore, repr=False)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a result."""
+        return self.state in _COMPLETE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.is_complete or self.state in (TaskState.FAILED, TaskState.BLOCKED)
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """How long its own task ran, now or when it was cached; None where that is not known."""
+        if self._seconds is not None or not isinstance(self.task, TaskOnKart) or not self.is_complete:
+            return self._seconds
+        record = self._store.record(self.task)
+        return None if record is None else record.seconds
+
+    def load(self) -> Any:
+        """The result.
+
+        Raises
+        ------
+        SweepError
+            When there is none.
+        """
+        if self.task is None or not self.is_complete:
+            raise SweepError(f'Point {self.position} has no result: it is {self.state}. {self.error}'.rstrip())
+        return result_of(self.task)
+
+
+class Measuring:
+    """Measures the points of a sweep.
+
+    Parameters
+    ----------
+    metric
+        As for `kartnb.sweep`.
+    name
+        The name of the task class, for messages.
+    """
+
+    def __init__(self, metric: Metric, name: str) -> None:
+        self._metric = metric
+        self._name = name
+        self._measured: set[SweepPoint] = set()
+        self._first: SweepError | None = None
+
+    def take(self, points: Iterable[SweepPoint]) -> None:
+        """Measure those that have a result and are not measured yet."""
+        for point in points:
+            if point.is_complete and point not in self._measured:
+                self._measure(point)
+
+    def finish(self, points: Iterable[SweepPoint]) -> None:
+        """Measure what is left.
+
+        Raises
+        ------
+        SweepError
+            When none of several results has the metric that was asked for.
+        """
+        self.take(points)
+        if self._first is not None and all(point.problem for point in self._measured):
+            raise SweepError(
+                f'{self._first} (All results are kept: with another metric nothing is run again.)'
+            ) from self._first
+
+    def _measure(self, point: SweepPoint) -> None:
+        self._measured.add(point)
+        metrics, problem = {}, ''
+        try:
+            metrics = measured(point.load(), self._metric, self._name)
+        except SweepError as error:
+            self._first = self._first or error
+            problem = str(error)
+        except Exception as error:  # the user's function, or a file that cannot be read
+            problem = f'{type(error).__name__}: {error}'
+            self._first = self._first or SweepError(f'The metric of {self._name} could not be had: {problem}')
+        point.metrics, point.problem = metrics, problem

@@ -1,0 +1,345 @@
+"""Searching for the best point with Optuna: every trial is a cached task, and the study goes on where it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kartnb.config import BuildOptions
+from kartnb.errors import MissingPackageError, SweepError
+from kartnb.model import Listener
+from kartnb.planning.planner import workspace_of
+from kartnb.storage.filesystem import file_system
+from kartnb.sweeps.points import Metric, SweepPoint
+from kartnb.sweeps.result import Direction
+from kartnb.sweeps.run import SweepPlan, SweepRun, made
+from kartnb.sweeps.space import Axis, Space, Template, axes_of
+from kartnb.task.values import Slider, number_type
+
+_CHOICES = (bool, int, float, str, type(None))
+
+
+def dimensions_of(template: Template, space: Mapping[str, Any]) -> list[Dimension]:
+    """The dimensions of a search space.
+
+    Raises
+    ------
+    SweepError
+        When a name is none of a parameter, or a parameter has no values.
+    """
+    axes = axes_of(template, _as_ranges(template, space))
+    return [Dimension(axis) for axis in axes]
+
+
+class Dimension:
+    """One parameter of a search: a range of numbers, or choices."""
+
+    def __init__(self, axis: Axis) -> None:
+        self.name = axis.name
+        self.range = axis.slider or axis.range
+        self.choices = [] if self.range else [axis[i] for i in range(len(axis))]
+        self._axis = axis
+        self._is_plain = all(isinstance(choice, _CHOICES) for choice in self.choices)
+
+    def first(self) -> Any:
+        """One of the values."""
+        return self._axis.first()
+
+    def suggest(self, trial: Any) -> Any:
+        """Ask the sampler for a value."""
+        if self.range is None:
+            if self._is_plain:
+                return trial.suggest_categorical(self.name, self.choices)
+            # Optuna keeps plain values only
+            return self.choices[trial.suggest_categorical(f'{self.name} (number)', list(range(len(self.choices))))]
+        low, high, log = self.range.min, self.range.max, self.range.log
+        if self.range.is_whole:
+            value = trial.suggest_int(self.name, low, high, step=1 if log else int(self.range.step or 1), log=log)
+        else:
+            value = trial.suggest_float(self.name, low, high, step=None if log else self.range.step, log=log)
+        return self._axis.settle(value)
+
+    def value(self, params: Mapping[str, Any]) -> Any:
+        """The value that a finished trial has; KeyError where it has none."""
+        if self.name in params:
+            return self._axis.settle(params[self.name])
+        return self.choices[params[f'{self.name} (number)']]
+
+    def __repr__(self) -> str:
+        return f'{self.name}: {self.range or [_described(choice) for choice in self.choices]}'
+
+
+def _as_ranges(template: Template, space: Mapping[str, Any]) -> dict[str, Any]:
+    """A tuple of two numbers is a range here, as in `kartnb.interact`."""
+    found = {}
+    for name, given in space.items():
+        kind = number_type(template.parameter(name))
+        is_range = kind is not None and isinstance(given, tuple) and len(given) == 2 and given[0] < given[1]
+        if is_range and kind is int:
+            given = Slider(int(given[0]), int(given[1]))
+        elif is_range:
+            given = Slider(float(given[0]), float(given[1]))
+        found[name] = given
+    return found
+
+
+def _described(choice: Any) -> str:
+    identify = getattr(choice, 'make_unique_id', None)
+    return str(identify()) if identify is not None else repr(choice)
+
+
+_FORMAT = 1
+
+
+class StudyFile:
+    """Where the trials of one study are kept.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory: a path, or a URL.
+    name
+        The name of the study.
+    """
+
+    def __init__(self, workspace: str, name: str) -> None:
+        self.name = name
+        self.shown_place = f'log/sweep/{name}.json'
+        self._path = f'{workspace.rstrip("/")}/{self.shown_place}'
+
+    def open(self, direction: Direction) -> Any:
+        """The study of Optuna's with all trials that are kept."""
+        optuna = import_optuna()
+        study = optuna.create_study(study_name=self.name, direction=direction)
+        try:
+            study.add_trials([_trial(optuna, kept) for kept in self._kept()])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SweepError(
+                f'The file of this search cannot be read ({type(error).__name__}): {self._path}. Remove it to search '
+                'anew; the results of its trials are kept.'
+            ) from error
+        return study
+
+    def save(self, study: Any) -> None:
+        """Keep the finished trials of a study."""
+        trials = [_plain(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        text = json.dumps({'format': _FORMAT, 'study': self.name, 'trials': trials}, ensure_ascii=False, indent=1)
+        file_system(self._path).write_bytes(self._path, text.encode())
+
+    def _kept(self) -> list[dict[str, Any]]:
+        files = file_system(self._path)
+        if not files.exists(self._path):
+            return []
+        found = json.loads(files.read_bytes(self._path))
+        if found['format'] != _FORMAT:
+            raise ValueError('another format')
+        trials: list[dict[str, Any]] = found['trials']
+        return trials
+
+
+def import_optuna() -> Any:
+    """Optuna.
+
+    Raises
+    ------
+    MissingPackageError
+        When it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingPackageError("Optuna is not installed: pip install 'kartnb[optuna]'") from error
+    return optuna
+
+
+@contextlib.contextmanager
+def quiet(optuna: Any) -> Iterator[None]:
+    """Keep Optuna from telling of each trial: the sweep is shown itself."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _plain(trial: Any) -> dict[str, Any]:
+    from optuna.distributions import distribution_to_json
+
+    return {
+        'state': trial.state.name,
+        'value': trial.value,
+        'params': trial.params,
+        'distributions': {name: distribution_to_json(each) for name, each in trial.distributions.items()},
+    }
+
+
+def _trial(optuna: Any, kept: dict[str, Any]) -> Any:
+    from optuna.distributions import json_to_distribution
+
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState[kept['state']],
+        value=kept['value'],
+        params=kept['params'],
+        distributions={name: json_to_distribution(each) for name, each in kept['distributions'].items()},
+    )
+
+
+_DEFAULT_TRIALS = 20
+
+
+class Search(SweepRun):
+    """A search through a space for the best value of a metric; the parameters are those of `kartnb.sweep`.
+
+    Raises
+    ------
+    SweepError
+        When the space, the metric or the number of trials is no good for a search.
+    MissingPackageError
+        When Optuna is not installed.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        space: Space,
+        metric: Metric,
+        direction: Direction,
+        sampler: Any,
+        trials: int | None,
+        seed: int,
+        options: BuildOptions,
+    ) -> None:
+        super().__init__(template.cls.__name__, metric, direction, options)
+        self._optuna = import_optuna()
+        self._wanted = _DEFAULT_TRIALS if trials is None else trials
+        _check(self._wanted, metric, space)
+        assert isinstance(space, Mapping)
+        self._template = template
+        self._dimensions = dimensions_of(template, space)
+        self._sampler, self._seed = sampler, seed
+        self._make_sampler(0)
+        self._file = self._study_file()
+        self._batch: SweepPlan | None = None
+        self._asked_to_stop = False
+
+    @property
+    def total(self) -> int:
+        """How many points it tries in all."""
+        return self._wanted
+
+    @property
+    def ran_nothing(self) -> bool:
+        """A search always says how it has ended."""
+        return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing of it, a sentence each."""
+        name = type(self._make_sampler(0)).__name__
+        return (f'Searched with {name} of Optuna; the study is in {self._file.shown_place}.',)
+
+    def stop(self) -> None:
+        """Ask it, from another thread, to end."""
+        self._asked_to_stop = True
+        batch = self._batch
+        if batch is not None:
+            batch.stop()
+
+    def follow(self, listener: Listener) -> None:
+        """Give `listener` the events of the builds, of the one that runs those that have been, too."""
+        batch = self._batch
+        build = None if batch is None else batch.planned_build
+        if build is None:
+            self._feed.join(listener)
+        else:
+            self._feed.follow(listener, build.build_id, build.plan)
+
+    def go(self) -> None:
+        """Run it in this thread, and measure the points.
+
+        Raises
+        ------
+        SweepError
+            When no trial has the metric.
+        """
+        __tracebackhide__ = True
+        with quiet(self._optuna):
+            study = self._file.open(self.direction)
+            self._repeat(study)
+            while len(self.points) < self._wanted and not self._asked_to_stop:
+                # of its own for each trial, so that a study that is taken up again goes on as it would have gone on
+                study.sampler = self._make_sampler(len(self.points))
+                self._go_on(study, min(self._wanted - len(self.points), self.workers))
+        self.stopped = self._asked_to_stop and sum(point.is_over for point in self.points) < self._wanted
+        if not self.stopped and not any(point.metrics for point in self.points):
+            problem = next((found for found in (point.problem or point.error for point in self.points) if found), '')
+            raise SweepError(f'No trial has a metric: {problem}')
+
+    def _repeat(self, study: Any) -> None:
+        """The points of earlier trials; what has been deleted of them since is made anew."""
+        found = []
+        for trial in study.get_trials(deepcopy=False)[: self._wanted]:
+            with contextlib.suppress(KeyError, IndexError):
+                found.append({each.name: each.value(trial.params) for each in self._dimensions})
+        if found:
+            self._build(found)
+
+    def _go_on(self, study: Any, number: int) -> None:
+        """Ask for the next points, build them together, and tell how good they are."""
+        trials = [study.ask() for _ in range(number)]
+        points = self._build([{each.name: each.suggest(trial) for each in self._dimensions} for trial in trials])
+        told = [(trial, point) for trial, point in zip(trials, points, strict=True) if point.is_over]
+        for trial, point in told:
+            value = next(iter(point.metrics.values()), math.nan)
+            if math.isnan(value):
+                study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trial, value)
+        self._file.save(study)
+        if points and all(point.problem for point in points):
+            raise SweepError(f'{points[0].problem} (The results are kept.)')
+
+    def _build(self, values: list[dict[str, Any]]) -> list[SweepPoint]:
+        points = made(self._template, values, len(self.points))
+        self.points = [*self.points, *points]
+        self._batch = SweepPlan(self.name, points, self._options, self.metric, self.direction, self._feed)
+        if self._asked_to_stop:
+            return points
+        self._batch.build()
+        with contextlib.suppress(SweepError):  # it is told as the problem of each point
+            self._batch.measure()
+        return points
+
+    def _make_sampler(self, number: int) -> Any:
+        samplers = self._optuna.samplers
+        if self._sampler == 'optuna':
+            return samplers.TPESampler(seed=self._seed + number)
+        if isinstance(self._sampler, samplers.BaseSampler):
+            return self._sampler
+        raise SweepError(f"sampler is 'optuna' or a sampler of Optuna's, not {self._sampler!r:.60}.")
+
+    def _study_file(self) -> StudyFile:
+        """The file of this study: another space, metric or fixed parameter makes another one."""
+        template, dimensions = self._template, self._dimensions
+        first = template.make({dimension.name: dimension.first() for dimension in dimensions})
+        fixed = {name: str(value) for name, value in first.to_str_params(only_significant=True).items()}
+        varied = {dimension.name.partition('.')[0] for dimension in dimensions}
+        label = self.metric if isinstance(self.metric, str) else getattr(self.metric, '__qualname__', 'function')
+        kept = {name: text for name, text in fixed.items() if name not in varied}
+        described = repr([self.name, kept, [repr(each) for each in dimensions], label, self.direction])
+        digest = hashlib.md5(described.encode(), usedforsecurity=False).hexdigest()
+        return StudyFile(workspace_of(first), f'{self.name}_{digest}')
+
+
+def _check(trials: Any, metric: Metric, space: Space) -> None:
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise SweepError(f'trials must be a whole number from 1 on, not {trials!r}.')
+    if metric is None or not (isinstance(metric, str) or callable(metric)):
+        raise SweepError('A search needs one metric: give metric=NAME (--metric NAME), or a function of the result.')
+    if not isinstance(space, Mapping):
+        raise SweepError('A search goes through ranges and choices by parameter name, not through a list of points.')

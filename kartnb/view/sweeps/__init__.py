@@ -1,1 +1,0 @@
-"""Sweeps as text, HTML and plots."""

@@ -1,0 +1,408 @@
+"""What is said of plans and builds, before it is text or HTML.
+
+`text` and `html` both say what stands here, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import luigi
+
+from kartnb.execution.report import BuildReport, TaskFailure
+from kartnb.model import Node, Plan, Reason, ReasonKind, TaskState
+from kartnb.planning.estimate import announcement
+from kartnb.task.identity import id_of
+from kartnb.view.sanitise import abbreviated, error_text, one_line, seconds_text, short_id
+
+#: What the lines of a difference begin with, and the state whose colour they take.
+_LOOKS = {'+': 'done', '-': 'failed', '@': 'not-needed'}
+
+
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    """One line of a difference, and the class of its colour."""
+
+    text: str
+    slug: str
+
+
+def diff_line(text: str) -> DiffLine:
+    """A line, which tells by its first character what it is."""
+    return DiffLine(text, _LOOKS.get(text[:1], ''))
+
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def shown(task: luigi.Task) -> Pairs:
+    """The public parameters of a task as pairs of name and text, those that are part of its identity first."""
+    from kartnb.task import shown_parameters
+
+    found = sorted(shown_parameters(task), key=lambda parameter: not parameter.significant)
+    return tuple((parameter.name, parameter.text) for parameter in found)
+
+
+def telling(nodes: Sequence[Node]) -> list[Pairs]:
+    """For each of some tasks of one class the parameters that tell it apart first, then its other significant ones.
+
+    Examples
+    --------
+    >>> telling([])
+    []
+    """
+    return [apart + rest for apart, rest in _split(nodes)]
+
+
+def telling_apart(nodes: Sequence[Node]) -> list[Pairs]:
+    """For each of some tasks of one class only the parameters that tell it apart."""
+    return [apart for apart, _ in _split(nodes)]
+
+
+def _split(nodes: Sequence[Node]) -> list[tuple[Pairs, Pairs]]:
+    """For each task the parameters that tell it apart, and its other significant ones."""
+    from kartnb.task import shown_parameters
+
+    sets = [shown_parameters(node.task) for node in nodes]
+    texts: dict[str, set[str]] = {}
+    for parameters in sets:
+        for parameter in parameters:
+            texts.setdefault(parameter.name, set()).add(parameter.text)
+    found = []
+    for parameters in sets:
+        apart = tuple((p.name, p.text) for p in parameters if len(texts[p.name]) > 1)
+        rest = tuple((p.name, p.text) for p in parameters if len(texts[p.name]) == 1 and p.significant)
+        found.append((apart, rest))
+    return found
+
+
+def short(pairs: Pairs, limit: int = 28) -> list[str]:
+    """Each parameter as ``name=text``, cut for a small place."""
+    return [f'{one_line(name, limit)}={abbreviated(text, limit)}' for name, text in pairs]
+
+
+def listed(pairs: Pairs, limit: int = 200) -> str:
+    """All parameters on one line, ids in full, at most `limit` characters of it."""
+    return one_line(
+        ', '.join(f'{one_line(name, limit)}={one_line(text, limit)}' for name, text in pairs[:limit]), limit
+    )
+
+
+def value_text(value: Any, limit: int = 40) -> str:
+    """A parameter value in a cell."""
+    if isinstance(value, float):
+        return number_text(value)
+    if isinstance(value, luigi.Task):
+        return f'{type(value).__name__}[{short_id(id_of(value))}]'
+    if isinstance(value, tuple) and any(isinstance(item, luigi.Task) for item in value):
+        return one_line(', '.join(value_text(item, limit) for item in value), limit)
+    return one_line(value.name if isinstance(value, enum.Enum) else str(value), limit)
+
+
+def number_text(value: float) -> str:
+    """A number in few digits: ``0.9123``, ``12,345``, ``1e-05``."""
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e15):
+        return f'{int(value):,}' if abs(value) >= 10_000 else str(int(value))
+    return f'{value:.4g}'
+
+
+#: What is said once a task runs or has run.
+PAST = {
+    ReasonKind.OUTPUT_MISSING: 'output was missing',
+    ReasonKind.NO_OUTPUT: 'declares no output',
+    ReasonKind.INCOMPLETE: 'complete() said no',
+    ReasonKind.RERUN: 'rerun was asked for',
+    ReasonKind.UPSTREAM_RUNS: 'an upstream task ran',
+    ReasonKind.INPUT_NEWER: 'an input was newer',
+    ReasonKind.CODE_CHANGED: 'code had changed',
+    ReasonKind.NEWER_RESULT: 'was made from an older upstream result',
+    ReasonKind.UNFINISHED: 'a run that replaces the result had not ended',
+}
+#: What is said of a task that cannot run any more, in the place of its reason.
+BLOCKED = 'a task that it needs did not succeed'
+#: States in which a task runs or has run.
+BEGUN = frozenset({TaskState.RUNNING, TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED})
+
+
+def kind_text(reason: Reason, state: TaskState) -> str:
+    """The kind of a reason, in the words that fit a state.
+
+    Examples
+    --------
+    >>> kind_text(Reason(ReasonKind.UPSTREAM_RUNS), TaskState.MISSING)
+    'an upstream task will run'
+    >>> kind_text(Reason(ReasonKind.UPSTREAM_RUNS), TaskState.DONE)
+    'an upstream task ran'
+    """
+    if state is TaskState.BLOCKED:
+        return BLOCKED
+    return PAST.get(reason.kind, reason.kind.value) if state in BEGUN else reason.kind.value
+
+
+def reason_text(node: Node) -> str:
+    """Why a task runs or ran, and what a person must know of its result; or ''."""
+    told = []
+    if node.reason is not None:
+        detail = '' if node.state is TaskState.BLOCKED else node.reason.detail
+        words = kind_text(node.reason, node.state)
+        told.append(f'{words}: {detail}' if detail else words)
+    return '; '.join([*told, node.note] if node.note else told)
+
+
+def heading(state: TaskState) -> str:
+    """What stands above the reason of a task."""
+    if state is TaskState.BLOCKED:
+        return 'Why it does not run'
+    return 'Why it ran' if state in BEGUN and state is not TaskState.RUNNING else 'Why it runs'
+
+
+#: What coloured text is drawn on, light and dark.
+LIGHT_SURFACE = '#ffffff'
+DARK_SURFACE = '#1d2329'
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one state is shown: a glyph, a word, and a colour for light and for dark surfaces."""
+
+    glyph: str
+    word: str
+    light: str
+    dark: str
+
+    @property
+    def slug(self) -> str:
+        """The word as the name of a CSS class."""
+        return self.word.replace(' ', '-')
+
+    def __str__(self) -> str:
+        return f'{self.glyph} {self.word}'
+
+
+LOOKS: Mapping[TaskState, Look] = {
+    TaskState.CACHED: Look('●', 'cached', '#0f6f6a', '#4fc9bd'),
+    TaskState.STALE: Look('◐', 'stale', '#8a5a00', '#e0b040'),
+    TaskState.MISSING: Look('○', 'missing', '#5b4bc4', '#b3a7ff'),
+    TaskState.NOT_NEEDED: Look('–', 'not needed', '#626b75', '#98a2ad'),
+    TaskState.EXTERNAL: Look('◇', 'external', '#4f5f7a', '#a4b5d1'),
+    TaskState.QUEUED: Look('…', 'queued', '#57606a', '#a9b4bf'),
+    TaskState.WAITING: Look('‖', 'waiting', '#7a5c1e', '#d3b878'),
+    TaskState.RUNNING: Look('►', 'running', '#0a5ec2', '#6cb6ff'),
+    TaskState.DONE: Look('✓', 'done', '#1a7233', '#5fd079'),
+    TaskState.FAILED: Look('✗', 'failed', '#c21c28', '#ff8a80'),
+    TaskState.BLOCKED: Look('⊘', 'blocked', '#96420a', '#f0a070'),
+    TaskState.INTERRUPTED: Look('■', 'interrupted', '#9a2f7f', '#f08fd4'),
+}
+
+#: A result that another one has replaced; no task is in this state.
+SUPERSEDED = Look('↺', 'superseded', '#626b75', '#98a2ad')
+
+#: The states that a person looks for first.
+URGENCY: tuple[TaskState, ...] = (
+    TaskState.FAILED,
+    TaskState.INTERRUPTED,
+    TaskState.RUNNING,
+    TaskState.WAITING,
+    TaskState.BLOCKED,
+    TaskState.QUEUED,
+    TaskState.STALE,
+    TaskState.MISSING,
+    TaskState.EXTERNAL,
+    TaskState.DONE,
+    TaskState.CACHED,
+    TaskState.NOT_NEEDED,
+)
+_URGENCY_RANK = {state: rank for rank, state in enumerate(URGENCY)}
+
+#: The segments of a bar from left to right: what has ended, what is going on, what is left.
+BAR_ORDER: tuple[TaskState, ...] = (
+    TaskState.DONE,
+    TaskState.CACHED,
+    TaskState.EXTERNAL,
+    TaskState.FAILED,
+    TaskState.INTERRUPTED,
+    TaskState.BLOCKED,
+    TaskState.RUNNING,
+    TaskState.WAITING,
+    TaskState.QUEUED,
+    TaskState.STALE,
+    TaskState.MISSING,
+    TaskState.NOT_NEEDED,
+)
+
+#: One letter a state, for a text that tells the states of many tasks.
+LETTERS: Mapping[TaskState, str] = {state: chr(ord('a') + i) for i, state in enumerate(TaskState)}
+
+
+def look(state: TaskState) -> Look:
+    """How a state is shown."""
+    return LOOKS[state]
+
+
+def urgency(state: TaskState) -> int:
+    """The rank of a state among those that a person looks for first; 0 is the most urgent."""
+    return _URGENCY_RANK[state]
+
+
+def count_states(states: Iterable[TaskState]) -> dict[TaskState, int]:
+    """How many there are of each state, the most urgent first, without the empty ones."""
+    found = Counter(states)
+    return {state: found[state] for state in URGENCY if found[state]}
+
+
+def counts_text(counts: Mapping[TaskState, int]) -> str:
+    """Counts per state in words, as in ``'✗ 1 failed, ● 2 cached'``."""
+    return ', '.join(f'{LOOKS[state].glyph} {number:,} {LOOKS[state].word}' for state, number in counts.items())
+
+
+#: How many rows a table has at most.
+MAX_ROWS = 50
+_MAX_OUTPUTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One task in a table; every text is fit to be shown."""
+
+    look: Look
+    name: str
+    parameters: str
+    unique_id: str
+    reason: str
+    outputs: tuple[str, ...]
+    seconds: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a table, and how many tasks of each state have none."""
+
+    shown: tuple[Row, ...]
+    omitted: Mapping[TaskState, int]
+
+    @property
+    def omitted_total(self) -> int:
+        """How many tasks have no row."""
+        return sum(self.omitted.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed task; every text is fit to be shown."""
+
+    name: str
+    parameters: str
+    unique_id: str
+    location: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many tasks are in a state."""
+
+    look: Look
+    number: int
+
+    def __str__(self) -> str:
+        return f'{self.look.glyph} {self.number:,} {self.look.word}'
+
+
+def counts(plan: Plan) -> tuple[Count, ...]:
+    """How many tasks are in each state, the most urgent first."""
+    return tuple(Count(look(state), number) for state, number in count_states(node.state for node in plan).items())
+
+
+def title(node: Node) -> str:
+    """A task by its class and the short form of its id."""
+    return f'{one_line(node.name, 120)}[{short_id(node.unique_id)}]'
+
+
+def tasks(number: int) -> str:
+    """``'1 task'``, ``'7 tasks'``."""
+    return '1 task' if number == 1 else f'{number:,} tasks'
+
+
+def will_run(plan: Plan) -> str:
+    """What a build of the plan would do, in a few words."""
+    number = sum(node.will_run for node in plan)
+    return f'{number:,} will run' if number else 'nothing will run'
+
+
+def workspace(plan: Plan) -> str:
+    """The workspace of a plan, in full; the home directory in it is written ``~``, as a shell does."""
+    home, place = os.path.expanduser('~').rstrip(os.sep), plan.workspace
+    if len(home) > 1 and (place + os.sep).startswith(home + os.sep):
+        place = f'~{place[len(home) :]}'
+    return one_line(place, 300)
+
+
+def plan_rows(plan: Plan, durations: Mapping[str, float] | None = None, most: int = MAX_ROWS) -> Rows:
+    """The tasks as rows, the root first; where there are too many, the most urgent ones of them."""
+    nodes = plan.nodes[::-1]
+    order = range(len(nodes))
+    chosen = sorted(sorted(order, key=lambda i: (i != 0, urgency(nodes[i].state), i))[:most])
+    kept = set(chosen)
+    omitted = count_states(nodes[i].state for i in order if i not in kept) if len(nodes) > most else {}
+    return Rows(tuple(_row(nodes[i], durations or {}) for i in chosen), omitted)
+
+
+def _row(node: Node, durations: Mapping[str, float]) -> Row:
+    outputs = [one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]]
+    if len(node.outputs) > _MAX_OUTPUTS:
+        outputs.append(f'{len(node.outputs) - _MAX_OUTPUTS:,} more')
+    return Row(
+        look=look(node.state),
+        name=one_line(node.name, 120),
+        parameters=listed(shown(node.task)),
+        unique_id=one_line(node.unique_id, 80),
+        reason=one_line(reason_text(node)),
+        outputs=tuple(outputs),
+        seconds=seconds_text(durations[node.key]) if node.key in durations else '',
+    )
+
+
+def changes(plan: Plan) -> list[str]:
+    """What runs because of a change, and what is kept in spite of one, in a few lines."""
+    return [one_line(line, 600) for line in announcement(plan)]
+
+
+def verdict(report: BuildReport) -> str:
+    """How a build ended, in a few words."""
+    glyph = look(TaskState.DONE if report.succeeded else TaskState.FAILED).glyph
+    word = 'succeeded' if report.succeeded else 'failed'
+    return f'{glyph} Build of {title(report.plan.root)} {word} in {seconds_text(report.seconds)}'
+
+
+def failures(report: BuildReport, most: int = MAX_ROWS) -> tuple[Failure, ...]:
+    """The failed tasks, in the order of their failing."""
+    return tuple(_failure(failure) for failure in report.failures[:most])
+
+
+def _failure(failure: TaskFailure) -> Failure:
+    return Failure(
+        name=one_line(failure.name, 120),
+        parameters=listed(failure.parameters),
+        unique_id=one_line(failure.unique_id, 80),
+        location=one_line(failure.location, 300),
+        error=error_text(failure.error),
+    )
+
+
+def slowest(report: BuildReport, most: int = MAX_ROWS) -> tuple[tuple[str, str], ...]:
+    """The tasks that ran, the slowest first, each with its time."""
+    keys = sorted(
+        (key for key in report.durations if key in report.plan), key=lambda key: (-report.durations[key], key)
+    )
+    return tuple((title(report.plan[key]), seconds_text(report.durations[key])) for key in keys[:most])
+
+
+def notes(report: BuildReport) -> dict[str, str]:
+    """The time of each task that ran, to stand in its box."""
+    return {key: seconds_text(seconds) for key, seconds in report.durations.items()}
