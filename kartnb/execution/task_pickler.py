@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
-from types import CodeType
-from typing import Any
+from types import CodeType, TracebackType
+from typing import Any, NamedTuple
 
 import luigi
 
+from kartnb.execution.report import entries_of
 from kartnb.storage.by_value import ByValuePickler
 
 #: Gives a class the name under which it travels, or None where it is imported by name or pickled in its place.
@@ -17,6 +19,19 @@ Naming = Callable[[type], str | None]
 
 #: What gokart's own tasks hang on each instance, and what their constructor makes again.
 _MADE_BY_GOKART = ('to_str_params', 'run')
+
+
+class SentFrame(NamedTuple):
+    """One frame of a traceback on its way to another process; columns count bytes, the end is None on a later line."""
+
+    file: str
+    name: str
+    qualname: str
+    first_line: int
+    names: dict[str, Any]
+    line: int
+    column: int
+    end_column: int | None
 
 
 class TaskPickler(ByValuePickler):
@@ -33,7 +48,7 @@ class TaskPickler(ByValuePickler):
     """
 
     def __init__(self, file: BytesIO, naming: Naming, with_sources: bool) -> None:
-        super().__init__(file)
+        super().__init__(file, {TracebackType: reduce_traceback})
         self._naming = naming
         self._with_sources = with_sources
         self._sources: dict[str, str] = {}
@@ -86,3 +101,59 @@ def made_again(cls: type[luigi.Task], values: dict[str, Any], state: dict[str, A
     task = cls(**values)
     vars(task).update(state)
     return task
+
+
+def reduce_traceback(trace: TracebackType) -> tuple[Any, tuple[Any, ...]]:
+    """Let a traceback be pickled, without the variables of its frames."""
+    return rebuilt_traceback, (tuple(map(_sent, entries_of(trace))),)
+
+
+def rebuilt_traceback(frames: Sequence[SentFrame]) -> TracebackType | None:
+    """A traceback that looks as the one that was sent: the same files, functions, lines and columns.
+
+    Examples
+    --------
+    >>> import traceback
+    >>> frame = SentFrame('task.py', 'run', 'Task.run', 3, {'__name__': 'task'}, 5, 8, 12)
+    >>> rebuilt = rebuilt_traceback([frame])
+    >>> print(''.join(traceback.format_tb(rebuilt)).rstrip())
+      File "task.py", line 5, in run
+    """
+    following = None
+    for frame in reversed(frames):
+        try:
+            exec(_failing_code(frame), dict(frame.names), {})
+        except NameError as error:
+            [*_, made] = entries_of(error.__traceback__)
+            following = TracebackType(following, made.tb_frame, made.tb_lasti, made.tb_lineno)
+    return following
+
+
+def _sent(entry: TracebackType) -> SentFrame:
+    code, names = entry.tb_frame.f_code, entry.tb_frame.f_globals
+    positions = next(itertools.islice(code.co_positions(), entry.tb_lasti // 2, None), (None,) * 4)
+    _, end_line, column, end_column = positions
+    line = entry.tb_lineno or code.co_firstlineno
+    return SentFrame(
+        code.co_filename,
+        code.co_name,
+        code.co_qualname,
+        min(code.co_firstlineno, line),
+        {name: names[name] for name in ('__name__', '__file__') if name in names},
+        line,
+        column or 0,
+        end_column if end_line == line else None,
+    )
+
+
+def _failing_code(frame: SentFrame) -> Any:
+    """Code that fails at a given place: Python makes no frames but for code that runs."""
+    end = frame.end_column
+    if end is None:
+        end = len(linecache.getline(frame.file, frame.line).rstrip().encode())
+    name = 'q' * max(1, end - frame.column)  # nothing is called so, in builtins neither
+    above, before = '\n' * (frame.line - frame.first_line), ' ' * frame.column
+    text = f'({above}{before if above else before[1:]}{name})' if above or before else name
+    return compile(text, frame.file, 'exec').replace(
+        co_name=frame.name, co_qualname=frame.qualname, co_firstlineno=frame.first_line
+    )

@@ -151,6 +151,10 @@ class Failing(kartnb.TaskOnKart):
             'generator': lambda: list(self.numbers()),
             'nested': nested,
             'deep': lambda: [(lambda: int('x'))() for _ in range(1)],  # here: deep
+            'lines': lambda: int(  # here: lines
+                'x',
+                base=10,
+            ),
         }
         ways[self.way]()
 
@@ -158,7 +162,7 @@ class Failures(kartnb.TaskOnKart):
     def requires(self):
         return [Failing(way=way) for way in self.ways]
 
-    ways = ('function', 'lambda', 'property', 'class method', 'generator', 'nested', 'deep')
+    ways = ('function', 'lambda', 'property', 'class method', 'generator', 'nested', 'deep', 'lines')
 
 class Looking(kartnb.TaskOnKart):
     def run(self):
@@ -186,6 +190,13 @@ def test_a_failure_in_a_cell_shows_its_line(options: dict[str, Any]) -> None:
         place = traceback.extract_tb(error.__traceback__)[-1]
         assert place.filename == inspect.getsourcefile(notebook.fail)
         assert str(place.line).endswith(f'# here: {way}')
+        with pytest.raises(type(error)) as direct:
+            notebook.Failing(way=way).run()
+        assert _frames_in(place.filename, error) == _frames_in(place.filename, direct.value), 'columns are marked too'
+
+
+def _frames_in(file: str, error: BaseException) -> list[str]:
+    return [text for text in traceback.format_tb(error.__traceback__) if f'"{file}"' in text]
 
 
 def test_a_task_finds_the_source_of_its_cell(options: dict[str, Any]) -> None:

@@ -158,6 +158,33 @@ def test_a_failure_names_the_cell_and_the_debugger_lands_in_it(kernel: Kernel) -
     assert '42' in _debug(kernel, 'p local + 1').splitlines()
 
 
+@pytest.mark.parametrize('options', ['--workers 2', '--executor my_pool', '--workers 2 --background'])
+def test_a_failure_in_another_process_names_the_cell_too(options: str, kernel: Kernel) -> None:
+    kernel.ok(
+        '%%kart\ndef halve(value):\n    return value / 0\n\n'
+        'class Fails(TaskOnKart):\n    def run(self):\n        halve(41)\n'
+    )
+    kernel.ok(
+        'import concurrent.futures, multiprocessing, sys\n'
+        'sys.modules["__main__"].__spec__ = None  # the reset of this kernel has removed it\n'
+        'my_pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))'
+    )
+    if '--background' in options:
+        kernel.ok(f'handle = %kart_build {options} Fails()')
+        cell = kernel.run('handle.result()')
+    else:
+        cell = kernel.run(f'%kart_build {options} Fails()')
+    assert re.search(r'Cell In\[\d+\], line 7, in Fails.run\(', cell.traceback)
+    assert re.search(r'Cell In\[\d+\], line 3, in halve\(', cell.traceback)
+    assert '----> 3     return value / 0' in cell.traceback
+    assert '----> 7         halve(41)' in cell.traceback
+    assert re.search(r'at Cell In\[\d+\]:3 in halve: return value / 0', cell.traceback)
+    printed = re.sub(r'\x1b\[[0-9;]*m', '', _debug(kernel, 'up'))
+    assert '----> 3     return value / 0' in printed
+    assert '----> 7         halve(41)' in printed
+    kernel.ok('my_pool.shutdown()')
+
+
 def test_a_syntax_error_in_a_cell(kernel: Kernel) -> None:
     cell = kernel.run('%%kart\nclass A(TaskOnKart:\n    pass')
     assert cell.status == 'error'
