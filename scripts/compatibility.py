@@ -119,7 +119,7 @@ def _public_members(cls: type) -> set[str]:
         if _is_ours(part)
         for name in {*vars(part), *inspect.get_annotations(part)}
         if not name.startswith('_') and hasattr(cls, name)
-    } | set(getattr(cls, '__dataclass_fields__', ()))
+    } | {name for name in getattr(cls, '__dataclass_fields__', ()) if not name.startswith('_')}
 
 
 def _signature(function: Any) -> str:
@@ -129,7 +129,7 @@ def _signature(function: Any) -> str:
     except (TypeError, ValueError):
         return '(?)'
     parts = []
-    for parameter in signature.parameters.values():
+    for parameter in (found for found in signature.parameters.values() if not found.name.startswith('_')):
         if parameter.kind is parameter.KEYWORD_ONLY and not any(part.startswith('*') for part in parts):
             parts.append('*')
         default = '' if parameter.default is parameter.empty else f'={_shown(parameter.default)}'
@@ -164,18 +164,20 @@ _IPYTHON_FLAGS = ('_ipython_magic_no_var_expand', '_ipython_magic_output_can_be_
 
 def _parsers(shell: Any, kind: str, name: str) -> list[argparse.ArgumentParser]:
     asked: list[argparse.ArgumentParser] = []
-    real = argparse.ArgumentParser.format_help
+    real = argparse.ArgumentParser.parse_known_args
 
-    def noted(parser: argparse.ArgumentParser) -> str:
+    def noted(parser: argparse.ArgumentParser, *arguments: Any, **options: Any) -> Any:
         asked.append(parser)
-        return real(parser)
+        return real(parser, *arguments, **options)
 
-    argparse.ArgumentParser.format_help = noted  # type: ignore[method-assign]
+    argparse.ArgumentParser.parse_known_args = noted  # type: ignore[method-assign]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             shell.run_line_magic(name, '--help') if kind == 'line' else shell.run_cell_magic(name, '--help', 'None')
     finally:
-        argparse.ArgumentParser.format_help = real  # type: ignore[method-assign]
+        argparse.ArgumentParser.parse_known_args = real  # type: ignore[method-assign]
+    if len(asked) != 1:
+        raise SystemExit(f'{name} has {len(asked)} parsers')
     return asked
 
 
