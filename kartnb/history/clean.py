@@ -93,7 +93,7 @@ class Cleaning(display.Displayed):
     def _remove(self, item: CleanItem) -> list[str]:
         if not all(unchanged(self.workspace, file) for file in item.files):
             name = item.run.task if item.run is not None else item.files[0].path
-            return [f'{name} was written again meanwhile, and stays']
+            return [f'{name} was modified since it was listed, and is kept']
         problems = [problem for file in item.files if (problem := remove_file(path_below(self.workspace, file.path)))]
         _remove_empty_directories(self.workspace, item.files)
         return problems
@@ -198,8 +198,8 @@ def _tasks_of(root: Any) -> list[luigi.Task]:
     )
     if not given:
         raise TaskArgumentError(
-            'clean was given an empty list of tasks, which would need nothing: give tasks, '
-            'or nothing at all for replaced results only.'
+            'clean was given an empty list of tasks, so that no result would be needed: give tasks, '
+            'or no argument to find replaced results only.'
         )
     for task in given:
         if not isinstance(task, luigi.Task):
@@ -212,7 +212,9 @@ def _workspace_of(roots: Sequence[luigi.Task], given: str | None) -> str:
         return absolute_place(given)
     own = {absolute_place(root.workspace_directory) for root in roots if isinstance(root, TaskOnKart)}
     if len(own) > 1:
-        raise HistoryError(f'The roots have different workspaces ({", ".join(sorted(own))}): say which, workspace=….')
+        raise HistoryError(
+            f'The roots have different workspaces ({", ".join(sorted(own))}): pass one of them as workspace=….'
+        )
     return own.pop() if own else absolute_place(TaskOnKart().workspace_directory)
 
 
@@ -354,7 +356,9 @@ def _closure(roots: Sequence[luigi.Task]) -> list[luigi.Task]:
 def _note_what_is_unknown(task: TaskOnKart[object], recorded: dict[str, list[Run]], found: Needed) -> None:
     unknown = not any(run.record is not None for run in recorded.get(task.make_unique_id(), ()))
     if unknown and inspect.isgeneratorfunction(type(task).run):
-        note = f'{type(task).__name__} asks for tasks while it runs, and no record tells which: theirs may be listed'
+        note = (
+            f'{type(task).__name__} requires tasks while it runs, and no record says which: their results may be listed'
+        )
         if note not in found.notes:
             found.notes.append(note)
 

@@ -24,7 +24,7 @@ _RESULT = re.compile(r'(?P<stem>.+)_(?P<uid>[0-9a-f]{32})(?:\.[^.]*)?')
 _NESTED = re.compile(r'(?P<above>.+?)/log/(?:run_record|superseded|task_params|task_log)/')
 _MOST_PROBLEMS = 20
 _ADOPTED = 'adopted'
-_FOREIGN = 'its file was written again since: what is said here is of the earlier one'
+_FOREIGN = 'its file was modified since: this row describes the earlier result'
 
 
 @dataclass(slots=True)

@@ -176,7 +176,7 @@ class GokartLogs:
             seconds=float(seconds) if isinstance(seconds, int | float) else None,
             size=sum(file.size for file in files) if files else None,
             outputs=tuple(path_below(self._root, file.path) for file in files),
-            error='' if ended_well else 'it did not end well: gokart keeps no more of it',
+            error='' if ended_well else 'it did not succeed: gokart records no details',
             origin='gokart',
             place=path_below(self._root, (log or self._any(stem)).path),
         )

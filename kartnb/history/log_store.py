@@ -116,7 +116,7 @@ def _looked_at(task: TaskOnKart[Any], kind: LogKind, path: str) -> LookedAt:
         files = file_system(path)
         size = files.size(path)
         if size > _MOST_BYTES:
-            return LookedAt(kind, path, problem=f'{size:,} bytes are too many to be looked at here')
+            return LookedAt(kind, path, problem=f'too large to be shown here: {size:,} bytes')
         data = files.read_bytes(path)
         value = data.decode('utf-8', 'replace') if path.endswith('.txt') else peek(data)
     except KartError as error:

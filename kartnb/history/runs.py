@@ -196,9 +196,7 @@ class Runs(display.Displayed, Sequence[Run]):
         Times, durations and sizes come largest first by default; what has no value comes last.
         """
         if by not in SORTS and not any(by in run.parameters for run in self._runs):
-            raise HistoryError(
-                f'There is no column {by} to sort by: the columns are {", ".join(SORTS)} and parameters.'
-            )
+            raise HistoryError(f'Column {by} not found: sort by {", ".join(SORTS)} or a parameter.')
         upwards = by not in ('when', 'seconds', 'size') if ascending is None else ascending
         told = [(value, run) for run in self._runs if (value := sort_value(run, by)) is not None]
         untold = [run for run in self._runs if sort_value(run, by) is None]

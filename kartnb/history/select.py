@@ -53,7 +53,7 @@ class Selection:
         wanted = frozenset([state] if isinstance(state, str) else state or ())
         unknown = sorted(str(name) for name in wanted if str(name) not in states)
         if unknown:
-            raise HistoryError(f'There is no state {unknown[0]}: the states are {", ".join(states)}.')
+            raise HistoryError(f'{unknown[0]!r:.60} is not a state: the states are {", ".join(states)}.')
         return cls(
             tasks,
             moment(since),
@@ -114,7 +114,7 @@ def span(given: Any) -> timedelta:
         return timedelta(days=given)
     found = _SPAN.fullmatch(str(given).strip().lower())
     if found is None or found['unit'] not in _SECONDS:
-        raise HistoryError(f"{given!r:.60} is no length of time: give for instance '2 days', '3h' or a timedelta.")
+        raise HistoryError(f"{given!r:.60} is not a duration: give for instance '2 days', '3h' or a timedelta.")
     return timedelta(seconds=float(found['number']) * _SECONDS[found['unit']])
 
 
@@ -146,7 +146,7 @@ def _spoken(text: str, now: datetime) -> datetime | timedelta | date | str:
 
 
 def _no_time(given: Any) -> str:
-    return f"{given!r:.60} is no time: give for instance '2 days', '3h', 'today', '2024-05-01' or a datetime."
+    return f"{given!r:.60} is not a time: give for instance '2 days', '3h', 'today', '2024-05-01' or a datetime."
 
 
 def _names(task: str | type | Sequence[str]) -> list[str]:
@@ -182,7 +182,7 @@ class Bounds:
             When a bound is none.
         """
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
-            raise HistoryError(f'{number!r:.60} is no number of results to keep: give 0, 1, 2, …')
+            raise HistoryError(f'{number!r:.60} is not a number of results to keep: give 0, 1, 2, …')
         return cls(None if age is None else span(age), number, None if size is None else byte_count(size))
 
     def kept(self, results: Sequence[tuple[str, datetime, int]]) -> list[bool]:
@@ -216,5 +216,5 @@ def byte_count(given: int | str) -> int:
         return given
     found = _SIZE.fullmatch(str(given).strip())
     if found is None:
-        raise HistoryError(f"{given!r:.60} is no number of bytes: give for instance '500 MB' or a number.")
+        raise HistoryError(f"{given!r:.60} is not a number of bytes: give for instance '500 MB' or a number.")
     return int(float(found['number']) * 1000 ** _POWERS[found['unit'].lower()])

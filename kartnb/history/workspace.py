@@ -173,27 +173,27 @@ class Workspace:
     def _row(self, number: int) -> Run:
         rows = self._last if self._last is not None else self.runs()
         if not -len(rows) <= number < len(rows):
-            raise HistoryError(f'There is no row {number}: the table has {len(rows):,}.')
+            raise HistoryError(f'Row {number} not found: the table has {len(rows):,} rows.')
         return rows[number]
 
     def _of_task(self, task: luigi.Task) -> Run:
         if not isinstance(task, TaskOnKart):
-            raise HistoryError(f'{type(task).__name__} is no TaskOnKart: nothing is recorded of it.')
+            raise HistoryError(f'{type(task).__name__} is not a TaskOnKart: no results of it are recorded.')
         unique_id = task.make_unique_id()
         found = [run for run in self._every(type(task).__name__) if run.unique_id == unique_id]
         if not found:
-            raise HistoryError(f'{self.path} holds nothing of {type(task).__name__}[{unique_id[:8]}].')
+            raise HistoryError(f'{self.path} has no result of {type(task).__name__}[{unique_id[:8]}].')
         return _most_present(found)
 
     def _named(self, name: str) -> Run:
         text = name.strip().rpartition('[')[2].removesuffix(']')
         if len(text) < _SHORTEST_ID:
-            raise HistoryError(f'{name!r:.60} is no id: give at least its first {_SHORTEST_ID} characters.')
+            raise HistoryError(f'{name!r:.60} is not an id: give at least its first {_SHORTEST_ID} characters.')
         every = self._every()
         exact = [run for run in every if text in (run.unique_id, run.result_id)]
         found = exact or [run for run in every if run.unique_id.startswith(text) or run.result_id.startswith(text)]
         if not found:
-            raise HistoryError(f'{self.path} holds no result whose id begins with {text!r:.60}.')
+            raise HistoryError(f'{self.path} has no result whose id begins with {text!r:.60}.')
         by_result = [run for run in found if run.result_id.startswith(text)]
         tasks = {(run.task, run.unique_id, run.module) for run in found}
         if len(tasks) > 1 or (len(by_result) > 1 and by_result == found):
@@ -221,7 +221,7 @@ def _most_present(found: Sequence[Run]) -> Run:
 def _several(text: str, found: Sequence[Run]) -> str:
     names = ', '.join(f'{run.module}.{run.task}[{run.id[:12]}]'.lstrip('.') for run in found[:_MOST_NAMED])
     more = f' and {len(found) - _MOST_NAMED:,} more' if len(found) > _MOST_NAMED else ''
-    return f'{text!r:.60} is the beginning of several ids ({names}{more}): give more of it, or a row.'
+    return f'{text!r:.60} matches several ids ({names}{more}): give more characters, or a row.'
 
 
 def _id_of_row(row: Any) -> str:
@@ -263,12 +263,12 @@ def restored_task(
         unique_id = task.make_unique_id()
     except Exception as error:
         raise HistoryError(
-            f'{kind.__name__}[{run.unique_id[:8]}] cannot be made of its recorded parameters '
-            f'({type(error).__name__}: {error}): its class is another one than it was.'
+            f'{kind.__name__}[{run.unique_id[:8]}] cannot be created from its recorded parameters '
+            f'({type(error).__name__}: {error}): its class has changed since.'
         ) from error
     if unique_id != run.unique_id and not quiet:
         logger.warning(
-            '%s is not defined as it was when %s was made: the restored task has another id, %s.',
+            'The definition of %s has changed since %s was made: the restored task has another id, %s.',
             kind.__name__,
             run.unique_id,
             unique_id,
@@ -285,7 +285,7 @@ def _class_of(run: Run) -> type[TaskOnKart[Any]]:
     found = nested if len(nested) == 1 else named
     if len(found) > 1:
         places = ' and '.join(f'{cls.__module__}.{cls.__qualname__}' for cls in found[:5])
-        raise HistoryError(f'Two classes are called {run.task}, {places}: say which one, with cls=….')
+        raise HistoryError(f'Two classes are called {run.task}, {places}: pass one of them as cls=….')
     if not found:
         raise HistoryError(_gone(run))
     return found[0]
@@ -293,8 +293,8 @@ def _class_of(run: Run) -> type[TaskOnKart[Any]]:
 
 def _gone(run: Run) -> str:
     if run.module and run.module != '__main__':
-        return f'The class {run.task} is not defined here: import {run.module} first, or give the class with cls=….'
-    return f'The class {run.task} is not defined here: run the cell that defines it, or give the class with cls=….'
+        return f'The class {run.task} is not defined here: import {run.module} first, or pass the class as cls=….'
+    return f'The class {run.task} is not defined here: run the cell that defines it, or pass the class as cls=….'
 
 
 def _logged(run: Run, workspace: str) -> dict[str, str]:

@@ -319,7 +319,7 @@ def _aligned(before: Any, after: Any) -> tuple[Any, Any, list[Change]]:
         gone, new = len(before) - len(shared), len(after) - len(shared)
         rows = [Change('rows', f'{gone:,} only here', f'{new:,} only here', gone + new > 0)]
         if not gone and not new:
-            rows = [Change('order of rows', 'its own', 'another one')]
+            rows = [Change('order of rows', 'one order', 'another order')]
         return before.loc[shared], after.loc[shared], rows
     most = min(len(before), len(after))
     return (
@@ -508,7 +508,7 @@ def _run(name: RunName, workspace: Workspace) -> Run:
     if isinstance(name, RunRecord):
         name = name.result_id or name.unique_id
     if isinstance(name, luigi.Task) and not isinstance(name, TaskOnKart):
-        raise HistoryError(f'{type(name).__name__} is no TaskOnKart: nothing is recorded of it.')
+        raise HistoryError(f'{type(name).__name__} is not a TaskOnKart: no results of it are recorded.')
     return workspace.run(name)
 
 
@@ -517,7 +517,9 @@ def _replaced(run: Run, workspace: Workspace) -> Run:
     earlier = workspace.runs(run.task, state='superseded').filter()
     found = [item for item in earlier if item.unique_id == run.unique_id and item.result_id != run.result_id]
     if not found:
-        raise HistoryError(f'No replaced result of {run.task}[{run.unique_id[:8]}] is kept: say what to compare with.')
+        raise HistoryError(
+            f'No replaced result of {run.task}[{run.unique_id[:8]}] is kept: give a second result to compare with.'
+        )
     return found[0]
 
 

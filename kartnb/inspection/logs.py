@@ -368,5 +368,5 @@ def _expression(grep: str) -> re.Pattern[str]:
         return re.compile(grep, re.IGNORECASE)
     except re.error as error:
         raise FilterError(
-            f'{grep!r:.100} is no regular expression ({error}): write \\ before a special character.'
+            f'{grep!r:.100} is not a regular expression ({error}): write \\ before a special character.'
         ) from error

@@ -150,7 +150,7 @@ class Outputs(display.Displayed, Sequence[Output]):
             When there is no such state.
         """
         if state not in ('', *TaskState):
-            raise FilterError(f'{state!r} is no state: the states are {", ".join(TaskState)}.')
+            raise FilterError(f'{state!r} is not a state: the states are {", ".join(TaskState)}.')
         return Outputs(
             self.plan,
             (

@@ -44,8 +44,8 @@ class Restored:
     note: str
 
     def __str__(self) -> str:
-        then = f' {self.replaced}, which was there, is kept in its place.' if self.replaced else ''
-        return f'{self.task}: the result {self.result_id} is back.{then} {self.note}'
+        then = f' {self.replaced}, which it replaces, is kept.' if self.replaced else ''
+        return f'{self.task}: result {self.result_id} is restored.{then} {self.note}'
 
     __repr__ = __str__
 
@@ -101,7 +101,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     if len(found.files) != len(vertex.paths):
         raise MissingResultError(
             f'The result {found.result_id} of {vertex.name} has {len(found.files)} files, and the task has now '
-            f'{len(vertex.paths)} outputs: it cannot be brought back.',
+            f'{len(vertex.paths)} outputs: it cannot be restored.',
             found.directory,
         )
     adopt_results(graph, graph.vertices.values())
@@ -109,23 +109,23 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     found.put_back(task.workspace_directory, vertex.paths)
     _put_record_back(vertex, graph.results, found, keep)
     found.remove()
-    until = 'the code changes again, or an input is made anew'
-    note = f'It is used until {until}.' if keep else 'It counts as what its record says.'
+    until = 'the code changes again, or an input is recomputed'
+    note = (
+        f'It is used until {until}.' if keep else 'It counts as what its record says, so the next build may replace it.'
+    )
     return Restored(f'{vertex.name}[{vertex.unique_id[:8]}]', found.result_id, replaced, note)
 
 
 def _task_of(run: Run) -> TaskOnKart[Any]:
     if run.state is not RunState.SUPERSEDED:
-        raise TaskArgumentError(
-            f'{run.task}[{run.id[:8]}] is {run.state}: only a superseded result can be brought back.'
-        )
+        raise TaskArgumentError(f'{run.task}[{run.id[:8]}] is {run.state}: only a superseded result can be restored.')
     return restored_task(run, run.place.replace(os.sep, '/').partition('/log/superseded/')[0])
 
 
 def _require_own_task(task: luigi.Task) -> None:
     require_task(task)
     if not isinstance(task, TaskOnKart):
-        raise TaskArgumentError(f'{type(task).__name__} is no task of kartnb: no earlier results of it are kept.')
+        raise TaskArgumentError(f'{type(task).__name__} is not a TaskOnKart: earlier results are kept of those only.')
 
 
 def _chosen(task: TaskOnKart[Any], stem: str, result_id: str | None) -> Superseded:
@@ -141,7 +141,7 @@ def _chosen(task: TaskOnKart[Any], stem: str, result_id: str | None) -> Supersed
             return item
     known = ', '.join(item.result_id for item in reversed(every))
     raise MissingResultError(
-        f'No result {result_id} of {stem[:-24]} is kept; there are, the last one first: {known}.',
+        f'No result {result_id} of {stem[:-24]} is kept. Kept results, latest first: {known}.',
         task.workspace_directory,
     )
 

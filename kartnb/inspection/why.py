@@ -167,19 +167,19 @@ class _Explainer:
         if node.reason is not None and node.reason.kind is ReasonKind.OUTPUT_MISSING and not self._is_recorded(node):
             nearest, parameters = self._nearest(vertex)
             details.append(nearest)
-        reason = node.why or 'stale, and kept: a task downstream of it takes results as they are'
+        reason = node.why or 'stale, and kept: a task downstream uses results as they are'
         return Explanation(tuple(nodes), reason, tuple(filter(None, details)), code, parameters)
 
     def _details(self, node: Node, vertex: Vertex, has_diff: bool) -> Iterator[str]:
         record = self._results.record(vertex)
         kind = node.reason.kind if node.reason is not None else None
         if record is not None and record.state != 'adopted':
-            gone = ', and its file is gone since' if kind is ReasonKind.OUTPUT_MISSING else ''
+            gone = ', and its file has been removed since' if kind is ReasonKind.OUTPUT_MISSING else ''
             yield f'The result was made {_when(record)}{gone}.'
         elif record is not None:
-            yield f'The result was there before its first record; it is from {record.ended[:16].replace("T", " ")} UTC.'
+            yield f'The result is older than its first record: its file is from {record.ended[:16].replace("T", " ")} UTC.'
         if kind is ReasonKind.CODE_CHANGED and not has_diff:
-            yield 'The source of the code that made it was not kept, so no difference can be shown.'
+            yield 'The source that made it was not kept, so its difference cannot be shown.'
         if kind is ReasonKind.NEWER_RESULT and record is not None:
             yield from self._newer(vertex, record)
 
@@ -189,7 +189,7 @@ class _Explainer:
             present = self._results.record(other)
             before = used.get(other.unique_id)
             if present is not None and before != present.result_id:
-                yield f'{other.name} was made {_when(present)}; this result is from its result {before or "before"}.'
+                yield f'{other.name} was made {_when(present)}; this result was made from {before or "an earlier result"}.'
 
     def _code_changes(self, vertex: Vertex) -> Iterator[CodeChange]:
         result = self._results.result(vertex)
@@ -265,7 +265,7 @@ def code_differences(before: Iterable[Part], now: Iterable[Part]) -> list[CodeCh
 
 def _diff(before: Part | None, now: Part | None) -> tuple[str, ...]:
     if (before is None or before.kind == 'code') and (now is None or now.kind == 'code'):
-        return ('the compiled code differs; its source is not to be had',)
+        return ('the compiled code differs; its source is not available',)
     old, new = ([] if part is None else _lines(part) for part in (before, now))
     lines = difflib.unified_diff(old, new, 'before', 'now', lineterm='', n=3)
     return tuple(lines)
@@ -273,5 +273,5 @@ def _diff(before: Part | None, now: Part | None) -> tuple[str, ...]:
 
 def _lines(part: Part) -> list[str]:
     if part.kind == 'code':
-        return ['(compiled code, whose source is not to be had)']
+        return ['(compiled code, source not available)']
     return part.text.split('\n') if part.kind == 'source' else [f'{part.name} = {part.text}']

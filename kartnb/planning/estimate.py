@@ -92,13 +92,13 @@ def _lines(nodes: list[Node]) -> Iterator[str]:
         first = Counter(f'{node.name} ({node.reason})' for node in changed)
         downstream = Counter(node.name for node in nodes if _follows(node))
         after = f'; then, downstream: {_listed(downstream)}' if downstream else ''
-        yield f'Made anew because of changes: {_listed(first)}{after}.'
+        yield f'Recomputed because code or inputs changed: {_listed(first)}{after}.'
     kept = Counter(_kept_name(node) for node in nodes if not node.will_run and node.note.startswith(KEPT))
     if kept:
-        yield f"Kept although their code has changed: {_listed(kept)}. To make them anew: on_code_change='rerun'."
+        yield f"Kept although their code has changed: {_listed(kept)}. To recompute them: on_code_change='rerun'."
     foreign = Counter(node.name for node in nodes if not node.will_run and node.note == FOREIGN)
     if foreign:
-        yield f'Written again by another program, and taken as they are: {_listed(foreign)}.'
+        yield f'Modified outside kartnb; using the files as they are: {_listed(foreign)}.'
     taken = [node for node in nodes if node.note.startswith(OTHERS)]
     others = Counter(f'{node.name} ({node.note.removeprefix(OTHERS)})' for node in taken)
     if others:

@@ -323,7 +323,7 @@ def _refuse_other_definition(known: Vertex, task: luigi.Task) -> None:
         result = f'write {known.paths[0]}' if known.paths else 'be the same task'
         raise SharedOutputError(
             f'Two different definitions of {_described(task)} are in this plan, and both would {result}: '
-            'make the tasks again that were made with the older one, or rename one of the classes.'
+            'create the tasks of the older one again, or rename one of the classes.'
         )
 
 

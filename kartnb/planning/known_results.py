@@ -243,7 +243,7 @@ class KnownResults:
         """Whether the code of a task is the one that made its result."""
         result = self.result(vertex)
         if result is None or not result.made_by:
-            return CodeComparison('unknown', 'no record tells by what code it was made')
+            return CodeComparison('unknown', 'its code was not recorded')
         task: Any = vertex.task
         return self.code.compare(task.workspace_directory, result, type(task))
 
@@ -313,7 +313,7 @@ class CodeChanges:
                 return CodeComparison('unknown', 'it was made under another Python, and its source was not kept')
             if any(part.kind == 'code' for part in (*before, *now.parts)):
                 return CodeComparison(
-                    'unknown', 'it was made under another Python, and the source of some of it is hidden'
+                    'unknown', 'it was made under another Python, and some of its source is not available'
                 )
             if print_of_parts(before) == now.digest:
                 return _unknown(now) if now.unknown else _SAME

@@ -98,7 +98,7 @@ def require_task(task: object) -> None:
     if isinstance(task, type) and issubclass(task, luigi.Task):
         raise TaskArgumentError(f'{task.__name__} is a task class: make a task of it, {task.__name__}(…).')
     if isinstance(task, type):
-        raise TaskArgumentError(f'{task.__name__} is no task class: derive it from kartnb.TaskOnKart.')
+        raise TaskArgumentError(f'{task.__name__} is not a task class: derive it from kartnb.TaskOnKart.')
     if isinstance(task, list | tuple):
         raise TaskArgumentError('One task is needed, not several: give one task that requires them all.')
     if not isinstance(task, luigi.Task):
@@ -129,7 +129,7 @@ def _to_rerun(vertices: list[Vertex], wanted: list[Any]) -> list[Vertex]:
     if missing and (missing != later or not chosen):
         names = ', '.join(sorted({vertex.name for vertex in vertices}))
         name = missing[0] if isinstance(missing[0], str) else getattr(missing[0], '__name__', repr(missing[0]))
-        hint = ' If one of them asks for it while it runs, name that one too.' if later else ''
+        hint = ' If one of them requires it while it runs, name that one too.' if later else ''
         raise TaskArgumentError(f'Nothing to rerun is called {name}: the tasks of this plan are {names}.{hint}')
     return chosen
 
@@ -161,7 +161,7 @@ def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMis
 def _missing(vertex: Vertex) -> ExternalTaskMissingError:
     where = f': {vertex.paths[0]} does not exist' if vertex.paths else ''
     return ExternalTaskMissingError(
-        f'{vertex.name} is made outside of this pipeline and is not there{where}. Make it, then build again.'
+        f'{vertex.name} is made outside of this pipeline and is missing{where}. Provide it, then build again.'
     )
 
 
@@ -267,5 +267,5 @@ def _checked(vertex: Vertex, task: Any) -> luigi.Task:
     if isinstance(task, luigi.Task):
         return task
     raise RequirementError(
-        f'{vertex.name}.run() yields {task!r:.80} ({type(task).__name__}), which is no task: yield task instances.'
+        f'{vertex.name}.run() yields {task!r:.80} ({type(task).__name__}), which is not a task: yield task instances.'
     )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: How the note of a result begins that is kept although its code has changed, and of one that another notebook made.
 KEPT, OTHERS = 'code changed', 'replaces the result of '
 #: The note of a result that was not written by a recorded run.
-FOREIGN = 'another program has written the result again; it is taken as it is'
+FOREIGN = 'modified outside kartnb; using the file as it is'
 #: A workspace with more records is not looked through for a card, and of more than this no downstream is looked for.
 _MOST_LISTED = 20_000
 _MOST_READ = 2_000
@@ -109,7 +109,7 @@ def restored(vertex: Vertex, known: KnownResults) -> Verdict | None:
         return None
     if result.made_by == known.code.print_of(type(vertex.task)).key or known.code_change(vertex).answer != 'same':
         return None
-    return Verdict(TaskState.CACHED, note='brought back, and kept until the code changes again')
+    return Verdict(TaskState.CACHED, note='restored, and kept until the code changes again')
 
 
 def input_made_again(vertex: Vertex, known: KnownResults) -> Verdict | None:

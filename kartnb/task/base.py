@@ -297,7 +297,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         restored = cls.from_str_params(params)
         if restored.make_unique_id() != unique_id:
             logger.warning(
-                '%s is not defined as it was when %s was made: the restored task has another id, %s.',
+                'The definition of %s has changed since %s was made: the restored task has another id, %s.',
                 cls.__name__,
                 unique_id,
                 restored.make_unique_id(),

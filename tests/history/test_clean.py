@@ -108,7 +108,7 @@ def test_a_result_that_was_written_again_meanwhile_stays(place: Path) -> None:
     os.utime(path, (1, 1))
     found.remove()
     assert os.path.exists(path)
-    assert 'was written again meanwhile' in repr(found)
+    assert 'was modified since it was listed' in repr(found)
 
 
 def test_results_without_a_record_are_counted_only_when_asked_for(place: Path) -> None:
@@ -160,9 +160,9 @@ def test_remote_workspaces_are_cleared_up() -> None:
         ([[Source(), None]], {}, 'not None'),
         ([[]], {}, 'empty list of tasks'),
         ([Source(), Source(workspace_directory='other')], {}, 'different workspaces'),
-        ([], {'keep_age': 'long'}, 'is no length of time'),
-        ([], {'keep_number': -1}, 'is no number of results'),
-        ([], {'keep_bytes': 'much'}, 'is no number of bytes'),
+        ([], {'keep_age': 'long'}, 'is not a duration'),
+        ([], {'keep_number': -1}, 'is not a number of results'),
+        ([], {'keep_bytes': 'much'}, 'is not a number of bytes'),
         ([], {'workspace': 'nowhere'}, 'is no workspace'),
     ],
 )

@@ -99,10 +99,10 @@ def test_filters_choose_and_sorting_orders() -> None:
 @pytest.mark.parametrize(
     'asked, words',
     [
-        ({'since': 'last tuesday'}, 'is no time'),
-        ({'since': []}, 'is no time'),
-        ({'state': 'lost'}, 'There is no state lost: the states are cached'),
-        ({'sort': 'colour'}, 'There is no column colour'),
+        ({'since': 'last tuesday'}, 'is not a time'),
+        ({'since': []}, 'is not a time'),
+        ({'state': 'lost'}, "'lost' is not a state: the states are cached"),
+        ({'sort': 'colour'}, 'Column colour not found: sort by when'),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(asked: dict[str, Any], words: str) -> None:
@@ -130,12 +130,12 @@ def test_results_are_loaded_by_row_id_and_task() -> None:
 @pytest.mark.parametrize(
     'name, words',
     [
-        ('ffffffff', 'holds no result whose id begins with'),
+        ('ffffffff', 'has no result whose id begins with'),
         ('ab', 'give at least its first 4'),
-        (17, 'There is no row 17'),
+        (17, 'Row 17 not found: the table has 2 rows'),
         (3.5, 'is named by a row, an id or a task'),
-        (Load(n=77), 'holds nothing of Load'),
-        (luigi.Task(), 'is no TaskOnKart'),
+        (Load(n=77), 'has no result of Load'),
+        (luigi.Task(), 'is not a TaskOnKart'),
     ],
 )
 def test_what_is_not_there_is_one_sentence(name: Any, words: str) -> None:
@@ -196,7 +196,7 @@ def test_a_changed_class_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 
     with caplog.at_level(logging.WARNING, 'kartnb'):
         workspace.task(workspace.runs('Load')[0], cls=Other)
-    assert 'not defined as it was' in caplog.text
+    assert 'The definition of Other has changed since' in caplog.text
 
 
 def test_failures_and_missing_results_are_told(place: Path) -> None:

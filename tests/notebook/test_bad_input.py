@@ -74,7 +74,7 @@ def tasks(kernel: Kernel) -> Kernel:
 @pytest.mark.parametrize(
     'line, sentence',
     [
-        ('%kart_build NoTask', 'NoTask is no task class: derive it from kartnb.TaskOnKart.'),
+        ('%kart_build NoTask', 'NoTask is not a task class: derive it from kartnb.TaskOnKart.'),
         ('%kart_build NoTask()', 'A task is needed, such as MyTask(…), not <__main__.NoTask object'),
         ('%kart_build Fine', 'Fine is a task class: make a task of it, Fine(…).'),
         ('%kart_build Fien()', "name 'Fien' is not defined: did you mean Fine?"),
@@ -87,7 +87,7 @@ def tasks(kernel: Kernel) -> Kernel:
         ('%kart_build RequiresText()', "RequiresText.requires() gives 'text' (str), which is no task"),
         ('%kart_graph RequiresText()', "RequiresText.requires() gives 'text' (str), which is no task"),
         ('%kart_build DumpsNothing()', 'DumpsNothing.run() ended without writing its output ./resources/'),
-        ('%kart_build YieldsText()', "YieldsText.run() yields 'text' (str), which is no task"),
+        ('%kart_build YieldsText()', "YieldsText.run() yields 'text' (str), which is not a task"),
         ('%kart_build RequiresWrongly()', "Fine has no parameter 'numbr': did you mean 'number'?"),
         ('%kart_build UnknownFormat()', '.xlsx'),
         ('%kart_build CannotPickle()', 'generator'),

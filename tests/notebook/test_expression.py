@@ -48,7 +48,7 @@ def tasks(run: Run) -> Run:
         ('Train()', "Train needs a value for 'depth': Train(depth=…)."),
         ('Train(dpeth=1)', "Train has no parameter 'dpeth': did you mean 'depth'?"),
         ('Train', '%{magic}: Train is a task class: make a task of it, Train(…).'),
-        ('Plain', '%{magic}: Plain is no task class: derive it from kartnb.TaskOnKart.'),
+        ('Plain', '%{magic}: Plain is not a task class: derive it from kartnb.TaskOnKart.'),
         ('[Train(depth=1)]', '%{magic}: One task is needed, not several'),
         ("'text'", "%{magic}: A task is needed, such as MyTask(…), not 'text' (str)."),
         ('None', '%{magic}: A task is needed, such as MyTask(…), not None (NoneType).'),

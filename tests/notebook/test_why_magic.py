@@ -32,7 +32,7 @@ def test_the_reason_is_shown_and_the_policy_obeyed(run: Run) -> None:
     assert '21' in run('%kart_build Load()')
     run("%config KartMagics.on_code_change = ''")
     built = run('%kart_build Load()')
-    assert 'Made anew because of changes: Load (code changed: scaled).' in built
+    assert 'Recomputed because code or inputs changed: Load (code changed: scaled).' in built
     assert '42' in built
 
 

@@ -77,7 +77,7 @@ def _build(notebook: Notebook, name: str = 'Train') -> tuple[Any, list[str]]:
     return value, notebook.taken()
 
 
-FOREIGN = 'cached another program has written the result again; it is taken as it is'
+FOREIGN = 'cached modified outside kartnb; using the file as it is'
 
 
 def test_gokart_runs_a_task_again(notebook: Notebook, capfd: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +95,7 @@ def test_gokart_runs_a_task_again(notebook: Notebook, capfd: pytest.CaptureFixtu
             'Train': 'stale made from an older upstream result: Load',
         }
         assert _build(notebook) == (value * 2, ['Train'])
-        assert 'Written again by another program, and taken as they are: Load.' in capfd.readouterr().err
+        assert 'Modified outside kartnb; using the files as they are: Load.' in capfd.readouterr().err
         assert _states(notebook['Train']()) == {'Load': 'cached', 'Train': 'cached'}
     runs = kartnb.Workspace().runs('Load')
     assert [run.record.state for run in runs if run.record] == ['adopted']
@@ -114,7 +114,7 @@ def test_what_was_asked_for_while_a_task_ran(notebook: Notebook) -> None:
 def test_a_code_change_after_it_is_noticed(notebook: Notebook) -> None:
     _build(notebook)
     _overwrite(notebook['Load'](), 'x')
-    assert 'written again since' in kartnb.Workspace().run(notebook['Load']()).error
+    assert 'was modified since' in kartnb.Workspace().run(notebook['Load']()).error
     assert _build(notebook) == ('xx', ['Train'])
     assert [run.error for run in kartnb.Workspace().runs()] == ['', '', '']
     notebook.run(CELL.replace("'one'", "'two'"))
@@ -125,7 +125,7 @@ def test_what_another_program_wrote_is_kept_when_it_is_replaced(notebook: Notebo
     _build(notebook)
     _overwrite(notebook['Load'](), 'mine')
     assert kartnb.build(notebook['Load'](), rerun=True) == 'one'
-    assert 'is back' in str(kartnb.restore_result(notebook['Load']()))
+    assert 'is restored' in str(kartnb.restore_result(notebook['Load']()))
     assert kartnb.build(notebook['Load']()) == 'mine'
     _overwrite(notebook['Load'](), 'late')
     kartnb.restore_result(notebook['Load']())
@@ -257,7 +257,10 @@ def test_a_run_that_was_killed_while_it_replaced_a_result_is_made_again() -> Non
     assert run('die').returncode == 9
     again = run('live')
     assert again.stdout == 'whole ()\n', again.stderr
-    assert 'Made anew because of changes: Steps (a run that replaces the result has not ended)' in again.stderr
+    assert (
+        'Recomputed because code or inputs changed: Steps (a run that replaces the result has not ended)'
+        in again.stderr
+    )
 
 
 def test_a_failed_run_leaves_what_was_there_with_its_time(notebook: Notebook) -> None:

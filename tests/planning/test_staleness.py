@@ -142,11 +142,13 @@ def test_what_changes_is_said_before_anything_runs(notebook: Notebook, capsys: p
     assert capsys.readouterr().err == ''
     notebook.run(LOAD.format(value=2).replace('ran.append', 'print("runs"); ran.append'))
     kartnb.build(notebook['Train'](), on_code_change='warn')
-    kept = "Kept although their code has changed: Load (Load.run). To make them anew: on_code_change='rerun'.\n"
+    kept = "Kept although their code has changed: Load (Load.run). To recompute them: on_code_change='rerun'.\n"
     assert capsys.readouterr().err == kept
     kartnb.build(notebook['Train']())
     told = capsys.readouterr().err
-    assert told == 'Made anew because of changes: Load (code changed: Load.run); then, downstream: Train.\n'
+    assert (
+        told == 'Recomputed because code or inputs changed: Load (code changed: Load.run); then, downstream: Train.\n'
+    )
 
 
 def test_a_result_of_another_notebook(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,8 +180,8 @@ def test_what_was_brought_back_is_kept_until_the_code_changes_again(notebook: No
     notebook.run(LOAD.format(value=2))
     kartnb.build(notebook['Load']())
     done = kartnb.restore_result(notebook['Load']())
-    assert f'the result {done.result_id} is back. {done.replaced}, which was there, is kept' in repr(done)
-    assert _states(notebook['Load']()) == {'Load': 'cached brought back, and kept until the code changes again'}
+    assert f'result {done.result_id} is restored. {done.replaced}, which it replaces, is kept' in repr(done)
+    assert _states(notebook['Load']()) == {'Load': 'cached restored, and kept until the code changes again'}
     assert kartnb.build(notebook['Load']()) == 1
     notebook.run(LOAD.format(value=1))
     assert _states(notebook['Load']()) == {'Load': 'cached'}, 'this is the code that made it'
@@ -337,5 +339,5 @@ def test_a_row_of_the_history_can_be_brought_back() -> None:
     assert replaced.result_id in str(kartnb.restore_result(replaced))
     assert kartnb.build(Coin()) == 0
     (present,) = workspace.runs(state='cached')
-    with pytest.raises(kartnb.KartError, match='only a superseded result can be brought back'):
+    with pytest.raises(kartnb.KartError, match='only a superseded result can be restored'):
         kartnb.restore_result(present)

@@ -269,7 +269,7 @@ def test_restore_follows_a_new_definition(notebook: Notebook, caplog: pytest.Log
     assert caplog.text == ''
     notebook.run('class Load(kartnb.TaskOnKart):\n    n, m = luigi.IntParameter(), luigi.IntParameter(default=1)')
     assert notebook.Load.restore(unique_id).to_str_params(only_significant=True) == {'n': '6', 'm': '1'}
-    assert f'Load is not defined as it was when {unique_id} was made' in caplog.text
+    assert f'The definition of Load has changed since {unique_id} was made' in caplog.text
 
 
 class TestInPlace:
