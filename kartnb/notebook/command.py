@@ -72,7 +72,10 @@ class Given:
 
 
 def kart_magic(
-    *options: Option, kind: Callable[..., Any] = line_cell_magic, takes_space: bool = False
+    *options: Option,
+    kind: Callable[..., Any] = line_cell_magic,
+    takes_space: bool = False,
+    keeps_value: bool = False,
 ) -> Callable[[Callable[[Any, Given], Any]], Any]:
     """Make a magic of a method that takes what the magic was given.
 
@@ -87,6 +90,8 @@ def kart_magic(
         `line_magic`, `cell_magic` or `line_cell_magic` of IPython's.
     takes_space
         Whether the line gives values by parameter name; it may then go on in the lines below.
+    keeps_value
+        Whether the value is given even with a semicolon at the end of the line. IPython would assign None otherwise.
     """
 
     def decorated(body: Callable[[Any, Given], Any]) -> Any:
@@ -114,7 +119,8 @@ def kart_magic(
 
         made: Any = magic
         made.parser, made.__doc__ = parser, parser.help_text
-        return no_var_expand(needs_local_scope(output_can_be_silenced(kind(made))))
+        bound = no_var_expand(needs_local_scope(kind(made)))
+        return bound if keeps_value else output_can_be_silenced(bound)
 
     return decorated
 

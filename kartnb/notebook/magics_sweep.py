@@ -102,6 +102,7 @@ class SweepMagics(Magics):
         option('--output', 'what to show of a result: a function of yours', metavar='FUNCTION'),
         WORKERS,
         takes_space=True,
+        keeps_value=True,
     )
     def kart_interact(self, given: Given) -> Any:
         """Show controls for parameters, and the result that they give: `%kart_interact TASK [NAME=VALUES …] [options]`.

@@ -109,6 +109,8 @@ def test_interact_in_a_terminal_says_what_there_is(defined: Run) -> None:
     assert '%kart_build Fit(depth=1)' in said
     defined('held.controls[0].input.value = 4; held.moved()')
     assert '4' in defined('print(held.task.depth)')
+    defined('held = %kart_interact Fit(depth=3) ;')
+    assert '3' in defined('print(held.task.depth)'), 'a semicolon loses the value'
     assert "did you mean 'depth'?" in defined('%kart_interact Fit dpth=1:5')
     assert 'takes a function' in defined('%kart_interact Fit depth=1:5 --output 3')
 
