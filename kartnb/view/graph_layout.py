@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 from kartnb.model import Node, Plan, TaskState
@@ -446,8 +444,6 @@ def place(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Di
     if not sizes:
         return Layout(0.0, 0.0, (), (), 'LR')
     direction = direction or best_direction(sizes, links)
-    if _graphviz() is None:
-        return _simple_layout(sizes, links, direction)
     with _graphviz_lock:
         graph = _graph(sizes, links, direction)
         graph.layout(prog='dot')
@@ -474,8 +470,6 @@ def grid(sizes: Sequence[Size], columns: int) -> tuple[Size, tuple[Point, ...]]:
     tuple
         Width and height of all, and the centre of each box.
     """
-    if _graphviz() is None:
-        return _simple_grid(sizes, columns)
     with _graphviz_lock:
         graph = _graph(sizes, (), 'TB')
         graph.graph_attr.update(pack=f'{BOX_GAP / 2:.0f}', packmode=f'array_ut{columns}')
@@ -532,63 +526,10 @@ def _layers(size: int, links: Sequence[tuple[int, int]]) -> list[int]:
     return layer
 
 
-@cache
-def _graphviz() -> Any:
-    """pygraphviz, imported here because only drawing needs it, or None with one warning where it cannot be loaded."""
-    try:
-        import pygraphviz
-    except (ImportError, OSError) as error:
-        # its wheel brings Graphviz along, but not the libraries of the system that Graphviz is linked to
-        warnings.warn(
-            f'Graphs are drawn in a simpler layout, because pygraphviz cannot be loaded ({error}). Install the system '
-            'library that is missing (Debian and Ubuntu: apt install libglib2.0-0 libxrender1), and restart Python.',
-            stacklevel=2,
-        )
-        return None
-    return pygraphviz
-
-
-def _simple_layout(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Direction) -> Layout:
-    """A layout without Graphviz: one rank a layer, each centred, its boxes in the order of what they come from."""
-    axis = 0 if direction == 'LR' else 1
-    ranks: dict[int, list[int]] = {}
-    for box, layer in enumerate(_layers(len(sizes), links)):
-        ranks.setdefault(layer, []).append(box)
-    spans = {layer: sum(sizes[i][1 - axis] + BOX_GAP for i in boxes) - BOX_GAP for layer, boxes in ranks.items()}
-    breadth = max(spans.values())
-    centres: list[Point] = [(0.0, 0.0)] * len(sizes)
-    begin = 0.0
-    for layer, boxes in sorted(ranks.items()):
-        come_from: dict[int, list[float]] = {i: [] for i in boxes}
-        for a, b in links:
-            if b in come_from and a not in come_from:
-                come_from[b].append(centres[a][1 - axis])
-        boxes.sort(key=lambda i: sum(come_from[i]) / max(len(come_from[i]), 1))
-        thickness = max(sizes[i][axis] for i in boxes)
-        across = (breadth - spans[layer]) / 2
-        for i in boxes:
-            along_and_across = (begin + thickness / 2, across + sizes[i][1 - axis] / 2)
-            centres[i] = along_and_across if axis == 0 else along_and_across[::-1]
-            across += sizes[i][1 - axis] + BOX_GAP
-        begin += thickness + RANK_GAP
-    size = (begin - RANK_GAP, breadth) if axis == 0 else (breadth, begin - RANK_GAP)
-    arrows = []
-    for a, b in links:
-        start, tip = centres[a][axis] + sizes[a][axis] / 2, centres[b][axis] - sizes[b][axis] / 2
-        turn = _turn((start, start, tip, tip), centres[a][1 - axis], centres[b][1 - axis])
-        arrows.append(turn if axis == 0 else _flipped(turn))
-    arrows = smoothed(arrows, links, centres, sizes, direction)
-    return Layout(*size, tuple(centres), tuple(arrows), direction)
-
-
-def _simple_grid(sizes: Sequence[Size], columns: int) -> tuple[Size, tuple[Point, ...]]:
-    wide, high = (max((size[k] for size in sizes), default=0.0) + BOX_GAP / 2 for k in (0, 1))
-    centres = tuple(((i % columns + 0.5) * wide, (i // columns + 0.5) * high) for i in range(len(sizes)))
-    return (min(columns, len(sizes)) * wide, math.ceil(len(sizes) / columns) * high), centres
-
-
 def _graph(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Direction) -> Any:
-    graph = _graphviz().AGraph(directed=True, strict=True)
+    import pygraphviz  # imported here because only drawing needs it
+
+    graph = pygraphviz.AGraph(directed=True, strict=True)
     graph.graph_attr.update(rankdir=direction, nodesep=_inches(BOX_GAP), ranksep=_inches(RANK_GAP), pad='0', margin='0')
     graph.node_attr.update(shape='box', fixedsize='true', label='')
     tail, head = ('e', 'w') if direction == 'LR' else ('s', 'n')
