@@ -117,6 +117,16 @@ class RunRecord:
     unknown: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
 
+    @property
+    def made(self) -> str:
+        """When the run ended, to the minute, for people."""
+        return f'{self.ended[:16].replace("T", " ")} UTC'
+
+    @property
+    def used(self) -> dict[str, str]:
+        """The ids of the results that it was made from, by unique id."""
+        return {item.unique_id: item.result_id for item in self.inputs}
+
     def to_json(self) -> str:
         """The record as JSON text."""
         members = {name: getattr(self, name) for name in self.__slots__}

@@ -18,8 +18,11 @@ from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import draw_up, require_task
 from kartnb.storage.filesystem import file_system, joint_mark
 from kartnb.storage.run_records import RecordedResult
-from kartnb.storage.superseded import Replacement, Superseded, superseded_results
+from kartnb.storage.superseded import Superseded, superseded_results
 from kartnb.task.base import TaskOnKart
+
+_UNTIL = 'It is used until the code changes again, or an input is recomputed.'
+_AS_RECORDED = 'It counts as what its record says, so the next build may replace it.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     result_id
         Which of its results, as the records name them; the one that was replaced last by default.
     keep
-        Whether builds use it, by whatever code it was made, until the code changes again or an input is made anew.
+        Whether builds use it, whatever code made it, until the code changes again or an input is recomputed.
         Otherwise it counts as what its record says, so that the next build may replace it again.
 
     Returns
@@ -73,7 +76,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     kartnb.StorageError
         When there is no such result.
     TaskArgumentError
-        When `task` is no task of kartnb.
+        When `task` is not a `TaskOnKart`.
 
     Examples
     --------
@@ -104,16 +107,18 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
             f'{len(vertex.paths)} outputs: it cannot be restored.',
             found.directory,
         )
+    # a result that another program wrote has no record yet, and only a recorded one can be kept
     adopt_results(graph, graph.vertices.values())
-    replaced = _keep_present(vertex, graph.results)
+    present = graph.results.present(vertex) if graph.results.all_exist(vertex) else None
+    if present is not None:
+        present.keep()
     found.put_back(task.workspace_directory, vertex.paths)
     _put_record_back(vertex, graph.results, found, keep)
     found.remove()
-    until = 'the code changes again, or an input is recomputed'
-    note = (
-        f'It is used until {until}.' if keep else 'It counts as what its record says, so the next build may replace it.'
+    replaced = '' if present is None else present.result_id
+    return Restored(
+        f'{vertex.name}[{vertex.unique_id[:8]}]', found.result_id, replaced, _UNTIL if keep else _AS_RECORDED
     )
-    return Restored(f'{vertex.name}[{vertex.unique_id[:8]}]', found.result_id, replaced, note)
 
 
 def _task_of(run: Run) -> TaskOnKart[Any]:
@@ -146,27 +151,11 @@ def _chosen(task: TaskOnKart[Any], stem: str, result_id: str | None) -> Supersed
     )
 
 
-def _all_exist(vertex: Vertex) -> bool:
-    return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
-
-
-def _keep_present(vertex: Vertex, results: KnownResults) -> str:
-    """Keep the present result, if it is recorded; gives its id."""
-    task: Any = vertex.task
-    directory = results.directory_of(task.workspace_directory, type(task).__module__)
-    stem, result = vertex.stem, results.result(vertex)
-    name = directory.newest(stem)
-    if name is None or result is None or not _all_exist(vertex):
-        return ''
-    module = type(task).__module__
-    Replacement(task.workspace_directory, module, stem, result.result_id, directory.path, name, vertex.paths).keep()
-    return result.result_id
-
-
 def _put_record_back(vertex: Vertex, results: KnownResults, found: Superseded, keep: bool) -> None:
     task: Any = vertex.task
     directory = results.directory_of(task.workspace_directory, type(task).__module__)
     name = found.record[len(found.stem) + 1 :].removesuffix('.json')
+    # the files were written now: with the mark that the name has, they would count as modified outside kartnb
     mark = joint_mark(file_system(path).mark(path) for path in vertex.paths)
     result = replace(RecordedResult.from_suffix(name), kept_for=None, files=mark)
     if keep and result.made_by:

@@ -177,19 +177,20 @@ class _Explainer:
             gone = ', and its file has been removed since' if kind is ReasonKind.OUTPUT_MISSING else ''
             yield f'The result was made {_when(record)}{gone}.'
         elif record is not None:
-            yield f'The result is older than its first record: its file is from {record.ended[:16].replace("T", " ")} UTC.'
+            yield f'The result is older than its first record: its file is from {record.made}.'
         if kind is ReasonKind.CODE_CHANGED and not has_diff:
             yield 'The source that made it was not kept, so its difference cannot be shown.'
         if kind is ReasonKind.NEWER_RESULT and record is not None:
             yield from self._newer(vertex, record)
 
     def _newer(self, vertex: Vertex, record: RunRecord) -> Iterator[str]:
-        used = {item.unique_id: item.result_id for item in record.inputs}
+        used = record.used
         for other in vertex.requires:
             present = self._results.record(other)
             before = used.get(other.unique_id)
             if present is not None and before != present.result_id:
-                yield f'{other.name} was made {_when(present)}; this result was made from {before or "an earlier result"}.'
+                earlier = f'its result {before}' if before else 'an earlier result'
+                yield f'{other.name} was made {_when(present)}; this result was made from {earlier}.'
 
     def _code_changes(self, vertex: Vertex) -> Iterator[CodeChange]:
         result = self._results.result(vertex)
@@ -238,7 +239,7 @@ def _is_of_code(node: Node) -> bool:
 
 def _when(record: RunRecord) -> str:
     place = f' in {record.notebook}' if record.notebook else ''
-    return f'{record.ended[:16].replace("T", " ")} UTC{place}'
+    return f'{record.made}{place}'
 
 
 def parameter_changes(before: dict[str, str], now: dict[str, str]) -> tuple[ParameterChange, ...]:

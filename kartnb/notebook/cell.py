@@ -21,7 +21,7 @@ import kartnb
 from kartnb._luigi import NO_VALUE, declared_default
 from kartnb.errors import KartError
 from kartnb.notebook.screen import Screen
-from kartnb.planning.staleness import StaleResults, stale_results
+from kartnb.planning.recorded_staleness import StaleResults, stale_results
 from kartnb.task import parameters, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import is_private, is_secret

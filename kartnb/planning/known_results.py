@@ -224,20 +224,21 @@ class KnownResults:
 
     def replaced(self, vertex: Vertex) -> Replacement | None:
         """The recorded result that a run of a task will replace; None when there is none, or not all of its files."""
-        if vertex.state is not TaskState.STALE or not vertex.outputs:
+        return self.present(vertex) if vertex.state is TaskState.STALE else None
+
+    def present(self, vertex: Vertex) -> Replacement | None:
+        """The recorded result of a task, as it can be set aside; None when there is none, or it is not in files."""
+        directory, result = self.directory(vertex.task), self.result(vertex)
+        name = None if directory is None else directory.newest(vertex.stem)
+        if directory is None or result is None or name is None:
             return None
-        directory = self.directory(vertex.task)
-        if directory is None:
-            return None
-        if self.result(vertex) is None:
+        if not vertex.outputs or not all(map(is_plain_file, vertex.outputs)):
             return None
         task: Any = vertex.task
-        stem = vertex.stem
-        name = directory.newest(stem)
-        if name is None or not all(is_plain_file(target) for target in vertex.outputs):
-            return None
-        module, result_id = type(task).__module__, self.result_id(vertex)
-        return Replacement(task.workspace_directory, module, stem, result_id, directory.path, name, vertex.paths)
+        module = type(task).__module__
+        return Replacement(
+            task.workspace_directory, module, vertex.stem, result.result_id, directory.path, name, vertex.paths
+        )
 
     def code_change(self, vertex: Vertex) -> CodeComparison:
         """Whether the code of a task is the one that made its result."""
@@ -247,7 +248,7 @@ class KnownResults:
         task: Any = vertex.task
         return self.code.compare(task.workspace_directory, result, type(task))
 
-    def must_be_made_again(self, workspace: str, result: RecordedResult, cls: type) -> bool:
+    def must_rerun(self, workspace: str, result: RecordedResult, cls: type) -> bool:
         """Whether other code than the present code of a class made a result, and the policy is to run it again then."""
         if not result.made_by or self.policy(cls) != 'rerun':
             return False
@@ -320,14 +321,19 @@ class CodeChanges:
         return CodeComparison('changed', _differences(before, now.parts))
 
     def parts(self, workspace: str, key: str) -> tuple[Part, ...] | None:
-        """The parts of a print that was recorded; None when they were not kept, or are damaged."""
+        """As `recorded_parts`, each print read once."""
         if (workspace, key) not in self._parts:
-            text = read_code(workspace, key)
-            try:
-                self._parts[workspace, key] = None if text is None else parts_from_json(text)
-            except ValueError:
-                self._parts[workspace, key] = None
+            self._parts[workspace, key] = recorded_parts(workspace, key)
         return self._parts[workspace, key]
+
+
+def recorded_parts(workspace: str, key: str) -> tuple[Part, ...] | None:
+    """The parts of a print that was recorded; None when they were not kept, or are damaged."""
+    text = read_code(workspace, key)
+    try:
+        return None if text is None else parts_from_json(text)
+    except ValueError:
+        return None
 
 
 def changed_names(before: tuple[Part, ...], now: tuple[Part, ...]) -> list[str]:

@@ -1,33 +1,31 @@
 """Which results are stale, and which tasks will run: two ordered lists of rules, `RESULT_RULES` and `TASK_RULES`.
 
-A result is stale when a run would give another one now: its code or an input has changed, or something upstream is
-stale. Staleness travels downstream, also through tasks whose results are missing; that a result is missing does not.
-Where it is unknown whether something has changed, a result counts as cached, and its note says so.
+`RESULT_RULES`, for every task, downstream: is its result what a run would give now? It is stale when its code or an
+input has changed, or something upstream is stale. Staleness travels downstream, also through tasks whose results are
+missing; that a result is missing does not travel. Where it is unknown whether something has changed, a result counts
+as cached, and its note says so.
 
-A task runs by demand, as in luigi and gokart: when what needs it runs, and a rule gives a reason.
+`TASK_RULES`, upstream, for every task that something needs: will it run? As in luigi and gokart, a task runs by demand:
+when what needs it runs, and a rule gives a reason. So a stale result that nothing needs is only reported.
 
-Each rule looks at one task and gives a verdict, or None where it has nothing to say. The first verdict with a reason is
-the one that counts; verdicts that are only a note are kept beside it. To add a rule, write a function and put its name
-into a list. `kartnb.planning.planner` applies the lists in topological order.
+Each rule looks at one task and gives a verdict, or None where it does not apply. The first verdict with a reason
+counts; verdicts that are only a note are kept beside it. To add a rule, write a function and put its name into a list.
+`kartnb.planning.planner` applies the lists in topological order.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import luigi
 
-from kartnb._luigi import declared_default
-from kartnb.errors import KartError
-from kartnb.history.run_record import InputResult, RunRecord, current_notebook, newest_record
+from kartnb.history.run_record import current_notebook
 from kartnb.model import Reason, ReasonKind, TaskState
-from kartnb.planning.known_results import Files, KnownResults, digest_of_inputs, is_made_of, is_plain_file
-from kartnb.storage.run_records import RecordDirectory, RecordedResult
-from kartnb.task import registry
+from kartnb.planning.known_results import Files, KnownResults, is_made_of, is_plain_file
+from kartnb.planning.recorded_staleness import DynamicInputs
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import newer_input
 from kartnb.task.values import flatten
@@ -35,13 +33,10 @@ from kartnb.task.values import flatten
 if TYPE_CHECKING:
     from kartnb.planning.graph import Vertex
 
-#: How the note of a result begins that is kept although its code has changed, and of one that another notebook made.
+#: Beginnings of notes: of a result that is kept although its code has changed, and of one that another notebook made.
 KEPT, OTHERS = 'code changed', 'replaces the result of '
 #: The note of a result that was not written by a recorded run.
 FOREIGN = 'modified outside kartnb; using the file as it is'
-#: A workspace with more records is not looked through for a card, and of more than this no downstream is looked for.
-_MOST_LISTED = 20_000
-_MOST_READ = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +98,7 @@ def code_changed(vertex: Vertex, known: KnownResults) -> Verdict | None:
 
 
 def restored(vertex: Vertex, known: KnownResults) -> Verdict | None:
-    """`restore_result` has brought back a result of other code, to be kept until the code changes again."""
+    """`restore_result` has put back a result of other code, to be kept until the code changes again."""
     result = known.result(vertex)
     if result is None or result.kept_for is None:
         return None
@@ -112,27 +107,28 @@ def restored(vertex: Vertex, known: KnownResults) -> Verdict | None:
     return Verdict(TaskState.CACHED, note='restored, and kept until the code changes again')
 
 
-def input_made_again(vertex: Vertex, known: KnownResults) -> Verdict | None:
+def input_recomputed(vertex: Vertex, known: KnownResults) -> Verdict | None:
     """The result of a required task is not the one that this result was made from."""
     result = known.result(vertex)
-    # not to be asked of `made_of` where the inputs are unknown: a digest for each task costs more than all other rules
+    # `made_of` comes last: a digest for each task costs more than all other rules
     if result is None or not result.made_of or is_made_of(result, known.made_of(vertex)):
         return None
     record = known.record(vertex)
-    used = {item.unique_id: item.result_id for item in record.inputs} if record is not None else {}
-    others = vertex.requires if record is not None else []
-    newer = dict.fromkeys(other.name for other in others if used.get(other.unique_id) != known.result_id(other))
+    if record is None:  # the name of the file is enough to know that, but not to know which input it is
+        return Verdict(TaskState.STALE, Reason(ReasonKind.NEWER_RESULT))
+    used = record.used
+    newer = dict.fromkeys(x.name for x in vertex.requires if used.get(x.unique_id) != known.result_id(x))
     return Verdict(TaskState.STALE, Reason(ReasonKind.NEWER_RESULT, ', '.join(newer)))
 
 
 def dynamic_input_changed(vertex: Vertex, known: KnownResults) -> Verdict | None:
-    """What the task asked for while it ran was made again since, or would have to be."""
+    """What the task asked for while it ran was recomputed since, or would be if the task ran."""
     result = known.result(vertex)
     record = known.record(vertex) if result is not None and result.asked_later else None
     if record is None:
         return None
     task: Any = vertex.task
-    walk = _DynamicInputs(task.workspace_directory, known)
+    walk = DynamicInputs(task.workspace_directory, known)
     for item in record.inputs:
         reason = walk.changed(item) if item.asked_later else None
         if reason is not None:
@@ -150,12 +146,16 @@ def stale_upstream(vertex: Vertex, known: KnownResults) -> Verdict | None:
 
 #: In this order; not asked for external tasks, nor where `on_code_change` is 'ignore' (gokart's behaviour).
 RESULT_RULES: tuple[Rule, ...] = (
+    # of files that are not those of the record, nothing that it says of code and inputs holds
     unfinished_run,
     foreign_write,
+    # the task's own code before its inputs: it is what the person has just edited
     code_changed,
     restored,
-    input_made_again,
+    input_recomputed,
+    # opens records, where the rules above look at their names only
     dynamic_input_changed,
+    # last: a reason of the task's own says more than one of its neighbours
     stale_upstream,
 )
 
@@ -239,12 +239,11 @@ def will_replace(vertex: Vertex, reason: Reason, known: KnownResults) -> Verdict
     record = known.record(vertex) if here else None
     if record is None or record.notebook in ('', here):
         return Verdict(TaskState.STALE, reason)
-    made = record.ended[:16].replace('T', ' ')
-    return Verdict(TaskState.STALE, reason, f'{OTHERS}{os.path.basename(record.notebook)}, {made} UTC')
+    return Verdict(TaskState.STALE, reason, f'{OTHERS}{os.path.basename(record.notebook)}, {record.made}')
 
 
 def follows_inputs(vertex: Vertex, known: KnownResults) -> bool:
-    """Whether a task runs too when one that it requires runs: where it is known of what its result was made."""
+    """Whether a task runs too when one that it requires runs: where it is known what its result was made from."""
     if vertex.reason is not None or vertex.state is not TaskState.CACHED:
         return False
     result = known.result(vertex)
@@ -252,7 +251,15 @@ def follows_inputs(vertex: Vertex, known: KnownResults) -> bool:
 
 
 #: In this order, for each task that is needed.
-TASK_RULES: tuple[Rule, ...] = (rerun_asked, says_incomplete, output_missing, check_failed, stale_result)
+TASK_RULES: tuple[Rule, ...] = (
+    # first, so that `complete()` is not called: with `rerun`, gokart's own tasks would delete their outputs in it
+    rerun_asked,
+    says_incomplete,
+    # before staleness: where nothing is there, nothing is replaced
+    output_missing,
+    check_failed,
+    stale_result,
+)
 
 
 def judge_needed(vertex: Vertex, known: KnownResults) -> Verdict:
@@ -286,139 +293,3 @@ def _judges_by_outputs(task: luigi.Task) -> bool:
 
 def _asks_for_more(task: luigi.Task) -> bool:
     return isinstance(task, TaskOnKart) and (task.strict_check or task.modification_time_check)
-
-
-# --- From the records alone -----------------------------------------------------------------------------------------
-
-
-class _DynamicInputs:
-    """What tasks asked for while they ran, which no graph has: goes upstream through the records, each read once."""
-
-    def __init__(self, workspace: str, known: KnownResults) -> None:
-        self._workspace = workspace
-        self._known = known
-        self._seen: set[str] = set()
-
-    def changed(self, first: InputResult) -> Reason | None:
-        """The reason when an input, or anything that it was made from, has changed."""
-        if self._present(first) not in ('', first.result_id):
-            return Reason(ReasonKind.NEWER_RESULT, first.task)
-        pending = [first]
-        while pending:
-            item = pending.pop()
-            stem = f'{item.task}_{item.unique_id}'
-            if stem in self._seen or not item.module:
-                continue
-            self._seen.add(stem)
-            directory = self._known.directory_of(self._workspace, item.module)
-            found, record = directory.result(stem), newest_record(directory, stem)
-            if found is None or record is None:
-                continue  # unknown by now
-            if self._has_other_code(item, found) or self._has_other_inputs(found, record):
-                return Reason(ReasonKind.UPSTREAM_RUNS, item.task)
-            pending.extend(record.inputs)
-        return None
-
-    def _present(self, item: InputResult) -> str:
-        """The id of the present result of a task; '' when it is not known."""
-        if not item.module:
-            return item.result_id
-        return self._known.present_id(self._workspace, item.module, f'{item.task}_{item.unique_id}')
-
-    def _has_other_inputs(self, found: RecordedResult, record: RunRecord) -> bool:
-        required = [item for item in record.inputs if not item.asked_later]
-        if not is_made_of(found, digest_of_inputs((item.unique_id, self._present(item)) for item in required)):
-            return True
-        later = [item for item in record.inputs if item.asked_later]
-        return any(self._present(item) not in ('', item.result_id) for item in later)
-
-    def _has_other_code(self, item: InputResult, found: RecordedResult) -> bool:
-        cls = registry.definition_named(item.module, item.task)
-        return cls is not None and self._known.must_be_made_again(self._workspace, found, cls)
-
-
-@dataclass(frozen=True, slots=True)
-class StaleResults:
-    """Results that are stale: how many by class, and how long it took to make them.
-
-    Attributes
-    ----------
-    by_result
-        Class name and seconds by ``<Class>_<unique id>``.
-    """
-
-    by_result: dict[str, tuple[str, float]] = field(default_factory=dict)
-
-    def without(self, other: StaleResults) -> StaleResults:
-        """Those that are not in `other`."""
-        return StaleResults({stem: told for stem, told in self.by_result.items() if stem not in other.by_result})
-
-    def counts(self) -> Counter[str]:
-        """How many there are of each class."""
-        return Counter(name for name, _ in self.by_result.values())
-
-    def seconds(self) -> float:
-        """How long it took to make them."""
-        return sum(seconds for _, seconds in self.by_result.values())
-
-
-def stale_results() -> StaleResults:
-    """The stale results of the classes that are defined, in the workspaces that they have by default."""
-    known = KnownResults()
-    classes = {(cls.__module__, cls.__name__): cls for cls in registry.task_classes() if issubclass(cls, TaskOnKart)}
-    found = StaleResults()
-    for workspace, module in dict.fromkeys(_places(classes.values())):
-        try:
-            directory = known.directory_of(workspace, module)
-            stems = directory.stems()
-            if len(stems) <= _MOST_LISTED:
-                found.by_result.update(_stale_in(known, workspace, directory, stems, classes, module))
-        except (KartError, OSError):  # a card must not fail for a workspace that cannot be read
-            continue
-    return found
-
-
-def _places(classes: Iterable[type[luigi.Task]]) -> Iterator[tuple[str, str]]:
-    usual = TaskOnKart().workspace_directory
-    for cls in classes:
-        own = declared_default(vars(cls).get('workspace_directory'))
-        for workspace in (usual, own):
-            if isinstance(workspace, str) and '://' not in workspace:
-                yield workspace, cls.__module__
-
-
-def _stale_in(
-    known: KnownResults,
-    workspace: str,
-    directory: RecordDirectory,
-    stems: list[str],
-    classes: dict[tuple[str, str], type],
-    module: str,
-) -> dict[str, tuple[str, float]]:
-    stale = []
-    for stem in stems:
-        result, cls = directory.result(stem), classes.get((module, stem.rpartition('_')[0]))
-        if result is not None and cls is not None and known.must_be_made_again(workspace, result, cls):
-            stale.append(stem)
-    if not stale:
-        return {}
-    records = {stem: newest_record(directory, stem) for stem in (stems if len(stems) <= _MOST_READ else stale)}
-    reached = _downstream(stale, records)
-    kept = ((stem, record) for stem, record in records.items() if record is not None and stem in reached)
-    return {stem: (stem.rpartition('_')[0], record.seconds) for stem, record in kept}
-
-
-def _downstream(stale: list[str], records: dict[str, RunRecord | None]) -> set[str]:
-    """These results and all that was made from them."""
-    users: dict[str, list[str]] = {}
-    for stem, record in records.items():
-        for item in record.inputs if record is not None else ():
-            users.setdefault(f'{item.task}_{item.unique_id}', []).append(stem)
-    reached: set[str] = set()
-    pending = list(stale)
-    while pending:
-        stem = pending.pop()
-        if stem not in reached:
-            reached.add(stem)
-            pending.extend(users.get(stem, ()))
-    return reached
