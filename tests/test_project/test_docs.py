@@ -41,6 +41,21 @@ def test_the_reference_has_every_public_name() -> None:
     assert set(kartnb.__all__) <= written
 
 
+def test_the_map_names_every_module(repository: Path) -> None:
+    """The table of packages names the modules that there are, and those only."""
+    rows = re.findall(r'^\| `(kartnb/[\w/]*)` \|.*\| ([^|]*) \|$', (DOCS / 'architecture.md').read_text(), re.MULTILINE)
+    named = {f'{folder}{module}.py' for folder, modules in rows for module in re.findall(r'`(\w+)`', modules)}
+    files = {file.relative_to(repository).as_posix() for file in (repository / 'kartnb').rglob('*.py')}
+    assert named == {file for file in files if not file.endswith('/__init__.py')}
+
+
+def test_the_map_names_files_that_exist(repository: Path) -> None:
+    table = (DOCS / 'architecture.md').read_text().partition('## Where is …')[2].partition('\n## ')[0]
+    named = re.findall(r'`(kartnb/[^`]*)`', table)
+    assert len(named) > 24
+    assert [name for name in named if not (repository / name).is_file()] == []
+
+
 def test_every_public_name_is_documented() -> None:
     missing = [part for name in kartnb.__all__ for part in _undocumented(name, getattr(kartnb, name))]
     assert missing == []
