@@ -1,6 +1,6 @@
 """The line of a magic, taken apart: its words, its options, and the expression that gives a task.
 
-What is wrong with it is one line, a `UsageError`.
+A mistake in it is a `UsageError`, which IPython shows as one line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from kartnb.config import CODE_CHANGE_POLICIES, LOG_LEVELS, log_level_named
 from kartnb.errors import KartError, TaskArgumentError
 
-#: What holds the words of a line together.
+#: Words inside brackets belong together.
 BRACKETS = {'(': ')', '[': ']', '{': '}'}
 _NAME = re.compile(r'--[A-Za-z][\w-]*')
 _OPTION = re.compile(_NAME.pattern + r'(?:=.*)?', re.DOTALL)
@@ -28,7 +28,7 @@ _SHOWN = 60
 
 
 class Word(NamedTuple):
-    """A word of a line, and where it stands."""
+    """A word of a line, and its position."""
 
     text: str
     start: int
@@ -36,14 +36,14 @@ class Word(NamedTuple):
 
 
 def words_of(line: str, separators: str = '') -> list[Word]:
-    """The words of a line; brackets and quotes hold what is in them together.
+    """The words of a line; brackets and quotes keep words together.
 
     Parameters
     ----------
     line
         The line; a bracket or a quote may still be open at its end.
     separators
-        What separates words beside space.
+        What separates words besides space.
 
     Examples
     --------
@@ -105,15 +105,15 @@ def log_level(name: str) -> int:
 
 
 def whole_number(text: str) -> int:
-    """A number from 1 on, for argparse."""
+    """A whole number of at least 1, for argparse."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is no whole number from 1 on')
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number of at least 1')
     return int(text)
 
 
 LOG_LEVEL = option(
     '--log-level',
-    f'show log lines from this level on: {", ".join(LOG_LEVELS)}',
+    f'show log lines of this level and above: {", ".join(LOG_LEVELS)}',
     metavar='LEVEL',
     type=log_level,
     takes='level',
@@ -129,7 +129,7 @@ WORKERS = option('--workers', 'run up to N tasks at once', metavar='N', type=who
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """A magic's line, taken apart: its options, and the expression that is left."""
+    """The options of a magic's line, and the rest of it."""
 
     options: argparse.Namespace
     expression: str
@@ -145,9 +145,9 @@ class MagicParser(argparse.ArgumentParser):
     description
         Its docstring; `help_text` is this and the options.
     options
-        Its options, beside ``--help``.
+        Its options besides ``--help``.
     takes_space
-        Whether the line gives values by parameter name after the task; options may then stand between them.
+        Whether the line gives values by parameter name after the task; options may be between them.
     """
 
     def __init__(self, magic: str, description: str, options: Iterable[Option], takes_space: bool = False) -> None:
@@ -169,7 +169,7 @@ class MagicParser(argparse.ArgumentParser):
         return f'{description}\n\n{formatter.format_help().rstrip()}'
 
     def error(self, message: str) -> NoReturn:
-        """Refuse with one line, instead of ending the process."""
+        """Raise an error of one line, instead of ending the process as argparse does."""
         raise UsageError(f'{self.prog}: {message.removeprefix("argument ")}')
 
     @property
@@ -183,7 +183,7 @@ class MagicParser(argparse.ArgumentParser):
         return [str(choice) for choice in (action.choices if action is not None else None) or ()]
 
     def split(self, line: str) -> Arguments:
-        """Take a line apart; options may stand before and after the expression.
+        """Take a line apart; options may come before and after the expression.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class MagicParser(argparse.ArgumentParser):
         return options, ' '.join(rest)
 
     def _leading(self, line: str) -> tuple[list[str], str]:
-        """The options before the expression, with their values as they stand, and what is left."""
+        """The options before the expression, with their values, and the rest of the line."""
         found: list[str] = []
         while line.startswith('-'):
             word, line = _first_word(line)
@@ -233,7 +233,7 @@ class MagicParser(argparse.ArgumentParser):
         if unknown:
             near = difflib.get_close_matches(unknown[0].partition('=')[0], self.options, n=1)
             hint = f'did you mean {near[0]}?' if near else f'the options are {", ".join(self.options)}.'
-            self.error(f'there is no option {unknown[0]}: {hint}')
+            self.error(f'unknown option {unknown[0]}: {hint}')
         return options
 
 
@@ -243,7 +243,7 @@ def _first_word(line: str) -> tuple[str, str]:
 
 
 def _without_trailing(expression: str) -> tuple[str, list[str]]:
-    """An expression without the options that end its line; lines of code have none."""
+    """An expression without the options at the end of its line; an expression over several lines has none."""
     if '\n' in expression:
         return expression, []
     words = words_of(expression)
@@ -260,7 +260,7 @@ def _without_trailing(expression: str) -> tuple[str, list[str]]:
 
 
 def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, Any] | None) -> luigi.Task:
-    """The task that an expression gives.
+    """The task that an expression evaluates to.
 
     Parameters
     ----------
@@ -269,15 +269,15 @@ def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, 
     magic
         The name of the magic, for messages.
     shell
-        Its names are known to the expression.
+        The expression can use the names of its user.
     local_ns
-        The names of the function that the magic stands in, or None.
+        The local names of the function that calls the magic, or None.
 
     Raises
     ------
     UsageError
-        When the text is no expression, fails by itself, or gives no task. Where it fails inside the user's own
-        functions, their exception is raised as it is.
+        When the text is not an expression, its own line fails, or its value is not a task. Where it fails inside the
+        user's functions, their exception is raised unchanged.
     """
     __tracebackhide__ = True
     from kartnb.planning.planner import require_task
@@ -292,13 +292,7 @@ def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, 
 
 
 def value_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, Any] | None) -> Any:
-    """What an expression gives, a task or anything else; the parameters are those of `task_of`.
-
-    Raises
-    ------
-    UsageError
-        When the text is no expression, or fails by itself.
-    """
+    """The value of an expression, a task or anything else; parameters and errors are those of `task_of`."""
     __tracebackhide__ = True
     from kartnb.notebook.tracebacks import EXPRESSION_FILE, own_part
 
@@ -317,7 +311,7 @@ def expression_of(magic: str, line: str, cell: str | None) -> str:
     Raises
     ------
     UsageError
-        When there is something in both places.
+        When both have text.
     """
     if cell is None:
         return line

@@ -1,6 +1,6 @@
-"""Cells: running one of `%%kart`, the task classes that they define, and tasks as the code that makes them.
+"""`%%kart`: it runs a cell as IPython would, and shows a card of the task classes that the cell defines.
 
-`inspect` cannot give the source of a class that was defined in a notebook, so it is cut out of the cell's text.
+Also here: the expression that makes a task (`as_code`), for cards, buttons and messages.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -
     Raises
     ------
     CellSyntaxError
-        When it cannot be read.
+        When the cell is not valid Python.
     """
     __tracebackhide__ = True
     lend_names(shell)
@@ -54,9 +54,9 @@ def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -
 
 
 class CellSyntaxError(KartError):
-    """The body of a `%%kart` cell is not Python.
+    """The body of a `%%kart` cell is not valid Python.
 
-    IPython shows a `SyntaxError` that a magic raises with all the frames of the magic; this is shown as that of an
+    IPython shows a `SyntaxError` from a magic with all the frames of the magic; this error is shown like one from an
     ordinary cell.
     """
 
@@ -69,15 +69,9 @@ class CellSyntaxError(KartError):
 
 
 def run_cell(cell: str, shell: InteractiveShell) -> None:
-    """Run a cell in the user's namespace: its source is kept for tracebacks, its last expression is displayed.
-
-    Raises
-    ------
-    CellSyntaxError
-        When it cannot be read.
-    """
+    """Run a cell in the user's namespace: its source is kept for tracebacks, its last expression is displayed."""
     __tracebackhide__ = True
-    # an empty line in the place of the magic's, so that lines are counted from the top of the cell
+    # an empty line for the line of the magic, so that line numbers are those of the whole cell
     code = '\n' + shell.transform_cell(cell)
     name = _kept(code, cell, shell)
     compiler: Any = shell.compile
@@ -109,17 +103,13 @@ def _parts(tree: ast.Module, code: str, interactivity: str) -> list[tuple[ast.AS
 
 
 def lend_names(shell: InteractiveShell) -> None:
-    """Let cells know luigi, kartnb, `TaskOnKart` and the parameter classes; what the user has under a name stays."""
-    missing = {name: value for name, value in lent_names().items() if name not in shell.user_ns}
-    shell.push(missing, interactive=False)
-
-
-def lent_names() -> dict[str, Any]:
-    """The names that a `%%kart` cell knows without an import."""
+    """Let cells use luigi, kartnb, `TaskOnKart` and the parameter classes without an import; the user's names stay."""
     classes = {
         name: value for home in (luigi, parameters) for name, value in vars(home).items() if _is_parameter(value)
     }
-    return {'luigi': luigi, 'kartnb': kartnb, 'TaskOnKart': kartnb.TaskOnKart, **classes}
+    lent = {'luigi': luigi, 'kartnb': kartnb, 'TaskOnKart': kartnb.TaskOnKart, **classes}
+    missing = {name: value for name, value in lent.items() if name not in shell.user_ns}
+    shell.push(missing, interactive=False)  # so that %who does not list them
 
 
 def _is_parameter(value: object) -> bool:
@@ -135,12 +125,12 @@ class Definitions:
         self._classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
     def note_cell(self, cell: str) -> list[CardEntry]:
-        """Take note of the task classes that a cell which has just run defines, and say which are new or changed.
+        """Remember the task classes of a cell that has just run, and say which are new or changed.
 
         Parameters
         ----------
         cell
-            The text of the cell, magics and all.
+            The text of the cell, with its magics.
         """
         if 'class' not in cell:
             return []
@@ -157,7 +147,7 @@ class Definitions:
 
     def _note(self, node: ast.ClassDef, cls: type) -> Status:
         if self._classes.get(node.name) is cls:
-            return 'unchanged'  # the cell has ended before it came here
+            return 'unchanged'  # the cell has failed before this statement
         self._classes[node.name] = cls
         code = ast.unparse(node)  # comments and formatting do not count
         known = self._codes.get(node.name)
@@ -166,7 +156,7 @@ class Definitions:
 
 
 def _class_statements(body: list[ast.stmt]) -> Iterator[ast.ClassDef]:
-    """The class statements of a cell, also those in `if`, `with` and `try`, in order."""
+    """The class statements of a cell in order, those inside `if`, `with` and `try` too."""
     for statement in body:
         if isinstance(statement, ast.ClassDef):
             yield statement
@@ -191,7 +181,7 @@ def own_parameters(cls: type[luigi.Task]) -> list[tuple[str, luigi.Parameter[Any
 
 
 def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
-    """A parameter as one gives it: its name, and its default where it has one."""
+    """A parameter as in a call: its name, and its default where it has one."""
     default = declared_default(parameter)
     if default is NO_VALUE:
         return name
@@ -208,7 +198,7 @@ def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
 
 
 def note_on_stale(stale: StaleResults) -> str:
-    """What a change makes stale, in one line; '' for nothing."""
+    """Which results a change makes stale, in one line; '' for none."""
     counts = stale.counts()
     if not counts:
         return ''
@@ -216,11 +206,11 @@ def note_on_stale(stale: StaleResults) -> str:
     more = f' and {len(counts) - _MOST_NAMED:,} more classes' if len(counts) > _MOST_NAMED else ''
     total = sum(counts.values())
     what = '1 result' if total == 1 else f'{total:,} results'
-    return f'Makes {what} stale: {names}{more}. Making anew takes about {seconds_text(stale.seconds())}.'
+    return f'Makes {what} stale: {names}{more}. Recomputing takes about {seconds_text(stale.seconds())}.'
 
 
 def as_code(task: luigi.Task) -> str:
-    """The expression that makes a task, with the parameters that are not at their defaults; secret ones are left out.
+    """The expression that makes a task, with the parameters that differ from their defaults, without secret ones.
 
     Examples
     --------

@@ -23,28 +23,28 @@ from kartnb.errors import (
 )
 from kartnb.notebook.arguments import MagicParser, Option, expression_of, task_of, value_of
 
-#: What is wrong with what was asked for, whoever finds it: one line.
+#: Errors about what the user has asked for, wherever they are found: one line is enough.
 _MISUSE = (TaskArgumentError, ExecutorChoiceError, FilterError, HistoryError, ParameterValueError, SweepError)
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a magic was given.
+    """What a magic was called with.
 
     Attributes
     ----------
     magic
         Its name, for messages.
     shell
-        The shell whose magic it is.
+        The shell that it was called in.
     options
         The options on its line, by name.
     expression
-        What else is on its line.
+        The rest of its line.
     cell
         The lines below, or None.
     local_ns
-        The names of the function that the magic stands in, or None.
+        The local names of the function that calls the magic, or None.
     """
 
     magic: str
@@ -56,7 +56,7 @@ class Given:
 
     @property
     def names(self) -> Mapping[str, Any]:
-        """The names that an expression on the line knows."""
+        """The names that an expression on the line can use."""
         return {**self.shell.user_ns, **(self.local_ns or {})}
 
     def task(self) -> luigi.Task:
@@ -65,7 +65,7 @@ class Given:
         return task_of(expression_of(self.magic, self.expression, self.cell), self.magic, self.shell, self.local_ns)
 
     def value(self, text: str | None = None) -> Any:
-        """What an expression gives: that of the magic, where it is not told another."""
+        """The value of an expression; by default that of the magic."""
         __tracebackhide__ = True
         text = expression_of(self.magic, self.expression, self.cell) if text is None else text
         return value_of(text, self.magic, self.shell, self.local_ns)
@@ -77,19 +77,19 @@ def kart_magic(
     takes_space: bool = False,
     keeps_value: bool = False,
 ) -> Callable[[Callable[[Any, Given], Any]], Any]:
-    """Make a magic of a method that takes what the magic was given.
+    """Turn a method into a magic.
 
-    Its line is taken as it stands. Its docstring and its options are its help, for ``?`` and ``--help``.
-    Wrong use is one line, and every other error the user's own part of its traceback.
+    The line is not expanded: ``$x`` and ``{x}`` stay. The docstring and the options are the help, for ``?`` and
+    ``--help``. A mistake in the call is one line; any other error shows the part of the traceback that is the user's.
 
     Parameters
     ----------
     *options
-        The options; ``--help`` comes by itself.
+        The options, without ``--help``, which every magic has.
     kind
         `line_magic`, `cell_magic` or `line_cell_magic` of IPython's.
     takes_space
-        Whether the line gives values by parameter name; it may then go on in the lines below.
+        Whether the line gives values by parameter name; it may then continue on the lines below.
     keeps_value
         Whether the value is given even with a semicolon at the end of the line. IPython would assign None otherwise.
     """

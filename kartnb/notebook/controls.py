@@ -1,4 +1,7 @@
-"""Controls from parameters: each type of parameter has a widget that fits it, and a mark for what it does not take."""
+"""Controls for parameters: a widget for each type of parameter, and a mark on values that it does not take.
+
+`controls_for` is the entrance; below it, how a widget is chosen and made.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -16,6 +20,7 @@ import luigi
 
 from kartnb._luigi import NO_VALUE, enumeration_of, listed_choices, number_range
 from kartnb.errors import ParameterValueError, SweepError
+from kartnb.notebook.cell import own_parameters
 from kartnb.sweeps.space import Template
 from kartnb.task.parameters import ListTaskInstanceParameter, TaskInstanceParameter
 from kartnb.task.secrets import is_private
@@ -25,13 +30,204 @@ from kartnb.view.words import value_text
 
 _WIDE = {'width': '360px'}
 _STEPS = 100
+_MOST_CHOICES = 1000
 #: Earlier ones are not read back from the form in which they are written.
 _FIRST_YEAR = 1000
 
 
+def controls_for(template: Template, space: Mapping[str, Any]) -> tuple[list[Control], dict[str, Any]]:
+    """The controls for a task, and the values that are fixed.
+
+    Parameters
+    ----------
+    template
+        The task.
+    space
+        By parameter name: a ``(min, max)`` or ``(min, max, step)`` tuple, a `Slider`, a list of choices, None for the
+        control of the parameter's type, or a single value, which is fixed. When empty, every public parameter of the
+        task itself has a control.
+
+    Raises
+    ------
+    SweepError
+        When a parameter does not exist, or there is nothing to choose from.
+    ParameterValueError
+        When a parameter does not take a value.
+    """
+    asked = dict(space) or dict.fromkeys(_own_names(template))
+    if not asked:
+        raise SweepError(f'{template.cls.__name__} has no parameters of its own, so there is nothing to move.')
+    controls, fixed = [], {}
+    for name, given in asked.items():
+        parameter = template.parameter(name)
+        if is_private(parameter):
+            raise SweepError(f'{name!r} is secret, so it has no control: give it with the task, Task({name}=…).')
+        if given is not None and not _is_several(given):
+            fixed[name] = template.settle(name, given)
+        else:
+            controls.append(control(template, name, given))
+    return controls, fixed
+
+
+def _own_names(template: Template) -> list[str]:
+    """The parameters of a task that have a control when none are named."""
+    return [
+        name
+        for name, parameter in own_parameters(template.cls)
+        if not isinstance(parameter, TaskInstanceParameter | ListTaskInstanceParameter)
+    ]
+
+
+def _is_several(given: Any) -> bool:
+    """Whether it is values to choose from, not a single value."""
+    if isinstance(given, Slider) or (isinstance(given, type) and issubclass(given, enum.Enum)):
+        return True
+    return isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping | luigi.Task)
+
+
+def control(template: Template, name: str, given: Any = None) -> Control:
+    """The control of one parameter; `given` is as in `controls_for`.
+
+    Raises
+    ------
+    SweepError
+        When there is nothing to choose from.
+    """
+    parameter = template.parameter(name)
+    settle = partial(template.settle, name)
+    reader = _reader(parameter, name, template.start(name), given, settle)
+    return Control(name, settle, reader, one_line(parameter.description or '', 300))
+
+
+def _reader(parameter: luigi.Parameter[Any], name: str, start: Any, given: Any, settle: Callable[[Any], Any]) -> Reader:
+    if given is None:
+        given = hint_of(parameter) or _own_range(parameter)
+    span = _as_slider(parameter, given)
+    if span is not None:
+        _check_range(span, settle)
+        return number_in_range(span, start, number_type(parameter) is int)
+    if given is not None:
+        values = [settle(value) for value in _listed(name, given)]
+        return choices_of(Choices(values, start))
+    if isinstance(parameter, TaskInstanceParameter | ListTaskInstanceParameter):
+        return _task_choice(parameter, name, start)
+    return plain_widget(parameter, start) or from_text(parameter, start)
+
+
+def _task_choice(parameter: luigi.Parameter[Any], name: str, start: Any) -> Reader:
+    if start is NO_VALUE:
+        raise SweepError(f'No tasks to choose from for {name!r}: give a list of them, {name}=[…].')
+    if isinstance(parameter, ListTaskInstanceParameter):
+        return choices_of(Choices(list(start), tuple(start)), several=True)
+    return choices_of(Choices([start], start))
+
+
+def _own_range(parameter: luigi.Parameter[Any]) -> Slider | None:
+    found = bounds(parameter)
+    if found is None or not all(map(math.isfinite, found)):
+        return None
+    if number_type(parameter) is float:
+        ends, (low, high) = number_range(parameter), map(float, found)
+        step = (high - low) / 100
+        return slider(low + step * (not ends.includes_low), high - step * (not ends.includes_high))
+    return slider(*found) if found[0] < found[1] else None
+
+
+def _as_slider(parameter: luigi.Parameter[Any], given: Any) -> Slider | None:
+    if isinstance(given, Slider):
+        return given
+    if isinstance(given, range) and len(given) > 1 and given.step > 0:
+        return Slider(given[0], given[-1], given.step)
+    is_range = isinstance(given, tuple) and len(given) in (2, 3) and number_type(parameter) is not None
+    return slider(*given) if is_range else None
+
+
+def _check_range(span: Slider, settle: Callable[[Any], Any]) -> None:
+    """Raise for a range whose ends the parameter does not take; `_own_range` leaves out open ends."""
+    for end in (span.min, span.max):
+        settle(end)
+
+
+def _listed(name: str, given: Any) -> Sequence[Any]:
+    values = list(given)
+    if not values:
+        raise SweepError(f'Nothing to choose from for {name!r}: give at least one value.')
+    if len(values) > _MOST_CHOICES:
+        raise SweepError(f'{name!r} has {len(values):,} choices: give a range, such as {name}=(min, max).')
+    return values
+
+
+class Control:
+    """The control of one parameter.
+
+    Parameters
+    ----------
+    name
+        The parameter's name, perhaps with dots.
+    settle
+        Converts a value to what the parameter holds, or raises.
+    reader
+        The widget, and how to read its value.
+    help_text
+        The description of the parameter, or ''.
+
+    Attributes
+    ----------
+    widget
+        The whole control: a label, the input, and below it the mark of a value that the parameter does not take.
+    error
+        Why the parameter does not take the present value, or ''.
+    """
+
+    def __init__(self, name: str, settle: Callable[[Any], Any], reader: Reader, help_text: str = '') -> None:
+        self.name = name
+        self.error = ''
+        self._settle = settle
+        self._reader = reader
+        self._mark = ipywidgets.HTML(layout=ipywidgets.Layout(display='none'))
+        label = ipywidgets.Label(name, tooltip=help_text or name, layout=ipywidgets.Layout(width='150px'))
+        self.input = reader.widget
+        for widget in reader.observed:  # a box of several widgets has no tooltip
+            widget.tooltip = help_text or name
+        self.input.add_class('kartnb-control')
+        row = ipywidgets.HBox([label, self.input])
+        self.widget = ipywidgets.VBox([row, self._mark])
+
+    @property
+    def value(self) -> Any:
+        """The present value, converted by the parameter.
+
+        Raises
+        ------
+        ParameterValueError
+            When the parameter does not take it; the control then shows a mark.
+        """
+        try:
+            found = self._settle(self._reader.read())
+        except ParameterValueError as error:
+            self._show_error(str(error))
+            raise
+        self._show_error('')
+        return found
+
+    def observe(self, callback: Callable[[], object]) -> None:
+        """Call `callback` whenever the control is moved."""
+        for widget in self._reader.observed:
+            widget.observe(lambda _: callback(), names='value')
+
+    def _show_error(self, error: str) -> None:
+        if error == self.error:
+            return
+        self.error = error
+        # a sign and words, because colour alone does not reach everybody
+        self._mark.value = f'<span role="alert" style="color:#c21c28">✗ {escape(one_line(error, 200))}</span>'
+        self._mark.layout.display = None if error else 'none'
+        self.input.layout.border = '2px solid #c21c28' if error else None
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A widget, how its value is read, and which widgets tell of a change."""
+    """A widget, how to read its value, and the widgets to observe for a change."""
 
     widget: Any
     read: Callable[[], Any]
@@ -45,19 +241,19 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Values to choose from, and the one to begin with."""
+    """Values to choose from, and the initial one."""
 
     values: Sequence[Any]
     start: Any
 
     @property
     def first(self) -> int:
-        """The number of the value to begin with."""
+        """The index of the initial value."""
         return next((i for i, value in enumerate(self.values) if _is_same(value, self.start)), 0)
 
     @property
     def labels(self) -> list[str]:
-        """What the values are called, each differently."""
+        """A distinct label for each value."""
         texts = [value_text(value, 60) for value in self.values]
         return [text if texts.count(text) == 1 else f'{text} ({i})' for i, text in enumerate(texts)]
 
@@ -67,7 +263,7 @@ def _layout() -> Any:
 
 
 def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
-    """A slider over a range of numbers, logarithmic where that is asked for."""
+    """A slider over a range of numbers."""
     values: Sequence[float] | None = span.values() if span.log or (whole and not span.is_whole) else None
     if whole and span.log:
         values = _whole_by_factors(span)
@@ -80,7 +276,7 @@ def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
         ends = {'min': math.log10(span.min), 'max': math.log10(span.max)}
         step = _step_through(ends['min'], ends['max'], math.log10(begin))
         widget = ipywidgets.FloatLogSlider(base=10, **ends, step=step, readout_format='.4g', **options)
-        # its ends are powers of ten as floats go
+        # it computes its ends as powers of ten, so they are off by a rounding error
         return Reader.of(widget, lambda value: min(max(float(f'{value:.6g}'), span.min), span.max))
     if whole:
         return Reader.of(
@@ -92,7 +288,7 @@ def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
 
 
 def _step_through(low: float, high: float, start: float) -> float:
-    """About a hundredth of a range, such that a slider that goes by it does not move away from where it begins."""
+    """About a hundredth of a range, chosen so that the initial value is a multiple: a slider rounds to its steps."""
     step = (high - low) / _STEPS
     for finer in (1, 2, 5, 10, 20, 50, 100):
         number = (start - low) / step * finer
@@ -126,7 +322,7 @@ def choices_of(choices: Choices, *, several: bool = False, sliding: bool | None 
 
 
 def plain_widget(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
-    """The widget of a type that has one of its own; None for what is given as text."""
+    """The widget for a type of parameter; None for types that are entered as text."""
     if isinstance(parameter, luigi.BoolParameter) and not is_optional(parameter):
         return Reader.of(ipywidgets.Checkbox(value=bool(start) and start is not NO_VALUE, indent=False))
     if isinstance(parameter, luigi.ChoiceListParameter):
@@ -171,7 +367,7 @@ def _date(parameter: luigi.Parameter[Any], start: Any) -> Reader | None:
 
 
 def _month(parameter: luigi.MonthParameter | luigi.YearParameter, start: Any) -> Reader:
-    """A year, and of a month its number before it; the parameter reads them in the form that it writes itself."""
+    """A year, and for a month its number; the parameter reads them in the form that it writes."""
     day = start if isinstance(start, datetime.date) else datetime.date.today()
     year = ipywidgets.BoundedIntText(
         value=day.year, min=_FIRST_YEAR, max=datetime.MAXYEAR, layout=ipywidgets.Layout(width='90px')
@@ -186,7 +382,7 @@ def _month(parameter: luigi.MonthParameter | luigi.YearParameter, start: Any) ->
 
 
 def from_text(parameter: luigi.Parameter[Any], start: Any) -> Reader:
-    """A line of text (of a dict: some) that the parameter's own parser reads; empty is None where that is taken."""
+    """A line of text (for a dict: several) that the parameter parses; empty is None for an optional parameter."""
     text = '' if start is NO_VALUE or start is None else str(parameter.serialize(start))
     options = {'placeholder': _placeholder(parameter), 'continuous_update': True, 'layout': _layout()}
     if isinstance(parameter, luigi.DictParameter):
@@ -201,8 +397,8 @@ def from_text(parameter: luigi.Parameter[Any], start: Any) -> Reader:
 def _placeholder(parameter: luigi.Parameter[Any]) -> str:
     if is_optional(parameter):
         return 'none'
-    told = takes(parameter)
-    return '' if told == 'another value' else told
+    expected = takes(parameter)
+    return '' if expected == 'another value' else expected
 
 
 def _indented(text: str) -> str:
@@ -228,204 +424,3 @@ def _is_same(one: Any, other: Any) -> bool:
         return one is other or bool(one == other)
     except Exception:  # a value may be anything
         return False
-
-
-_MOST_CHOICES = 1000
-
-
-class Control:
-    """The control of one parameter.
-
-    Parameters
-    ----------
-    name
-        The parameter's name, perhaps with dots.
-    settle
-        Makes a value what the parameter means, or refuses it.
-    reader
-        The widget that a person moves, and how its value is read.
-    help_text
-        What the parameter is, or ''.
-
-    Attributes
-    ----------
-    widget
-        What is shown: the widget, and below it the mark where its value is refused.
-    error
-        Why the present value is refused, or ''.
-    """
-
-    def __init__(self, name: str, settle: Callable[[Any], Any], reader: Reader, help_text: str = '') -> None:
-        self.name = name
-        self.error = ''
-        self._settle = settle
-        self._reader = reader
-        self._mark = ipywidgets.HTML(layout=ipywidgets.Layout(display='none'))
-        label = ipywidgets.Label(name, tooltip=help_text or name, layout=ipywidgets.Layout(width='150px'))
-        self.input = reader.widget
-        for widget in reader.observed:  # a box of several takes none
-            widget.tooltip = help_text or name
-        self.input.add_class('kartnb-control')
-        row = ipywidgets.HBox([label, self.input])
-        self.widget = ipywidgets.VBox([row, self._mark])
-
-    @property
-    def value(self) -> Any:
-        """The present value, as the parameter means it.
-
-        Raises
-        ------
-        ParameterValueError
-            When the parameter does not take it; the control is marked then.
-        """
-        try:
-            found = self._settle(self._reader.read())
-        except ParameterValueError as error:
-            self._tell(str(error))
-            raise
-        self._tell('')
-        return found
-
-    def observe(self, callback: Callable[[], object]) -> None:
-        """Call `callback` whenever the control is moved."""
-        for widget in self._reader.observed:
-            widget.observe(lambda _: callback(), names='value')
-
-    def _tell(self, error: str) -> None:
-        if error == self.error:
-            return
-        self.error = error
-        # the words carry the mark, not the colour alone
-        self._mark.value = f'<span role="alert" style="color:#c21c28">✗ {escape(one_line(error, 200))}</span>'
-        self._mark.layout.display = None if error else 'none'
-        self.input.layout.border = '2px solid #c21c28' if error else None
-
-
-def controls_for(template: Template, space: Mapping[str, Any]) -> tuple[list[Control], dict[str, Any]]:
-    """The controls of a task, and the values that hold without one.
-
-    Parameters
-    ----------
-    template
-        The task.
-    space
-        What the caller gives by parameter name: a ``(min, max)`` or ``(min, max, step)`` tuple, a `Slider`, a list of
-        choices, None for the parameter's own control, or one value that holds. When it is empty, every public parameter
-        of the task's own has a control.
-
-    Raises
-    ------
-    SweepError
-        When there is no such parameter, or nothing to choose from.
-    ParameterValueError
-        When a parameter does not take a value.
-    """
-    asked = dict(space) or dict.fromkeys(own_names(template))
-    if not asked:
-        raise SweepError(f'{template.cls.__name__} has no parameters of its own, so there is nothing to move.')
-    controls, fixed = [], {}
-    for name, given in asked.items():
-        parameter = template.parameter(name)
-        if is_private(parameter):
-            raise SweepError(f'{name!r} is secret, so it has no control: give it with the task, Task({name}=…).')
-        if given is not None and not is_several(given):
-            fixed[name] = template.settle(name, given)
-        else:
-            controls.append(control(template, name, given))
-    return controls, fixed
-
-
-def own_names(template: Template) -> list[str]:
-    """The parameters of a task that have a control where none is asked for by name."""
-    from kartnb.notebook.cell import own_parameters
-
-    return [
-        name
-        for name, parameter in own_parameters(template.cls)
-        if not isinstance(parameter, TaskInstanceParameter | ListTaskInstanceParameter)
-    ]
-
-
-def is_several(given: Any) -> bool:
-    """Whether something gives values to choose from, not one value."""
-    if isinstance(given, Slider) or (isinstance(given, type) and issubclass(given, enum.Enum)):
-        return True
-    return isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping | luigi.Task)
-
-
-def control(template: Template, name: str, given: Any = None) -> Control:
-    """The control of one parameter; `given` is as in `controls_for`.
-
-    Raises
-    ------
-    SweepError
-        When there is nothing to choose from.
-    """
-    parameter = template.parameter(name)
-    start = template.start(name)
-
-    def settle(value: Any) -> Any:
-        return template.settle(name, value)
-
-    reader = _reader(parameter, name, start, given, settle)
-    help_text = one_line(parameter.description or '', 300)
-    return Control(name, settle, reader, help_text)
-
-
-def _reader(parameter: luigi.Parameter[Any], name: str, start: Any, given: Any, settle: Callable[[Any], Any]) -> Reader:
-    if given is None:
-        given = hint_of(parameter) or _own_range(parameter)
-    span = _as_slider(parameter, given)
-    if span is not None:
-        _check_range(span, settle)
-        return number_in_range(span, start, number_type(parameter) is int)
-    if given is not None:
-        values = [settle(value) for value in _listed(name, given)]
-        return choices_of(Choices(values, start))
-    if isinstance(parameter, TaskInstanceParameter | ListTaskInstanceParameter):
-        return _task_choice(parameter, name, start)
-    return plain_widget(parameter, start) or from_text(parameter, start)
-
-
-def _task_choice(parameter: luigi.Parameter[Any], name: str, start: Any) -> Reader:
-    if start is NO_VALUE:
-        raise SweepError(f'There are no tasks to choose from for {name!r}: give a list of them, {name}=[…].')
-    several = isinstance(parameter, ListTaskInstanceParameter)
-    if several:
-        return choices_of(Choices(list(start), tuple(start)), several=True)
-    return choices_of(Choices([start], start))
-
-
-def _own_range(parameter: luigi.Parameter[Any]) -> Slider | None:
-    found = bounds(parameter)
-    if found is None or not all(map(math.isfinite, found)):
-        return None
-    if number_type(parameter) is float:
-        ends, (low, high) = number_range(parameter), map(float, found)
-        step = (high - low) / 100
-        return slider(low + step * (not ends.includes_low), high - step * (not ends.includes_high))
-    return slider(*found) if found[0] < found[1] else None
-
-
-def _as_slider(parameter: luigi.Parameter[Any], given: Any) -> Slider | None:
-    if isinstance(given, Slider):
-        return given
-    if isinstance(given, range) and len(given) > 1 and given.step > 0:
-        return Slider(given[0], given[-1], given.step)
-    is_range = isinstance(given, tuple) and len(given) in (2, 3) and number_type(parameter) is not None
-    return slider(*given) if is_range else None
-
-
-def _check_range(span: Slider, settle: Callable[[Any], Any]) -> None:
-    """Refuse a range whose ends the parameter does not take; open ends are left out by the slider's first step."""
-    for end in (span.min, span.max):
-        settle(end)
-
-
-def _listed(name: str, given: Any) -> Sequence[Any]:
-    values = list(given)
-    if not values:
-        raise SweepError(f'There is nothing to choose from for {name!r}.')
-    if len(values) > _MOST_CHOICES:
-        raise SweepError(f'{name!r} has {len(values):,} choices: give a range, such as {name}=(min, max).')
-    return values

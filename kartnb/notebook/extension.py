@@ -1,6 +1,6 @@
-"""What `%load_ext kartnb` adds to a shell, and `%unload_ext kartnb` takes back: magics, what Tab offers, tracebacks.
+"""What `%load_ext kartnb` adds to a shell and `%unload_ext kartnb` removes: magics, completion with Tab, tracebacks.
 
-IPython itself completes the names of magics, and what stands behind a dot or in brackets.
+IPython itself completes the names of magics, attributes after a dot and keys in brackets.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _MAGIC = re.compile(r'(?:^|=)\s*%{1,2}(?P<magic>kart\w*)\s(?P<rest>.*)$')
 _CELL_MAGIC = re.compile(r'\s*%%(?P<magic>kart_\w+)\b')
 _OPEN_CALL = re.compile(r'([A-Za-z_]\w*)\(([^()]*)$')
 
-#: The kind of what is offered, and the texts.
-Offer = tuple[str, list[str]]
-#: Kinds that are offered together with what IPython finds.
-_BESIDE_OTHERS = ('name', 'param')
+#: The kind of completions, and their texts.
+Completions = tuple[str, list[str]]
+#: Kinds that are shown together with what IPython finds.
+_WITH_OTHERS = ('name', 'param')
 
 _sessions: weakref.WeakKeyDictionary[InteractiveShell, Session] = weakref.WeakKeyDictionary()
 
@@ -55,7 +55,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take back everything that loading has added."""
+    """Remove everything that loading has added."""
     session = _sessions.pop(shell, None)
     if session is not None:
         session.undo()
@@ -64,7 +64,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 class Session:
     """The extension in one shell.
 
-    Everything is added in `__init__`, each with the step that takes it back, so that the two cannot drift apart.
+    Everything is added in `__init__`, each thing with the step that removes it, so that the two cannot drift apart.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -89,19 +89,19 @@ class Session:
         return None if found is None else ' '.join(found)
 
     def traceback_lines(self, error: BaseException) -> list[str]:
-        """Draw an exception as the shell draws its own."""
+        """Format an exception as the shell does."""
         from kartnb.notebook.tracebacks import traceback_lines
 
         return traceback_lines(error, self._shell)
 
-    def shown_live(self, begun: object) -> AbstractContextManager[object] | None:
+    def shown_live(self, run: object) -> AbstractContextManager[object] | None:
         """Show a sweep while it runs; None for anything else."""
         from kartnb.notebook.progress import live_screen
 
-        return live_screen(begun)
+        return live_screen(run)
 
     def undo(self) -> None:
-        """Take back what was added, the last thing first."""
+        """Remove what was added, the last thing first."""
         while self._undo:
             self._undo.pop()()
 
@@ -129,14 +129,15 @@ class Session:
 
     def _after_cell(self, result: ExecutionResult) -> None:
         if 'kartnb.task' not in sys.modules:
-            return  # no cell can have defined a task yet
+            return  # no cell can have defined a task yet; importing it here would slow down every cell
         from kartnb.task import registry
         from kartnb.task.code_parts import count_as_own
 
         # a module that %aimport watches is being worked on
         for module in aimported_modules(self._magics.shell):
             count_as_own(module)
-        # luigi's own tasks tell nobody that they were defined again, and editors do not lint `%%` cells
+        # a plain luigi.Task does not report that it was defined again, and ordinary cells define classes too, because
+        # editors do not lint `%%` cells
         registry.drop_superseded()
         cell = getattr(result.info, 'raw_cell', None)
         if isinstance(cell, str) and 'class' in cell:
@@ -150,12 +151,12 @@ def _own_lines(shell: InteractiveShell, error: BaseException) -> list[str]:
 
 
 def notebook_path(shell: InteractiveShell) -> str:
-    """The notebook that a shell runs, as far as its front end tells; '' where it does not."""
+    """The path of the notebook, where the front end gives it; otherwise ''."""
     return str(shell.user_ns.get('__vsc_ipynb_file__') or os.environ.get('JPY_SESSION_NAME') or '')
 
 
 def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:
-    """Take entries out of a table of magics; where they had replaced others, put those back."""
+    """Remove entries from a table of magics, and restore the ones that they had replaced."""
     for name, earlier in replaced.items():
         if earlier is None:
             table.pop(name, None)
@@ -164,7 +165,7 @@ def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:
 
 
 def _retire_nurseries() -> None:
-    """Let the processes that worker processes are forked from end, where a build has started some."""
+    """End the processes that worker processes are forked from, where a build has started some."""
     nursery = sys.modules.get('kartnb.execution.process_pool')
     if nursery is not None:
         nursery.retire_nurseries()
@@ -176,18 +177,18 @@ def task_matcher(shell: InteractiveShell) -> Callable[[CompletionContext], Simpl
 
     @context_matcher()  # type: ignore[untyped-decorator]
     def kart_matcher(context: CompletionContext) -> SimpleMatcherResult:
-        kind, names = _offers(context, shell, known)
+        kind, names = _completions(context, shell, known)
         fragment = re.search(r'[\w.-]*$', context.text_until_cursor)
         typed = fragment.group() if fragment else ''
         found = [SimpleCompletion(name, type=kind) for name in names if name.startswith(typed)]
-        alone = kind not in _BESIDE_OTHERS or (kind == 'param' and not typed)
+        alone = kind not in _WITH_OTHERS or (kind == 'param' and not typed)
         return SimpleMatcherResult(completions=found, suppress=bool(found) and alone, matched_fragment=typed)
 
     matcher: Callable[[CompletionContext], SimpleMatcherResult] = kart_matcher
     return matcher
 
 
-def _offers(context: CompletionContext, shell: InteractiveShell, known: dict[str, Any]) -> Offer:
+def _completions(context: CompletionContext, shell: InteractiveShell, known: dict[str, Any]) -> Completions:
     found = _MAGIC.search(context.text_until_cursor)
     if found and found['magic'] in known:
         return _on_the_line(known[found['magic']], found['rest'], shell)
@@ -196,7 +197,7 @@ def _offers(context: CompletionContext, shell: InteractiveShell, known: dict[str
     return '', []
 
 
-def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Offer:
+def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Completions:
     words = words_of(rest)
     word = words.pop().text if words and words[-1].end == len(rest) else ''
     before = [each.text for each in words]
@@ -230,8 +231,8 @@ def _executors_of(shell: InteractiveShell) -> list[str]:
     ]
 
 
-def _in_space(before: list[str], rest: str, shell: InteractiveShell) -> Offer:
-    """The parameters of the task at the beginning of a line, that the line does not give yet."""
+def _in_space(before: list[str], rest: str, shell: InteractiveShell) -> Completions:
+    """The parameters of the task at the start of a line that the line does not give yet."""
     name = re.match(r'\w+', before[0])
     cls = shell.user_ns.get(name[0]) if name else None
     if isinstance(cls, luigi.Task):
@@ -244,19 +245,19 @@ def _in_space(before: list[str], rest: str, shell: InteractiveShell) -> Offer:
     return 'space', [f'{name}=' for name, _ in own_parameters(cls) if name not in taken]
 
 
-def _in_expression(text: str, shell: InteractiveShell) -> Offer:
+def _in_expression(text: str, shell: InteractiveShell) -> Completions:
     call = _OPEN_CALL.search(text)
     cls = shell.user_ns.get(call[1]) if call else None
     if call and is_task_class(cls):
         return 'param', _parameters_to_give(cls, call[2])
     if re.search(r'\.\w*$', text):
-        return '', []  # attributes are IPython's business
+        return '', []  # IPython completes attributes
     names = [name for name in shell.user_ns if not name.startswith('_') and name not in shell.user_ns_hidden]
     return 'name', names
 
 
 def _parameters_to_give(cls: type[luigi.Task], given: str) -> list[str]:
-    """The parameters of a task that a call does not give yet, where the cursor stands at the start of an argument."""
+    """The parameters of a task that a call does not give yet, where the cursor is at the start of an argument."""
     if not re.fullmatch(r'(?:.*,)?\s*\w*', given, re.DOTALL):
         return []
     from kartnb.notebook.cell import own_parameters

@@ -1,4 +1,8 @@
-"""`kartnb.interact`: move parameters, see at once what is cached, and build what is not."""
+"""`kartnb.interact`: move parameters, see cached results at once, and build what is missing.
+
+Three parts: `Interactive`, what the user holds, turns the values of the controls into a task; `LatestTaskRunner` looks
+tasks up and builds them on a thread of its own; `Panel` is the widget.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +43,303 @@ from kartnb.view.words import value_text
 
 logger = logging.getLogger('kartnb')
 
-#: Seconds of rest after which a wish is built by itself, and the saved form is written.
+#: Seconds without a move after which an automatic build starts, and the stored form is written.
 REST = 0.25
 #: Seconds between two looks at a running build.
 _TICK = 0.1
-_THERE = (TaskState.CACHED, TaskState.EXTERNAL)
+_AVAILABLE = (TaskState.CACHED, TaskState.EXTERNAL)
+_HAS_RESULT = (*_AVAILABLE, TaskState.DONE)
+
+
+def interact(
+    task: type[luigi.Task] | luigi.Task,
+    space: Mapping[str, Any] | None = None,
+    /,
+    *,
+    output: Callable[[Any], Any] | None = None,
+    auto: bool = False,
+    keep: bool = False,
+    workers: int = 1,
+    executor: Any = None,
+    **values: Any,
+) -> Interactive:
+    """Show controls for the parameters of a task, and the result of the task with their values.
+
+    A cached result is shown at once. For a missing one it says what would run and about how long, and a button builds
+    it. Only the latest values count: what a slider passes on the way is not built.
+
+    Parameters
+    ----------
+    task
+        A task class; or a task, whose values hold for the parameters that have no control.
+    space
+        As `values`, for names such as ``'data.rows'``, a parameter of the task that the parameter ``data`` holds.
+    output
+        What to show of a result: a function that takes the result and returns something to display, such as a figure.
+        It runs in a thread. By default the result itself is shown.
+    auto
+        Whether to build a missing result as soon as the controls rest.
+    keep
+        Whether a build goes on when the controls are moved on, so that its result is kept; by default it is stopped.
+    workers, executor
+        As for `kartnb.build` in the background.
+    **values
+        By parameter name: ``(min, max)`` or ``(min, max, step)``, `kartnb.slider`, a list of choices, None for the
+        control of the parameter's type, or a single value, which is fixed. Without any, all parameters have a control.
+
+    Returns
+    -------
+    Interactive
+        Its ``task`` and ``result()`` belong to the present values of the controls.
+
+    Raises
+    ------
+    SweepError
+        When a parameter does not exist, or there is nothing to choose from.
+    ParameterValueError
+        When a parameter does not take one of the values.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Square(kartnb.TaskOnKart[int]):
+    ...     number = kartnb.luigi.IntParameter(default=3)
+    ...
+    ...     def run(self):
+    ...         self.dump(self.number**2)
+    >>> square = Square(workspace_directory=tempfile.mkdtemp())
+    >>> kartnb.interact(square, number=(1, 10))
+    Square(number=3)
+    ○ missing 48444706132193e41a36b1a350dcab30
+    1 task would run · how long is not known yet
+    %kart_build Square(workspace_directory='...')
+    """
+    registry.drop_superseded()
+    options = BuildOptions(workers=workers, executor=executor)
+    runner = LatestTaskRunner(lambda status: None, output=output, auto=auto, keep=keep, options=options)
+    found = Interactive(task, {**(space or {}), **values}, runner)
+    found.show()
+    return found
+
+
+class Interactive:
+    """Controls and the task with their values, as `kartnb.interact` gives it.
+
+    Attributes
+    ----------
+    controls
+        The control of each parameter.
+    error
+        Why the values make no task, or ''.
+    status
+        Whether the task has a result, and what is happening to it; None before it was looked up.
+    """
+
+    def __init__(self, task: Any, space: Mapping[str, Any], runner: LatestTaskRunner) -> None:
+        template = Template(task)
+        self.controls, fixed = controls_for(template, space)
+        self._template = template
+        self._fixed = fixed
+        self._runner = runner
+        self._task: luigi.Task | None = None
+        self.error = ''
+        self.status: TaskStatus | None = None
+        self._screen: Screen | None = None
+        self._panel: Panel | None = None
+
+    @property
+    def task(self) -> luigi.Task:
+        """The task with the present values of the controls.
+
+        Raises
+        ------
+        SweepError
+            When a control holds a value that its parameter does not take.
+        """
+        if self._task is None:
+            raise SweepError(self.error)
+        return self._task
+
+    def result(self) -> Any:
+        """The result of the task.
+
+        Raises
+        ------
+        MissingResultError
+            When it has not been built.
+        """
+        return result_of(self.task)
+
+    @property
+    def code(self) -> str:
+        """The line that builds the task."""
+        return '' if self._task is None else f'%kart_build {as_code(self._task)}'
+
+    @property
+    def summary(self) -> Glance:
+        """Everything there is to show now; its texts are safe to show."""
+        title = one_line(self._template.cls.__name__, 120)
+        if self._task is None:
+            return Glance(title, (), '', TaskState.FAILED, one_line(self.error, 300))
+        values = [(one_line(control.name, 60), _value_at(self._task, control.name)) for control in self.controls]
+        status = self.status or TaskStatus(self._task, TaskState.MISSING)
+        return Glance(
+            title,
+            values,
+            identity.id_of(self._task),
+            status.state,
+            one_line(status.message, 300),
+            status.result,
+            one_line(self.code, 600),
+        )
+
+    def show(self) -> None:
+        """Show it in the running cell; where there is no front end, only look the task up."""
+        self._read_controls()
+        if self._task is not None:
+            self.status = self._runner.look_up(self._task)
+        shell = get_ipython()
+        if shell is None:
+            return
+        self._screen = screen = Screen(shell)
+        screen.has_live_neighbour = can_be_live(screen)
+        self._store()
+        if screen.has_live_neighbour:
+            self._go_live(screen)
+
+    def _go_live(self, screen: Screen) -> None:
+        self._panel = Panel(self.controls, self._runner, screen.key)
+        self._runner.report_to(self._take_status, self._store)
+        for control in self.controls:
+            control.observe(self.moved)
+        self._panel.update(self.summary)
+        screen.show_below(self._panel.widget, PANEL_TEXT)
+        if self._task is not None:
+            self._runner.request(self._task)
+
+    def _store(self) -> None:
+        """Write what is shown now into the stored output."""
+        if self._screen is not None:
+            summary = self.summary
+            self._screen.show(glance_text(summary), glance_html(summary) if self._screen.is_rich else '')
+
+    def moved(self) -> None:
+        """Read the controls again; a front end calls it on every move."""
+        self._read_controls()
+        if self._panel is not None:
+            self._panel.update_task(self.summary)
+        if self._task is not None:
+            self._runner.request(self._task)
+
+    def _read_controls(self) -> None:
+        try:
+            values = {control.name: control.value for control in self.controls}
+            task = self._template.make({**self._fixed, **values})
+            identity.id_of(task)
+        except KartError as error:
+            self._task, self.error, self.status = None, str(error), None
+        except Exception as error:  # whatever the user's requires() or __init__ raises
+            self._task, self.error, self.status = None, f'{type(error).__name__}: {error}', None
+        else:
+            if task is not self._task:
+                self._task, self.error, self.status = task, '', None
+
+    def _take_status(self, status: TaskStatus) -> None:
+        if status.task is self._task and self._panel is not None:  # else the controls have moved on
+            self.status = status
+            self._panel.update(self.summary)
+
+    def __repr__(self) -> str:
+        return glance_text(self.summary)
+
+    def _ipython_display_(self) -> None:
+        """Show nothing more: it was shown when it was made."""
+        if self._screen is None:
+            self.show()
+
+
+def _value_at(task: Any, name: str) -> str:
+    for part in name.split('.'):
+        task = task.param_kwargs[part]
+    return value_text(task, 60)
+
+
+#: What a front end without widgets, or a notebook opened later, has in place of the panel.
+PANEL_TEXT = 'Controls: they need a running kernel. The stored output next to them has their last values.'
+
+
+class Panel:
+    """The widget: controls, status, buttons and the result.
+
+    Parameters
+    ----------
+    controls
+        The controls.
+    runner
+        Carries out what the buttons say.
+    key
+        Names the stored output, which is hidden while this one lives.
+    """
+
+    def __init__(self, controls: Sequence[Control], runner: LatestTaskRunner, key: str) -> None:
+        self._runner = runner
+        self._lock = threading.RLock()
+        self._status = ipywidgets.HTML()
+        self._result = ipywidgets.HTML()
+        self._run = ipywidgets.Button(description='Run', icon='play', tooltip='Build the missing result')
+        self._stop = ipywidgets.Button(description='Stop', icon='stop', tooltip='Stop the running build')
+        self._auto = _checkbox('run automatically', runner.auto, 'Build as soon as the controls rest')
+        self._keep = _checkbox(
+            'finish builds', runner.keep, 'Let a build go on when the controls are moved on, and keep its result'
+        )
+        self._copy = CopyWidget()
+        self._run.on_click(lambda _: runner.build())
+        self._stop.on_click(lambda _: runner.stop())
+        self._auto.observe(self._choose_auto, names='value')
+        self._keep.observe(self._choose_keep, names='value')
+        buttons = ipywidgets.HBox([self._run, self._stop, self._auto, self._keep])
+        hides = ipywidgets.HTML(f'<style>[data-kart="{key}"]{{display:none}}</style>')
+        self.widget = ipywidgets.VBox(
+            [*(control.widget for control in controls), self._status, buttons, self._result, self._copy, hides]
+        )
+        # the style of the stored output looks for the first class
+        self.widget.add_class('kartnb-live')
+        self.widget.add_class('kartnb-interact')
+
+    def update(self, summary: Glance) -> None:
+        """Show the task and its result."""
+        with self._lock:
+            self.update_task(summary)
+            if summary.result is not None:
+                self._result.value = summary.result._repr_html_()
+            elif summary.state not in _HAS_RESULT:
+                self._result.value = ''
+
+    def update_task(self, summary: Glance) -> None:
+        """Show the task; the old result stays until the next one is there, so that nothing flickers."""
+        with self._lock:
+            self._status.value = status_html(summary)
+            self._copy.code = summary.code
+            running = summary.state is TaskState.RUNNING
+            self._run.disabled = running or summary.state in _HAS_RESULT or not summary.unique_id
+            self._stop.disabled = not running
+
+    def _choose_auto(self, change: Any) -> None:
+        self._runner.auto = bool(change['new'])
+        self._runner.request_again()
+
+    def _choose_keep(self, change: Any) -> None:
+        self._runner.keep = bool(change['new'])
+
+
+def _checkbox(label: str, value: bool, tooltip: str) -> Any:
+    layout = ipywidgets.Layout(width='auto', margin='2px 2px 2px 12px')
+    return ipywidgets.Checkbox(value=value, description=label, indent=False, tooltip=tooltip, layout=layout)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What is seen of the task that is wanted.
+class TaskStatus:
+    """Whether a task has a result, and what is happening to it.
 
     Attributes
     ----------
@@ -56,7 +347,7 @@ class Sight:
         The task.
     state
         Cached, missing, stale, running, failed, ...
-    words
+    message
         What would run, what runs, or what went wrong.
     result
         The result as it is shown, or None.
@@ -64,42 +355,44 @@ class Sight:
 
     task: luigi.Task
     state: TaskState
-    words: str = ''
+    message: str = ''
     result: Preview | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _Request:
     task: luigi.Task
     since: float
-    run: bool = False
-    looked_at: bool = False
-    #: Whether a person has stopped its build, so that it does not begin by itself.
-    halted: bool = False
+    build: bool = False
+    looked_up: bool = False
+    #: Whether a person has stopped its build, so that it does not start again automatically.
+    stopped: bool = False
 
 
-class Explorer:
-    """Looks at tasks and builds them, one at a time.
+class LatestTaskRunner:
+    """Looks tasks up and builds them, one at a time; only the latest request counts.
+
+    The thread that does this ends when nothing is left to do, and a new request starts another.
 
     Parameters
     ----------
     show
-        Is given what is seen, in the thread of the explorer.
+        Called with the status of the requested task, on the runner's thread.
     settled
-        Is called when nothing has been wished for a while.
+        Called when there has been no request for a while.
     output
-        What is shown of a result; the result itself by default.
+        What to show of a result; the result itself by default.
     auto
-        Whether what is not cached is built by itself.
+        Whether to build a missing result without being asked.
     keep
-        Whether a build that is no longer wanted goes on.
+        Whether a build goes on when another task is requested.
     options
-        How it builds.
+        How to build.
     """
 
     def __init__(
         self,
-        show: Callable[[Sight], object],
+        show: Callable[[TaskStatus], object],
         settled: Callable[[], object] = lambda: None,
         *,
         output: Callable[[Any], Any] | None = None,
@@ -113,184 +406,181 @@ class Explorer:
         self._settled = settled
         self._output = output
         self._options = options or BuildOptions()
-        self._news = threading.Condition()
-        self._wish: _Wish | None = None
+        self._changed = threading.Condition()  # guards what follows
+        self._request: _Request | None = None
         self._build: BackgroundBuild | None = None
-        self._built: luigi.Task | None = None
+        self._building: luigi.Task | None = None
         self._thread: threading.Thread | None = None
         self._times = TypicalTimes()
         self._failures: dict[luigi.Task, str] = {}
 
-    def report_to(self, show: Callable[[Sight], object], settled: Callable[[], object]) -> None:
-        """Tell what is seen to somebody else from now on."""
+    def report_to(self, show: Callable[[TaskStatus], object], settled: Callable[[], object]) -> None:
+        """Call these functions from now on."""
         self._show, self._settled = show, settled
-
-    def look_again(self) -> None:
-        """Look once more at what is wanted."""
-        with self._news:
-            wish = self._wish
-        if wish is not None:
-            self.want(wish.task)
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing left to be done."""
-        with self._news:
+        """Whether there is nothing left to do."""
+        with self._changed:
             return self._thread is None
 
-    def want(self, task: luigi.Task) -> None:
-        """Let this be the task to look at; the ones before are forgotten."""
-        self._put(_Wish(task, time.monotonic()))
+    def request(self, task: luigi.Task) -> None:
+        """Look up this task; earlier requests are dropped."""
+        self._put(_Request(task, time.monotonic()))
 
-    def run(self) -> None:
-        """Build the task that is wanted now."""
-        with self._news:
-            wish = self._wish
-        if wish is not None:
-            self._failures.pop(wish.task, None)
-            self._put(replace(wish, run=True, looked_at=False, halted=False))
+    def request_again(self) -> None:
+        """Look up the requested task once more."""
+        with self._changed:
+            request = self._request
+        if request is not None:
+            self.request(request.task)
+
+    def build(self) -> None:
+        """Build the requested task."""
+        with self._changed:
+            request = self._request
+        if request is not None:
+            self._failures.pop(request.task, None)
+            self._put(replace(request, build=True, looked_up=False, stopped=False))
 
     def stop(self) -> None:
-        """Stop the build that runs."""
-        with self._news:
+        """Stop the running build."""
+        with self._changed:
             build = self._build
-            if self._wish is not None:
-                self._wish = replace(self._wish, run=False, halted=True)
+            if self._request is not None:
+                self._request = replace(self._request, build=False, stopped=True)
         if build is not None:
             build.stop(wait=False)
 
-    def look(self, task: luigi.Task) -> Sight:
-        """See whether the result of a task is there; what is there is loaded."""
+    def look_up(self, task: luigi.Task) -> TaskStatus:
+        """The status of a task; a result that exists is loaded."""
         try:
             planned = plan(task)
             state = planned.root.state
-            if state in _THERE and not planned.root.will_run:
-                return Sight(task, state, 'the result is there', self._shown(task))
+            if state in _AVAILABLE and not planned.root.will_run:
+                return TaskStatus(task, state, 'the result is there', self._preview(task))
             failure = self._failures.get(task)
             if failure is not None:
-                return Sight(task, TaskState.FAILED, failure)
-            return Sight(task, state, self._would_run(planned))
-        except Exception as error:  # whatever the user's requires() or output() raises is told
-            return Sight(task, TaskState.FAILED, error_line(error))
+                return TaskStatus(task, TaskState.FAILED, failure)
+            return TaskStatus(task, state, self._would_run(planned))
+        except Exception as error:  # whatever the user's requires() or output() raises
+            return TaskStatus(task, TaskState.FAILED, error_line(error))
 
-    def _put(self, wish: _Wish) -> None:
-        with self._news:
-            self._wish = wish
-            self._news.notify()
+    def _put(self, request: _Request) -> None:
+        with self._changed:
+            self._request = request
+            self._changed.notify()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name='kartnb interact', daemon=True)
                 self._thread.start()
 
     def _work(self) -> None:
         try:
-            self._go_on()
+            self._serve()
             self._settled()
         except Exception:
-            logger.exception('What has been moved could not be shown')
-            with self._news:
+            logger.exception('The result for the present values could not be shown')
+            with self._changed:
                 self._thread = None
 
-    def _go_on(self) -> None:
+    def _serve(self) -> None:
         while True:
-            with self._news:
-                wish = self._wish
-                if wish is None or not self._is_open(wish):
+            with self._changed:
+                request = self._request
+                if request is None or not self._has_work(request):
+                    # under the lock: a request that comes now starts a new thread, and none is lost in between
                     self._thread = None
                     return
-                if wish.looked_at:
-                    self._news.wait(self._pause(wish))
-                    wish = self._wish
-            if wish is not None:
-                self._step(wish)
+                if request.looked_up:
+                    self._changed.wait(self._pause(request))
+                    request = self._request
+            if request is not None:
+                self._step(request)
 
-    def _is_open(self, wish: _Wish) -> bool:
-        """Whether something is still to be done."""
-        return not wish.looked_at or self._build is not None or wish.run or self._waits_for_rest(wish)
+    def _has_work(self, request: _Request) -> bool:
+        return not request.looked_up or self._build is not None or request.build or self._is_fresh(request)
 
-    def _waits_for_rest(self, wish: _Wish) -> bool:
-        return time.monotonic() - wish.since < REST
+    def _is_fresh(self, request: _Request) -> bool:
+        """Whether the controls may still be moving."""
+        return time.monotonic() - request.since < REST
 
-    def _pause(self, wish: _Wish) -> float:
-        return _TICK if self._build is not None else max(wish.since + REST - time.monotonic(), 0.01)
+    def _pause(self, request: _Request) -> float:
+        return _TICK if self._build is not None else max(request.since + REST - time.monotonic(), 0.01)
 
-    def _step(self, wish: _Wish) -> None:
+    def _step(self, request: _Request) -> None:
         if self._build is not None and self._build.done():
-            self._end_build(wish, self._build)
-        elif not wish.looked_at:
-            sight = self.look(wish.task)
-            missing = sight.state not in _THERE and wish.task not in self._failures
-            run = missing and (wish.run or (self.auto and not wish.halted))
-            if not self._replace(wish, replace(wish, looked_at=True, run=run)):
-                return  # there is a newer wish
-            self._show(sight)
+            self._finish_build(request, self._build)
+        elif not request.looked_up:
+            status = self.look_up(request.task)
+            missing = status.state not in _AVAILABLE and request.task not in self._failures
+            build = missing and (request.build or (self.auto and not request.stopped))
+            if self._replace(request, replace(request, looked_up=True, build=build)):  # else there is a newer one
+                self._show(status)
         elif self._build is not None:
-            self._follow(wish)
-        elif wish.run and (not self.auto or not self._waits_for_rest(wish)):
-            self._begin(wish)
+            self._follow(request, self._build)
+        elif request.build and (not self.auto or not self._is_fresh(request)):
+            self._start_build(request)
 
-    def _begin(self, wish: _Wish) -> None:
+    def _start_build(self, request: _Request) -> None:
         try:
             registry.drop_superseded()
-            build = build_in_background(wish.task, self._options)
+            build = build_in_background(request.task, self._options)
         except Exception as error:
-            self._failures[wish.task] = error_line(error)
-            self._replace(wish, replace(wish, looked_at=False, run=False))
+            self._failures[request.task] = error_line(error)
+            self._replace(request, replace(request, looked_up=False, build=False))
             return
-        with self._news:
-            self._build, self._built = build, wish.task
+        with self._changed:
+            self._build, self._building = build, request.task
         build.add_done_callback(lambda _: self._wake())
-        self._show(Sight(wish.task, TaskState.RUNNING, 'begins to run'))
+        self._show(TaskStatus(request.task, TaskState.RUNNING, 'starting'))
 
-    def _follow(self, wish: _Wish) -> None:
-        build = self._build
-        if build is None:
-            return
-        if self._built == wish.task:
-            self._show(Sight(wish.task, TaskState.RUNNING, f'running {build.progress}'))
+    def _follow(self, request: _Request, build: BackgroundBuild) -> None:
+        if self._building == request.task:
+            self._show(TaskStatus(request.task, TaskState.RUNNING, f'running {build.progress}'))
         elif not self.keep and build.status == 'running':
             build.stop(wait=False)
 
-    def _end_build(self, wish: _Wish, build: BackgroundBuild) -> None:
-        """Take note of a build that has ended."""
-        task = self._built
-        with self._news:
-            self._build = self._built = None
+    def _finish_build(self, request: _Request, build: BackgroundBuild) -> None:
+        task = self._building
+        with self._changed:
+            self._build = self._building = None
         self._times = TypicalTimes()
         if task is not None and build.status == 'failed':
             self._failures[task] = _why_it_failed(build)
-        if task == wish.task:
+        if task == request.task:
+            # stopped to make way for another task, and requested again since: it is still to be built
             stopped = build.status == 'stopped'
-            self._replace(wish, replace(wish, looked_at=False, run=wish.run and stopped))
+            self._replace(request, replace(request, looked_up=False, build=request.build and stopped))
 
-    def _replace(self, wish: _Wish, by: _Wish) -> bool:
-        with self._news:
-            if self._wish is not wish:
+    def _replace(self, request: _Request, by: _Request) -> bool:
+        with self._changed:
+            if self._request is not request:
                 return False
-            self._wish = by
+            self._request = by
             return True
 
     def _wake(self) -> None:
-        with self._news:
-            self._news.notify()
+        with self._changed:
+            self._changed.notify()
 
     def _would_run(self, planned: Plan) -> str:
         number = len(planned.to_run())
         if not number:
-            return 'nothing here can make it'
+            return 'no task here can produce it'
         expected = estimate_words(estimate(planned, self._options.workers, self._times))
         return f'{number:,} {"task" if number == 1 else "tasks"} would run · {expected}'
 
-    def _shown(self, task: luigi.Task) -> Preview:
+    def _preview(self, task: luigi.Task) -> Preview:
         if self._output is None:
             return preview(task)
         try:
-            return preview(_drawn(self._output, result_of(task)))
+            return preview(_call_and_take_figures(self._output, result_of(task)))
         except Exception as error:  # the user's function
             return preview(f'output failed: {error_line(error)}')
 
 
-def _drawn(output: Callable[[Any], Any], result: Any) -> Any:
-    """What the user's function gives; where it only draws with pyplot, the figures, which do not stay open."""
+def _call_and_take_figures(output: Callable[[Any], Any], result: Any) -> Any:
+    """What the user's function returns; where it only draws with pyplot, the figures, which do not stay open."""
     before = _open_figures()
     found = output(result)
     new = [number for number in _open_figures() if number not in before]
@@ -315,299 +605,6 @@ def _why_it_failed(build: BackgroundBuild) -> str:
             build.result(timeout=0)
         except Exception as error:
             return error_line(error)
-        return 'the build has failed'
+        return 'the build failed'
     first = report.failures[0]
     return f'{first.name} failed: {error_line(first.error)}'
-
-
-_HAS_RESULT = (TaskState.CACHED, TaskState.DONE, TaskState.EXTERNAL)
-
-
-class Panel:
-    """What a person sees and moves.
-
-    Parameters
-    ----------
-    controls
-        The controls.
-    explorer
-        Is told of the buttons.
-    key
-        Names the stored output that is hidden while this one lives.
-    """
-
-    def __init__(self, controls: Sequence[Control], explorer: Explorer, key: str) -> None:
-        self._explorer = explorer
-        self._lock = threading.RLock()
-        self._status = ipywidgets.HTML()
-        self._result = ipywidgets.HTML()
-        self._run = ipywidgets.Button(description='Run', icon='play', tooltip='Build what is shown as missing')
-        self._stop = ipywidgets.Button(description='Stop', icon='stop', tooltip='Stop the build that runs')
-        self._auto = ipywidgets.Checkbox(
-            value=explorer.auto, description='run by itself', indent=False, tooltip='Build as soon as the controls rest'
-        )
-        self._keep = ipywidgets.Checkbox(
-            value=explorer.keep,
-            description='let builds end',
-            indent=False,
-            tooltip='A build that is no longer wanted goes on, and its result is kept',
-        )
-        for box in (self._auto, self._keep):
-            box.layout.width = 'auto'
-            box.layout.margin = '2px 2px 2px 12px'
-        self._copy = CopyWidget()
-        self._run.on_click(lambda _: explorer.run())
-        self._stop.on_click(lambda _: explorer.stop())
-        self._auto.observe(self._choose_auto, names='value')
-        self._keep.observe(self._choose_keep, names='value')
-        buttons = ipywidgets.HBox([self._run, self._stop, self._auto, self._keep])
-        hides = ipywidgets.HTML(f'<style>[data-kart="{key}"]{{display:none}}</style>')
-        self.widget = ipywidgets.VBox(
-            [*(control.widget for control in controls), self._status, buttons, self._result, self._copy, hides]
-        )
-        # the stored output makes room for outputs with this class
-        self.widget.add_class('kartnb-live')
-        self.widget.add_class('kartnb-interact')
-
-    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What a front end shows of it, and the metadata of that."""
-        bundle: dict[str, Any] = self.widget._repr_mimebundle_()
-        return {**bundle, 'text/plain': 'Controls: they need a running kernel. What they stood at is beside them.'}, {}
-
-    def tell(self, glance: Glance) -> None:
-        """Show what is seen, the result too."""
-        with self._lock:
-            self.tell_task(glance)
-            if glance.result is not None:
-                self._result.value = glance.result._repr_html_()
-            elif glance.state not in _HAS_RESULT:
-                self._result.value = ''
-
-    def tell_task(self, glance: Glance) -> None:
-        """Show which task it is; the result that is shown stays until the next one is there."""
-        with self._lock:
-            self._status.value = status_html(glance)
-            self._copy.code = glance.code
-            running = glance.state is TaskState.RUNNING
-            self._run.disabled = running or glance.state in _HAS_RESULT or not glance.unique_id
-            self._stop.disabled = not running
-
-    def _choose_auto(self, change: Any) -> None:
-        self._explorer.auto = bool(change['new'])
-        self._explorer.look_again()
-
-    def _choose_keep(self, change: Any) -> None:
-        self._explorer.keep = bool(change['new'])
-
-
-def interact(
-    task: type[luigi.Task] | luigi.Task,
-    space: Mapping[str, Any] | None = None,
-    /,
-    *,
-    output: Callable[[Any], Any] | None = None,
-    auto: bool = False,
-    keep: bool = False,
-    workers: int = 1,
-    executor: Any = None,
-    **values: Any,
-) -> Interactive:
-    """Show controls for the parameters of a task, and the result of the task that they stand at.
-
-    A result that is cached is shown at once. For another one it says what would run and about how long, and a button
-    builds it. The latest wish wins: what was wanted on the way there is not built.
-
-    Parameters
-    ----------
-    task
-        A task class; or a task, whose values hold for the parameters that have no control.
-    space
-        As `values`, for names such as ``'data.rows'``, a parameter of the task that the parameter ``data`` holds.
-    output
-        What is shown of a result: a function that is given the result and gives something to be shown, such as a
-        figure. It runs in a thread. By default the result itself is shown.
-    auto
-        Whether what is not cached is built by itself as soon as the controls rest.
-    keep
-        Whether a build that is no longer wanted goes on, so that its result is kept; by default it is stopped.
-    workers, executor
-        As for `kartnb.build` in the background.
-    **values
-        By parameter name: ``(min, max)`` or ``(min, max, step)``, `kartnb.slider`, a list of choices, None for the
-        control of the parameter's type, or one value that holds. Without any, all parameters have a control.
-
-    Returns
-    -------
-    Interactive
-        Its ``task`` and ``result()`` are those that the controls stand at.
-
-    Raises
-    ------
-    SweepError
-        When there is no such parameter, or nothing to choose from.
-    ParameterValueError
-        When a parameter does not take one of the values.
-
-    Examples
-    --------
-    >>> import kartnb, tempfile
-    >>> class Square(kartnb.TaskOnKart[int]):
-    ...     number = kartnb.luigi.IntParameter(default=3)
-    ...
-    ...     def run(self):
-    ...         self.dump(self.number**2)
-    >>> square = Square(workspace_directory=tempfile.mkdtemp())
-    >>> kartnb.interact(square, number=(1, 10))
-    Square(number=3)
-    ○ missing 48444706132193e41a36b1a350dcab30
-    1 task would run · how long is not known yet
-    %kart_build Square(workspace_directory='...')
-    """
-    registry.drop_superseded()
-    options = BuildOptions(workers=workers, executor=executor)
-    explorer = Explorer(lambda sight: None, output=output, auto=auto, keep=keep, options=options)
-    found = Interactive(task, {**(space or {}), **values}, explorer)
-    found.begin()
-    return found
-
-
-class Interactive:
-    """Controls and the task that they stand at, as `kartnb.interact` gives it.
-
-    Attributes
-    ----------
-    controls
-        The control of each parameter.
-    error
-        Why there is no task at present, or ''.
-    sight
-        What is seen of the task.
-    """
-
-    def __init__(self, task: Any, space: Mapping[str, Any], explorer: Explorer) -> None:
-        template = Template(task)
-        self.controls, fixed = controls_for(template, space)
-        self._template = template
-        self._fixed = fixed
-        self._explorer = explorer
-        self._task: luigi.Task | None = None
-        self.error = ''
-        self.sight: Sight | None = None
-        self._screen: Screen | None = None
-        self._panel: Any = None
-
-    @property
-    def task(self) -> luigi.Task:
-        """The task that the controls stand at.
-
-        Raises
-        ------
-        SweepError
-            When a control holds something that its parameter does not take.
-        """
-        if self._task is None:
-            raise SweepError(self.error)
-        return self._task
-
-    def result(self) -> Any:
-        """The result of the task that the controls stand at.
-
-        Raises
-        ------
-        MissingResultError
-            When it has not been built.
-        """
-        return result_of(self.task)
-
-    @property
-    def code(self) -> str:
-        """The line that builds the task."""
-        return '' if self._task is None else f'%kart_build {as_code(self._task)}'
-
-    @property
-    def glance(self) -> Glance:
-        """What is seen at present, fit to be shown."""
-        title = one_line(self._template.cls.__name__, 120)
-        if self._task is None:
-            return Glance(title, (), '', TaskState.FAILED, one_line(self.error, 300))
-        values = [(one_line(control.name, 60), self._text_of(control)) for control in self.controls]
-        sight = self.sight
-        state, words = (sight.state, sight.words) if sight else (TaskState.MISSING, '')
-        result = sight.result if sight else None
-        return Glance(
-            title, values, identity.id_of(self._task), state, one_line(words, 300), result, one_line(self.code, 600)
-        )
-
-    def begin(self) -> None:
-        """Show it in the running cell; in a terminal, or where nothing is shown, it is only looked at."""
-        self._move()
-        if self._task is not None:
-            self.sight = self._explorer.look(self._task)
-        shell = get_ipython()
-        if shell is None:
-            return
-        self._screen = screen = Screen(shell)
-        screen.has_live_neighbour = can_be_live(screen)
-        self.save()
-        if screen.has_live_neighbour:
-            self._go_live(screen)
-
-    def save(self) -> None:
-        """Write what is seen at present into the stored output."""
-        if self._screen is not None:
-            glance = self.glance
-            self._screen.show(glance_text(glance), glance_html(glance) if self._screen.is_rich else '')
-
-    def moved(self) -> None:
-        """A control was moved: find the task, and look at it."""
-        self._move()
-        if self._panel is not None:
-            self._panel.tell_task(self.glance)
-        if self._task is not None:
-            self._explorer.want(self._task)
-
-    def _move(self) -> None:
-        try:
-            values = {control.name: control.value for control in self.controls}
-            task = self._template.make({**self._fixed, **values})
-            identity.id_of(task)
-        except KartError as error:
-            self._task, self.error, self.sight = None, str(error), None
-        except Exception as error:  # whatever the user's requires() or __init__ raises
-            self._task, self.error, self.sight = None, f'{type(error).__name__}: {error}', None
-        else:
-            if task is not self._task:
-                self._task, self.error, self.sight = task, '', None
-
-    def _go_live(self, screen: Screen) -> None:
-        self._panel = Panel(self.controls, self._explorer, screen.key)
-        self._explorer.report_to(self._see, self.save)
-        for control in self.controls:
-            control.observe(self.moved)
-        self._panel.tell(self.glance)
-        screen.show_below(*self._panel.bundle())
-        if self._task is not None:
-            self._explorer.want(self._task)
-
-    def _see(self, sight: Sight) -> None:
-        if sight.task is not self._task:
-            return  # the controls have been moved meanwhile
-        self.sight = sight
-        self._panel.tell(self.glance)
-
-    def _text_of(self, control: Control) -> str:
-        return value_text(_value_at(self._task, control.name), 60)
-
-    def __repr__(self) -> str:
-        return glance_text(self.glance)
-
-    def _ipython_display_(self) -> None:
-        """Show nothing more: it has shown itself when it was made."""
-        if self._screen is None:
-            self.begin()
-
-
-def _value_at(task: Any, name: str) -> Any:
-    for part in name.split('.'):
-        task = task.param_kwargs[part]
-    return task

@@ -29,7 +29,7 @@ show the files of results, and what was printed and logged; see ``%kart_output?`
 options, log levels, task names and their parameters. In a terminal the same magics print text.
 
 ``%config KartMagics.log_level = 'INFO'`` changes which log lines a build shows where ``--log-level`` is not given, and
-``%config KartMagics.live_graph = False`` gives graphs that stand still. ``%config KartMagics.on_code_change = 'warn'``
+``%config KartMagics.live_graph = False`` shows plain pictures. ``%config KartMagics.on_code_change = 'warn'``
 keeps results whose code has changed, and says so.
 """
 
@@ -67,24 +67,24 @@ class KartMagics(Magics):
     """
 
     log_level = traitlets.Enum(
-        LOG_LEVELS, 'ERROR', help='From which level on a build shows log lines, where --log-level is not given.'
+        LOG_LEVELS, 'ERROR', help='The lowest level of log lines that a build shows, where --log-level is not given.'
     ).tag(config=True)
 
     live_graph = traitlets.Bool(
-        True, help='Whether graphs are live, where anywidget is installed; else they are pictures that stand still.'
+        True, help='Whether graphs are live, where anywidget is installed; otherwise they are plain pictures.'
     ).tag(config=True)
 
     @traitlets.observe('live_graph')
     def _set_live(self, change: Any) -> None:
-        from kartnb.notebook.screen import wishes
+        from kartnb.notebook.screen import settings
 
-        wishes.live = change['new']
+        settings.live = change['new']
 
     on_code_change = traitlets.Enum(
         ['', *CODE_CHANGE_POLICIES],
         '',
-        help='What happens to results whose code has changed: rerun, warn or ignore; where it is empty, what the '
-        'environment or the configuration says.',
+        help='What happens to results whose code has changed: rerun, warn or ignore; when empty, the environment or '
+        'the configuration decides.',
     ).tag(config=True)
 
     @traitlets.observe('on_code_change')
@@ -114,7 +114,7 @@ class KartMagics(Magics):
         from kartnb.notebook.cell import run_and_show
 
         if given.expression:
-            raise UsageError(f'%%kart takes nothing on its line, but there is {given.expression!r}')
+            raise UsageError(f'%%kart takes nothing on its line: remove {given.expression!r}')
         run_and_show(given.cell or '', self.definitions, given.shell)
 
     @kart_magic(
@@ -122,7 +122,7 @@ class KartMagics(Magics):
         option('--rerun', 'run the task even if it is complete'),
         option(
             '--rerun-from',
-            'run the tasks of this class again, and all that is downstream of them; may be repeated',
+            'run the tasks of this class again, and everything downstream of them; may be repeated',
             metavar='NAME',
             action='append',
             default=[],
@@ -136,8 +136,8 @@ class KartMagics(Magics):
             takes='executor',
         ),
         ON_CODE_CHANGE,
-        option('--background', 'give a handle at once, and build meanwhile'),
-        option('--no-value', 'do not load and give the value'),
+        option('--background', 'build in the background, and give a handle at once'),
+        option('--no-value', 'do not load and return the result'),
     )
     def kart_build(self, given: Given) -> Any:
         """Build the task that an expression gives, and show its graph: `%kart_build [options] EXPR`.
@@ -176,13 +176,13 @@ class KartMagics(Magics):
 
 
 def _executor(name: str | None, names: Mapping[str, Any]) -> Any:
-    """What `--executor` means: a name that kartnb knows, an address, or a variable of the user's."""
+    """The value of `--executor`: a name that kartnb knows, an address, or what a variable of the user's holds."""
     if name is None or name in EXECUTOR_NAMES or '://' in name:
         return name
     if name not in names:
         known = ', '.join(EXECUTOR_NAMES)
         raise UsageError(
-            f'%kart_build: there is no executor {name}: give {known}, dask://HOST:PORT, or the name of a variable '
+            f'%kart_build: executor {name} not found: give {known}, dask://HOST:PORT, or the name of a variable '
             'that holds a Dask client or a concurrent.futures.Executor'
         )
     return names[name]

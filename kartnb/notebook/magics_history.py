@@ -1,4 +1,4 @@
-"""The magics that look back at what a workspace holds.
+"""The magics about the history of a workspace.
 
 ::
 
@@ -15,7 +15,7 @@ show what differs between two results. ::
     %kart_clean Train(depth=5)
     %kart_clean Train(depth=5) Report() --remove
 
-show what the tasks do not need, with replaced results, and remove it.
+show what the tasks do not need, replaced results included, and remove it.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _ID = re.compile('[0-9a-f]{4,32}')
 def _condition(text: str) -> tuple[str, str]:
     name, equals, value = text.partition('=')
     if not equals or not name:
-        raise argparse.ArgumentTypeError(f'{text} is no condition: write NAME=VALUE')
+        raise argparse.ArgumentTypeError(f'{text} is not a condition: write NAME=VALUE')
     return name, value
 
 
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f'{text} is no whole number')
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number')
     return int(text)
 
 
@@ -61,7 +61,7 @@ class HistoryMagics(Magics):
     @kart_magic(
         option(
             '--task',
-            'of this class; * and ? as in file names; may be repeated',
+            'of this class; * and ? match as in file names; may be repeated',
             metavar='NAME',
             action='append',
             takes='task',
@@ -106,17 +106,17 @@ class HistoryMagics(Magics):
     @kart_magic(
         option('--remove', 'remove it'),
         option('--workspace', 'the workspace; that of the tasks by default', metavar='PATH'),
-        option('--keep-age', "replaced results of this time stay: '2w', '3d'", metavar='TIME'),
-        option('--keep-number', 'so many replaced results of each task stay', metavar='N', type=_number),
-        option('--keep-bytes', "the newest replaced results up to '500MB' stay", metavar='SIZE'),
-        option('--unrecorded', 'count results without a record or log too'),
+        option('--keep-age', "keep replaced results for this long: '2w', '3d'", metavar='TIME'),
+        option('--keep-number', 'keep this many replaced results of each task', metavar='N', type=_number),
+        option('--keep-bytes', "keep the newest replaced results, up to '500MB'", metavar='SIZE'),
+        option('--unrecorded', 'include results without a record or log'),
         kind=line_magic,
     )
     def kart_clean(self, given: Given) -> Cleaning:
         """Show what tasks do not need, and replaced results: `%kart_clean [EXPR ...] [options]`.
 
-        EXPR gives a task or a list of tasks; there may be several, `%kart_clean A() B()`. Without a task only replaced
-        results can go. The value of the magic has `remove()`.
+        EXPR gives a task or a list of tasks; there may be several, `%kart_clean A() B()`. Without a task, only replaced
+        results can be removed. The value of the magic has `remove()`.
         """
         __tracebackhide__ = True
         from kartnb.history.clean import clean
@@ -133,7 +133,7 @@ class HistoryMagics(Magics):
         )
 
     @kart_magic(
-        option('--all', 'show what is the same too'),
+        option('--all', 'also show what is the same'),
         option('--no-values', 'do not load and compare the values'),
         option('--workspace', 'where ids are looked up', metavar='PATH'),
         kind=line_magic,
@@ -141,8 +141,8 @@ class HistoryMagics(Magics):
     def kart_diff(self, given: Given) -> Difference:
         """Show what differs between two results: `%kart_diff A [B] [options]`.
 
-        A and B are ids, the beginnings of ids, or expressions that give tasks or rows. Without B, the result that A
-        has replaced last is compared with it.
+        A and B are ids, the beginnings of ids, or expressions that give tasks or rows. Without B, A is compared with
+        the result that it replaced.
         """
         __tracebackhide__ = True
         from kartnb.inspection.diff import diff
@@ -169,7 +169,7 @@ def _expressions(line: str) -> list[str]:
     if not line or _is_expression(line):
         return [line] if line else []
     several = [word.text for word in words_of(line, ',')]
-    return several if all(map(_is_expression, several)) else [line]  # what is wrong is told of the line as it was given
+    return several if all(map(_is_expression, several)) else [line]  # an error is about the whole line
 
 
 def _is_expression(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The magics that look at what has been made, and explain what will be: `%kart_output`, `%kart_log`, `%kart_why`."""
+"""The magics about results and what will run: `%kart_output`, `%kart_log`, `%kart_why`."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class LookMagics(Magics):
 
     @kart_magic(
         option('--preview', "load the task's own result, and show it"),
-        option('--filter', 'whose task, parameters, id or path hold the text', metavar='TEXT', default=''),
+        option('--filter', 'whose task, parameters, id or path contain the text', metavar='TEXT', default=''),
         option(
             '--state',
-            'of tasks in this state, for instance cached',
+            'of tasks in this state, such as cached',
             metavar='STATE',
             choices=[state.value.replace(' ', '-') for state in TaskState],
             default='',
         ),
-        option('--format', 'with this extension, for instance pkl', metavar='FORMAT', default=''),
-        option('--sort', f'in the order of {", ".join(COLUMNS)}', metavar='COLUMN', choices=COLUMNS),
+        option('--format', 'with this extension, such as pkl', metavar='FORMAT', default=''),
+        option('--sort', f'sort by {", ".join(COLUMNS)}', metavar='COLUMN', choices=COLUMNS),
         option('--descending', 'the largest or latest first'),
     )
     def kart_output(self, given: Given) -> Any:
-        """Show the outputs of a task and of all that it needs: `%kart_output [options] EXPR`.
+        """Show the outputs of a task and of everything it needs: `%kart_output [options] EXPR`.
 
         EXPR gives a task, a plan or a build. The value of the magic is the table (`kartnb.outputs`), or the preview.
         """
@@ -65,7 +65,9 @@ class LookMagics(Magics):
             default=0,
             takes='level',
         ),
-        option('--grep', 'lines that hold this regular expression, in upper or lower case', metavar='TEXT', default=''),
+        option(
+            '--grep', 'lines that match this regular expression, in upper or lower case', metavar='TEXT', default=''
+        ),
         option('--task', 'lines of tasks of this class', metavar='NAME', default='', takes='task'),
     )
     def kart_log(self, given: Given) -> Logs:

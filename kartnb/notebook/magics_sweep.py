@@ -8,10 +8,10 @@ builds a task for each point of the grid, and compares them. ``%kart_sweep --hel
 
     %kart_interact Train depth=1:10 lr=0.01,0.1,1
 
-shows a slider for each parameter, and the result of the task that they stand at.
+shows a slider for each parameter, and the result of the task with their values.
 
-The values on a line: ``1:10`` is a range with both ends, ``0:1:0.1`` one with a step, ``0.001:1:log`` a logarithmic
-one; ``a,b`` are several values; what begins with a bracket is Python. Each value is read by its parameter.
+The values on a line: ``1:10`` is a range that includes both ends, ``0:1:0.1`` one with a step, ``0.001:1:log`` a
+logarithmic one; ``a,b`` are several values; a bracket starts a Python expression. The parameter reads each value.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class SweepMagics(Magics):
     @kart_magic(
         option(
             '--metric',
-            'what to compare by: names of numbers in the result with commas between, or a function of the result',
+            'what to compare by: names of numbers in the result, separated by commas, or a function of the result',
             metavar='NAME',
         ),
         option('--minimize', 'the smallest metric is best, not the largest'),
-        option('--sample', 'build N points, chosen at random', metavar='N', type=whole_number),
-        option('--seed', 'of the sample or the search', metavar='N', type=int, default=0),
+        option('--sample', 'build N random points', metavar='N', type=whole_number),
+        option('--seed', 'seed of the sample or the search', metavar='N', type=int, default=0),
         option('--search', 'search for the best metric with Optuna'),
-        option('--trials', 'how many points the search tries in all', metavar='N', type=whole_number),
+        option('--trials', 'how many points the search tries in total', metavar='N', type=whole_number),
         WORKERS,
         option('--rerun', 'run all points even if they are complete'),
-        option('--background', 'give a handle at once, and sweep meanwhile'),
+        option('--background', 'sweep in the background, and give a handle at once'),
         option('--dry-run', 'show what would run, and run nothing'),
         LOG_LEVEL,
         takes_space=True,
@@ -63,10 +63,10 @@ class SweepMagics(Magics):
 
         ::
 
-            depth=1:10  depth=0:1:0.1   a range with both ends, with a step
+            depth=1:10  depth=0:1:0.1   a range that includes both ends, with a step
             lr=0.001:1:log              a logarithmic range, for --sample and --search
             lr=0.01,0.1                 several values
-            layers=[[8], [8, 8]]        what begins with a bracket is Python
+            layers=[[8], [8, 8]]        a bracket starts a Python expression
             data.rows=100,1000          a parameter of the task that a parameter holds
 
         The value of the magic is the sweep: ``found = %kart_sweep …``, then ``found.plot()``.
@@ -90,29 +90,28 @@ class SweepMagics(Magics):
             log_level=options.log_level or logging.ERROR,
         )
         if isinstance(found, BackgroundSweep):
-            from kartnb.notebook.progress import note_shown, show_background_sweep
+            from kartnb.notebook.progress import show_started
 
-            show_background_sweep(found, given.shell)
-            note_shown(found, given.shell)
+            show_started(found, given.shell)
         return found
 
     @kart_magic(
-        option('--auto', 'build by itself what is not cached'),
-        option('--keep', 'let a build that is no longer wanted go on'),
-        option('--output', 'what to show of a result: a function of yours', metavar='FUNCTION'),
+        option('--auto', 'build what is missing automatically'),
+        option('--keep', 'let a build go on when the controls are moved on'),
+        option('--output', 'what to show of a result: a function that takes it', metavar='FUNCTION'),
         WORKERS,
         takes_space=True,
         keeps_value=True,
     )
     def kart_interact(self, given: Given) -> Any:
-        """Show controls for parameters, and the result that they give: `%kart_interact TASK [NAME=VALUES …] [options]`.
+        """Show controls for parameters, and the result for them: `%kart_interact TASK [NAME=VALUES …] [options]`.
 
         ::
 
             depth=1:10      a slider; 0:1:0.1 with a step, 0.001:1:log logarithmic
             lr=0.01,0.1,1   choices; a single value has no control
 
-        Without values every parameter of the task has a control. The value of the magic has ``task`` and ``result()``.
+        Without values, every parameter of the task has a control. The value of the magic has ``task`` and ``result()``.
         """
         __tracebackhide__ = True
         from kartnb.notebook.interact import interact
@@ -121,7 +120,7 @@ class SweepMagics(Magics):
         task, space = _task_and_space(given)
         output = None if options.output is None else given.value(options.output)
         if output is not None and not callable(output):
-            raise UsageError(f'%kart_interact: --output takes a function, and {options.output} is none')
+            raise UsageError(f'%kart_interact: --output takes a function, and {options.output} is not one')
         return interact(task, space, auto=options.auto, keep=options.keep, workers=options.workers, output=output)
 
 
@@ -138,7 +137,7 @@ def _task_and_space(given: Given) -> tuple[type[luigi.Task] | luigi.Task, dict[s
 
 
 def _metric(text: str | None, given: Given) -> Any:
-    """What `--metric` means: a function of the user's, a name, or several."""
+    """The value of `--metric`: a function of the user's, a name, or several."""
     if text is None:
         return None
     found = given.names.get(text)
@@ -154,14 +153,14 @@ def _split_space(words: list[str]) -> tuple[str, dict[str, str]]:
     Raises
     ------
     UsageError
-        When a parameter is given twice, or something stands after the first one that is none.
+        When a parameter is given twice, or something else follows the first one.
     """
     first = next((i for i, word in enumerate(words) if _ASSIGNED.fullmatch(word)), len(words))
     texts: dict[str, str] = {}
     for word in words[first:]:
         found = _ASSIGNED.fullmatch(word)
         if found is None:
-            raise UsageError(f'{word!r} is no parameter with values: write NAME=1:10, NAME=a,b or NAME=[…]')
+            raise UsageError(f'{word!r} is not a parameter with values: write NAME=1:10, NAME=a,b or NAME=[…]')
         if found['name'] in texts:
             raise UsageError(f'{found["name"]!r} is given twice')
         texts[found['name']] = found['text']
@@ -169,7 +168,7 @@ def _split_space(words: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def _values_of(template: Template, name: str, text: str, evaluate: Callable[[str], Any]) -> Any:
-    """The values that a text means for a parameter: a list, a range, a slider, or a single value.
+    """The values of a parameter that a text gives: a list, a range, a slider, or a single value.
 
     Parameters
     ----------
@@ -178,14 +177,14 @@ def _values_of(template: Template, name: str, text: str, evaluate: Callable[[str
     name, text
         The parameter and the text.
     evaluate
-        Gives the value of a Python expression.
+        Evaluates a Python expression.
 
     Raises
     ------
     UsageError
-        When the text means nothing.
+        When the text cannot be read.
     kartnb.SweepError, kartnb.ParameterValueError
-        When there is no such parameter, or it does not take a value.
+        When the parameter does not exist, or does not take a value.
     """
     from kartnb.task.values import number_type
 
@@ -222,7 +221,9 @@ def _number(text: str, name: str, whole: str) -> float:
             return kind(text)
         except ValueError:
             continue
-    raise UsageError(f'{name}={whole} is no range of numbers: write {name}=1:10, {name}=0:1:0.1 or {name}=0.001:1:log')
+    raise UsageError(
+        f'{name}={whole} is not a range of numbers: write {name}=1:10, {name}=0:1:0.1 or {name}=0.001:1:log'
+    )
 
 
 def _dates(parameter: Any, first: Any, last: Any) -> Iterator[Any]:

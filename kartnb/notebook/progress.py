@@ -1,7 +1,7 @@
-"""Showing a build while it runs: a listener takes in the events, one small thread draws them now and then.
+"""Builds and sweeps while they run: a listener takes in the events, and one small thread draws them now and then.
 
 A notebook shows two outputs: a stored one (a bar while the build runs, then the picture), and the live graph, which
-hides the stored one while it lives. A terminal shows a line that is written over.
+hides the stored one while it lives. A terminal shows a line that is overwritten.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from kartnb.execution.build import build_in_background, log_printer, run_build
 from kartnb.execution.loop import retried_while_locked
 from kartnb.execution.report import BuildReport, raise_failures
 from kartnb.model import BuildStarted, Event, Listener, Plan, TaskState
-from kartnb.notebook.live_graph import BuildWatch
-from kartnb.notebook.screen import Face, Phase, Screen, StatusLine, StopButton, can_be_live
+from kartnb.notebook.live_graph import LiveGraph
+from kartnb.notebook.monitor import BuildMonitor, Phase
+from kartnb.notebook.screen import Screen, StatusLine, StopButton, can_be_live
 from kartnb.planning.planner import require_task
 from kartnb.sweeps.run import SweepRun
 from kartnb.sweeps.sweep import BackgroundSweep
@@ -39,7 +40,6 @@ from kartnb.view.html import failed_tails
 from kartnb.view.live import progress_html, progress_text
 from kartnb.view.sweeps import (
     HANDLE_HINT,
-    LiveSweep,
     PlotPicture,
     ended_sweep_html,
     ended_sweep_text,
@@ -50,13 +50,22 @@ from kartnb.view.sweeps import (
     sweep_progress,
 )
 
-#: The number of the cell that shows a build or a sweep already: as its value, it is one line there.
+logger = logging.getLogger('kartnb')
+
+#: Seconds between two drawings of the stored output or of the status line, and between two pushes to the live graph.
+INTERVAL = 0.25
+LIVE_INTERVAL = 0.05
+#: With so many tasks pushes are half as frequent, with twice as many a third, and so on.
+_TASKS_AN_INTERVAL = 4000
+#: A sweep may spend this share of the time on drawing; two plots are at least so many seconds apart.
+_SHARE = 0.1
+_PLOT_SECONDS = 1.5
+#: How often, and how long, a build starts again while another process holds a lock that it needs.
+_LOCK_TRIES = 10
+_LONGEST_WAIT = 600.0
+
+#: The number of the cell that already shows a build or a sweep: as its value, it is one line there.
 _shown_in: weakref.WeakKeyDictionary[Handle, int] = weakref.WeakKeyDictionary()
-
-
-def note_shown(build: Handle, shell: InteractiveShell) -> None:
-    """Take note that the cell which is running shows a build or a sweep."""
-    _shown_in[build] = shell.execution_count
 
 
 def show(shown: object) -> None:
@@ -65,7 +74,7 @@ def show(shown: object) -> None:
     Raises
     ------
     NotImplementedError
-        Where that cannot be; IPython then takes the other forms of the object.
+        Where there is no live form; IPython then takes the other forms of the object.
     """
     shell = sys.modules['IPython'].get_ipython()
     if shell is None:
@@ -82,185 +91,23 @@ def show(shown: object) -> None:
     show_in(shown, shell)
 
 
-logger = logging.getLogger('kartnb')
-
-#: Seconds between two drawings of the stored output or of the line, and between two pushes to the live graph.
-INTERVAL = 0.25
-LIVE_INTERVAL = 0.05
-#: With so many tasks pushes are half as frequent, and so on.
-_TASKS_AN_INTERVAL = 4000
-
-
-class BuildScreen:
-    """A listener that shows how far a build is, and in the end what became of it.
-
-    Use it as a context manager around the build: on leaving, the thread has ended and the last state is shown.
-
-    Parameters
-    ----------
-    shell
-        The shell whose cell is running.
-    behind_the_cell
-        Whether the build goes on when the cell has ended: a terminal then shows nothing but the end, since the next
-        line is typed meanwhile.
-    stop
-        Ends the build; None where a person has to interrupt the kernel.
-    workers
-        How many tasks run at a time.
-    """
-
-    def __init__(
-        self,
-        shell: InteractiveShell,
-        behind_the_cell: bool = False,
-        stop: Callable[[], object] | None = None,
-        workers: int = 1,
-    ) -> None:
-        self._screen = Screen(shell)
-        self._line: StatusLine | None = None if behind_the_cell else StatusLine()
-        self._stop = stop
-        self._watch = BuildWatch(workers)
-        self._screen.has_live_neighbour = can_be_live(self._screen)
-        self._live: Face | None = None
-        self._drawn = ''
-        self._changes: list[str] = []
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._result: Any = None
-
-    def __call__(self, event: Event) -> None:
-        """Take in an event."""
-        self._watch(event)
-        if isinstance(event, BuildStarted):
-            self._start(event.plan)
-
-    def __enter__(self) -> BuildScreen:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-        if self._line is not None:
-            self._line.close()
-        shown = self._result if self._result is not None else self._watch.last_plan()
-        if shown is not None:
-            self._screen.show_object(shown, failed_tails(getattr(shown, 'plan', shown), self._watch.tail))
-        if self._live is not None:
-            self._live.end(phase_of(self._result))
-
-    def close_with(self, result: Any) -> None:
-        """Show `result`, or the last states where there is none, and end."""
-        self._result = result
-        self.__exit__()
-
-    def end_with(self, result: Any) -> None:
-        """Show `result` in the end, in the place of the plan with its last states."""
-        self._result = result
-
-    @property
-    def is_rich(self) -> bool:
-        """Whether it shows HTML, and with it what runs because of changes."""
-        return self._screen.is_rich
-
-    def _start(self, plan: Plan) -> None:
-        self._changes = words.changes(plan)
-        self._draw()
-        if self._thread is None:
-            if self._screen.has_live_neighbour:
-                self._live = live_face(plan, self._screen, self._watch, self._stop)
-            self._thread = threading.Thread(target=self._draw_often, name='kartnb progress', daemon=True)
-            self._thread.start()
-
-    def _draw_often(self) -> None:
-        drawn = time.monotonic()
-        self._watch.look_up_times()
-        while not self._over.wait(self._interval()):
-            if self._live is not None:
-                self._live.push()
-            if time.monotonic() - drawn >= INTERVAL:
-                drawn = time.monotonic()
-                self._draw()
-
-    def _interval(self) -> float:
-        if self._live is None:
-            return INTERVAL
-        size = len(self._watch.plan) if self._watch.plan is not None else 0
-        return LIVE_INTERVAL * (1 + size // _TASKS_AN_INTERVAL)
-
-    def _draw(self) -> None:
-        state = self._watch.progress()
-        text = progress_text(state)
-        if text == self._drawn:
-            return
-        self._drawn = text
-        if self._screen.is_rich:
-            self._screen.show('\n'.join([*self._changes, text]), progress_html(state, self._changes))
-        elif self._line is not None:
-            self._line.write(text)
+def show_started(handle: BackgroundBuild | BackgroundSweep, shell: InteractiveShell) -> None:
+    """Show a build or a sweep in the cell that has started it."""
+    if isinstance(handle, BackgroundSweep):
+        show_background_sweep(handle, shell)
+    else:
+        show_background(handle, shell)
+    _shown_in[handle] = shell.execution_count
 
 
-def phase_of(report: Any) -> Phase:
-    """How a build ended; without a report it was interrupted."""
-    if not isinstance(report, BuildReport):
-        return 'stopped'
-    if any(node.state is TaskState.FAILED for node in report.plan):
-        return 'failed'
-    return 'done' if report.succeeded else 'stopped'
-
-
-def live_face(
-    plan: Plan, screen: Screen, watch: BuildWatch | None = None, stop: Callable[[], object] | None = None
-) -> Face | None:
-    """Show a live picture of a plan below the stored one; None where there can be none.
-
-    Parameters
-    ----------
-    plan
-        What is drawn.
-    screen
-        Where the stored picture is.
-    watch
-        Knows how the build of the plan stands, or None where nothing is built.
-    stop
-        Ends the build; None where a person has to interrupt the kernel.
-    """
-    try:
-        from kartnb.notebook.live_graph import LiveGraph
-
-        live = LiveGraph(plan, screen.key, watch, stop)
-        screen.show_below(*live.widget.bundle())
-        if watch is None:
-            live.tell_all()
-    except Exception:
-        screen.has_live_neighbour = False
-        logger.warning('The live graph cannot be shown; the stored one stands for it', exc_info=True)
-        return None
-    return live
-
-
-def show_plan(plan: Plan, shell: InteractiveShell) -> None:
-    """Show a plan, live where it can be."""
-    screen = Screen(shell)
-    screen.has_live_neighbour = can_be_live(screen)
-    screen.show_object(plan)
-    if screen.has_live_neighbour:
-        live_face(plan, screen)
-
-
-def show_background(build: BackgroundBuild, shell: InteractiveShell) -> None:
-    """Show a build in the background in the cell that runs now, also when that has ended."""
-    screen = BuildScreen(shell, behind_the_cell=True, stop=lambda: build.stop(wait=False), workers=build.workers)
-    build.follow(screen)  # tells of its beginning in this thread, so that it is shown in this cell
-    build.add_done_callback(lambda ended: screen.close_with(ended.report))
-
-
-_LOCK_TRIES = 10
-_LONGEST_WAIT = 600.0
+def live_screen(run: object) -> AbstractContextManager[Listener] | None:
+    """The screen of a sweep in the running cell; None for anything else."""
+    shell = get_ipython()
+    return SweepScreen(shell, run) if shell is not None and isinstance(run, SweepRun) else None
 
 
 def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> Any:
-    """Build a task with progress and a picture at the end.
+    """Build a task, with progress while it runs and a picture at the end.
 
     Parameters
     ----------
@@ -269,7 +116,7 @@ def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOpti
     shell
         The shell whose cell is running.
     options
-        How it is built; without `value_wanted` it gives None.
+        How to build it; without `value_wanted` the result is None.
 
     Raises
     ------
@@ -287,7 +134,7 @@ def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOpti
 
 
 def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> BackgroundBuild:
-    """Begin to build a task, shown in the cell that has begun it, also when that has ended; gives the handle.
+    """Start to build a task, and show it in the running cell even after that has ended; gives the handle.
 
     The parameters are those of `build_and_show`.
     """
@@ -295,13 +142,12 @@ def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, options: Bu
     require_task(task)
     registry.drop_superseded()
     build = build_in_background(task, options)
-    show_background(build, shell)
-    note_shown(build, shell)
+    show_started(build, shell)
     return build
 
 
 class FailedBuild(BuildReport):
-    """A report that does not list its failures: the error that is raised with it does."""
+    """A report without its failures: the error that is raised with it lists them."""
 
     @property
     def succeeded(self) -> bool:
@@ -314,13 +160,166 @@ def _without_failures(report: BuildReport) -> FailedBuild:
     return FailedBuild(**{field.name: getattr(bare, field.name) for field in fields(bare)})
 
 
-#: A drawing may take this share of the time; a plot at least so many seconds after the one before.
-_SHARE = 0.1
-_PLOT_SECONDS = 1.5
+def show_background(build: BackgroundBuild, shell: InteractiveShell) -> None:
+    """Show a build in the background in the running cell, even after that has ended."""
+    screen = BuildScreen(shell, behind_the_cell=True, stop=lambda: build.stop(wait=False), workers=build.workers)
+    build.follow(screen)  # reports the start on this thread, so that it is shown in this cell
+    build.add_done_callback(lambda ended: screen.close_with(ended.report))
+
+
+def show_plan(plan: Plan, shell: InteractiveShell) -> None:
+    """Show a plan, live where that is possible."""
+    screen = Screen(shell)
+    screen.has_live_neighbour = can_be_live(screen)
+    screen.show_object(plan)
+    if screen.has_live_neighbour:
+        _show_live_graph(plan, screen)
+
+
+def _show_live_graph(
+    plan: Plan, screen: Screen, monitor: BuildMonitor | None = None, stop: Callable[[], object] | None = None
+) -> LiveGraph | None:
+    """Show a live picture of a plan below the stored one on `screen`; None where that fails."""
+    try:
+        live = LiveGraph(plan, screen.key, monitor, stop)
+    except Exception:
+        screen.has_live_neighbour = False
+        logger.warning('The live graph is not available; the stored picture is shown instead', exc_info=True)
+        return None
+    if not screen.show_below(live.widget):
+        return None
+    if monitor is None:
+        live.load_details()
+    return live
+
+
+class BuildScreen:
+    """A listener that shows the progress of a build, and its result at the end.
+
+    Use it as a context manager around the build: on leaving, the thread has ended and the last state is shown.
+
+    Parameters
+    ----------
+    shell
+        The shell whose cell is running.
+    behind_the_cell
+        Whether the build goes on when the cell has ended: a terminal then shows only the end, because the next line is
+        typed meanwhile.
+    stop
+        Stops the build; None where a person has to interrupt the kernel.
+    workers
+        How many tasks run at a time.
+    """
+
+    def __init__(
+        self,
+        shell: InteractiveShell,
+        behind_the_cell: bool = False,
+        stop: Callable[[], object] | None = None,
+        workers: int = 1,
+    ) -> None:
+        self._screen = Screen(shell)
+        self._line: StatusLine | None = None if behind_the_cell else StatusLine()
+        self._stop = stop
+        self._monitor = BuildMonitor(workers)
+        self._screen.has_live_neighbour = can_be_live(self._screen)
+        self._live: LiveGraph | None = None
+        self._drawn = ''
+        self._changes: list[str] = []
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._result: Any = None
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event."""
+        self._monitor(event)
+        if isinstance(event, BuildStarted):
+            self._start(event.plan)
+
+    def __enter__(self) -> BuildScreen:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._line is not None:
+            self._line.close()
+        shown = self._result if self._result is not None else self._monitor.plan_now()
+        if shown is not None:
+            self._screen.show_object(shown, failed_tails(getattr(shown, 'plan', shown), self._monitor.tail))
+        if self._live is not None:
+            self._live.end(_phase_of(self._result))
+
+    def close_with(self, result: Any) -> None:
+        """Show `result`, or the last states where it is None, and end."""
+        self._result = result
+        self.__exit__()
+
+    def end_with(self, result: Any) -> None:
+        """Show `result` at the end, instead of the plan with its last states."""
+        self._result = result
+
+    @property
+    def is_rich(self) -> bool:
+        """Whether it shows HTML, which lists what runs because of changes."""
+        return self._screen.is_rich
+
+    def _start(self, plan: Plan) -> None:
+        self._changes = words.changes(plan)
+        self._draw()
+        if self._thread is None:
+            if self._screen.has_live_neighbour:
+                self._live = _show_live_graph(plan, self._screen, self._monitor, self._stop)
+            self._thread = threading.Thread(target=self._draw_often, name='kartnb progress', daemon=True)
+            self._thread.start()
+
+    def _draw_often(self) -> None:
+        drawn = time.monotonic()
+        self._monitor.load_estimates()
+        while not self._over.wait(self._interval()):
+            if self._live is not None:
+                self._live.push()
+            if time.monotonic() - drawn >= INTERVAL:
+                drawn = time.monotonic()
+                self._draw()
+
+    def _interval(self) -> float:
+        if self._live is None:
+            return INTERVAL
+        size = len(self._monitor.plan) if self._monitor.plan is not None else 0
+        return LIVE_INTERVAL * (1 + size // _TASKS_AN_INTERVAL)
+
+    def _draw(self) -> None:
+        state = self._monitor.progress()
+        text = progress_text(state)
+        if text == self._drawn:
+            return
+        self._drawn = text
+        if self._screen.is_rich:
+            self._screen.show('\n'.join([*self._changes, text]), progress_html(state, self._changes))
+        elif self._line is not None:
+            self._line.write(text)
+
+
+def _phase_of(report: Any) -> Phase:
+    """How a build ended; without a report it was interrupted."""
+    if not isinstance(report, BuildReport):
+        return 'stopped'
+    if any(node.state is TaskState.FAILED for node in report.plan):
+        return 'failed'
+    return 'done' if report.succeeded else 'stopped'
+
+
+def show_background_sweep(handle: BackgroundSweep, shell: InteractiveShell) -> None:
+    """Show a sweep in the background in the running cell, even after that has ended."""
+    screen = SweepScreen(shell, handle.sweep_run, stop=lambda: handle.stop(wait=False))
+    screen.__enter__()
+    handle.add_done_callback(lambda _: screen.__exit__())
 
 
 class SweepScreen:
-    """Shows a sweep in one output of the cell that runs now; a context manager around the sweep.
+    """Shows a sweep in one output of the running cell; a context manager around the sweep.
 
     Parameters
     ----------
@@ -329,7 +328,7 @@ class SweepScreen:
     run
         The sweep.
     stop
-        Ends a sweep that goes on when the cell has ended; None for one that the cell waits for.
+        Stops a sweep that goes on when the cell has ended; None for one that the cell waits for.
     """
 
     def __init__(self, shell: InteractiveShell, run: SweepRun, stop: Callable[[], object] | None = None) -> None:
@@ -337,23 +336,22 @@ class SweepScreen:
         self._behind_the_cell = stop is not None
         self._screen = Screen(shell)
         self._line = None if self._behind_the_cell else StatusLine()
-        self._watch = BuildWatch(run.workers)
-        self._button = self._make_button(shell, stop) if stop is not None and not run.is_over else None
+        self._monitor = BuildMonitor(run.workers)
+        self._button: StopButton | None = None
+        if stop is not None and not run.is_over and can_be_live(self._screen):
+            self._button = StopButton(shell, 'sweep', stop)
         self._plot: PlotPicture | None = None
         self._plotted = (0, 0.0)
         self._drawn = ''
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._draw_often, name='kartnb sweep', daemon=True)
 
-    def _make_button(self, shell: InteractiveShell, stop: Callable[[], object]) -> StopButton | None:
-        return StopButton(shell, 'sweep', stop) if can_be_live(self._screen) else None
-
     def __call__(self, event: Event) -> None:
         """Take in an event."""
-        self._watch(event)
+        self._monitor(event)
 
     def __enter__(self) -> SweepScreen:
-        self._run.follow(self._watch)
+        self._run.follow(self._monitor)
         if self._screen.is_rich:
             self._draw()
         elif not self._behind_the_cell:
@@ -376,15 +374,13 @@ class SweepScreen:
     def _show_all(self) -> None:
         result = self._run.partial()
         hint = HANDLE_HINT if self._behind_the_cell else ''  # an interrupted one gives no value
-        text = ended_sweep_text(result, hint)
-        rich = self._screen.is_rich
-        self._screen.show(text, ended_sweep_html(result, hint, self._picture(result)) if rich else '')
-
-    def _picture(self, result: Any) -> PlotPicture | None:
-        return None if self._run.is_inline else plot_picture(result)
+        html = ''
+        if self._screen.is_rich:
+            html = ended_sweep_html(result, hint, None if self._run.is_inline else plot_picture(result))
+        self._screen.show(ended_sweep_text(result, hint), html)
 
     def _draw_often(self) -> None:
-        self._watch.look_up_times()
+        self._monitor.load_estimates()
         pause = INTERVAL
         while not self._over.wait(pause):
             began = time.monotonic()
@@ -392,7 +388,7 @@ class SweepScreen:
             pause = max(INTERVAL, (time.monotonic() - began) / _SHARE)
 
     def _draw(self) -> None:
-        progress = sweep_progress(self._run, None if self._watch.plan is None else self._watch.progress())
+        progress = sweep_progress(self._run, None if self._monitor.plan is None else self._monitor.progress())
         if not self._screen.is_rich:
             if self._line is not None:
                 self._line.write(progress_text(progress))
@@ -402,14 +398,11 @@ class SweepScreen:
         text = live_sweep_text(live)
         if text != self._drawn:
             self._drawn = text
-            self._screen.show(text, self._html(live))
-
-    def _html(self, live: LiveSweep) -> str:
-        mark = '' if self._button is None else self._button.mark
-        return live_sweep_html(live, self._plot) + mark
+            mark = '' if self._button is None else self._button.mark
+            self._screen.show(text, live_sweep_html(live, self._plot) + mark)
 
     def _draw_plot(self) -> None:
-        """Draw the plot again where points have come since; not where tasks run in this process's main thread."""
+        """Draw the plot again when there are new points; not where the tasks run on this process's main thread."""
         number, when = self._plotted
         measured = sum(bool(point.metrics) for point in self._run.points)
         if self._run.is_inline or measured == number or time.monotonic() < when:
@@ -418,18 +411,3 @@ class SweepScreen:
         self._plot = plot_picture(self._run.partial()) or self._plot
         took = time.monotonic() - began
         self._plotted = (measured, time.monotonic() + max(_PLOT_SECONDS, took / _SHARE))
-
-
-def live_screen(begun: Any) -> AbstractContextManager[Listener] | None:
-    """The screen of a sweep in the shell that runs now; None for what is no sweep."""
-    shell = get_ipython()
-    if shell is None:
-        return None
-    return SweepScreen(shell, begun) if isinstance(begun, SweepRun) else None
-
-
-def show_background_sweep(handle: BackgroundSweep, shell: InteractiveShell) -> None:
-    """Show a sweep in the background in the cell that runs now, also when that has ended."""
-    screen = SweepScreen(shell, handle.sweep_run, stop=lambda: handle.stop(wait=False))
-    screen.__enter__()
-    handle.add_done_callback(lambda _: screen.__exit__())

@@ -1,6 +1,7 @@
-"""The two kinds of front end: those that show HTML and replace what they have shown, and terminals.
+"""Where things are shown: an output of a cell that can be replaced, the status line of a terminal, a stop button.
 
-What needs widgets is imported only where `can_be_live` says that there are some.
+There are two kinds of front end: those that show HTML and can replace an output, and terminals. What needs widgets is
+imported only where `can_be_live` says that they are there.
 """
 
 from __future__ import annotations
@@ -13,26 +14,19 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
+from typing import Any, TextIO
 
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
-from kartnb.view.html import Tail, stylesheet, tails_html, tails_text
+from kartnb.view.html import Tail, tails_html, tails_text
 from kartnb.view.sanitise import columns_of
-
-if TYPE_CHECKING:
-    from anywidget import AnyWidget
 
 logger = logging.getLogger('kartnb')
 
-_FOLDER = Path(__file__).parent / 'static'
-
-#: The key is for the live picture that hides this output. Where the notebook is opened again without that picture, the
-#: front end would say in the next output that it cannot be loaded; this one needs no such words.
+#: The key is how a live picture finds this output to hide it. When the notebook is opened again, that picture is gone,
+#: and JupyterLab reports an error in its place; the style hides this report, since the stored picture is all there.
 _MARKED = (
     '<div data-kart="{key}"><style>.jp-OutputArea-child:has([data-kart="{key}"])'
     '+.jp-OutputArea-child:has(>.jp-OutputArea-output:not([data-mime-type])):not(:has(.kartnb-live)){{display:none}}'
@@ -40,34 +34,22 @@ _MARKED = (
 )
 
 
-Phase = Literal['plan', 'running', 'stopping', 'done', 'failed', 'stopped']
-
 #: The environment variable that switches live pictures off, for runs whose outputs are stored.
 SWITCH = 'KARTNB_LIVE_GRAPH'
 
 
 @dataclass(slots=True)
-class Wishes:
+class Settings:
     """What a person has set with `%config KartMagics`."""
 
     live: bool = True
 
 
-wishes = Wishes()
-
-
-class Face(Protocol):
-    """What shows a build beside the stored picture."""
-
-    def push(self) -> None:
-        """Show what is new."""
-
-    def end(self, phase: Phase) -> None:
-        """Show that the build has ended."""
+settings = Settings()
 
 
 class Screen:
-    """One output of a cell, that can be replaced while the cell runs and after.
+    """One output of a cell, which can be replaced while the cell runs and after.
 
     Parameters
     ----------
@@ -79,11 +61,11 @@ class Screen:
     key
         Names this output on the page.
     has_live_neighbour
-        Whether a live picture comes right below, which hides this output while it lives.
+        Whether a live picture is right below, which hides this output while it lives.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
-        # kept, because `%%capture` puts another one in its place for a while
+        # kept, because `%%capture` replaces the publisher of the shell for a while
         self._publisher: Any = shell.display_pub
         self.key = uuid.uuid4().hex
         self._transient = {'display_id': self.key}
@@ -96,7 +78,7 @@ class Screen:
         return type(self._publisher) is not DisplayPublisher
 
     def show(self, text: str, html: str) -> None:
-        """Show both forms, in the place of what this output showed before; a terminal prints the text."""
+        """Show both forms, replacing what this output showed before; a terminal prints the text."""
         bundle = {'text/plain': text, 'text/html': html}
         if self.is_rich:
             if self.has_live_neighbour:
@@ -107,24 +89,19 @@ class Screen:
         self._shown = True
 
     def show_bundle(self, bundle: dict[str, Any]) -> None:
-        """Show what a front end makes of a bundle, in the place of what this output showed before."""
+        """Show a MIME bundle, replacing what this output showed before."""
         self._publisher.publish(bundle, transient=self._transient, update=self._shown)
         self._shown = True
 
-    def show_below(self, bundle: dict[str, Any], metadata: dict[str, Any]) -> None:
-        """Show something live in an output of its own, right below this one; nothing where nothing can be live."""
-        # exports and code hosts take the HTML in place of a widget that they do not know
-        self._publisher.publish({'text/html': '', **bundle}, metadata)
-
     def show_object(self, shown: object, tails: Sequence[Tail] = ()) -> None:
-        """Show what kartnb can draw; as text where drawing fails, since no value may be lost for a picture.
+        """Show an object that kartnb can draw; as text where drawing fails, since no value may be lost for a picture.
 
         Parameters
         ----------
         shown
-            What is drawn.
+            The object.
         tails
-            Last lines of tasks to stand below, where the output is stored.
+            The last lines of tasks, shown below it where the output is stored.
         """
         text = display.render(shown, 'text')
         if not self.is_rich:
@@ -134,17 +111,22 @@ class Screen:
         else:
             self.show(text, _html(shown, text))
 
-    def show_object_under(self, live: AnyWidget, shown: object) -> bool:
-        """Show what kartnb can draw, to be stored, and a live form of it that hides it; gives whether that is there."""
+    def show_with_live(self, shown: object, live: Any) -> bool:
+        """Show an object, to be stored, and a live form that hides it; gives whether the live form is shown."""
         self.has_live_neighbour = True
         self.show_object(shown)
+        return self.show_below(live)
+
+    def show_below(self, live: Any, text: str = '') -> bool:
+        """Show a widget, or `text`, in an output of its own right below this one; gives whether that worked."""
         try:
             bundle = live._repr_mimebundle_()
-            assert bundle is not None  # only a widget without a view has none
-            self.show_below(*bundle)
+            bundle, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+            # exports and sites that host code show the HTML instead of a widget that they do not know
+            self._publisher.publish({'text/html': '', **bundle, **({'text/plain': text} if text else {})}, metadata)
         except Exception:
             self.has_live_neighbour = False
-            logger.warning('The live form cannot be shown; the stored one stands for it', exc_info=True)
+            logger.warning('The live view is not available; the stored one is shown instead', exc_info=True)
         return self.has_live_neighbour
 
 
@@ -152,19 +134,19 @@ def _html(shown: object, text: str) -> str:
     try:
         return display.render(shown, 'html')
     except Exception:
-        logger.warning('The picture could not be drawn', exc_info=True)
+        logger.warning('Drawing failed; the text is shown instead', exc_info=True)
         return f'<pre>{html.escape(text)}</pre>'
 
 
 class StatusLine:
-    """The line of a terminal that is written over; nothing where standard error is no terminal."""
+    """The line at the bottom of a terminal that is overwritten; nothing where standard error is not a terminal."""
 
     def __init__(self) -> None:
         self._terminal = _own_terminal()
         self._width = 0
 
     def write(self, text: str) -> None:
-        """Put `text` in the place of the line."""
+        """Overwrite the line with `text`."""
         if self._terminal is not None:
             columns = columns_of(text)
             self._terminal.write('\r' + text + ' ' * (self._width - columns))
@@ -172,7 +154,7 @@ class StatusLine:
             self._width = columns
 
     def close(self) -> None:
-        """Take the line away, and write no other."""
+        """Clear the line, for good."""
         if self._terminal is not None:
             self._terminal.write('\r' + ' ' * self._width + '\r')
             self._terminal.close()
@@ -180,7 +162,7 @@ class StatusLine:
 
 
 def _own_terminal() -> TextIO | None:
-    """A way to the terminal besides `sys.stderr`: what is written there while a task runs counts as the task's."""
+    """The terminal, opened again: what is written to `sys.stderr` while a task runs is captured as the task's."""
     try:
         if not sys.stderr.isatty():
             return None
@@ -190,42 +172,20 @@ def _own_terminal() -> TextIO | None:
 
 
 def can_be_live(screen: Screen) -> bool:
-    """Whether live pictures are wanted, and there are a front end and anywidget for them."""
-    wanted = wishes.live and os.environ.get(SWITCH, '').lower() not in ('0', 'off', 'false', 'no')
+    """Whether live pictures are switched on, and the front end and anywidget are there for them."""
+    wanted = settings.live and os.environ.get(SWITCH, '').lower() not in ('0', 'off', 'false', 'no')
     return wanted and screen.is_rich and importlib.util.find_spec('anywidget') is not None
 
 
-@cache
-def script(*names: str) -> str:
-    """One ES module of the shared parts and some files.
-
-    Parameters
-    ----------
-    names
-        Files in `static`, without their ending; the last one has the export.
-    """
-    return '\n'.join(_read(f'{name}.js') for name in ('parts', *names))
-
-
-@cache
-def style(*names: str) -> str:
-    """One style sheet of what all HTML of kartnb has and some files in `static`."""
-    return stylesheet() + ''.join(_read(f'{name}.css') for name in names)
-
-
-def _read(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding='utf-8')
-
-
-#: In a notebook that was saved meanwhile the button is dead: the front end shows nothing instead of an error.
-_NOTHING_DEAD = (
+#: In a notebook that was saved while the button was there, it cannot be loaded: the style hides the error.
+_HIDES_DEAD_BUTTON = (
     '<style>.jp-OutputArea-child:has(>.jp-OutputArea-output:not([data-mime-type])):not(:has(.kartnb-live))'
     ':has(+.jp-OutputArea-child [data-kart="{key}"]){{display:none}}</style><span data-kart="{key}"></span>'
 )
 
 
 class StopButton:
-    """A button in an output of its own.
+    """A stop button in an output of its own.
 
     Parameters
     ----------
@@ -234,7 +194,12 @@ class StopButton:
     what
         What it stops, in a word.
     stop
-        Is called when it is pressed; it must not wait.
+        Called on a press; it must not wait, because it runs on the thread that answers the front end.
+
+    Attributes
+    ----------
+    mark
+        HTML for a neighbouring output, which hides the button where it cannot be loaded any more.
     """
 
     def __init__(self, shell: InteractiveShell, what: str, stop: Callable[[], object]) -> None:
@@ -245,12 +210,12 @@ class StopButton:
         self._button = ipywidgets.Button(description='Stop', icon='stop', tooltip=f'Stop the {what}')
         self._button.add_class('kartnb-live')
         self._button.on_click(self._press)
-        self.mark = _NOTHING_DEAD.format(key=self._screen.key)
+        self.mark = _HIDES_DEAD_BUTTON.format(key=self._screen.key)
         bundle: dict[str, Any] = self._button._repr_mimebundle_()
-        self._screen.show_bundle({**bundle, 'text/plain': 'A button: it needs a running kernel.'})
+        self._screen.show_bundle({**bundle, 'text/plain': 'A stop button: it needs a running kernel.'})
 
     def close(self) -> None:
-        """Take it away."""
+        """Remove it."""
         self._button.close()
         self._screen.show_bundle({'text/plain': '', 'text/html': ''})
 

@@ -1,4 +1,4 @@
-"""Tracebacks that show the user's own code, and nothing of the machinery before, between and behind it."""
+"""Tracebacks that show the user's own code, without the frames of kartnb, luigi and IPython around it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kartnb.execution.report import entries_of, is_kartnbs, is_user_code, module
 
 #: The file name of the expression of a magic.
 EXPRESSION_FILE = '<expression>'
-#: Exceptions whose message says it all: where in kartnb they were raised helps nobody.
+#: Exceptions whose message says everything: where in kartnb they were raised helps nobody.
 _CLEAR = (KartError, ParameterException, KeyboardInterrupt)
 
 
 def traceback_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
-    """Draw an exception as the shell draws its own; nothing for one of kartnb's that no code of the user's led to.
+    """Format an exception as the shell does; nothing for an error of kartnb's that the user's code did not lead to.
 
-    What is to be said of such a one is its message, which stands in the error of the build anyway.
+    The message of such an error is in the error of the build anyway.
     """
     if isinstance(error, _CLEAR) and not _has_user_code(own_part(error.__traceback__)):
         return []
@@ -32,22 +32,22 @@ def traceback_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
 
 
 def show_own_part(error: BaseException, shell: InteractiveShell) -> None:
-    """Let the shell show, of an exception that passes a magic, what happened behind the magic and nothing else."""
+    """Let the shell show, of an exception that a magic raises, only what happened below the magic."""
     if hasattr(error, '_render_traceback_'):
         return
     try:
         error._render_traceback_ = lambda: own_lines(error, shell)  # type: ignore[attr-defined]
     except AttributeError:
-        pass  # an exception that takes no attributes is shown with all its frames
+        pass  # an exception with __slots__ is shown with all its frames
 
 
 def own_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
-    """What is shown of an exception: the traceback of the user's own code, or one line where there is none."""
+    """How an exception is shown: the traceback of the user's own code, or one line where there is none."""
     return traceback_lines(error, shell) or [f'{type(error).__name__}: {error}']
 
 
 def own_part(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that begins in the user's code, behind the last magic; None where there is none."""
+    """The part of a traceback from the user's code below the last magic on; None where there is none."""
     entries = entries_of(trace)
     magics = [i for i, entry in enumerate(entries) if module_of(entry).startswith('kartnb.notebook')]
     return next((entry for entry in entries[magics[-1] + 1 if magics else 0 :] if _is_users(entry)), None)
@@ -55,7 +55,7 @@ def own_part(trace: TracebackType | None) -> TracebackType | None:
 
 @contextmanager
 def _bared(error: BaseException) -> Iterator[None]:
-    """While it is drawn, an exception has only the frames, and the causes, that tell a user something."""
+    """While it is formatted, an exception has only the frames and the causes that help a user."""
     chain = _chain(error)
     kept = [(e, e.__traceback__, e.__cause__, e.__context__, e.__suppress_context__) for e in chain]
     try:
@@ -77,7 +77,7 @@ def _shown_frames(error: BaseException) -> TracebackType | None:
         return error.__traceback__
     if isinstance(error, _CLEAR):
         entries = entries[: users[-1] + 1]
-    if not is_kartnbs(entries[-1]):  # else it is a mistake of kartnb's, and all of it is wanted
+    if not is_kartnbs(entries[-1]):  # else it is a bug in kartnb, and every frame helps
         entries = [entry for entry in entries if not is_kartnbs(entry)]
     return _linked(entries)
 

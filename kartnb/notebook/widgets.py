@@ -1,4 +1,7 @@
-"""The live lines of tasks: filtered on the page, and while a build goes on in the background the new ones come."""
+"""The anywidget classes, with their scripts and traits, and what feeds the live tables of outputs and logs.
+
+Only this module imports anywidget, so it is imported only where `screen.can_be_live` says that anywidget is installed.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,31 @@ from kartnb.execution.background import BackgroundBuild
 from kartnb.inspection.logs import Logs, TaskLine
 from kartnb.inspection.outputs import Outputs
 from kartnb.model import Event, LogLine, TaskOutput
-from kartnb.notebook.screen import Screen, script, style
+from kartnb.notebook.screen import Screen
 from kartnb.view.html import stylesheet
 from kartnb.view.live import Totals, earlier, file_lines, logs_heading, outputs_heading, row_dicts, row_of
 from kartnb.view.previews.show import preview_html, preview_target
 from kartnb.view.scene import live_stylesheet
+
+logger = logging.getLogger('kartnb')
+
+_FOLDER = Path(__file__).parent / 'static'
+#: The parts of the graph's script; the last one has the export.
+_GRAPH_PARTS = ('head', 'known', 'frame', 'table', 'header', 'picture', 'moving', 'finding', 'inspector', 'log', 'talk')
+
+
+@cache
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding='utf-8')
+
+
+def _script(*names: str) -> str:
+    """One ES module of what the scripts share and the named files: a widget's script can import no other file."""
+    return '\n'.join(_read(f'{name}.js') for name in ('parts', *names))
+
+
+def _style(*names: str) -> str:
+    return stylesheet() + ''.join(_read(f'{name}.css') for name in names)
 
 
 class CopyWidget(anywidget.AnyWidget):
@@ -36,97 +60,33 @@ class CopyWidget(anywidget.AnyWidget):
         The line.
     """
 
-    _esm = (Path(__file__).parent / 'static' / 'copy.js').read_text(encoding='utf-8')
-    _css = stylesheet()
+    _esm = _read('copy.js')
+    _css = _style()
 
     code = traitlets.Unicode().tag(sync=True)
 
 
-#: Rows that are sent to the front end.
-MOST_ROWS = 2_000
-
-
-class OutputsWidget(anywidget.AnyWidget):
-    """What a front end knows of a table of outputs.
-
-    Attributes
-    ----------
-    key
-        Names the stored table that the front end hides while this one lives.
-    table
-        JSON text: the heading, the rows, and how many rows there are besides.
-    """
-
-    _esm = script('outputs')
-    _css = style('graph', 'outputs')
-
-    key = traitlets.Unicode().tag(sync=True)
-    table = traitlets.Unicode('{}').tag(sync=True)
-
-    def __repr__(self) -> str:
-        return 'A live table: it needs a running kernel. The table stands beside it.'
-
-
-class LiveOutputs:
-    """A table that answers: it loads and previews a result when that is asked for.
-
-    Parameters
-    ----------
-    outputs
-        The outputs.
-    key
-        Names the stored table that it takes the place of.
-    """
-
-    def __init__(self, outputs: Outputs, key: str) -> None:
-        self._outputs = outputs[:MOST_ROWS]
-        told = {
-            'heading': outputs_heading(outputs),
-            'rows': row_dicts(self._outputs),
-            'omitted': max(len(outputs) - MOST_ROWS, 0),
-        }
-        self.widget = OutputsWidget(key=key, table=json.dumps(told))
-        self.widget.on_msg(self._answer)
-
-    def _answer(self, _widget: Any, message: Any, _buffers: Any) -> None:
-        if not isinstance(message, dict) or message.get('kind') != 'preview':
-            return
-        index = message.get('index')
-        if isinstance(index, int) and 0 <= index < len(self._outputs):
-            html = preview_html(preview_target(self._outputs[index].target))
-            self.widget.send({'kind': 'preview', 'index': index, 'html': html})
-
-
-def show_outputs(outputs: Outputs, shell: InteractiveShell) -> None:
-    """Show outputs as a stored table, and a live one below it."""
-    screen = Screen(shell)
-    screen.show_object_under(LiveOutputs(outputs, screen.key).widget, outputs)
-
-
-_PARTS = ('head', 'known', 'frame', 'table', 'header', 'picture', 'moving', 'finding', 'inspector', 'log', 'talk')
-
-
 class GraphWidget(anywidget.AnyWidget):
-    """What a front end knows of one plan.
+    """The graph of a plan; `LiveGraph` feeds it.
 
     Attributes
     ----------
     key
-        Names the stored picture that the front end hides while this one lives.
+        Names the stored picture, which the front end hides while this one lives.
     looks
         How each state is shown.
     scene, tasks, record, details
-        JSON texts: boxes and arrows, all tasks, what the tasks did so far, and what the files of those drawn tell.
+        JSON: boxes and arrows, all tasks, what the tasks did so far, and what records and logs hold of those drawn.
     states
         One letter a task.
     progress
-        How far the build is: words, counts and the segments of the bar.
+        The progress of the build: words, counts and the segments of the bar.
     status
         The phase of the build and its times.
     """
 
-    _esm = script(*(f'graph/{part}' for part in _PARTS))
-    _css = style('graph') + live_stylesheet()
+    _esm = _script(*(f'graph/{part}' for part in _GRAPH_PARTS))
+    _css = _style('graph') + live_stylesheet()
 
     key = traitlets.Unicode().tag(sync=True)
     looks: traitlets.List[Any] = traitlets.List().tag(sync=True)
@@ -138,56 +98,125 @@ class GraphWidget(anywidget.AnyWidget):
     progress = traitlets.Dict().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
-    def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What a front end shows of it, and the metadata of that."""
-        bundle = self._repr_mimebundle_()
-        assert bundle is not None  # only a widget without a view has none
-        return bundle
-
     def __repr__(self) -> str:
-        return 'A live graph: it needs a running kernel. The picture stands beside it.'
+        return 'A live graph: it needs a running kernel. The stored picture is next to it.'
 
 
-#: Lines that the front end has, the last ones, and characters of them.
-MOST_LINES = 2_000
-MOST_CHARACTERS = 300_000
-#: Seconds between two messages, and between two full tellings.
-_INTERVAL = 0.1
-_FULL_INTERVAL = 2.0
-
-logger = logging.getLogger('kartnb')
-
-
-class LogsWidget(anywidget.AnyWidget):
-    """What a front end knows of lines.
+class OutputsWidget(anywidget.AnyWidget):
+    """A table of outputs.
 
     Attributes
     ----------
     key
-        Names the stored lines that the front end hides while this one lives.
-    told
-        JSON text: the heading, the lines, the files, and whether more will come.
+        Names the stored table, which the front end hides while this one lives.
+    table
+        JSON: the heading, the rows, and how many rows there are besides.
     """
 
-    _esm = script('logs')
-    _css = style('graph', 'logs')
+    _esm = _script('outputs')
+    _css = _style('graph', 'outputs')
 
     key = traitlets.Unicode().tag(sync=True)
-    told = traitlets.Unicode('{}').tag(sync=True)
+    table = traitlets.Unicode('{}').tag(sync=True)
 
     def __repr__(self) -> str:
-        return 'Live lines: they need a running kernel. The lines stand beside them.'
+        return 'A live table: it needs a running kernel. The stored table is next to it.'
+
+
+class LogsWidget(anywidget.AnyWidget):
+    """Log lines.
+
+    Attributes
+    ----------
+    key
+        Names the stored lines, which the front end hides while these live.
+    content
+        JSON: the heading, the lines, the files, and whether more will come.
+    """
+
+    _esm = _script('logs')
+    _css = _style('graph', 'logs')
+
+    key = traitlets.Unicode().tag(sync=True)
+    content = traitlets.Unicode('{}').tag(sync=True)
+
+    def __repr__(self) -> str:
+        return 'Live lines: they need a running kernel. The stored lines are next to them.'
+
+
+#: Rows of a table that are sent to the front end.
+MOST_ROWS = 2_000
+
+
+def show_outputs(outputs: Outputs, shell: InteractiveShell) -> None:
+    """Show outputs as a stored table, with a live one below it."""
+    screen = Screen(shell)
+    screen.show_with_live(outputs, LiveOutputs(outputs, screen.key).widget)
+
+
+class LiveOutputs:
+    """A table that loads and previews a result on request.
+
+    Parameters
+    ----------
+    outputs
+        The outputs.
+    key
+        Names the stored table that it replaces.
+    """
+
+    def __init__(self, outputs: Outputs, key: str) -> None:
+        self._outputs = outputs[:MOST_ROWS]
+        table = {
+            'heading': outputs_heading(outputs),
+            'rows': row_dicts(self._outputs),
+            'omitted': max(len(outputs) - MOST_ROWS, 0),
+        }
+        self.widget = OutputsWidget(key=key, table=json.dumps(table))
+        self.widget.on_msg(self._on_message)
+
+    def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        if not isinstance(message, dict) or message.get('kind') != 'preview':
+            return
+        index = message.get('index')
+        if isinstance(index, int) and 0 <= index < len(self._outputs):
+            html = preview_html(preview_target(self._outputs[index].target))
+            self.widget.send({'kind': 'preview', 'index': index, 'html': html})
+
+
+#: Lines that the front end has, the last ones, and their characters together.
+MOST_LINES = 2_000
+MOST_CHARACTERS = 300_000
+#: Seconds between two messages with new lines, and between two updates of the trait that has all of them.
+_INTERVAL = 0.1
+_CONTENT_INTERVAL = 2.0
+
+
+def show_logs(logs: Logs, shell: InteractiveShell) -> None:
+    """Show log lines as stored ones, with live ones below them."""
+    screen = Screen(shell)
+    live = LiveLogs(logs, screen.key)
+    if screen.show_with_live(logs, live.widget) and live.build is not None:
+        follow = threading.Thread(target=_follow, args=(live, live.build, screen), name='kartnb log', daemon=True)
+        follow.start()
+
+
+def _follow(live: LiveLogs, build: BackgroundBuild, screen: Screen) -> None:
+    try:
+        screen.show_object(live.follow(build))
+    except Exception:
+        logger.warning('The log of a running build is no longer updated', exc_info=True)
 
 
 class LiveLogs:
-    """Lines that can be filtered, and that grow while their build goes on.
+    """Log lines that can be filtered, and that grow while their build runs.
 
     Parameters
     ----------
     logs
         The lines.
     key
-        Names the stored lines that these take the place of.
+        Names the stored lines that these replace.
     """
 
     def __init__(self, logs: Logs, key: str) -> None:
@@ -197,28 +226,28 @@ class LiveLogs:
         self._room = MOST_CHARACTERS
         self._number = 0
         self._build = logs.build
-        self._take_all(logs)
-        self.widget = LogsWidget(key=key, told=self._told())
+        self._start_with(logs)
+        self.widget = LogsWidget(key=key, content=self._content())
 
     @property
     def build(self) -> BackgroundBuild | None:
-        """The build from which more lines will come, or None."""
+        """The build that more lines come from, or None."""
         return self._build
 
     def follow(self, build: BackgroundBuild) -> Logs:
         """Show the new lines of a build until it has ended; gives all lines then."""
         try:
-            build.follow(self._hear)
+            build.follow(self._take)
             self._push_until_end(build)
         finally:
-            build.unfollow(self._hear)
+            build.unfollow(self._take)
         self._build = None
-        self._take_all(self._logs.refresh())
-        self.widget.told = self._told()
+        self._start_with(self._logs.refresh())
+        self.widget.content = self._content()
         return self._logs
 
     def push(self) -> bool:
-        """Tell the front end what is new; gives whether there was something."""
+        """Send the front end the new lines; gives whether there were any."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         rows = self._add(waiting)
@@ -227,26 +256,26 @@ class LiveLogs:
         return bool(rows)
 
     def _push_until_end(self, build: BackgroundBuild) -> None:
-        told, is_new = time.monotonic(), False
+        updated, is_new = time.monotonic(), False
         while not build.wait(_INTERVAL):
             is_new |= self.push()
-            if is_new and time.monotonic() - told > _FULL_INTERVAL:
-                told, is_new = time.monotonic(), False
-                self.widget.told = self._told()
+            if is_new and time.monotonic() - updated > _CONTENT_INTERVAL:
+                updated, is_new = time.monotonic(), False
+                self.widget.content = self._content()
 
-    def _hear(self, event: Event) -> None:
+    def _take(self, event: Event) -> None:
         if isinstance(event, LogLine | TaskOutput):
             lines = [line for line in self._logs.lines_of(event) if line.time > self._filed.get(line.unique_id, 0.0)]
             with self._lock:
                 self._waiting += lines
 
-    def _take_all(self, logs: Logs) -> None:
-        """Begin with lines; those of tasks without a file come from the build once more."""
+    def _start_with(self, logs: Logs) -> None:
+        """Begin with lines; while a build runs, those of tasks without a file come again from its events."""
         self._logs = logs
         self._several = len(logs.files) > 1 or logs.build is not None
-        of_files = {key.rpartition('_')[2] for key in logs.files}
-        kept = [line for line in logs if self._build is None or line.unique_id in of_files]
-        self._filed = {line.unique_id: line.time + 0.001 for line in kept}  # files tell milliseconds
+        with_file = {key.rpartition('_')[2] for key in logs.files}
+        kept = [line for line in logs if self._build is None or line.unique_id in with_file]
+        self._filed = {line.unique_id: line.time + 0.001 for line in kept}  # files hold milliseconds, events more
         self._totals = Totals()
         self._rows.clear()
         self._room = MOST_CHARACTERS
@@ -268,7 +297,7 @@ class LiveLogs:
     def _heading(self) -> str:
         return logs_heading(self._logs.title, self._totals)
 
-    def _told(self) -> str:
+    def _content(self) -> str:
         return json.dumps(
             {
                 'heading': self._heading(),
@@ -279,19 +308,3 @@ class LiveLogs:
                 'most': MOST_LINES,
             }
         )
-
-
-def show_logs(logs: Logs, shell: InteractiveShell) -> None:
-    """Show lines as stored ones, and live ones below them."""
-    screen = Screen(shell)
-    live = LiveLogs(logs, screen.key)
-    if screen.show_object_under(live.widget, logs) and live.build is not None:
-        follow = threading.Thread(target=_follow, args=(live, live.build, screen), name='kartnb log', daemon=True)
-        follow.start()
-
-
-def _follow(live: LiveLogs, build: BackgroundBuild, screen: Screen) -> None:
-    try:
-        screen.show_object(live.follow(build))
-    except Exception:
-        logger.warning('The lines of a build could not be followed', exc_info=True)

@@ -1,4 +1,4 @@
-"""Numbers from results: what the points of a sweep are compared by."""
+"""The points of a sweep, and their metrics: the numbers in the results by which points are compared."""
 
 from __future__ import annotations
 
@@ -21,48 +21,42 @@ from kartnb.task.results import result_of
 #: A key of the result, several, or a function of the result that gives a number or a dict of them.
 Metric: TypeAlias = str | Sequence[str] | Callable[[Any], Any] | None
 
-#: What a result that is a number itself is called where the metric has no name.
+#: The name of the metric where the result itself is a number and the metric has no name.
 VALUE = 'value'
 
 
 def check_metric(metric: Any) -> None:
-    """Refuse what is no metric.
-
-    Raises
-    ------
-    SweepError
-        When it is none.
-    """
+    """Raise a `SweepError` for what is not a metric."""
     several = isinstance(metric, list | tuple) and metric and all(isinstance(name, str) for name in metric)
     if not (metric is None or callable(metric) or several or (isinstance(metric, str) and metric)):
         raise SweepError(
-            'metric is the name of a number in the result, a list of names, or a function of the result, '
+            'metric must be the name of a number in the result, a list of names, or a function of the result, '
             f'not {metric!r:.60}.'
         )
 
 
-def measured(result: Any, metric: Metric, name: str) -> dict[str, float]:
+def metrics_of(result: Any, metric: Metric, name: str) -> dict[str, float]:
     """The metrics of one result, by name.
 
     Parameters
     ----------
     result
-        What the task has dumped.
+        The result of the task.
     metric
-        As for `kartnb.sweep`; None for all the numbers in the result.
+        As for `kartnb.sweep`; None for all numbers in the result.
     name
         The name of the task, for messages.
 
     Raises
     ------
     SweepError
-        When the result does not have the metric, or has something else than a number there.
+        When the result does not have the metric, or the metric is not a number.
 
     Examples
     --------
-    >>> measured({'accuracy': 0.9, 'model': 'tree'}, None, 'Train')
+    >>> metrics_of({'accuracy': 0.9, 'model': 'tree'}, None, 'Train')
     {'accuracy': 0.9}
-    >>> measured({'accuracy': 0.9}, 'acuracy', 'Train')
+    >>> metrics_of({'accuracy': 0.9}, 'acuracy', 'Train')
     Traceback (most recent call last):
         ...
     kartnb.errors.SweepError: The result of Train has no 'acuracy': did you mean 'accuracy'?
@@ -72,11 +66,11 @@ def measured(result: Any, metric: Metric, name: str) -> dict[str, float]:
     if isinstance(metric, str):
         return {metric: _named(result, metric, name)}
     if callable(metric):
-        return _computed(result, metric, name)
+        return _from_function(result, metric, name)
     return {one: _named(result, one, name) for one in metric}
 
 
-def _computed(result: Any, metric: Callable[[Any], Any], name: str) -> dict[str, float]:
+def _from_function(result: Any, metric: Callable[[Any], Any], name: str) -> dict[str, float]:
     label = getattr(metric, '__name__', VALUE)
     value = metric(result)
     if isinstance(value, Mapping):
@@ -92,8 +86,8 @@ def _named(result: Any, metric: str, name: str) -> float:
     items = _items(result)
     if items is None:
         raise SweepError(
-            f'The result of {name} ({type(result).__name__}) is no dict of numbers and no number: '
-            f'give metric a function of it instead of {metric!r}.'
+            f'The result of {name} ({type(result).__name__}) is neither a number nor a dict of numbers: '
+            f'for metric, give a function of the result instead of {metric!r}.'
         )
     if metric in items:
         return _number(items[metric], metric, name)
@@ -138,7 +132,7 @@ def _items(result: Any) -> Mapping[Any, Any] | None:
 
 
 def as_number(value: Any) -> float | None:
-    """A number as Python's own int or float; None for what is none."""
+    """A number as an int or float of Python's; None for anything else."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int | float):
@@ -155,26 +149,26 @@ _COMPLETE = (TaskState.CACHED, TaskState.DONE, TaskState.EXTERNAL)
 
 @dataclass(eq=False, repr=False)
 class SweepPoint(display.Displayed):
-    """One point of a sweep: parameter values, and what came of them.
+    """One point of a sweep: parameter values, and the task and the metrics for them.
 
     Attributes
     ----------
     position
-        Its place in the sweep; ``sweep[position]`` gives it.
+        Its position in the sweep; ``sweep[position]`` gives it.
     values
         The values of the parameters that the sweep was given, by name.
     task
-        The task, or None where none could be made.
+        The task, or None where it could not be made.
     unique_id
-        Its unique id, '' where it has none.
+        The unique id of the task, or ''.
     state
-        Where it stands: cached, done, failed, blocked, ...
+        The state of the task: cached, done, failed, blocked, ...
     error
-        Why it has no result, in one line, or ''.
+        Why there is no result, in one line, or ''.
     metrics
-        Its numbers by name.
+        The metrics by name.
     problem
-        Why it has no metrics although there is a result, or ''.
+        Why there are no metrics although there is a result, or ''.
     """
 
     position: int
@@ -190,17 +184,17 @@ class SweepPoint(display.Displayed):
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a result."""
+        """Whether it has a result."""
         return self.state in _COMPLETE
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, successfully or not."""
         return self.is_complete or self.state in (TaskState.FAILED, TaskState.BLOCKED)
 
     @cached_property
     def seconds(self) -> float | None:
-        """How long its own task ran, now or when it was cached; None where that is not known."""
+        """How long the task itself ran, now or when the result was cached; None where unknown."""
         if self._seconds is not None or not isinstance(self.task, TaskOnKart) or not self.is_complete:
             return self._seconds
         record = self._store.record(self.task)
@@ -212,15 +206,15 @@ class SweepPoint(display.Displayed):
         Raises
         ------
         SweepError
-            When there is none.
+            When it has none.
         """
         if self.task is None or not self.is_complete:
             raise SweepError(f'Point {self.position} has no result: it is {self.state}. {self.error}'.rstrip())
         return result_of(self.task)
 
 
-class Measuring:
-    """Measures the points of a sweep.
+class Metrics:
+    """Computes the metrics of points, each once.
 
     Parameters
     ----------
@@ -233,38 +227,38 @@ class Measuring:
     def __init__(self, metric: Metric, name: str) -> None:
         self._metric = metric
         self._name = name
-        self._measured: set[SweepPoint] = set()
+        self._done: set[SweepPoint] = set()
         self._first: SweepError | None = None
 
-    def take(self, points: Iterable[SweepPoint]) -> None:
-        """Measure those that have a result and are not measured yet."""
+    def compute(self, points: Iterable[SweepPoint]) -> None:
+        """Compute the metrics of points that have a result and no metrics yet."""
         for point in points:
-            if point.is_complete and point not in self._measured:
-                self._measure(point)
+            if point.is_complete and point not in self._done:
+                self._compute_one(point)
 
     def finish(self, points: Iterable[SweepPoint]) -> None:
-        """Measure what is left.
+        """Compute the metrics that are left.
 
         Raises
         ------
         SweepError
             When none of several results has the metric that was asked for.
         """
-        self.take(points)
-        if self._first is not None and all(point.problem for point in self._measured):
+        self.compute(points)
+        if self._first is not None and all(point.problem for point in self._done):
             raise SweepError(
                 f'{self._first} (All results are kept: with another metric nothing is run again.)'
             ) from self._first
 
-    def _measure(self, point: SweepPoint) -> None:
-        self._measured.add(point)
+    def _compute_one(self, point: SweepPoint) -> None:
+        self._done.add(point)
         metrics, problem = {}, ''
         try:
-            metrics = measured(point.load(), self._metric, self._name)
+            metrics = metrics_of(point.load(), self._metric, self._name)
         except SweepError as error:
             self._first = self._first or error
             problem = str(error)
         except Exception as error:  # the user's function, or a file that cannot be read
             problem = f'{type(error).__name__}: {error}'
-            self._first = self._first or SweepError(f'The metric of {self._name} could not be had: {problem}')
+            self._first = self._first or SweepError(f'The metric of {self._name} could not be computed: {problem}')
         point.metrics, point.problem = metrics, problem

@@ -1,4 +1,4 @@
-"""What a sweep gives: its points with their metrics, to be compared, drawn and looked into."""
+"""The result of a sweep: its points with their metrics, to compare, rank and plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kartnb import display
 from kartnb.errors import SweepError
 from kartnb.model import Plan
-from kartnb.sweeps.points import Measuring, Metric, SweepPoint, check_metric
+from kartnb.sweeps.points import Metric, Metrics, SweepPoint, check_metric
 
 if TYPE_CHECKING:
     import pandas
@@ -20,7 +20,7 @@ Direction = Literal['maximize', 'minimize']
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SweepResult(display.Displayed, Sequence[SweepPoint]):
-    """What `kartnb.sweep` gives: a sequence of points, which shows itself as a table of what differs, best first.
+    """What `kartnb.sweep` returns: a sequence of points, shown as a table of what differs, best first.
 
     Attributes
     ----------
@@ -29,15 +29,15 @@ class SweepResult(display.Displayed, Sequence[SweepPoint]):
     points
         The points, in the order of the grid.
     metric
-        The metric that the points are compared by, or None where there is none.
+        The metric by which points are compared, or None.
     direction
         'maximize' or 'minimize'.
     plan
-        The tasks of all points in their final states; None where no task could be made, and for a search.
+        The tasks of all points in their final states; None for a search, and where no task could be made.
     seconds
         Wall-clock time of the whole sweep.
     notes
-        What else is worth knowing, a sentence each.
+        What else is worth knowing, one sentence each.
     """
 
     name: str
@@ -64,17 +64,17 @@ class SweepResult(display.Displayed, Sequence[SweepPoint]):
 
     @property
     def varied(self) -> list[str]:
-        """The names of those parameters in which points differ."""
+        """The names of the parameters that differ between points."""
         return [name for name in self.parameters if self._differs(name)]
 
     @property
     def metrics(self) -> list[str]:
-        """The names of the metrics, the one that points are compared by first."""
+        """The names of the metrics, first the one by which points are compared."""
         found = dict.fromkeys(name for point in self.points for name in point.metrics)
         return sorted(found, key=lambda name: name != self.metric)
 
     def ranked(self, metric: str | None = None) -> list[SweepPoint]:
-        """The points, the best first; those without the metric come last, in their order."""
+        """The points, best first; those without the metric come last, in their order."""
         name = metric or self.metric
         sign = -1 if self.direction == 'maximize' else 1
 
@@ -101,7 +101,7 @@ class SweepResult(display.Displayed, Sequence[SweepPoint]):
         return found
 
     def with_metric(self, metric: Metric, direction: Direction | None = None) -> SweepResult:
-        """The same points compared by something else; nothing is run.
+        """The same points compared by another metric; nothing is run.
 
         Raises
         ------
@@ -110,22 +110,14 @@ class SweepResult(display.Displayed, Sequence[SweepPoint]):
         """
         check_metric(metric)
         points = tuple(map(replace, self.points))
-        Measuring(metric, self.name).finish(points)
-        return SweepResult(
-            self.name,
-            points,
-            main_metric(points, metric),
-            direction or self.direction,
-            self.plan,
-            self.seconds,
-            self.notes,
-        )
+        Metrics(metric, self.name).finish(points)
+        return replace(self, points=points, metric=main_metric(points, metric), direction=direction or self.direction)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """The sweep as a pandas data frame, a row a point, in the order of the points.
+        """The sweep as a pandas data frame, one row per point, in the order of the points.
 
-        Columns: the parameters by name, unique_id, state, seconds (of the point's own task), error, and the metrics by
-        name; a metric that has the name of another column gets ``metric.`` before it.
+        Columns: the parameters by name, unique_id, state, seconds (of the task itself), error, and the metrics by name;
+        a metric with the name of another column gets the prefix ``metric.``.
         """
         import pandas
 
@@ -146,12 +138,12 @@ class SweepResult(display.Displayed, Sequence[SweepPoint]):
         return pandas.DataFrame(rows, columns=[*self.parameters, *others, *named.values()])
 
     def plot(self, metric: str | None = None) -> Any:
-        """Draw the metric over the parameters that vary: a line, a heat map, or parallel coordinates.
+        """Plot the metric over the parameters that vary: a line, a heat map, or parallel coordinates.
 
         Parameters
         ----------
         metric
-            The name of a metric; by default the one that the points are compared by.
+            The name of a metric; by default the one by which points are compared.
 
         Returns
         -------
@@ -161,7 +153,7 @@ class SweepResult(display.Displayed, Sequence[SweepPoint]):
         Raises
         ------
         SweepError
-            When no point has the metric, or none of the parameters varies.
+            When no point has the metric, or no parameter varies.
         MissingPackageError
             When matplotlib is not installed.
         """
@@ -176,7 +168,7 @@ class SweepResult(display.Displayed, Sequence[SweepPoint]):
 
 
 def main_metric(points: Sequence[SweepPoint], metric: Metric) -> str | None:
-    """The name of the metric that points are compared by: what was asked for, or the first one that there is."""
+    """The name of the metric by which points are compared: the one asked for, or else the first one."""
     if isinstance(metric, str):
         return metric
     if isinstance(metric, Sequence):

@@ -1,4 +1,7 @@
-"""A sweep over points that are known beforehand: planned as one graph, built together."""
+"""Running a sweep: what every sweep shares (`SweepRun`), and one whose points are known beforehand (`SweepPlan`).
+
+The points of a `SweepPlan` are planned as one graph and built together, so that shared tasks run once.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,26 @@ from kartnb.execution.report import BuildReport, error_line
 from kartnb.history.log_store import LogStore
 from kartnb.model import BuildStarted, Event, Listener, Node, Plan, TaskState, TaskStateChanged
 from kartnb.planning.estimate import Estimate, estimate
-from kartnb.sweeps.points import Measuring, Metric, SweepPoint
+from kartnb.sweeps.points import Metric, Metrics, SweepPoint
 from kartnb.sweeps.result import Direction, SweepResult, main_metric
 from kartnb.sweeps.space import Point, Template
 from kartnb.task import identity
 
-_STOPPED = 'It was stopped before its end: what has finished is kept, and the same sweep goes on from there.'
+_STOPPED = 'Stopped early: what has finished is kept, and the same sweep continues from there.'
 
 
 @dataclass(frozen=True, slots=True)
 class SweepProgress:
-    """How far a sweep is.
+    """The progress of a sweep.
 
     Attributes
     ----------
     total
-        How many points it has, or tries.
+        The number of points; for a search, of those that it will try.
     ended
-        How many have ended, well or not.
+        How many have ended, successfully or not.
     counts
-        How many of those that are known are in each state.
+        How many of the points so far are in each state.
     """
 
     total: int
@@ -46,34 +49,34 @@ class SweepProgress:
     counts: Mapping[TaskState, int]
 
     def __str__(self) -> str:
-        told = ', '.join(f'{number:,} {state.value}' for state, number in self.counts.items())
-        return f'{self.ended:,}/{self.total:,} points ({told})' if told else f'0/{self.total:,} points'
+        counts = ', '.join(f'{number:,} {state.value}' for state, number in self.counts.items())
+        return f'{self.ended:,}/{self.total:,} points ({counts})' if counts else f'0/{self.total:,} points'
 
 
 class SweepRun(display.Displayed, ABC):
-    """A sweep that can be run, and looked at while it runs.
+    """A sweep that can be run, and observed while it runs.
 
     Parameters
     ----------
     name
         The name of the task class.
     metric, direction
-        What points are compared by.
+        How points are compared.
     options
-        Of the builds.
+        Options of the builds.
 
     Attributes
     ----------
     name, metric, direction
         As given.
     points
-        The points that are known.
+        The points so far.
     plan
-        The tasks of all points; None where there are none, and for a search.
+        The tasks of all points; None for a search, and where there are none.
     stopped
-        Whether it was stopped, or interrupted, before its end.
+        Whether it was stopped or interrupted early.
     problem
-        Why it gives no result, or ''.
+        Why it has no result, or ''.
     """
 
     plan: Plan | None = None
@@ -88,7 +91,7 @@ class SweepRun(display.Displayed, ABC):
         self._options = options
         self._started = time.perf_counter()
         self._ended: float | None = None
-        self._measuring = Measuring(metric, name)
+        self._metrics = Metrics(metric, name)
         self._feed = EventFeed()
 
     @property
@@ -99,25 +102,19 @@ class SweepRun(display.Displayed, ABC):
     @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """What is worth knowing of it, a sentence each."""
+        """What is worth knowing about it, one sentence each."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Ask it, from another thread, to end."""
+        """Ask it to end early; called from another thread."""
 
     @abstractmethod
     def follow(self, listener: Listener) -> None:
-        """Give `listener` the events of its builds, of the one that runs those that have been, too."""
+        """Send `listener` the events of the builds; those of the running build from its start on."""
 
     @abstractmethod
-    def go(self) -> None:
-        """Run it in this thread, and measure the points.
-
-        Raises
-        ------
-        SweepError
-            When no result has the metric.
-        """
+    def _go(self) -> None:
+        """Run it on this thread, and compute the metrics; a `SweepError` where no result has the metric."""
 
     @property
     def workers(self) -> int:
@@ -126,17 +123,17 @@ class SweepRun(display.Displayed, ABC):
 
     @property
     def is_inline(self) -> bool:
-        """Whether tasks run in the thread that runs the sweep."""
+        """Whether tasks run on the thread of the sweep."""
         return self._options.executor in (None, 'inline') and self.workers == 1
 
     @property
     @abstractmethod
     def ran_nothing(self) -> bool:
-        """Whether it had nothing to run."""
+        """Whether there was nothing to run."""
 
     @property
     def is_over(self) -> bool:
-        """Whether it has run."""
+        """Whether it has ended."""
         return self._ended is not None
 
     @property
@@ -147,11 +144,11 @@ class SweepRun(display.Displayed, ABC):
 
     @property
     def progress(self) -> SweepProgress:
-        """How far it is."""
+        """The progress of the sweep."""
         return SweepProgress(self.total, sum(point.is_over for point in self.points), self.counts)
 
     def run(self) -> SweepResult:
-        """Run it, shown while it runs, and give the result.
+        """Run it, show it while it runs, and return the result.
 
         Raises
         ------
@@ -166,19 +163,11 @@ class SweepRun(display.Displayed, ABC):
         return self.partial()
 
     def finish(self) -> None:
-        """Run it in this thread; `partial` is then the result.
-
-        Raises
-        ------
-        SweepError
-            When no result has the metric.
-        KeyboardInterrupt
-            When it was interrupted.
-        """
+        """Run it on this thread; `partial` is then the result. Errors are those of `run`."""
         __tracebackhide__ = True
         self._started = time.perf_counter()
         try:
-            self.go()
+            self._go()
         except SweepError as error:
             self.problem = str(error)
             raise
@@ -190,7 +179,7 @@ class SweepRun(display.Displayed, ABC):
             self._ended = time.perf_counter()
 
     def partial(self) -> SweepResult:
-        """What there is by now: the points as they stand, and the metrics of those that have a result."""
+        """The sweep so far: the points in their present states, with the metrics of those that have a result."""
         points = tuple(map(replace, self.points))
         until = time.perf_counter() if self._ended is None else self._ended
         notes = tuple(note for note in (*self.notes, _STOPPED if self.stopped else '', self.problem) if note)
@@ -200,35 +189,32 @@ class SweepRun(display.Displayed, ABC):
 
     def _interrupted(self) -> str:
         done = sum(point.is_complete for point in self.points)
-        return f'the sweep was interrupted; {done:,} of {self.total:,} points are done and kept, sweep again to go on'
+        return (
+            f'the sweep was interrupted: {done:,} of {self.total:,} points are done and kept; sweep again to continue'
+        )
 
 
 def check_direction(direction: object) -> None:
-    """Refuse what is no direction.
-
-    Raises
-    ------
-    SweepError
-        When it is none.
-    """
+    """Raise a `SweepError` for what is not a direction."""
     if direction not in ('maximize', 'minimize'):
-        raise SweepError(f"direction is 'maximize' or 'minimize', not {direction!r:.40}.")
+        raise SweepError(f"direction must be 'maximize' or 'minimize', not {direction!r:.40}.")
 
 
 def best_so_far(points: Sequence[SweepPoint], direction: Direction) -> tuple[str, float] | None:
-    """The best metric of some points: its name and its value."""
+    """The name and the value of the best metric of some points."""
     found = [item for point in points for item in list(point.metrics.items())[:1] if item[1] == item[1]]
     choose = max if direction == 'maximize' else min
     return choose(found, key=lambda item: item[1]) if found else None
 
 
-#: Seconds that the metrics of cached points may take before anything runs, and between two tasks.
+#: How many seconds may go to metrics of cached points before anything runs, and between two tasks: loading the results
+#: of a large cached grid must not hold up the tasks that are left to run.
 _AT_FIRST = 1.0
 _BETWEEN = 0.05
 
 
-def made(template: Template, points: Sequence[Point], first: int = 0) -> list[SweepPoint]:
-    """The points with their tasks; a point whose task cannot be made or identified has failed."""
+def make_points(template: Template, points: Sequence[Point], first: int = 0) -> list[SweepPoint]:
+    """The points with their tasks; a point whose task cannot be made or identified is failed."""
     store = LogStore()
     found: list[SweepPoint] = []
     for values in points:
@@ -245,22 +231,22 @@ def made(template: Template, points: Sequence[Point], first: int = 0) -> list[Sw
 
 
 class SweepPlan(SweepRun):
-    """What a sweep would do, as ``kartnb.sweep(..., dry_run=True)`` gives it.
+    """What a sweep will do, as ``kartnb.sweep(..., dry_run=True)`` returns it.
 
     Attributes
     ----------
     name
         The name of the task class.
     metric, direction
-        What the points are compared by.
+        How points are compared.
     points
-        The points, those of which no task could be made among them.
+        The points, including those whose task could not be made.
     plan
         The tasks of all points; None where there are none.
     report
-        How the build has ended; None before.
+        The report of the build; None before it has run.
     stopped
-        Whether it was stopped, or interrupted, before its end.
+        Whether it was stopped or interrupted early.
     """
 
     points: tuple[SweepPoint, ...]
@@ -287,8 +273,8 @@ class SweepPlan(SweepRun):
 
     def _planned(self, tasks: list[luigi.Task]) -> Build:
         options = self._options
-        told: list[Listener] = [self._feed, self._take, *([self._also] if self._also else [])]
-        options = options.heard_first_by(*told, log_printer(options.log_level))
+        own: list[Listener] = [self._feed, self._take, *([self._also] if self._also else [])]
+        options = options.heard_first_by(*own, log_printer(options.log_level))
         if options.rerun is True:
             options = replace(options, rerun=tasks)
         return Build(tasks[-1], options, tasks[:-1])
@@ -300,69 +286,55 @@ class SweepPlan(SweepRun):
 
     @property
     def total(self) -> int:
-        """How many points it has."""
+        """The number of points."""
         return len(self.points)
 
     @property
     def ran_nothing(self) -> bool:
-        """Whether all there is was cached before it began."""
+        """Whether everything was cached before it started."""
         return self.report is None
 
     @property
     def to_run(self) -> int:
-        """How many tasks will run, those upstream of the points among them."""
+        """How many tasks will run, including those upstream of the points."""
         return len(self.plan.to_run()) if self.plan else 0
 
     @property
     def estimate(self) -> Estimate | None:
-        """About how long it will take, by what is recorded; None where nothing will run."""
+        """About how long it will take, from earlier runs; None where nothing will run."""
         return estimate(self.plan, self.workers) if self.plan and self.to_run else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth knowing of it, a sentence each."""
+        """What is worth knowing about it, one sentence each."""
         ids = [point.unique_id for point in self.points if point.unique_id]
         shared = len(ids) - len(set(ids))
         if not shared:
             return ()
-        told = f'{shared:,} of the points have the result of another one: they differ only in what is not significant.'
-        return (told,)
+        return (f'{shared:,} of the points share the result of another one: no significant parameter differs.',)
 
     def stop(self) -> None:
-        """Ask it, from another thread, to end."""
+        """Ask it to end early; called from another thread."""
         if self._build is not None:
             self._build.stop()
 
     def follow(self, listener: Listener) -> None:
-        """Give `listener` the events of the build, those that have been too."""
+        """Send `listener` the events of the build, from its start on."""
         if self._build is not None:
             self._feed.follow(listener, self._build.build_id, self._build.plan)
 
-    def go(self) -> None:
-        """Run it in this thread, and measure the points.
-
-        Raises
-        ------
-        SweepError
-            When no result has the metric.
-        """
+    def _go(self) -> None:
         __tracebackhide__ = True
         self.build()
-        self.measure()
+        self.compute_metrics()
 
-    def measure(self) -> None:
-        """Measure the points that have a result and no metrics yet.
-
-        Raises
-        ------
-        SweepError
-            When no result has the metric.
-        """
+    def compute_metrics(self) -> None:
+        """Compute the metrics that are missing; a `SweepError` where no result has the metric."""
         __tracebackhide__ = True
-        self._measuring.finish(self.points)
+        self._metrics.finish(self.points)
 
     def build(self) -> None:
-        """Run what is not cached; the points know then how they have ended."""
+        """Run what is not cached; the points then have their final states."""
         if self._build is None:
             return
         if not self.to_run:
@@ -386,9 +358,9 @@ class SweepPlan(SweepRun):
             self._by_key.setdefault(node.key, []).append(point)
 
     def _take(self, event: Event) -> None:
-        """Let the points stand as their tasks do; metrics are measured where no task runs in the same thread."""
+        """Update the points from their tasks, and compute metrics meanwhile."""
         if isinstance(event, BuildStarted):
-            self._measure_cached(_AT_FIRST)
+            self._compute_cached(_AT_FIRST)
         if not isinstance(event, TaskStateChanged):
             return
         points = self._by_key.get(event.key, [])
@@ -397,15 +369,15 @@ class SweepPlan(SweepRun):
             point.state, point.error = event.state, event.error
             if event.state.is_final and activity is not None:
                 point._seconds = activity.seconds
-        self._measuring.take(points)
+        self._metrics.compute(points)
         if event.state.is_final:
-            self._measure_cached(_BETWEEN)
+            self._compute_cached(_BETWEEN)
 
-    def _measure_cached(self, seconds: float) -> None:
-        """Measure some of the points that were cached; the others wait."""
+    def _compute_cached(self, seconds: float) -> None:
+        """Compute the metrics of some of the points that were cached; the others wait."""
         end = time.monotonic() + seconds
         while self._cached and time.monotonic() < end:
-            self._measuring.take([self._cached.popleft()])
+            self._metrics.compute([self._cached.popleft()])
 
     def _settle(self, report: BuildReport) -> None:
         errors = {failure.key: error_line(failure.error) for failure in report.failures}
@@ -414,10 +386,10 @@ class SweepPlan(SweepRun):
             for point in points:
                 point.state = node.state
                 point._seconds = report.durations.get(key)
-                point.error = errors.get(key) or self._what_blocks(node, errors)
+                point.error = errors.get(key) or self._why_blocked(node, errors)
 
-    def _what_blocks(self, node: Node, errors: Mapping[str, str]) -> str:
+    def _why_blocked(self, node: Node, errors: Mapping[str, str]) -> str:
         if node.state is not TaskState.BLOCKED or self.plan is None:
             return ''
-        culprit = next((other for other in self.plan.upstream(node) if other.key in errors), None)
-        return f'{culprit.name} failed: {errors[culprit.key]}' if culprit else ''
+        cause = next((other for other in self.plan.upstream(node) if other.key in errors), None)
+        return f'{cause.name} failed: {errors[cause.key]}' if cause else ''

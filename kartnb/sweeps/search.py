@@ -1,4 +1,4 @@
-"""Searching for the best point with Optuna: every trial is a cached task, and the study goes on where it ended."""
+"""Searching for the best point with Optuna: every trial is a cached task, and a study continues where it ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kartnb.planning.planner import workspace_of
 from kartnb.storage.filesystem import file_system
 from kartnb.sweeps.points import Metric, SweepPoint
 from kartnb.sweeps.result import Direction
-from kartnb.sweeps.run import SweepPlan, SweepRun, made
+from kartnb.sweeps.run import SweepPlan, SweepRun, make_points
 from kartnb.sweeps.space import Axis, Space, Template, axes_of
 from kartnb.task.values import Slider, number_type
 
@@ -24,15 +24,8 @@ _CHOICES = (bool, int, float, str, type(None))
 
 
 def dimensions_of(template: Template, space: Mapping[str, Any]) -> list[Dimension]:
-    """The dimensions of a search space.
-
-    Raises
-    ------
-    SweepError
-        When a name is none of a parameter, or a parameter has no values.
-    """
-    axes = axes_of(template, _as_ranges(template, space))
-    return [Dimension(axis) for axis in axes]
+    """The dimensions of a search space; a `SweepError` where a parameter does not exist or has no values."""
+    return [Dimension(axis) for axis in axes_of(template, _as_ranges(template, space))]
 
 
 class Dimension:
@@ -54,7 +47,7 @@ class Dimension:
         if self.range is None:
             if self._is_plain:
                 return trial.suggest_categorical(self.name, self.choices)
-            # Optuna keeps plain values only
+            # Optuna stores plain values only
             return self.choices[trial.suggest_categorical(f'{self.name} (number)', list(range(len(self.choices))))]
         low, high, log = self.range.min, self.range.max, self.range.log
         if self.range.is_whole:
@@ -64,13 +57,13 @@ class Dimension:
         return self._axis.settle(value)
 
     def value(self, params: Mapping[str, Any]) -> Any:
-        """The value that a finished trial has; KeyError where it has none."""
+        """The value in a finished trial; KeyError where it has none."""
         if self.name in params:
             return self._axis.settle(params[self.name])
         return self.choices[params[f'{self.name} (number)']]
 
     def __repr__(self) -> str:
-        return f'{self.name}: {self.range or [_described(choice) for choice in self.choices]}'
+        return f'{self.name}: {self.range or [_choice_text(choice) for choice in self.choices]}'
 
 
 def _as_ranges(template: Template, space: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +80,7 @@ def _as_ranges(template: Template, space: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _described(choice: Any) -> str:
+def _choice_text(choice: Any) -> str:
     identify = getattr(choice, 'make_unique_id', None)
     return str(identify()) if identify is not None else repr(choice)
 
@@ -96,7 +89,7 @@ _FORMAT = 1
 
 
 class StudyFile:
-    """Where the trials of one study are kept.
+    """The file that keeps the trials of one study.
 
     Parameters
     ----------
@@ -112,43 +105,37 @@ class StudyFile:
         self._path = f'{workspace.rstrip("/")}/{self.shown_place}'
 
     def open(self, direction: Direction) -> Any:
-        """The study of Optuna's with all trials that are kept."""
+        """The Optuna study with all trials in the file."""
         optuna = import_optuna()
         study = optuna.create_study(study_name=self.name, direction=direction)
         try:
-            study.add_trials([_trial(optuna, kept) for kept in self._kept()])
+            study.add_trials([_trial(optuna, entry) for entry in self._entries()])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SweepError(
-                f'The file of this search cannot be read ({type(error).__name__}): {self._path}. Remove it to search '
-                'anew; the results of its trials are kept.'
+                f'The file of this search cannot be read ({type(error).__name__}): {self._path}. Remove it to start '
+                'the search over; the results of its trials are kept.'
             ) from error
         return study
 
     def save(self, study: Any) -> None:
-        """Keep the finished trials of a study."""
-        trials = [_plain(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        """Write the finished trials of a study."""
+        trials = [_entry(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         text = json.dumps({'format': _FORMAT, 'study': self.name, 'trials': trials}, ensure_ascii=False, indent=1)
         file_system(self._path).write_bytes(self._path, text.encode())
 
-    def _kept(self) -> list[dict[str, Any]]:
+    def _entries(self) -> list[dict[str, Any]]:
         files = file_system(self._path)
         if not files.exists(self._path):
             return []
         found = json.loads(files.read_bytes(self._path))
         if found['format'] != _FORMAT:
-            raise ValueError('another format')
+            raise ValueError('unknown format')
         trials: list[dict[str, Any]] = found['trials']
         return trials
 
 
 def import_optuna() -> Any:
-    """Optuna.
-
-    Raises
-    ------
-    MissingPackageError
-        When it is not installed.
-    """
+    """The module of Optuna; a `MissingPackageError` where it is not installed."""
     try:
         import optuna
     except ImportError as error:
@@ -158,7 +145,7 @@ def import_optuna() -> Any:
 
 @contextlib.contextmanager
 def quiet(optuna: Any) -> Iterator[None]:
-    """Keep Optuna from telling of each trial: the sweep is shown itself."""
+    """Keep Optuna from logging every trial: the sweep is shown anyway."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
     try:
@@ -167,7 +154,7 @@ def quiet(optuna: Any) -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def _plain(trial: Any) -> dict[str, Any]:
+def _entry(trial: Any) -> dict[str, Any]:
     from optuna.distributions import distribution_to_json
 
     return {
@@ -178,14 +165,14 @@ def _plain(trial: Any) -> dict[str, Any]:
     }
 
 
-def _trial(optuna: Any, kept: dict[str, Any]) -> Any:
+def _trial(optuna: Any, entry: dict[str, Any]) -> Any:
     from optuna.distributions import json_to_distribution
 
     return optuna.trial.create_trial(
-        state=optuna.trial.TrialState[kept['state']],
-        value=kept['value'],
-        params=kept['params'],
-        distributions={name: json_to_distribution(each) for name, each in kept['distributions'].items()},
+        state=optuna.trial.TrialState[entry['state']],
+        value=entry['value'],
+        params=entry['params'],
+        distributions={name: json_to_distribution(each) for name, each in entry['distributions'].items()},
     )
 
 
@@ -198,7 +185,7 @@ class Search(SweepRun):
     Raises
     ------
     SweepError
-        When the space, the metric or the number of trials is no good for a search.
+        When the space, the metric or the number of trials does not fit a search.
     MissingPackageError
         When Optuna is not installed.
     """
@@ -216,42 +203,42 @@ class Search(SweepRun):
     ) -> None:
         super().__init__(template.cls.__name__, metric, direction, options)
         self._optuna = import_optuna()
-        self._wanted = _DEFAULT_TRIALS if trials is None else trials
-        _check(self._wanted, metric, space)
+        self._trials = _DEFAULT_TRIALS if trials is None else trials
+        _check(self._trials, metric, space)
         assert isinstance(space, Mapping)
         self._template = template
         self._dimensions = dimensions_of(template, space)
         self._sampler, self._seed = sampler, seed
-        self._make_sampler(0)
+        self._make_sampler(0)  # raises for a bad one
         self._file = self._study_file()
         self._batch: SweepPlan | None = None
         self._asked_to_stop = False
 
     @property
     def total(self) -> int:
-        """How many points it tries in all."""
-        return self._wanted
+        """How many points it tries in total."""
+        return self._trials
 
     @property
     def ran_nothing(self) -> bool:
-        """A search always says how it has ended."""
+        """False: a search always shows how it has ended."""
         return False
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth knowing of it, a sentence each."""
+        """What is worth knowing about it, one sentence each."""
         name = type(self._make_sampler(0)).__name__
         return (f'Searched with {name} of Optuna; the study is in {self._file.shown_place}.',)
 
     def stop(self) -> None:
-        """Ask it, from another thread, to end."""
+        """Ask it to end early; called from another thread."""
         self._asked_to_stop = True
         batch = self._batch
         if batch is not None:
             batch.stop()
 
     def follow(self, listener: Listener) -> None:
-        """Give `listener` the events of the builds, of the one that runs those that have been, too."""
+        """Send `listener` the events of the builds; those of the running build from its start on."""
         batch = self._batch
         build = None if batch is None else batch.planned_build
         if build is None:
@@ -259,42 +246,37 @@ class Search(SweepRun):
         else:
             self._feed.follow(listener, build.build_id, build.plan)
 
-    def go(self) -> None:
-        """Run it in this thread, and measure the points.
-
-        Raises
-        ------
-        SweepError
-            When no trial has the metric.
-        """
+    def _go(self) -> None:
         __tracebackhide__ = True
         with quiet(self._optuna):
             study = self._file.open(self.direction)
             self._repeat(study)
-            while len(self.points) < self._wanted and not self._asked_to_stop:
-                # of its own for each trial, so that a study that is taken up again goes on as it would have gone on
+            while len(self.points) < self._trials and not self._asked_to_stop:
+                # a new sampler for each batch, seeded by position: so a continued study suggests what it would have
+                # suggested without the break
                 study.sampler = self._make_sampler(len(self.points))
-                self._go_on(study, min(self._wanted - len(self.points), self.workers))
-        self.stopped = self._asked_to_stop and sum(point.is_over for point in self.points) < self._wanted
+                self._try_next(study, min(self._trials - len(self.points), self.workers))
+        self.stopped = self._asked_to_stop and sum(point.is_over for point in self.points) < self._trials
         if not self.stopped and not any(point.metrics for point in self.points):
             problem = next((found for found in (point.problem or point.error for point in self.points) if found), '')
             raise SweepError(f'No trial has a metric: {problem}')
 
     def _repeat(self, study: Any) -> None:
-        """The points of earlier trials; what has been deleted of them since is made anew."""
+        """Build the points of earlier trials; those whose results were deleted meanwhile are recomputed."""
         found = []
-        for trial in study.get_trials(deepcopy=False)[: self._wanted]:
+        for trial in study.get_trials(deepcopy=False)[: self._trials]:
             with contextlib.suppress(KeyError, IndexError):
                 found.append({each.name: each.value(trial.params) for each in self._dimensions})
         if found:
             self._build(found)
 
-    def _go_on(self, study: Any, number: int) -> None:
-        """Ask for the next points, build them together, and tell how good they are."""
+    def _try_next(self, study: Any, number: int) -> None:
+        """Ask for the next points, build them together, and report their metrics."""
         trials = [study.ask() for _ in range(number)]
         points = self._build([{each.name: each.suggest(trial) for each in self._dimensions} for trial in trials])
-        told = [(trial, point) for trial, point in zip(trials, points, strict=True) if point.is_over]
-        for trial, point in told:
+        for trial, point in zip(trials, points, strict=True):
+            if not point.is_over:
+                continue
             value = next(iter(point.metrics.values()), math.nan)
             if math.isnan(value):
                 study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
@@ -305,14 +287,14 @@ class Search(SweepRun):
             raise SweepError(f'{points[0].problem} (The results are kept.)')
 
     def _build(self, values: list[dict[str, Any]]) -> list[SweepPoint]:
-        points = made(self._template, values, len(self.points))
+        points = make_points(self._template, values, len(self.points))
         self.points = [*self.points, *points]
         self._batch = SweepPlan(self.name, points, self._options, self.metric, self.direction, self._feed)
         if self._asked_to_stop:
             return points
         self._batch.build()
-        with contextlib.suppress(SweepError):  # it is told as the problem of each point
-            self._batch.measure()
+        with contextlib.suppress(SweepError):  # each point has it as its problem
+            self._batch.compute_metrics()
         return points
 
     def _make_sampler(self, number: int) -> Any:
@@ -321,10 +303,10 @@ class Search(SweepRun):
             return samplers.TPESampler(seed=self._seed + number)
         if isinstance(self._sampler, samplers.BaseSampler):
             return self._sampler
-        raise SweepError(f"sampler is 'optuna' or a sampler of Optuna's, not {self._sampler!r:.60}.")
+        raise SweepError(f"sampler must be 'optuna' or a sampler of Optuna's, not {self._sampler!r:.60}.")
 
     def _study_file(self) -> StudyFile:
-        """The file of this study: another space, metric or fixed parameter makes another one."""
+        """The file of this study; another space, metric or fixed parameter is another study."""
         template, dimensions = self._template, self._dimensions
         first = template.make({dimension.name: dimension.first() for dimension in dimensions})
         fixed = {name: str(value) for name, value in first.to_str_params(only_significant=True).items()}
@@ -338,8 +320,8 @@ class Search(SweepRun):
 
 def _check(trials: Any, metric: Metric, space: Space) -> None:
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise SweepError(f'trials must be a whole number from 1 on, not {trials!r}.')
+        raise SweepError(f'trials must be a whole number of at least 1, not {trials!r}.')
     if metric is None or not (isinstance(metric, str) or callable(metric)):
         raise SweepError('A search needs one metric: give metric=NAME (--metric NAME), or a function of the result.')
     if not isinstance(space, Mapping):
-        raise SweepError('A search goes through ranges and choices by parameter name, not through a list of points.')
+        raise SweepError('A search takes ranges and choices by parameter name, not a list of points.')

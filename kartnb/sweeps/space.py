@@ -1,4 +1,4 @@
-"""The points of a sweep: a grid, a list of points, a random sample of either."""
+"""The space of a sweep: how tasks are made from parameter values, and a grid, a list of points, or a random sample."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from kartnb.task.values import Slider, settled
 
 
 class Template:
-    """A task of which some parameters are still to be given.
+    """A task whose parameters are only partly given.
 
     Parameters
     ----------
     task
-        A task class, or a task, whose parameter values hold where no others are given.
+        A task class, or a task, whose parameter values are the defaults.
     fixed
-        Values that hold for every task that is made.
+        Values for every task that is made.
 
     Raises
     ------
@@ -47,13 +47,7 @@ class Template:
         return dict(self.cls.get_params())
 
     def parameter(self, name: str) -> luigi.Parameter[Any]:
-        """The parameter of a name, which may have dots.
-
-        Raises
-        ------
-        SweepError
-            When there is none.
-        """
+        """The parameter of this name, which may have dots; a `SweepError` where it does not exist."""
         head, dot, rest = name.partition('.')
         if dot:
             return self._template_below(head).parameter(rest)
@@ -63,17 +57,11 @@ class Template:
         return found
 
     def settle(self, name: str, value: Any) -> Any:
-        """A value as the parameter of that name means it.
-
-        Raises
-        ------
-        ParameterValueError
-            When the parameter does not take it.
-        """
+        """A value converted by the parameter of this name; a `ParameterValueError` where it does not take the value."""
         return settled(self.parameter(name), value, f'{self.cls.__name__}.{name}')
 
     def start(self, name: str) -> Any:
-        """The value that the parameter has where none is given, or `kartnb._luigi.NO_VALUE`."""
+        """The value that the parameter has when none is given, or `kartnb._luigi.NO_VALUE`."""
         head, dot, rest = name.partition('.')
         if dot:
             return self._template_below(head).start(rest)
@@ -84,13 +72,7 @@ class Template:
         return parameter.task_value(family, name) if parameter.has_task_value(family, name) else NO_VALUE
 
     def make(self, values: Mapping[str, Any]) -> luigi.Task:
-        """The task that has these (settled) values.
-
-        Raises
-        ------
-        SweepError
-            When a parameter has no value.
-        """
+        """The task with these (converted) values; a `SweepError` where a parameter has no value."""
         own = {name: value for name, value in values.items() if '.' not in name}
         below: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
@@ -111,7 +93,9 @@ class Template:
         if found is None:
             parameter = self.parameter(head)
             if not isinstance(parameter, TaskInstanceParameter):
-                raise SweepError(f'{self.cls.__name__}.{head} holds no task, so there is nothing behind its dot.')
+                raise SweepError(
+                    f'{self.cls.__name__}.{head} does not hold a task, so it has no parameters after a dot.'
+                )
             start = self.start(head)
             if not isinstance(start, luigi.Task):
                 start = parameter.expected_type
@@ -128,13 +112,7 @@ class Template:
 
 
 def task_class(task: Any) -> type[luigi.Task]:
-    """The class of a task or task class, in its newest definition.
-
-    Raises
-    ------
-    TaskArgumentError
-        When it is neither.
-    """
+    """The newest definition of a task class or the class of a task; a `TaskArgumentError` where it is neither."""
     cls = task if isinstance(task, type) else type(task)
     if not issubclass(cls, luigi.Task):
         raise TaskArgumentError(
@@ -143,9 +121,11 @@ def task_class(task: Any) -> type[luigi.Task]:
     return current_definition(cls)
 
 
-#: How many points are built without being asked for by number.
+#: How many points are built unless a sample of more is asked for.
 MOST_POINTS = 10_000
 _SHUFFLED_AT_MOST = 100_000
+#: Where an endless iterator is cut: a grid of so many values is refused anyway.
+_LONGEST = 1_000_001
 _LISTS = (luigi.ListParameter, luigi.EnumListParameter, luigi.ChoiceListParameter)
 
 #: Values by parameter name.
@@ -162,14 +142,14 @@ class Axis:
     name
         The parameter's name, perhaps with dots.
     given
-        A range, a list or anything else to be iterated over; a `Slider`; an enum class; or a single value.
+        A range, a list or any other iterable; a `Slider`; an enum class; or a single value.
     settle
-        Makes a value what the parameter means.
+        Converts a value to what the parameter holds.
 
     Attributes
     ----------
     slider
-        The continuous range, where the values are not to be counted.
+        The continuous range, where the values cannot be counted; otherwise None.
     """
 
     def __init__(self, name: str, given: Any, settle: Callable[[str, Any], Any]) -> None:
@@ -180,7 +160,7 @@ class Axis:
         self._settle = settle
         self._values: Sequence[Any] = () if self.slider else _values(given)
         if not self.slider and not len(self._values):
-            raise SweepError(f'There is no value to try for {name!r}.')
+            raise SweepError(f'No values to try for {name!r}.')
 
     def __len__(self) -> int:
         return len(self._values)
@@ -189,7 +169,7 @@ class Axis:
         return self.settle(self._values[i])
 
     def settle(self, value: Any) -> Any:
-        """A value as the parameter means it."""
+        """A value, converted by the parameter."""
         return self._settle(self.name, value)
 
     def first(self) -> Any:
@@ -197,7 +177,7 @@ class Axis:
         return self[0] if self.slider is None else self.settle(self.slider.min)
 
     def draw(self, source: random.Random) -> Any:
-        """A value at random."""
+        """A random value."""
         if self.slider is None:
             return self[source.randrange(len(self))]
         low, high = self.slider.min, self.slider.max
@@ -223,7 +203,7 @@ def axes_of(template: Template, space: Mapping[str, Any]) -> list[Axis]:
 
 
 def points_of(template: Template, space: Space, sample: int | None, seed: int) -> list[Point]:
-    """The points of a space, settled, each once, in the order of the grid; a sample in the order of drawing.
+    """The points of a space, with converted values, in the order of the grid; a sample in the order of drawing.
 
     Raises
     ------
@@ -233,7 +213,7 @@ def points_of(template: Template, space: Space, sample: int | None, seed: int) -
         When a parameter does not take one of its values.
     """
     if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
-        raise SweepError(f'sample must be a whole number from 1 on, not {sample!r}.')
+        raise SweepError(f'sample must be a whole number of at least 1, not {sample!r}.')
     if isinstance(space, Mapping):
         axes = axes_of(template, space)
         return list(_drawn(axes, sample, seed) if sample else _grid(axes))
@@ -268,13 +248,13 @@ def _grid(axes: Sequence[Axis]) -> Iterator[Point]:
 def _refuse_too_many(number: int, described: str) -> None:
     if number > MOST_POINTS:
         raise SweepError(
-            f'This grid has {described}; more than {MOST_POINTS:,} are not built unasked: '
-            'give sample=N (--sample N) for N of them, chosen at random.'
+            f'This grid has {described}; more than {MOST_POINTS:,} are not built '
+            'by default: give sample=N (--sample N) for N random ones.'
         )
 
 
 def _drawn(axes: Sequence[Axis], sample: int, seed: int) -> Iterator[Point]:
-    """Random points, of which a larger sample with the same seed has the same ones first."""
+    """Random points; a larger sample with the same seed starts with the same ones."""
     source = random.Random(seed)
     if any(axis.slider for axis in axes):
         for _ in range(sample):
@@ -322,8 +302,7 @@ def _values(given: Any) -> Sequence[Any]:
         return given
     if isinstance(given, set | frozenset):
         return sorted(given, key=lambda value: (str(type(value)), value))
-    found = list(itertools.islice(given, 1_000_001))
-    return found
+    return list(itertools.islice(given, _LONGEST))
 
 
 def _holds_lists(given: Sequence[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""`kartnb.sweep`: a task for each point of a space of parameter values, built together and compared."""
+"""`kartnb.sweep`, which builds and compares a task for each point of a space, and its handle in the background."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kartnb.execution.background import Handle, Status
 from kartnb.model import Listener
 from kartnb.sweeps.points import Metric, check_metric
 from kartnb.sweeps.result import Direction, SweepResult
-from kartnb.sweeps.run import SweepPlan, SweepProgress, SweepRun, check_direction, made
+from kartnb.sweeps.run import SweepPlan, SweepProgress, SweepRun, check_direction, make_points
 from kartnb.sweeps.space import Space, Template, points_of
 from kartnb.task import registry
 from kartnb.task.secrets import is_private
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BackgroundSweep(Handle):
-    """A sweep that runs in the background, as `kartnb.sweep(task, ..., background=True)` gives it.
+    """A sweep in the background, as `kartnb.sweep(task, ..., background=True)` returns it.
 
     It can be awaited, also in a notebook cell: ``found = await handle``.
 
@@ -59,12 +59,12 @@ class BackgroundSweep(Handle):
 
     @property
     def progress(self) -> SweepProgress:
-        """How far the sweep is."""
+        """The progress of the sweep."""
         return self._sweep.progress
 
     @property
     def status(self) -> Status:
-        """'running', 'done', 'failed' (when it gives no result) or 'stopped'; a point may fail in one that is done."""
+        """'running', 'done', 'failed' (without a result) or 'stopped'; points may fail in a sweep that is done."""
         if not self._ended.is_set():
             return 'running'
         if self._error is not None:
@@ -72,19 +72,19 @@ class BackgroundSweep(Handle):
         return 'stopped' if self._sweep.stopped else 'done'
 
     def partial(self) -> SweepResult:
-        """What there is by now, as a sweep of its own: all points, those that have a result with their metrics."""
+        """The sweep so far: all points, with the metrics of those that have a result."""
         return self._sweep.partial()
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """What there is by now as a pandas data frame, a row a point, as `SweepResult.to_dataframe` gives it."""
+        """The sweep so far as a pandas data frame, as from `SweepResult.to_dataframe`."""
         return self.partial().to_dataframe()
 
     def plot(self, metric: str | None = None) -> Any:
-        """Plot what there is by now, as `SweepResult.plot` does."""
+        """Plot the sweep so far, as `SweepResult.plot` does."""
         return self.partial().plot(metric)
 
     def result(self, timeout: float | None = None) -> SweepResult:
-        """Wait for the sweep, and give what `kartnb.sweep` would have given.
+        """Wait for the sweep, and return what `kartnb.sweep` would have returned.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class BackgroundSweep(Handle):
         SweepError
             When no result has the metric.
         BuildStoppedError
-            When the sweep was stopped; `partial` gives what there is.
+            When the sweep was stopped; `partial` gives the points that have finished.
         """
         __tracebackhide__ = True
         found: SweepResult = self._await_value(timeout)
@@ -101,11 +101,11 @@ class BackgroundSweep(Handle):
 
     @property
     def sweep_run(self) -> SweepRun:
-        """The sweep that runs, for those who draw it."""
+        """The running sweep, for those who draw it."""
         return self._sweep
 
     def follow(self, listener: Listener) -> None:
-        """Give every event of the sweep's builds to `listener`; of the one that runs, those that have been too."""
+        """Send `listener` every event of the builds; those of the running build from its start on."""
         self._sweep.follow(listener)
 
     def _work(self) -> None:
@@ -147,40 +147,41 @@ def sweep(
     listeners: Iterable[Listener] = (),
     **values: Any,
 ) -> Any:
-    """Build a task for each point of a space of parameter values, and compare what comes of them.
+    """Build a task for each point of a space of parameter values, and compare the results.
 
-    All points are planned and built together, so that what they share runs once. A point that fails leaves the others
-    going. Every point is a cached task: a wider space runs only what is new.
+    All points are planned and built together, so that shared tasks run once. When a point fails, the others go on.
+    Every point is a cached task: a larger space runs only what is new.
 
     Parameters
     ----------
     task
         A task class; or a task, whose values hold for the parameters that are not varied.
     space
-        Values to try by parameter name, for names that are no Python names (``{'data.rows': [100, 1000]}`` varies
-        ``rows`` of the task that the parameter ``data`` holds) or that are names of options; or a list of points, each
-        a dict of values.
+        Values to try by parameter name, for names that are not Python names (``{'data.rows': [100, 1000]}`` varies
+        ``rows`` of the task that the parameter ``data`` holds) or are names of options; or a list of points, each a
+        dict of values.
     metric
         What to compare by: a key of the result (a dict, or something with fields), several, or a function of the result
-        that gives a number or a dict of numbers. By default all the numbers in the result.
+        that returns a number or a dict of numbers. By default all numbers in the result.
     direction
         'maximize' or 'minimize': which end of the metric is best.
     sample
-        Build so many points at random. A larger sample with the same seed holds the smaller one.
+        Build this many random points. A larger sample with the same seed includes the smaller one.
     seed
-        Of the sample or the search. The random state of the process is not touched.
+        Seed of the sample or the search. The random state of the process is not touched.
     sampler
         'optuna', or a sampler of Optuna's: search for the best metric instead of trying every point.
     trials
-        How many points a search tries in all; those of an earlier search with the same space count.
+        How many points a search tries in total, including those of an earlier search of the same space.
     workers, executor, rerun, on_code_change, log_level, listeners
-        As for `kartnb.build`; ``rerun=True`` stands for all points.
+        As for `kartnb.build`; ``rerun=True`` means all points.
     background
-        Whether to give a `BackgroundSweep` at once, and run tasks in worker processes unless `executor` says otherwise.
+        Whether to return a `BackgroundSweep` at once, and run tasks in worker processes unless `executor` says
+        otherwise.
     dry_run
-        Give the plan, and run nothing.
+        Return the plan, and run nothing.
     **values
-        Values to try by parameter name: a range, a list, an array, `kartnb.slider`, or one value that holds for all.
+        Values to try by parameter name: a range, a list, an array, `kartnb.slider`, or one value for all points.
 
     Returns
     -------
@@ -190,11 +191,11 @@ def sweep(
     Raises
     ------
     SweepError
-        When there is no such parameter or metric, or there are too many points.
+        When a parameter or the metric does not exist, or there are too many points.
     ParameterValueError
         When a parameter does not take a value.
     KeyboardInterrupt
-        When it was interrupted. What has finished is kept, and the same call goes on from there.
+        When it was interrupted. What has finished is kept, and the same call continues from there.
 
     Examples
     --------
@@ -220,45 +221,45 @@ def sweep(
     )
     check_direction(direction)
     registry.drop_superseded()
-    template, asked = _asked(task, space, values)
+    template, asked = _template_and_space(task, space, values)
     options = options.in_background() if background else options
     run: SweepRun
     if sampler is not None or trials is not None:
         from kartnb.sweeps.search import Search
 
         if dry_run:
-            raise SweepError('A search chooses its points as it goes, so there is no plan of it: leave dry_run out.')
+            raise SweepError('A search chooses its points as it goes, so it cannot be planned: leave out dry_run.')
         run = Search(template, asked, metric, direction, sampler or 'optuna', trials, seed, options)
     else:
-        points = made(template, points_of(template, asked, sample, seed))
+        points = make_points(template, points_of(template, asked, sample, seed))
         run = SweepPlan(template.cls.__name__, points, options, metric, direction)
     if dry_run:
         return run
     return BackgroundSweep(run) if background else run.run()
 
 
-def _asked(task: Any, space: Space, values: Mapping[str, Any]) -> tuple[Template, Space]:
+def _template_and_space(task: Any, space: Space, values: Mapping[str, Any]) -> tuple[Template, Space]:
     template = Template(task)
     if space is None or isinstance(space, Mapping):
         both = {**(space or {}), **values}
         if not both:
             raise SweepError(_nothing_to_vary(template))
-        held = {name: value for name, value in both.items() if _holds_for_all(template, name, value)}
-        varied = {name: value for name, value in both.items() if name not in held}
+        fixed = {name: value for name, value in both.items() if _is_fixed(template, name, value)}
+        varied = {name: value for name, value in both.items() if name not in fixed}
         _refuse_secrets(template, varied)
-        return Template(task, held), varied
+        return Template(task, fixed), varied
     if isinstance(space, str) or not isinstance(space, Iterable):
-        raise SweepError(f'A space is a dict of values to try, or a list of points, not {space!r:.60}.')
+        raise SweepError(f'A space must be a dict of values to try, or a list of points, not {space!r:.60}.')
     points = list(space)
     if not points:
         raise SweepError(_nothing_to_vary(template))
     _refuse_secrets(template, {name for point in points if isinstance(point, Mapping) for name in point})
-    # what holds for all points is given beside them
+    # next to a list of points, values are for all points
     return Template(task, values), points
 
 
-def _holds_for_all(template: Template, name: str, value: Any) -> bool:
-    """Whether a value is one for all points, of a secret parameter or one that makes no difference to the result."""
+def _is_fixed(template: Template, name: str, value: Any) -> bool:
+    """Whether it is one value for all points, of a parameter that is secret or not significant."""
     single = isinstance(value, str | luigi.Task) or not isinstance(value, Iterable | Slider)
     return (
         single
@@ -268,7 +269,7 @@ def _holds_for_all(template: Template, name: str, value: Any) -> bool:
 
 
 def _refuse_secrets(template: Template, names: Iterable[str]) -> None:
-    """A sweep shows the values that it varies, so it varies no secret ones."""
+    """Raise for secret parameters: a sweep shows the values that it varies."""
     secret = next((name for name in names if is_private(template.parameter(name))), None)
     if secret is not None:
         raise SweepError(

@@ -1,4 +1,4 @@
-"""A small host of widgets in a bare page: it stands for the front ends that cannot be run in a test.
+"""A small host of widgets in a bare page: in place of the front ends that cannot run in a test.
 
 It gives the script an `el` and a `model` and nothing else, as VS Code, Colab and marimo do. Messages go both ways
 between the script and the real Python widget, whenever `pump` is called.
@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from kartnb.model import Plan
-from kartnb.notebook.live_graph import BuildWatch, LiveGraph
+from kartnb.notebook.live_graph import LiveGraph
+from kartnb.notebook.monitor import BuildMonitor
 
 HARNESS = """async ({esm, css, state}) => {
     const style = document.createElement('style');
@@ -50,22 +51,22 @@ class Host:
     ----------
     browser
         Playwright's browser.
-    plan, watch, stop
+    plan, monitor, stop
         As for `LiveGraph`.
     dark
         Whether the page looks as JupyterLab's dark theme.
     """
 
     def __init__(
-        self, browser: Any, plan: Plan, watch: BuildWatch | None = None, stop: Any = None, dark: bool = False
+        self, browser: Any, plan: Plan, monitor: BuildMonitor | None = None, stop: Any = None, dark: bool = False
     ) -> None:
-        self.live = LiveGraph(plan, 'somekey', watch, stop)
-        self.troubles: list[str] = []
+        self.live = LiveGraph(plan, 'somekey', monitor, stop)
+        self.problems: list[str] = []
         self.page = browser.new_page(viewport={'width': 1040, 'height': 800})
         self.page.set_default_timeout(10_000)
         self.page.on('request', self._note_request)
-        self.page.on('pageerror', lambda error: self.troubles.append(str(error)))
-        self.page.on('dialog', lambda dialog: self.troubles.append(dialog.message))
+        self.page.on('pageerror', lambda error: self.problems.append(str(error)))
+        self.page.on('dialog', lambda dialog: self.problems.append(dialog.message))
         self.page.set_content(PAGE.format(attributes=DARK if dark else ''))
         self._known = self._state()
         self._messages: list[Any] = []
@@ -99,7 +100,7 @@ class Host:
     @property
     def is_untouched(self) -> bool:
         """Whether no text was interpreted, no script failed, and nothing was asked of any other place."""
-        return self.page.evaluate('window.pwned === undefined') and self.troubles == []
+        return self.page.evaluate('window.pwned === undefined') and self.problems == []
 
     def close(self) -> None:
         """Take the widget away, and the page."""
@@ -112,4 +113,4 @@ class Host:
 
     def _note_request(self, request: Any) -> None:
         if not request.url.startswith(('data:', 'blob:')):
-            self.troubles.append(request.url)
+            self.problems.append(request.url)

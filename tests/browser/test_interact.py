@@ -168,7 +168,7 @@ def test_a_sweep_behind_the_cell_fills_in_and_is_stopped(
     cell.locator('tr', has_text='done').nth(2).wait_for()
     cell.locator('img[alt*="value of 3 points over number"]').wait_for(timeout=60_000)
     cell.get_by_role('button', name='Stop').click()
-    cell.get_by_text('It was stopped before its end').wait_for(timeout=60_000)
+    cell.get_by_text('Stopped early').wait_for(timeout=60_000)
     assert cell.get_by_role('button', name='Stop').count() == 0
     assert cell.locator('tr', has_text='interrupted').count() == 1
     front_end.save()

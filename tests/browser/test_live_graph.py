@@ -24,7 +24,7 @@ from kartnb.model import (
     TaskState,
     TaskStateChanged,
 )
-from kartnb.notebook.live_graph import BuildWatch
+from kartnb.notebook.monitor import BuildMonitor
 from kartnb.notebook.widgets import GraphWidget, LogsWidget, OutputsWidget
 from kartnb.view.sanitise import one_line
 from tests.browser.host import Host
@@ -49,11 +49,11 @@ def show(browser: Any) -> Iterator[Show]:
         host.close()
 
 
-def started(plan: Plan) -> BuildWatch:
-    """Give a watch of a build that has begun."""
-    watch = BuildWatch()
-    watch(BuildStarted('b', plan))
-    return watch
+def started(plan: Plan) -> BuildMonitor:
+    """Give a monitor of a build that has begun."""
+    monitor = BuildMonitor()
+    monitor(BuildStarted('b', plan))
+    return monitor
 
 
 def test_every_task_is_a_box_with_its_state_in_words(show: Show) -> None:
@@ -70,24 +70,24 @@ def test_every_task_is_a_box_with_its_state_in_words(show: Show) -> None:
 
 def test_states_times_and_counts_change_while_a_build_runs(show: Show) -> None:
     plan = pipeline()
-    watch = started(plan)
-    host = show(plan, watch=watch)
+    monitor = started(plan)
+    host = show(plan, monitor=monitor)
     load, train, *_ = plan.nodes
     sizes = host.boxes.locator('.plate').evaluate_all('all => all.map(one => one.getBoundingClientRect().width)')
-    watch(TaskStateChanged('b', load.key, TaskState.RUNNING))
-    watch(TaskProgress('b', load.key, 40.0, 'reading'))
+    monitor(TaskStateChanged('b', load.key, TaskState.RUNNING))
+    monitor(TaskProgress('b', load.key, 40.0, 'reading'))
     host.live.push()
     host.pump()
     assert host.boxes.nth(0).locator('.state').text_content() == '► running 40 %'
     assert '► 1 running' in host.page.locator('.kartnb-live-counts').inner_text()
-    watch(TaskStateChanged('b', load.key, TaskState.DONE))
-    watch(TaskStateChanged('b', train.key, TaskState.FAILED, 'ValueError: x'))
+    monitor(TaskStateChanged('b', load.key, TaskState.DONE))
+    monitor(TaskStateChanged('b', train.key, TaskState.FAILED, 'ValueError: x'))
     host.live.push()
     host.pump()
     assert re.fullmatch(r'✓ done \d+\.\d+ s', host.boxes.nth(0).locator('.state').text_content())
     assert 'running 2/4' in host.page.locator('.kartnb-live-words').inner_text()
     assert host.page.get_by_role('progressbar').get_attribute('aria-valuenow') == '2'
-    watch(BuildFinished('b', {node.key: TaskState.DONE for node in plan} | {train.key: TaskState.FAILED}))
+    monitor(BuildFinished('b', {node.key: TaskState.DONE for node in plan} | {train.key: TaskState.FAILED}))
     host.live.end('failed')
     host.pump()
     assert '✗ failed' in host.page.locator('.kartnb-live-words').inner_text()
@@ -98,9 +98,9 @@ def test_states_times_and_counts_change_while_a_build_runs(show: Show) -> None:
 
 def test_a_blocking_build_says_how_to_stop_it_and_another_has_a_button(show: Show) -> None:
     plan = pipeline()
-    assert 'interrupt the kernel' in show(plan, watch=started(plan)).root.inner_text()
+    assert 'interrupt the kernel' in show(plan, monitor=started(plan)).root.inner_text()
     asked: list[str] = []
-    host = show(plan, watch=started(plan), stop=lambda: asked.append('stop'))
+    host = show(plan, monitor=started(plan), stop=lambda: asked.append('stop'))
     host.click('■ Stop')
     assert asked == ['stop']
     assert host.page.locator('.kartnb-live-words').inner_text().startswith('stopping 0/4')
@@ -125,14 +125,14 @@ def test_a_click_shows_a_task_without_an_answer_from_python(show: Show) -> None:
 
 def test_the_log_of_a_task_moves_while_it_is_looked_at(show: Show) -> None:
     plan = pipeline()
-    watch = started(plan)
-    host = show(plan, watch=watch)
+    monitor = started(plan)
+    host = show(plan, monitor=monitor)
     key = plan.nodes[1].key
-    watch(TaskStateChanged('b', key, TaskState.RUNNING))
+    monitor(TaskStateChanged('b', key, TaskState.RUNNING))
     host.boxes.nth(1).click()
     for i in range(3):
-        watch(TaskOutput('b', key, 'stdout', f'epoch {i}'))
-        watch(LogLine('b', key, logging.WARNING, 'mine', f'loss {i}'))
+        monitor(TaskOutput('b', key, 'stdout', f'epoch {i}'))
+        monitor(LogLine('b', key, logging.WARNING, 'mine', f'loss {i}'))
         host.live.push()
         host.pump()
     lines = host.inspector.locator('.kartnb-live-line').all_inner_texts()
@@ -196,13 +196,13 @@ def test_an_opened_stack_of_very_many_shows_some_and_the_rest(show: Show) -> Non
 
 def test_the_reason_of_a_task_is_of_the_past_when_it_has_run(show: Show) -> None:
     plan = pipeline()
-    watch = started(plan)
-    host = show(plan, watch=watch)
+    monitor = started(plan)
+    host = show(plan, monitor=monitor)
     assert host.boxes.last.locator('.why').text_content() == 'an upstream task will run'
     host.boxes.last.click()
     assert 'why it runs: an upstream task will run' in host.inspector.inner_text()
-    watch(TaskStateChanged('b', plan.root.key, TaskState.RUNNING))
-    watch(TaskStateChanged('b', plan.root.key, TaskState.DONE))
+    monitor(TaskStateChanged('b', plan.root.key, TaskState.RUNNING))
+    monitor(TaskStateChanged('b', plan.root.key, TaskState.DONE))
     host.live.push()
     host.pump()
     assert host.boxes.last.locator('.why').text_content() == 'an upstream task ran'
@@ -340,32 +340,32 @@ def test_it_leaves_nothing_behind(show: Show) -> None:
 def test_attacks_are_shown_as_text(show: Show) -> None:
     for i in range(0, len(ATTACKS), 4):
         texts = (ATTACKS[i:] + ATTACKS)[:5]
-        host = show(hostile_plan(texts), watch=started(hostile_plan(texts)))
+        host = show(hostile_plan(texts), monitor=started(hostile_plan(texts)))
         _look_at_everything(host, texts)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXTS, min_size=5, max_size=5))
 def test_generated_texts_are_shown_as_text(show: Show, texts: list[str]) -> None:
-    _look_at_everything(show(hostile_plan(texts), watch=started(hostile_plan(texts))), texts)
+    _look_at_everything(show(hostile_plan(texts), monitor=started(hostile_plan(texts))), texts)
 
 
 def test_a_text_of_a_hundred_thousand_characters_is_cut(show: Show) -> None:
     long = '<b>' + 'x' * 100_000
-    host = show(hostile_plan([long] * 5), watch=started(hostile_plan([long] * 5)))
+    host = show(hostile_plan([long] * 5), monitor=started(hostile_plan([long] * 5)))
     _look_at_everything(host, [long] * 5)
     assert len(host.root.inner_text()) < 20_000
 
 
 def _look_at_everything(host: Host, texts: list[str]) -> None:
     plan = host.live._plan
-    watch = host.live._watch
-    assert watch is not None
+    monitor = host.live._monitor
+    assert monitor is not None
     for node in plan:
-        watch(TaskStateChanged('b', node.key, TaskState.RUNNING, texts[0]))
-        watch(TaskProgress('b', node.key, 5.0, texts[1]))
-        watch(TaskOutput('b', node.key, 'stdout', texts[2]))
-        watch(LogLine('b', node.key, logging.ERROR, texts[3], texts[4]))
+        monitor(TaskStateChanged('b', node.key, TaskState.RUNNING, texts[0]))
+        monitor(TaskProgress('b', node.key, 5.0, texts[1]))
+        monitor(TaskOutput('b', node.key, 'stdout', texts[2]))
+        monitor(LogLine('b', node.key, logging.ERROR, texts[3], texts[4]))
     host.live.push()
     host.pump()
     host.click('Tasks as a table')
@@ -374,9 +374,9 @@ def _look_at_everything(host: Host, texts: list[str]) -> None:
         host.boxes.nth(i).focus()
         host.page.keyboard.press('Enter')
         host.pump()
-        told = host.inspector.inner_text()
-        assert plan.nodes[host.live._plan.nodes.index(plan.nodes[i])].unique_id in told
-        assert one_line(texts[0], 30).strip('…').split('⏎')[0].split(' ')[0] in told
+        text = host.inspector.inner_text()
+        assert plan.nodes[host.live._plan.nodes.index(plan.nodes[i])].unique_id in text
+        assert one_line(texts[0], 30).strip('…').split('⏎')[0].split(' ')[0] in text
     host.page.get_by_label('Search tasks').fill(re.sub(r'[\ud800-\udfff\x00]', '', texts[0])[:50])
     assert host.root.locator('script, iframe, b, img, a, object, form').count() == 0
     assert host.is_untouched

@@ -19,17 +19,17 @@ from kartnb.notebook.widgets import MOST_LINES, LiveLogs, LogsWidget
 from tests.view.hostile import ATTACKS
 
 HOST = """
-async ([code, told]) => {
+async ([code, content]) => {
     const { default: widget } = await import(`data:text/javascript;base64,${code}`);
     const listeners = {};
-    const state = { told, key: 'k-1' };
+    const state = { content, key: 'k-1' };
     const model = {
         get: (name) => state[name],
         on: (name, listener) => { listeners[name] = listener; },
         off: (name) => { delete listeners[name]; },
     };
-    window.tell = (message) => listeners['msg:custom'](message);
-    window.update = (value) => { state.told = value; listeners['change:told'](); };
+    window.receive = (message) => listeners['msg:custom'](message);
+    window.update = (value) => { state.content = value; listeners['change:content'](); };
     window.close_view = widget.render({ model, el: document.getElementById('view') });
 }
 """
@@ -69,7 +69,7 @@ class Shown:
         page.set_content('<!doctype html><meta charset="utf-8"><div data-kart="k-1">stored</div><div id="view"></div>')
         page.add_style_tag(content=LogsWidget._css)
         code = base64.b64encode(LogsWidget._esm.encode()).decode()
-        page.evaluate(HOST, [code, self.live.widget.told])
+        page.evaluate(HOST, [code, self.live.widget.content])
 
     @property
     def texts(self) -> list[str]:
@@ -78,22 +78,22 @@ class Shown:
         return texts
 
     def pump(self) -> None:
-        """Give the page what Python has told."""
+        """Give the page what Python has sent."""
         while self.messages:
-            self.page.evaluate('message => window.tell(message)', json.loads(json.dumps(self.messages.pop(0))))
+            self.page.evaluate('message => window.receive(message)', json.loads(json.dumps(self.messages.pop(0))))
 
 
 @pytest.fixture
 def show(browser: Any) -> Iterator[Show]:
     page = browser.new_page(viewport={'width': 1000, 'height': 700})
     page.set_default_timeout(10_000)
-    troubles: list[str] = []
-    page.route('**/*', lambda route: (troubles.append(route.request.url), route.abort()))
-    page.on('pageerror', lambda error: troubles.append(str(error)))
-    page.on('dialog', lambda dialog: troubles.append(dialog.message))
+    problems: list[str] = []
+    page.route('**/*', lambda route: (problems.append(route.request.url), route.abort()))
+    page.on('pageerror', lambda error: problems.append(str(error)))
+    page.on('dialog', lambda dialog: problems.append(dialog.message))
     yield lambda logs: Shown(page, logs)
     assert page.evaluate('window.pwned === undefined')
-    assert troubles == []
+    assert problems == []
     page.close()
 
 
@@ -144,7 +144,7 @@ def test_the_lines_of_a_build_that_goes_on_keep_coming_once_each(show: Show) -> 
         gate.set()
     follow.join(60)
     build.result(60)
-    shown.page.evaluate('told => window.update(told)', shown.live.widget.told)
+    shown.page.evaluate('content => window.update(content)', shown.live.widget.content)
     assert sorted(shown.texts) == sorted(
         ['first of 0', 'first of 1', 'careful', 'careful', 'bad', 'bad', 'waiting', 'done waiting']
     )
@@ -163,25 +163,25 @@ def test_what_a_filter_leaves_out_does_not_come_later_either() -> None:
     finally:
         gate.set()
     follow.join(60)
-    assert [row['text'] for row in json.loads(live.widget.told)['rows']] == ['careful', 'bad'] * 2
+    assert [row['text'] for row in json.loads(live.widget.content)['rows']] == ['careful', 'bad'] * 2
 
 
 def test_the_tail_is_followed_unless_somebody_reads_above(show: Show) -> None:
     lines = [TaskLine(float(i), 'A', 'a', 'stdout', 0, '', f'line {i}') for i in range(MOST_LINES + 100)]
     shown = show(Logs('many', lines, {'A_a': 'a.log'}))
-    told = json.loads(shown.live.widget.told)
-    assert told['earlier'] == '… 100 earlier lines'
-    assert len(told['rows']) == MOST_LINES
+    content = json.loads(shown.live.widget.content)
+    assert content['earlier'] == '… 100 earlier lines'
+    assert len(content['rows']) == MOST_LINES
     scroll = shown.page.get_by_role('log')
     at_end = 'one => one.scrollHeight - one.scrollTop - one.clientHeight < 24'
     assert scroll.evaluate(at_end), 'the last lines are seen first'
     scroll.evaluate('one => { one.scrollTop = 0; }')
     shown.page.get_by_role('button', name='Go to the last line').wait_for()
-    more = [{**told['rows'][-1], 'number': 10_000 + i, 'text': f'new {i}'} for i in range(3)]
-    shown.page.evaluate("message => window.tell({kind: 'lines', heading: 'x', rows: message})", more[:1])
+    more = [{**content['rows'][-1], 'number': 10_000 + i, 'text': f'new {i}'} for i in range(3)]
+    shown.page.evaluate("message => window.receive({kind: 'lines', heading: 'x', rows: message})", more[:1])
     assert scroll.evaluate('one => one.scrollTop') == 0
     shown.page.get_by_role('button', name='Go to the last line').click()
-    shown.page.evaluate("message => window.tell({kind: 'lines', heading: 'x', rows: message})", more)
+    shown.page.evaluate("message => window.receive({kind: 'lines', heading: 'x', rows: message})", more)
     shown.page.wait_for_function(f"() => ({at_end})(document.querySelector('[role=log]'))")
     assert shown.texts[-3:] == ['new 0', 'new 1', 'new 2']
     assert len(shown.texts) == 1000

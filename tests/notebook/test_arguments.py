@@ -53,12 +53,12 @@ def test_two_dashes_end_the_options() -> None:
         ('--log-level LOUD T()', "--log-level: 'LOUD' is no log level: the levels are DEBUG, INFO"),
         ('--log-level', '--log-level: expected one argument'),
         ('T() --log-level', '--log-level: expected one argument'),
-        ('--norerun T()', 'there is no option --norerun: did you mean --rerun?'),
-        ('T() --novalue', 'there is no option --novalue: did you mean --no-value?'),
-        ('--xyz T()', 'there is no option --xyz: the options are --help, --log-level'),
-        ('-x T()', 'there is no option -x'),
+        ('--norerun T()', 'unknown option --norerun: did you mean --rerun?'),
+        ('T() --novalue', 'unknown option --novalue: did you mean --no-value?'),
+        ('--xyz T()', 'unknown option --xyz: the options are --help, --log-level'),
+        ('-x T()', 'unknown option -x'),
         ('--rerun=3 T()', '--rerun: ignored explicit argument'),
-        ('--log T()', 'there is no option --log: did you mean --log-level?'),
+        ('--log T()', 'unknown option --log: did you mean --log-level?'),
     ],
 )
 def test_misuse_is_one_line(line: str, message: str) -> None:

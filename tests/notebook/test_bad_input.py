@@ -79,7 +79,7 @@ def tasks(kernel: Kernel) -> Kernel:
         ('%kart_build Fine', 'Fine is a task class: make a task of it, Fine(…).'),
         ('%kart_build Fien()', "name 'Fien' is not defined: did you mean Fine?"),
         ('%kart_build Fine(nubmer=1)', "Fine has no parameter 'nubmer': did you mean 'number'?"),
-        ('%kart_build --relaunch Fine()', 'there is no option --relaunch'),
+        ('%kart_build --relaunch Fine()', 'unknown option --relaunch'),
         ('%kart_build --log-level LOUD Fine()', "'LOUD' is no log level: the levels are DEBUG"),
         ('%kart_build --rerun-from Fien Fine()', 'Nothing to rerun is called Fien: the tasks of this plan are Fine.'),
         ('%kart_build Chicken()', 'Chicken requires itself: Chicken → Egg → Chicken.'),

@@ -110,7 +110,7 @@ def test_the_card_of_a_changed_class_says_what_becomes_of_its_results(run: Run) 
     run(NUMBERS)
     run('%kart_build Numbers()')
     shown = run(NUMBERS.replace('range(self', 'range(1, self'))
-    assert re.search(r'Makes 1 result stale: Numbers\. Making anew takes about 0\.\d\d s\.', shown)
+    assert re.search(r'Makes 1 result stale: Numbers\. Recomputing takes about 0\.\d\d s\.', shown)
     assert '[1, 2, 3, 4]' in run('%kart_build Numbers()')
 
 
@@ -161,7 +161,7 @@ def test_a_syntax_error_is_shown_as_that_of_a_cell(run: Run) -> None:
 
 
 def test_the_line_of_the_magic_takes_nothing(run: Run) -> None:
-    assert run('%%kart Numbers\nx = 1') == "UsageError: %%kart takes nothing on its line, but there is 'Numbers'\n"
+    assert run('%%kart Numbers\nx = 1') == "UsageError: %%kart takes nothing on its line: remove 'Numbers'\n"
 
 
 def test_help(run: Run) -> None:

@@ -230,9 +230,9 @@ class Bare(kartnb.TaskOnKart[Any]):
     [
         (Every, {'whoel': (1, 2)}, "Every has no parameter 'whoel': did you mean 'whole'?"),
         (Every, {'secret': ['a', 'b']}, "'secret' is secret, so it has no control"),
-        (Every, {'text': []}, "There is nothing to choose from for 'text'."),
-        (Every, {'whole': range(0, 5000, -1)}, "There is nothing to choose from for 'whole'."),
-        (Bare, {'rows': None}, "There are no tasks to choose from for 'rows'"),
+        (Every, {'text': []}, "Nothing to choose from for 'text'"),
+        (Every, {'whole': range(0, 5000, -1)}, "Nothing to choose from for 'whole'"),
+        (Bare, {'rows': None}, "No tasks to choose from for 'rows'"),
         (Bare, {}, 'Bare has no parameters of its own, so there is nothing to move.'),
     ],
 )
@@ -250,7 +250,7 @@ def test_ranges_make_sense(every: Template, given: Any) -> None:
         control(every, 'bounded', (0, 100))
 
 
-def test_moving_is_told(every: Template) -> None:
+def test_a_move_is_reported(every: Template) -> None:
     heard: list[int] = []
     found = control(every, 'whole', (1, 9))
     found.observe(lambda: heard.append(found.value))

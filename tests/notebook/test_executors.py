@@ -97,10 +97,10 @@ def test_a_failure_in_the_background_is_shown_in_its_cell(steps: Kernel) -> None
 @pytest.mark.parametrize(
     'options, said',
     [
-        ('--workers 0', '--workers: 0 is no whole number from 1 on'),
-        ('--workers two', '--workers: two is no whole number from 1 on'),
+        ('--workers 0', '--workers: 0 is not a whole number of at least 1'),
+        ('--workers two', '--workers: two is not a whole number of at least 1'),
         ('--workers', '--workers: expected one argument'),
-        ('--executor nowhere', 'there is no executor nowhere: give inline, processes, threads'),
+        ('--executor nowhere', 'executor nowhere not found: give inline, processes, threads'),
         ('--executor os', 'There is no executor <module'),
         ('--executor dask://127.0.0.1:9', 'dask://127.0.0.1:9'),
         ('--backgroud', 'did you mean --background?'),

@@ -53,7 +53,7 @@ def tasks(run: Run) -> Run:
         ("'text'", "%{magic}: A task is needed, such as MyTask(…), not 'text' (str)."),
         ('None', '%{magic}: A task is needed, such as MyTask(…), not None (NoneType).'),
         ('Train(\x00', '%{magic} cannot read'),
-        ('--lo=1 Train(depth=1)', '%{magic}: there is no option --lo=1'),
+        ('--lo=1 Train(depth=1)', '%{magic}: unknown option --lo=1'),
     ],
 )
 def test_misuse_is_one_line(magic: str, expression: str, line: str, tasks: Run) -> None:

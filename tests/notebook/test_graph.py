@@ -1,4 +1,4 @@
-"""`kartnb.graph`, and what a live graph is told and answers, without a browser."""
+"""`kartnb.graph`, and what a live graph sends and answers, without a browser."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 import kartnb
 from kartnb.errors import TaskArgumentError
 from kartnb.model import BuildStarted, LogLine, Plan, PlanGrew, TaskOutput, TaskState, TaskStateChanged
-from kartnb.notebook import live_graph as live_module
-from kartnb.notebook.live_graph import MAX_LINES, MAX_TALKERS, BuildWatch, LiveGraph
+from kartnb.notebook import live_graph
+from kartnb.notebook.live_graph import LiveGraph
+from kartnb.notebook.monitor import MAX_LINES, MAX_TASKS_WITH_LINES, BuildMonitor
 from kartnb.view.words import LETTERS
 from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel
@@ -42,7 +43,7 @@ class Steps(TaskOnKart):
 
 
 def traits(live: LiveGraph, name: str) -> Any:
-    """Give what the front end was told."""
+    """Give what the front end has."""
     return json.loads(getattr(live.widget, name))
 
 
@@ -54,10 +55,10 @@ def answers(live: LiveGraph, **message: Any) -> list[dict[str, Any]]:
     return sent
 
 
-def watched(plan: Plan) -> BuildWatch:
-    watch = BuildWatch()
-    watch(BuildStarted('b', plan))
-    return watch
+def monitored(plan: Plan) -> BuildMonitor:
+    monitor = BuildMonitor()
+    monitor(BuildStarted('b', plan))
+    return monitor
 
 
 def test_a_graph_is_a_plan_that_is_text_in_a_terminal(run: Run) -> None:
@@ -107,7 +108,7 @@ def test_it_can_be_switched_off(kernel: Kernel) -> None:
         kernel.ok('%config KartMagics.live_graph = True')
 
 
-def test_without_anywidget_the_stored_picture_stands(kernel: Kernel) -> None:
+def test_without_anywidget_the_stored_picture_is_shown(kernel: Kernel) -> None:
     kernel.ok(TASKS.replace('SECONDS', '0'))
     kernel.ok('import importlib.util; find = importlib.util.find_spec')
     kernel.ok("importlib.util.find_spec = lambda name, *rest: None if name == 'anywidget' else find(name, *rest)")
@@ -134,15 +135,15 @@ def test_stored_size_is_bounded(kernel: Kernel) -> None:
     assert stored < 100_000
 
 
-def test_the_front_end_is_told_states_runs_and_lines() -> None:
+def test_the_front_end_gets_states_runs_and_lines() -> None:
     plan = pipeline()
-    watch = watched(plan)
-    live = LiveGraph(plan, 'key', watch)
+    monitor = monitored(plan)
+    live = LiveGraph(plan, 'key', monitor)
     first = plan.nodes[0].key
-    watch(TaskStateChanged('b', first, TaskState.RUNNING))
-    watch(TaskOutput('b', first, 'stdout', 'one\ntwo'))
-    watch(LogLine('b', first, logging.ERROR, 'mine', 'three'))
-    watch(TaskStateChanged('b', first, TaskState.FAILED, 'ValueError: no'))
+    monitor(TaskStateChanged('b', first, TaskState.RUNNING))
+    monitor(TaskOutput('b', first, 'stdout', 'one\ntwo'))
+    monitor(LogLine('b', first, logging.ERROR, 'mine', 'three'))
+    monitor(TaskStateChanged('b', first, TaskState.FAILED, 'ValueError: no'))
     live.push()
     assert live.widget.states[0] == LETTERS[TaskState.FAILED]
     assert live.widget.status['phase'] == 'running'
@@ -155,21 +156,21 @@ def test_the_front_end_is_told_states_runs_and_lines() -> None:
 
 
 def test_what_is_remembered_of_a_talkative_build_is_bounded() -> None:
-    plan = sweep(MAX_TALKERS + 40)
-    watch = watched(plan)
+    plan = sweep(MAX_TASKS_WITH_LINES + 40)
+    monitor = monitored(plan)
     for node in plan:
-        watch(TaskOutput('b', node.key, 'stdout', '\n'.join(['x' * 100_000] * (MAX_LINES + 20))))
-    lines = watch.record()['lines']
-    assert len(lines) == MAX_TALKERS * MAX_LINES
+        monitor(TaskOutput('b', node.key, 'stdout', '\n'.join(['x' * 100_000] * (MAX_LINES + 20))))
+    lines = monitor.record()['lines']
+    assert len(lines) == MAX_TASKS_WITH_LINES * MAX_LINES
     assert max(len(line['text']) for line in lines) <= 300
-    assert len(watch.news()['lines']) <= 200
+    assert len(monitor.changes()['lines']) <= 200
 
 
-def test_a_plan_that_grows_is_drawn_anew() -> None:
+def test_a_plan_that_grows_is_redrawn() -> None:
     small, large = pipeline(), sweep(5)
-    watch = watched(small)
-    live = LiveGraph(small, 'key', watch)
-    watch(PlanGrew('b', large))
+    monitor = monitored(small)
+    live = LiveGraph(small, 'key', monitor)
+    monitor(PlanGrew('b', large))
     live.push()
     assert len(live.widget.states) == len(large)
     assert len(traits(live, 'tasks')['name']) == len(large)
@@ -205,7 +206,7 @@ def test_messages_that_mean_nothing_do_nothing(message: dict[str, Any]) -> None:
 def test_stop_is_asked_for_once() -> None:
     plan = pipeline()
     asked: list[int] = []
-    live = LiveGraph(plan, 'key', watched(plan), lambda: asked.append(1))
+    live = LiveGraph(plan, 'key', monitored(plan), lambda: asked.append(1))
     answers(live, kind='stop')
     answers(live, kind='stop')
     assert asked == [1]
@@ -215,7 +216,7 @@ def test_stop_is_asked_for_once() -> None:
 
 def test_a_build_that_has_ended_cannot_be_stopped() -> None:
     plan = pipeline()
-    live = LiveGraph(plan, 'key', watched(plan), lambda: pytest.fail('it was stopped'))
+    live = LiveGraph(plan, 'key', monitored(plan), lambda: pytest.fail('it was stopped'))
     live.end('done')
     answers(live, kind='stop')
     live.close()
@@ -239,7 +240,7 @@ def test_a_result_is_loaded_on_demand_and_escaped(tmp_path: Path) -> None:
 
 def test_details_of_the_drawn_tasks_come_along_and_end_their_thread() -> None:
     live = LiveGraph(pipeline(), 'key')
-    live.tell_all()
+    live.load_details()
     for _ in range(100):
         if traits(live, 'details'):
             break
@@ -260,28 +261,28 @@ def test_a_plan_says_about_how_long_it_takes_where_that_is_known(tmp_path: Path)
     kartnb.build(Slow(number=1, workspace_directory=str(tmp_path)))
     plan = kartnb.plan(Slow(number=2, workspace_directory=str(tmp_path)))
     live = LiveGraph(plan, 'key')
-    live.tell_all()
+    live.load_details()
     for _ in range(100):
         if traits(live, 'details'):
             break
         time.sleep(0.05)
     assert live.widget.status['remaining'] == pytest.approx(0.1, abs=0.06)
     live.close()
-    watch = watched(plan)
-    watch.look_up_times()
-    assert watch.progress().remaining is not None
+    monitor = monitored(plan)
+    monitor.load_estimates()
+    assert monitor.progress().remaining is not None
 
 
 def test_only_so_many_live_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, '_MOST_ALIVE', 3)
-    monkeypatch.setattr(live_module, '_alive', [])
+    monkeypatch.setattr(live_graph, '_MAX_LIVE', 3)
+    monkeypatch.setattr(live_graph, '_live_graphs', [])
     lives = [LiveGraph(pipeline(), f'key{i}') for i in range(5)]
     assert [live.widget.comm is None for live in lives] == [True, True, False, False, False]
     for live in lives:
         live.close()
 
 
-def test_ten_thousand_tasks_are_told_in_bounds() -> None:
+def test_ten_thousand_tasks_stay_within_bounds() -> None:
     live = LiveGraph(generated(10_000, 400), 'key')
     scene = traits(live, 'scene')
     assert len(scene['boxes']) <= 150

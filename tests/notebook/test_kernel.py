@@ -70,7 +70,7 @@ def test_progress_is_seen_while_the_build_runs_and_not_after(kernel: Kernel) -> 
     assert 'progressbar' not in cell.html[0]
 
 
-def test_a_build_that_is_cached_is_told_once(kernel: Kernel) -> None:
+def test_a_cached_build_is_shown_once(kernel: Kernel) -> None:
     kernel.ok(SLOW)
     kernel.ok('%kart_build All(seconds=0)')
     cell = kernel.ok('%kart_build All(seconds=0)')
@@ -123,7 +123,7 @@ def test_a_value_is_not_lost_where_nothing_can_be_drawn(kernel: Kernel) -> None:
         kernel.ok('sys.modules["pygraphviz"] = kept or sys.modules.pop("pygraphviz")')
     assert cell.value == '6'
     assert '5 done' in cell.html[0]
-    assert 'The picture could not be drawn' in cell.stderr
+    assert 'Drawing failed; the text is shown instead' in cell.stderr
 
 
 def test_an_interrupted_build_can_be_gone_on_with(kernel: Kernel) -> None:
@@ -154,7 +154,7 @@ def test_a_failure_names_the_cell_and_the_debugger_lands_in_it(kernel: Kernel) -
     assert re.search(r'at Cell In\[\d+\]:5 in run: local / 0', cell.traceback)
     assert 'kartnb/' not in cell.traceback
     assert '1 failed' in cell.html[0]
-    assert 'ZeroDivisionError' not in cell.html[0], 'the failure is told once'
+    assert 'ZeroDivisionError' not in cell.html[0], 'the failure is shown once'
     assert '42' in _debug(kernel, 'p local + 1').splitlines()
 
 

@@ -77,7 +77,7 @@ def test_logs_are_lines(built: Run, shell: InteractiveShell) -> None:
         ('%kart_log --level LOUD Numbers()', 'no log level'),
         ('%kart_log --grep [ Numbers()', 'no regular expression'),
         ('%kart_output --sort colour Numbers()', "invalid choice: 'colour'"),
-        ('%kart_output --colour Numbers()', 'there is no option --colour'),
+        ('%kart_output --colour Numbers()', 'unknown option --colour'),
         ('%kart_output Numbrs()', 'did you mean Numbers?'),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_task_is_its_plan_alone_and_one_line_in_a_list(built: Run) -> None:
     assert re.search(r'\[Sum\[\w{32}\]\(.*\)\]\n', built('[Sum()]'))
 
 
-def test_a_failed_build_and_one_in_the_background_are_told(built: Run) -> None:
+def test_a_failed_build_and_one_in_the_background_are_shown(built: Run) -> None:
     built('class Bad(TaskOnKart):\n    def run(self):\n        raise ValueError("no")')
     built('try:\n    kartnb.build(Bad())\nexcept Exception as error:\n    kept = error')
     assert '✗ Build of Bad[' in built('kept')

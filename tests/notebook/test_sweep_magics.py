@@ -77,14 +77,14 @@ def test_a_sweep_in_a_terminal(defined: Run) -> None:
         ('', 'needs a task class and values'),
         ('Fit dpth=1:3', "Fit has no parameter 'dpth': did you mean 'depth'?"),
         ('Fitt depth=1:3', "name 'Fitt' is not defined: did you mean Fit?"),
-        ('Fit depth=a:b', 'depth=a:b is no range of numbers'),
+        ('Fit depth=a:b', 'depth=a:b is not a range of numbers'),
         ('Fit depth=x', "Fit.depth takes a whole number, not 'x'."),
         ('Fit depth=', 'depth= needs values'),
         ('Fit depth=1:2 depth=3', "'depth' is given twice"),
-        ('Fit depth=1:2 rate', "'rate' is no parameter with values"),
+        ('Fit depth=1:2 rate', "'rate' is not a parameter with values"),
         ('Fit depth=1:1000 rate=0:1:0.001', '1,001,000 points'),
         ('Fit rate=1:2', "Fit needs a value for 'depth'"),
-        ('Fit depth=1:2 --metrik score', 'there is no option --metrik: did you mean --metric?'),
+        ('Fit depth=1:2 --metrik score', 'unknown option --metrik: did you mean --metric?'),
         ('Fit depth=1:2 --metric scor', "did you mean 'score'?"),
         ('Rows', 'Say which parameters vary'),
         ('3 depth=1', 'A task class is needed'),
@@ -137,7 +137,7 @@ def test_an_interrupted_sweep_keeps_what_has_finished_on_the_page(kernel: Kernel
     )
     cell = kernel.run('kartnb.sweep(Long, n=range(4))', interrupt_after=8)
     assert 'of 4 points are done and kept, sweep again to go on' in cell.traceback
-    assert 'the same sweep goes on from there' in cell.html[0]
+    assert 'the same sweep continues from there' in cell.html[0]
     assert 'to stop: interrupt the kernel' not in cell.html[0]
 
 

@@ -76,7 +76,7 @@ def test_a_stop_keeps_what_has_finished_and_the_same_sweep_goes_on(tmp_path: Pat
     with pytest.raises(BuildStoppedError, match=r'3/6 points .*partial\(\) gives it'):
         handle.result()
     assert handle.partial().best().metrics == {'score': 1}
-    assert 'the same sweep goes on from there' in repr(handle.partial())
+    assert 'the same sweep continues from there' in repr(handle.partial())
     (tmp_path / 'open').touch()
     again = gated(tmp_path).result(timeout=60)
     assert [point.state.value for point in again] == ['cached', 'cached', 'failed', 'done', 'done', 'done']
@@ -147,7 +147,7 @@ def test_an_interrupt_says_how_far_it_came_and_the_same_call_goes_on(tmp_path: P
         command = [sys.executable, str(script), *options]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
-    assert 'the sweep was interrupted; 3 of 6 points are done and kept, sweep again to go on' in run('stop').stderr
+    assert 'the sweep was interrupted: 3 of 6 points are done and kept; sweep again to continue' in run('stop').stderr
     assert "['cached', 'cached', 'cached', 'done', 'done', 'done']" in run().stdout
 
 

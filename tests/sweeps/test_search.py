@@ -116,7 +116,7 @@ def test_optuna_stays_as_talkative_as_it_was(tmp_path: Path, capsys: pytest.Capt
     'options, message',
     [
         ({'metric': None}, 'A search needs one metric'),
-        ({'sampler': 'random'}, "sampler is 'optuna' or a sampler of Optuna's, not 'random'"),
+        ({'sampler': 'random'}, "sampler must be 'optuna' or a sampler of Optuna's, not 'random'"),
         ({'trials': 0}, 'trials must be a whole number'),
         ({'metric': 'scoer'}, "did you mean 'score'"),
     ],
@@ -127,5 +127,5 @@ def test_bad_input(tmp_path: Path, options: dict[str, Any], message: str) -> Non
 
 
 def test_a_list_of_points_cannot_be_searched(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match='not through a list of points'):
+    with pytest.raises(SweepError, match='not a list of points'):
         kartnb.sweep(Number, [{'number': 1}], metric='value', trials=3, workspace_directory=str(tmp_path))

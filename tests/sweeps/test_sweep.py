@@ -237,9 +237,9 @@ class TestBadInput:
             (Lonely, {'depth': [1]}, "Lonely has no parameter 'depth': it has none of its own."),
             (Lonely, {}, 'Lonely has no parameters of its own, so there is nothing to vary.'),
             (Number, {}, 'Say which parameters vary, such as kartnb.sweep(Number, number=[…]): Number has number.'),
-            (Number, {'number': []}, "There is no value to try for 'number'."),
-            (Number, {'number': [1], 'sample': 0}, 'sample must be a whole number from 1 on, not 0.'),
-            (Number, {'number': [1], 'direction': 'up'}, "direction is 'maximize' or 'minimize', not 'up'."),
+            (Number, {'number': []}, "No values to try for 'number'."),
+            (Number, {'number': [1], 'sample': 0}, 'sample must be a whole number of at least 1, not 0.'),
+            (Number, {'number': [1], 'direction': 'up'}, "direction must be 'maximize' or 'minimize', not 'up'."),
             (Fit, {'depth': [1]}, "Fit needs a value for 'data': Fit(data=…)."),
             (
                 Fit,
@@ -271,7 +271,7 @@ class TestBadInput:
             kartnb.sweep(int, a=[1])
 
     def test_behind_a_dot_must_be_a_task(self) -> None:
-        with pytest.raises(SweepError, match=r'Fit.depth holds no task'):
+        with pytest.raises(SweepError, match=r'Fit.depth does not hold a task'):
             kartnb.sweep(Fit, {'depth.x': [1]})
 
     def test_secrets_do_not_show(self, place: str) -> None:

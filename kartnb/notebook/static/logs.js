@@ -1,6 +1,6 @@
 // The lines that tasks printed and logged.
 //
-// Python tells the lines (trait `told`), and while a build goes on the new ones (messages). Filtering and copying need
+// Python tells the lines (trait `content`), and while a build goes on the new ones (messages). Filtering and copying need
 // no kernel. Every text is written as text.
 
 const MOST_SHOWN = 1000, AT_END = 24;
@@ -46,9 +46,9 @@ function fill(g) {
 function add(g, rows) {
   const stay = isAtEnd(g);
   g.rows.push(...rows);
-  g.rows.splice(0, g.rows.length - g.told.most);
+  g.rows.splice(0, g.rows.length - g.content.most);
   const wanted = rows.filter((row) => isWanted(g, row));
-  g.number = Math.min(g.number + wanted.length, g.told.most);
+  g.number = Math.min(g.number + wanted.length, g.content.most);
   g.body.append(...wanted.map((row) => lineOf(g, row)));
   while (g.body.children.length > MOST_SHOWN) g.body.firstChild.remove();
   settle(g, stay);
@@ -63,7 +63,7 @@ function settle(g, stay) {
   else if (!isAtEnd(g)) g.end.hidden = false;
   const filtered = g.words.length || g.level.value !== "0";
   say(g.count, filtered ? `${count(g.number)} of ${counted(g.rows.length, "line")}` : "");
-  const nothing = g.rows.length ? "No line has this." : g.told.live ? "Nothing yet." : "Nothing was printed or logged.";
+  const nothing = g.rows.length ? "No line has this." : g.content.live ? "Nothing yet." : "Nothing was printed or logged.";
   say(g.empty, g.number ? "" : nothing);
   g.place.hidden = !g.number;
 }
@@ -107,13 +107,13 @@ function textOf(g) {
   return shown.map((row) => [row.clock, row.task, row.level, row.text].filter(Boolean).join("  ")).join("\n");
 }
 
-function head(g, told) {
-  say(g.title, told.heading);
-  say(g.state, told.live ? "► the build goes on" : "");
-  say(g.earlier, told.earlier);
-  g.files.hidden = !told.files.length;
+function head(g, content) {
+  say(g.title, content.heading);
+  say(g.state, content.live ? "► the build goes on" : "");
+  say(g.earlier, content.earlier);
+  g.files.hidden = !content.files.length;
   say(g.files.firstChild, "Files with all lines");
-  g.files.lastChild.replaceChildren(...told.files.map((file) => make(g, "p", "kartnb-note", file)));
+  g.files.lastChild.replaceChildren(...content.files.map((file) => make(g, "p", "kartnb-note", file)));
 }
 
 function render({ model, el }) {
@@ -121,10 +121,10 @@ function render({ model, el }) {
   const g = { model, el, document, window, rows: [], words: [], number: 0 };
   frame(g);
   const take = () => {
-    const stay = !g.told || isAtEnd(g);
-    g.told = parsed(model.get("told"), { rows: [], files: [], heading: "", earlier: "", most: 0 });
-    g.rows = g.told.rows;
-    head(g, g.told);
+    const stay = !g.content || isAtEnd(g);
+    g.content = parsed(model.get("content"), { rows: [], files: [], heading: "", earlier: "", most: 0 });
+    g.rows = g.content.rows;
+    head(g, g.content);
     fill(g);
     if (stay) toEnd(g);
     window.requestAnimationFrame(() => { if (stay) toEnd(g); }); // at first it is not on the page yet
@@ -135,11 +135,11 @@ function render({ model, el }) {
     const last = g.rows.length ? g.rows[g.rows.length - 1].number : -1; // what the trait had already
     add(g, message.rows.filter((row) => row.number > last));
   };
-  model.on("change:told", take);
+  model.on("change:content", take);
   model.on("msg:custom", hear);
   take();
   return () => {
-    model.off("change:told", take);
+    model.off("change:content", take);
     model.off("msg:custom", hear);
     g.root.remove();
   };

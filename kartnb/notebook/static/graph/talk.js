@@ -31,7 +31,7 @@ function showWaiting(g) {
 function onMessage(g, message) {
   if (!message || typeof message !== "object") return;
   Object.assign(g.details, message.details || {});
-  if (message.kind === "news") {
+  if (message.kind === "changes") {
     Object.assign(g.runs, message.runs || {});
     takeLines(g, message.lines || []);
   }

@@ -1,0 +1,200 @@
+"""How a running build is doing, collected from its events for everything that shows it: status line, bar, live graph.
+
+Events arrive on the thread of the build, at any rate; what draws asks from its own thread, a few times a second, and
+gets the state of now and what has changed since it last asked. So a slow view never holds up a build.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kartnb.model import (
+    BuildStarted,
+    BuildStatus,
+    Event,
+    LogLine,
+    Plan,
+    TaskActivity,
+    TaskOutput,
+    TaskProgress,
+    TaskStateChanged,
+)
+from kartnb.planning.estimate import estimate
+from kartnb.view.live import Progress, progress
+from kartnb.view.sanitise import one_line
+from kartnb.view.scene import states_text, told_progress
+
+Phase = Literal['plan', 'running', 'stopping', 'done', 'failed', 'stopped']
+
+#: How many of the last lines of a task are kept, and of how many tasks: those that wrote last.
+MAX_LINES = 50
+MAX_TASKS_WITH_LINES = 60
+_MAX_TEXT = 300
+#: How many lines wait to be drawn; in a flood the older ones are not drawn.
+_MAX_WAITING = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a task, numbered through the build; `time` is in seconds since the build started."""
+
+    number: int
+    key: str
+    time: float
+    level: int
+    source: str
+    text: str
+
+    def as_data(self, position: int) -> dict[str, Any]:
+        """The line as plain data, its text safe to show."""
+        values = {'number': self.number, 'task': position, 'time': round(self.time, 2), 'level': self.level}
+        return values | {'source': self.source, 'text': one_line(self.text, _MAX_TEXT)}
+
+
+class BuildMonitor:
+    """A listener that keeps the status of a build and what has changed. Any thread may ask.
+
+    Parameters
+    ----------
+    workers
+        How many tasks run at a time.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
+        self._expected: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._status = BuildStatus(keep_counts=True)
+        self._states = ''
+        self._changed: set[str] = set()
+        self._lines: OrderedDict[str, deque[Line]] = OrderedDict()
+        self._waiting: deque[Line] = deque(maxlen=_MAX_WAITING)
+        self._number = 0
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event."""
+        with self._lock:
+            self._status.apply(event)
+            # lines and progress, by far the most events, change no state: the text of all states is kept through them
+            if not isinstance(event, LogLine | TaskOutput | TaskProgress):
+                self._states = ''
+            if isinstance(event, TaskStateChanged | TaskProgress):
+                self._changed.add(event.key)
+            elif isinstance(event, LogLine | TaskOutput):
+                self._add_lines(event)
+            elif isinstance(event, BuildStarted):
+                self._reset()
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan, with the tasks that running tasks have asked for; None before a build has started."""
+        return self._status.plan
+
+    @property
+    def starting(self) -> int:
+        """How many worker processes are starting."""
+        return self._status.starting_workers
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the build started, until it ended."""
+        return self._status.elapsed(time.time())
+
+    def states(self) -> str:
+        """The state of every task, one letter each."""
+        with self._lock:
+            if not self._states and self._status.plan is not None:
+                self._states = states_text(self._status)
+            return self._states
+
+    def header(self, phase: Phase) -> dict[str, Any]:
+        """The progress of the build in words and numbers, as plain data for the front end."""
+        with self._lock:
+            return told_progress(self._status, phase)
+
+    def changes(self) -> dict[str, Any]:
+        """What has changed since the last call: runs of tasks by position, and new lines."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            waiting, self._waiting = self._waiting, deque(maxlen=_MAX_WAITING)
+            activities = self._status.activities
+            return self._as_data({key: activities[key] for key in changed if key in activities}, waiting)
+
+    def record(self) -> dict[str, Any]:
+        """All runs by position, and the lines that are kept."""
+        with self._lock:
+            lines = sorted((line for kept in self._lines.values() for line in kept), key=lambda line: line.number)
+            return self._as_data(self._status.activities, lines)
+
+    def tail(self, key: str) -> list[str]:
+        """The last lines of a task, unchanged."""
+        with self._lock:
+            return [line.text for line in self._lines.get(key, ())]
+
+    def progress(self) -> Progress:
+        """The progress of the build, with an estimate of the time left."""
+        with self._lock:
+            return progress(self._status, time.time(), self._expected, self._workers)
+
+    def load_estimates(self) -> None:
+        """Read from records how long the tasks probably take; slow where there are many."""
+        plan = self.plan
+        if plan is not None:
+            self._expected = estimate(plan).by_key
+
+    def plan_now(self) -> Plan | None:
+        """The plan with the present states; None before a build has started."""
+        with self._lock:
+            return self._status.plan_now()
+
+    def _as_data(self, activities: Mapping[str, TaskActivity], lines: Iterable[Line]) -> dict[str, Any]:
+        plan, started = self._status.plan, self._status.started
+        if plan is None:
+            return {'runs': {}, 'lines': []}
+        positions = ((plan.position(key), activity) for key, activity in activities.items())
+        return {
+            'runs': {place: _activity_data(done, started) for place, done in positions if place is not None},
+            'lines': [line.as_data(plan.position(line.key) or 0) for line in lines],
+        }
+
+    def _reset(self) -> None:
+        self._changed.clear()
+        self._lines.clear()
+        self._waiting.clear()
+        self._number = 0
+
+    def _add_lines(self, event: LogLine | TaskOutput) -> None:
+        plan = self._status.plan
+        if plan is None or event.key not in plan:
+            return
+        kept = self._lines.pop(event.key, None)
+        self._lines[event.key] = kept = deque(maxlen=MAX_LINES) if kept is None else kept
+        if len(self._lines) > MAX_TASKS_WITH_LINES:
+            self._lines.popitem(last=False)
+        for line in self._lines_of(event):
+            kept.append(line)
+            self._waiting.append(line)
+
+    def _lines_of(self, event: LogLine | TaskOutput) -> Iterator[Line]:
+        moment = event.time - self._status.started
+        level, source = (event.level, 'log') if isinstance(event, LogLine) else (0, event.stream)
+        for text in event.text.split('\n')[-MAX_LINES:]:
+            self._number += 1
+            # cut here already: a task may print megabytes in one line
+            yield Line(self._number, event.key, moment, level, source, text[: 4 * _MAX_TEXT])
+
+
+def _activity_data(activity: TaskActivity, started: float) -> dict[str, Any]:
+    """What a task did, its times in seconds since the build started."""
+    return {
+        'start': round(activity.started - started, 3),
+        'seconds': None if activity.seconds is None else round(activity.seconds, 3),
+        'percent': activity.percentage,
+        'message': one_line(activity.message, _MAX_TEXT),
+        'error': one_line(activity.error, _MAX_TEXT),
+    }
