@@ -106,7 +106,7 @@ def test_the_table_sorts_filters_previews_and_copies(page: Any) -> None:
     (message,) = page.evaluate('window.sent')
     answers: list[Any] = []
     live.widget.send = answers.append
-    live._answer(None, message, None)
+    live._on_message(None, message, None)
     page.evaluate('message => window.answer(message)', answers[0])
     assert '<b>cell' in page.locator('tr[data-preview]').inner_text()
     page.get_by_role('button', name='Copy a line of Python').click()
@@ -120,9 +120,9 @@ def test_a_wrong_message_is_not_answered() -> None:
     answers: list[Any] = []
     live.widget.send = answers.append  # type: ignore[method-assign]
     for message in (None, {}, {'kind': 'preview', 'index': 99}, {'kind': 'preview', 'index': '0'}, {'kind': 'other'}):
-        live._answer(None, message, None)
+        live._on_message(None, message, None)
     assert answers == []
-    live._answer(None, {'kind': 'preview', 'index': 0}, None)
+    live._on_message(None, {'kind': 'preview', 'index': 0}, None)
     assert 'has not been made yet' in answers[0]['html']
     assert json.loads(live.widget.table)['rows'][0]['exists'] is False
 

@@ -75,7 +75,7 @@ def test_logs_are_lines(built: Run, shell: InteractiveShell) -> None:
         ('%kart_log Numbers', 'Numbers is a task class'),
         ('%kart_log 3', 'A task, a plan, or a build'),
         ('%kart_log --level LOUD Numbers()', 'no log level'),
-        ('%kart_log --grep [ Numbers()', 'no regular expression'),
+        ('%kart_log --grep [ Numbers()', 'not a regular expression'),
         ('%kart_output --sort colour Numbers()', "invalid choice: 'colour'"),
         ('%kart_output --colour Numbers()', 'unknown option --colour'),
         ('%kart_output Numbrs()', 'did you mean Numbers?'),

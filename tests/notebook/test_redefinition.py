@@ -133,4 +133,4 @@ def test_a_task_that_is_asked_for_later_cannot_be_rerun_alone(kernel: Kernel) ->
     kernel.ok('%kart_build ByYield()')
     cell = kernel.run('%kart_build --rerun-from Leaf ByYield()')
     assert 'Nothing to rerun is called Leaf: the tasks of this plan are ByYield.' in cell.stderr
-    assert 'If one of them asks for it while it runs, name that one too.' in cell.stderr
+    assert 'If one of them requires it while it runs, name that one too.' in cell.stderr

@@ -136,7 +136,7 @@ def test_an_interrupted_sweep_keeps_what_has_finished_on_the_page(kernel: Kernel
         '    def run(self):\n        time.sleep(120 if self.n == 2 else 0)\n        self.dump(self.n)'
     )
     cell = kernel.run('kartnb.sweep(Long, n=range(4))', interrupt_after=8)
-    assert 'of 4 points are done and kept, sweep again to go on' in cell.traceback
+    assert 'of 4 points are done and kept; sweep again to continue' in cell.traceback
     assert 'the same sweep continues from there' in cell.html[0]
     assert 'to stop: interrupt the kernel' not in cell.html[0]
 
