@@ -50,7 +50,7 @@ from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import Files, KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import is_complete
-from kartnb.storage.filesystem import joint_mark
+from kartnb.storage.files import joint_mark
 from kartnb.storage.places import keep_code
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters

@@ -19,7 +19,8 @@ from kartnb.errors import KartError
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
-from kartnb.storage.filesystem import Seen, file_system, joint_mark
+from kartnb.storage.files import Seen, joint_mark
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult, RecordSlot
 from kartnb.storage.superseded import KeptResult, Replacement
 from kartnb.storage.targets import SingleFileTarget

@@ -16,7 +16,8 @@ from kartnb.history.workspace import restored_task
 from kartnb.planning.graph import Vertex
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import draw_up, require_task
-from kartnb.storage.filesystem import file_system, joint_mark
+from kartnb.storage.files import joint_mark
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.superseded import Superseded, superseded_results
 from kartnb.task.base import TaskOnKart

@@ -19,7 +19,8 @@ from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
 from kartnb.history.run_record import InputResult, RunRecord, iso_seconds, newest_record
 from kartnb.model import TaskState
 from kartnb.storage.census import Listing
-from kartnb.storage.filesystem import file_system, is_whole, joint_mark
+from kartnb.storage.files import is_whole, joint_mark
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import read_code
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
 from kartnb.storage.superseded import Replacement, is_kept

@@ -9,7 +9,8 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kartnb.errors import KartError, StorageError
-from kartnb.storage.filesystem import SUFFIX, FileSystem, file_system, is_temporary, sweep_litter
+from kartnb.storage.files import SUFFIX, FileSystem, is_temporary, sweep_litter
+from kartnb.storage.filesystem import file_system
 
 #: What one file's content is never larger than, to be read while a workspace is listed.
 MOST_BYTES = 4 << 20

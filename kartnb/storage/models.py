@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kartnb.errors import UnreadableResultError, WrongValueError
 from kartnb.storage import pickling
-from kartnb.storage.filesystem import FULL, file_system, raise_storage_error, sweep_litter, temporary_name
+from kartnb.storage.files import FULL, raise_storage_error, sweep_litter, temporary_name
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.targets import TargetOnKart, add_unique_id
 

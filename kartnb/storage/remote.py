@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import IO, Any
 
 from kartnb.errors import KartError, MissingPackageError, StorageError
-from kartnb.storage.filesystem import FileSystem, Seen, raise_storage_error, seen_object, temporary_name
+from kartnb.storage.files import FileSystem, Seen, raise_storage_error, seen_object, temporary_name
 
 _PACKAGES = {
     's3': "'kartnb[s3]'",

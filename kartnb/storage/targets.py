@@ -17,7 +17,8 @@ import luigi.format
 
 from kartnb.errors import KartError, MissingPackageError, MissingResultError, StorageError, UnreadableResultError
 from kartnb.storage import locks
-from kartnb.storage.filesystem import file_system, storage_error
+from kartnb.storage.files import storage_error
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import FileProcessor, make_file_processor
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 

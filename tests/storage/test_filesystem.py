@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from kartnb.errors import StorageError
-from kartnb.storage.filesystem import SUFFIX, file_system, is_temporary, local_path, sweep_litter, temporary_name
+from kartnb.storage.files import SUFFIX, is_temporary, sweep_litter, temporary_name
+from kartnb.storage.filesystem import file_system, local_path
 
 LOCAL = file_system('anything')
 

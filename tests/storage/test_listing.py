@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from kartnb.storage.census import Listing
-from kartnb.storage.filesystem import SUFFIX, temporary_name
+from kartnb.storage.files import SUFFIX, temporary_name
 
 
 def made(directory: str, count: int) -> list[str]:

@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 
 from kartnb.errors import MissingPackageError, MissingResultError, StorageError, UnreadableResultError
-from kartnb.storage import filesystem, places, remote
-from kartnb.storage.filesystem import file_system, storage_error, windows_problem
+from kartnb.storage import files, filesystem, places, remote
+from kartnb.storage.files import storage_error, windows_problem
+from kartnb.storage.filesystem import file_system
 from kartnb.storage.models import make_model_target
 from kartnb.storage.targets import has_labels, make_target, object_labels
 
@@ -51,6 +52,7 @@ def test_what_windows_forbids(path: str, problem: str | None) -> None:
 
 
 def test_windows_is_asked_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, 'ON_WINDOWS', True)
     monkeypatch.setattr(filesystem, 'ON_WINDOWS', True)
     with pytest.raises(StorageError, match="Windows, which forbids ':'"):
         file_system('a').write_bytes('results/a:b.csv', b'')

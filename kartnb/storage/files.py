@@ -1,0 +1,382 @@
+"""What all file systems share: the interface, temporary names, the litter of killed processes, errors as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import itertools
+import os
+import platform
+import re
+import secrets
+import shutil
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import IO, Literal, NamedTuple, NoReturn
+
+from kartnb.errors import MissingResultError, StorageError
+
+#: A file of up to so many bytes is compared whole; of a larger one, so much together at its beginning and its end.
+_COMPARED = 1 << 18
+_IN_PART = '~'
+
+
+class Seen(NamedTuple):
+    """What can be told of a file in little time.
+
+    Attributes
+    ----------
+    size, modified
+        Its bytes, and the time of its last change in epoch seconds.
+    mark
+        A short text that is another one when it has been written since; '' where nobody knows.
+    check
+        What its content is known by, `is_whole` or in part; '' where nobody knows.
+    """
+
+    size: int
+    modified: float
+    mark: str = ''
+    check: str = ''
+
+
+def see_file(path: str) -> Seen:
+    """Look at a file of this computer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     see_file(file.name).check
+    '0-00000000'
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
+    try:
+        status = os.fstat(descriptor)
+        size = status.st_size
+        mark = f'{size}.{status.st_mtime_ns}'
+        return Seen(size, status.st_mtime, mark, _check(descriptor, size))
+    finally:
+        os.close(descriptor)
+
+
+def _check(descriptor: int, size: int) -> str:
+    if size <= _COMPARED:
+        return f'{size}-{zlib.crc32(os.read(descriptor, size)):08x}'
+    half = _COMPARED // 2
+    found = zlib.crc32(os.read(descriptor, half))
+    os.lseek(descriptor, -half, os.SEEK_END)
+    return f'{size}-{zlib.crc32(os.read(descriptor, half), found):08x}{_IN_PART}'
+
+
+def seen_object(size: int, modified: float, etag: str) -> Seen:
+    """What an object store tells of an object; the ETag, where it has one, names the content."""
+    if not etag:
+        return Seen(size, modified, f'{size}.{modified!r}' if modified else '', f'{size}-{_IN_PART}')
+    return Seen(size, modified, f'{size}.{etag}', f'{size}-{etag}')
+
+
+def is_whole(check: str) -> bool:
+    """Whether a check is of the whole content."""
+    return bool(check) and not check.endswith(_IN_PART)
+
+
+def joint_mark(marks: Iterable[str]) -> str:
+    """One short text for the marks of several files; '' where one of them is not known, or there are none.
+
+    Examples
+    --------
+    >>> joint_mark(['5.1700000000', '7.1700000001'])
+    '6e562eee9b'
+    >>> joint_mark(['5.1700000000', ''])
+    ''
+    """
+    every = list(marks)
+    return hashlib.blake2b(' '.join(every).encode(), digest_size=5).hexdigest() if all(every) and every else ''
+
+
+SUFFIX = '.kart-tmp'
+_PATTERN = re.compile(r'^\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}\.kart-tmp$', re.DOTALL)
+_ABANDONED_AFTER = 24 * 3600.0
+_LONGEST_STEM = 40
+#: One look into the system's randomness a process: pids are used again, and a forked child counts on under its own pid.
+_process_token = secrets.token_hex(4)
+_numbers = itertools.count()
+
+
+@functools.cache
+def _host() -> str:
+    return hashlib.md5(platform.node().encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def temporary_name(name: str) -> str:
+    """Give a name that no other process and no other call uses, for something that will be called `name`."""
+    return f'.{name[:_LONGEST_STEM]}.{_mark()}{next(_numbers):08x}{SUFFIX}'
+
+
+def temporary_path(directory: str) -> str:
+    """Give a path in a directory, as `temporary_name` does for its names."""
+    return f'{_beginning(directory)}{next(_numbers):08x}{SUFFIX}'
+
+
+@functools.cache
+def _beginning(directory: str) -> str:
+    """What is the same for every file of this process in a directory."""
+    return f'{os.path.join(directory, ".new.")}{_mark()}'
+
+
+@functools.cache
+def _mark() -> str:
+    return f'{_host()}-{os.getpid()}-{_process_token}'
+
+
+def _forget_marks() -> None:
+    """In a forked process: it has a pid of its own."""
+    _mark.cache_clear()
+    _beginning.cache_clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_marks)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name was made by `temporary_name`."""
+    return name.endswith(SUFFIX) and _PATTERN.match(name) is not None
+
+
+def sweep_litter(directory: str, names: Iterable[str]) -> list[str]:
+    """Remove the temporary files and directories that no living process uses.
+
+    Parameters
+    ----------
+    directory
+        A local directory.
+    names
+        The names in it; all that are not temporary are left alone.
+
+    Returns
+    -------
+    The names that were removed.
+    """
+    removed = []
+    for name in names:
+        if name.endswith(SUFFIX):
+            path = os.path.join(directory, name)
+            if _is_abandoned(path, name) and _removed(path):
+                removed.append(name)
+    return removed
+
+
+def _is_abandoned(path: str, name: str) -> bool:
+    match = _PATTERN.match(name)
+    if match is None:
+        return False
+    if match['host'] == _host() and not _is_alive(int(match['pid'])):
+        return True
+    try:
+        return time.time() - os.stat(path).st_mtime > _ABANDONED_AFTER
+    except OSError:
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == 'nt':  # os.kill(pid, 0) ends a process there; only the age counts
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _removed(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        return True
+    return False
+
+
+Doing = Literal['read', 'written', 'removed', 'listed']
+
+ON_WINDOWS = os.name == 'nt'
+
+FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
+_RESERVED_NAMES = {'con', 'prn', 'aux', 'nul', *(f'{port}{n}' for port in ('com', 'lpt') for n in '123456789')}
+_WINDOWS_PATH_LIMIT = 259
+_ELSEWHERE = 'choose another workspace_directory'
+
+
+def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
+    """Give the error that names `path` and says what to do, for an error of the operating system."""
+    if isinstance(error, StorageError):
+        return error
+    if doing in ('read', 'removed') and isinstance(error, FileNotFoundError):
+        return MissingResultError(f'{path} does not exist: build the task that makes it', path, error.errno)
+    return StorageError(_sentence(error, path, doing), path, error.errno)
+
+
+def raise_storage_error(error: OSError, path: str, doing: Doing) -> NoReturn:
+    """Raise what `storage_error` gives, from the error that it is made of."""
+    told = storage_error(error, path, doing)
+    if told is error:
+        raise error  # raised from itself it would be its own cause, and who follows causes would never come to an end
+    raise told from error
+
+
+def _sentence(error: OSError, path: str, doing: Doing) -> str:
+    windows = windows_problem(path) if ON_WINDOWS else None
+    if windows:
+        return windows
+    if os.path.isdir(path) and error.errno in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, *_FORBIDDEN}:
+        return f'{path} is a directory, where a result file belongs: move it away or remove it'
+    if error.errno in FULL:
+        return f'{path} cannot be written, the disk is full: free some space or {_ELSEWHERE}'
+    if error.errno in _FORBIDDEN:
+        return f'{path} cannot be {doing}, permission is denied: {_ELSEWHERE}'
+    if error.errno == errno.EROFS:
+        return f'{path} cannot be {doing}, the disk is read-only: {_ELSEWHERE}'
+    if error.errno in {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
+        return (
+            f'{path} cannot be {doing}, a file lies where one of its directories belongs: move {_file_above(path)} away'
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return f'{path} cannot be {doing}, its name or path ({len(path)} characters) is too long for this disk'
+    return f'{path} cannot be {doing}: {error.strerror or error}'
+
+
+def _file_above(path: str) -> str:
+    above = os.path.dirname(path)
+    while above and not os.path.exists(above) and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+    return above or 'that file'
+
+
+def windows_problem(path: str) -> str | None:
+    """Say why Windows would refuse a local path, or give None.
+
+    Examples
+    --------
+    >>> windows_problem('results/aux.csv')
+    "results/aux.csv cannot be written on Windows, which reserves the name 'aux.csv'"
+    >>> windows_problem('results/model.pkl') is None
+    True
+    """
+    for part in re.split(r'[/\\]', re.sub(r'^[A-Za-z]:', '', path)):
+        if part.partition('.')[0].strip().lower() in _RESERVED_NAMES:
+            return f'{path} cannot be written on Windows, which reserves the name {part!r}'
+        bad = next((c for c in part if c in '<>:"|?*' or ord(c) < 32), None)
+        if bad:
+            return f'{path} cannot be written on Windows, which forbids {bad!r} in a name'
+        if part.endswith((' ', '.')) and part not in ('.', '..'):
+            return f'{path} cannot be written on Windows, where the name {part!r} may not end in a space or a full stop'
+    length = len(os.path.abspath(path))
+    if length > _WINDOWS_PATH_LIMIT:
+        return (
+            f'{path} cannot be written on Windows: of the {length} characters of its full path Windows allows '
+            f'{_WINDOWS_PATH_LIMIT} unless long paths are enabled; choose a shorter workspace_directory'
+        )
+    return None
+
+
+class FileSystem(ABC):
+    """What kartnb needs of a place that keeps files. Paths are used as given; errors are `StorageError`."""
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Whether something is there."""
+
+    @abstractmethod
+    def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
+        """Open a file for reading bytes; ``buffering=0`` gives an unbuffered one where there is one."""
+
+    @abstractmethod
+    def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> AbstractContextManager[IO[bytes]]:
+        """Open a file for writing bytes: it takes its place when the block ends well, and is discarded otherwise.
+
+        Parameters
+        ----------
+        path
+            The place.
+        buffering
+            0 gives an unbuffered file.
+        scratch
+            The directory of the temporary name, on the same disk; beside the place by default.
+        """
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+
+    @abstractmethod
+    def modified(self, path: str) -> datetime:
+        """When a file was last changed, in local time without a zone (as gokart has it)."""
+
+    @abstractmethod
+    def size(self, path: str) -> int:
+        """How many bytes a file has."""
+
+    def stamp(self, path: str) -> tuple[int, float]:
+        """The size of a file in bytes and the time of its last change in seconds since the epoch."""
+        return self.size(path), self.modified(path).timestamp()
+
+    def mark(self, path: str) -> str:
+        """A short text that is another one when a file has been written since; '' where nobody knows."""
+        return ''
+
+    def seen(self, path: str) -> Seen:
+        """What can be told of a file's content in little time."""
+        return Seen(*self.stamp(path))
+
+    @abstractmethod
+    def names(self, directory: str) -> set[str]:
+        """The names in a directory; none when it does not exist."""
+
+    def marks(self, directory: str) -> dict[str, str]:
+        """The names in a directory, each with the `mark` of its file; none when it does not exist."""
+        return dict.fromkeys(self.names(directory), '')
+
+    def few_names(self, directory: str, most: int) -> set[str] | None:
+        """The names in a directory, or None where there are more than so many and to go on would take long."""
+        return self.names(directory)
+
+    def label(self, path: str, labels: Mapping[str, str]) -> None:  # noqa: B027 - most places have no metadata
+        """Attach metadata to a file, where there is such a thing."""
+
+    def set_time(self, path: str, moment: float) -> None:  # noqa: B027 - most places set the times themselves
+        """Let a file have been changed at a time, in epoch seconds, where there is such a thing."""
+
+    def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
+        """Write a whole file."""
+        with self.writing(path, 0, scratch) as file:
+            file.write(data)
+
+    def read_bytes(self, path: str) -> bytes:
+        """Read a whole file."""
+        with self.open_read(path, 0) as file:
+            return file.read()
+
+    def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
+        """Let the content of a file be in another place of the same file system too.
+
+        Parameters
+        ----------
+        path, target
+            The file, and the other place.
+        keep_time
+            Whether the time of the last change is to be the same, where that is possible.
+        """
+        with self.open_read(path, 0) as source, self.writing(target, 0) as file:
+            shutil.copyfileobj(source, file, 1 << 20)
