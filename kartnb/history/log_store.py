@@ -1,17 +1,18 @@
 """What a workspace holds of given tasks: records, printed lines, gokart's logs, and how long tasks of a class take.
 
-Nothing is run, and no pickle is loaded.
+Looking runs nothing: no pickle is loaded, only the plain values in it are read.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kartnb.errors import KartError
-from kartnb.history.run_record import RunRecord, parsed_record
+from kartnb.history.run_record import RunRecord, newest_failure, newest_record
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.peek import peek
 from kartnb.storage.places import (
@@ -23,19 +24,19 @@ from kartnb.storage.places import (
     log_path,
     read_captured_lines,
 )
-from kartnb.storage.run_records import RecordDirectory
+from kartnb.storage.run_records import RecordDirectory, present_records
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
 from kartnb.task.secrets import public_names
 
-#: Bytes of a log that are looked at; a longer one is only named.
+#: Bytes of a log that are read; of a longer one only the path is given.
 _MOST_BYTES = 1 << 20
-#: How many runs of a class are looked at.
+#: How many runs of a class are averaged.
 _SAMPLED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LookedAt:
+class GokartLog:
     """One of gokart's logs: its kind, its path, the value as far as it is plain, and why there is none, or ''."""
 
     kind: LogKind
@@ -45,7 +46,7 @@ class LookedAt:
 
 
 class LogStore:
-    """Finds what workspaces remember of tasks; each directory is listed once, so make a new one to look again.
+    """Finds what workspaces hold of tasks; each directory is listed once, so make a new one to look again.
 
     Examples
     --------
@@ -68,11 +69,11 @@ class LogStore:
 
     def record(self, task: TaskOnKart[Any]) -> RunRecord | None:
         """The record of the run that made the result, or None."""
-        return parsed_record(self._directory(task).read(_stem(task)))
+        return newest_record(self._directory(task), _stem(task))
 
     def failure(self, task: TaskOnKart[Any]) -> RunRecord | None:
         """The record of the latest run that gave no result, or None."""
-        return parsed_record(self._directory(task).read_failure(_stem(task)))
+        return newest_failure(self._directory(task), _stem(task))
 
     def captured(self, task: TaskOnKart[Any]) -> list[CapturedLine]:
         """What the task printed and logged when it last ran."""
@@ -80,14 +81,14 @@ class LogStore:
             return []
         return read_captured_lines(captured_path(task))
 
-    def gokart_logs(self, task: TaskOnKart[Any]) -> list[LookedAt]:
+    def gokart_logs(self, task: TaskOnKart[Any]) -> list[GokartLog]:
         """The five logs of gokart, as far as they have been written."""
         found = []
         for kind in LOG_KINDS:
             path = log_path(task.workspace_directory, kind, type(task).__name__, task.make_unique_id())
             directory, _, name = path.rpartition('/')
             if name in self._listed(directory):
-                found.append(_looked_at(task, kind, path))
+                found.append(_read_log(task, kind, path))
         return found
 
     def _directory(self, task: TaskOnKart[Any]) -> RecordDirectory:
@@ -111,21 +112,21 @@ def _stem(task: TaskOnKart[Any]) -> str:
     return f'{type(task).__name__}_{task.make_unique_id()}'
 
 
-def _looked_at(task: TaskOnKart[Any], kind: LogKind, path: str) -> LookedAt:
+def _read_log(task: TaskOnKart[Any], kind: LogKind, path: str) -> GokartLog:
     try:
         files = file_system(path)
         size = files.size(path)
         if size > _MOST_BYTES:
-            return LookedAt(kind, path, problem=f'too large to be shown here: {size:,} bytes')
+            return GokartLog(kind, path, problem=f'too large to be shown here: {size:,} bytes')
         data = files.read_bytes(path)
         value = data.decode('utf-8', 'replace') if path.endswith('.txt') else peek(data)
     except KartError as error:
-        return LookedAt(kind, path, problem=str(error))
-    return LookedAt(kind, path, _without_hidden(task, value) if kind == 'task_params' else value)
+        return GokartLog(kind, path, problem=str(error))
+    return GokartLog(kind, path, _public_only(task, value) if kind == 'task_params' else value)
 
 
-def _without_hidden(task: TaskOnKart[Any], value: Any) -> Any:
-    """The logged parameters without those that are not to be shown: identity needs them in the file."""
+def _public_only(task: TaskOnKart[Any], value: Any) -> Any:
+    """The logged parameters that may be shown: identity needs the hidden ones in the file too."""
     if not isinstance(value, dict):
         return value
     public = public_names(type(task))
@@ -153,39 +154,32 @@ class TypicalTimes:
 
 
 def _recorded(workspace: str, module: str, name: str) -> Iterator[float]:
-    place = os.path.join(workspace, 'log/run_record', module.replace('.', '/'))
-    for data in _sampled(place, f'{name}_', '.json', leave_out='~failed.json'):
-        record = parsed_record(data)
+    try:
+        directory = present_records(workspace, module)
+    except (KartError, OSError):
+        return
+    for stem in _sampled(stem for stem in directory.stems() if stem.rpartition('_')[0] == name):
+        record = newest_record(directory, stem)
         if record is not None:
             yield record.seconds
 
 
 def _logged_by_gokart(workspace: str, name: str) -> Iterator[float]:
-    for data in _sampled(os.path.join(workspace, 'log/processing_time'), f'{name}_', '.pkl'):
+    place = os.path.join(workspace, 'log/processing_time')
+    try:
+        files = file_system(place)
+        names = _sampled(file for file in files.names(place) if file.rpartition('_')[0] == name)
+    except (KartError, OSError):
+        return
+    for path in (os.path.join(place, name) for name in names):
         try:
-            value = peek(data)
-        except KartError:
+            value = peek(files.read_bytes(path)) if files.size(path) <= _MOST_BYTES else None
+        except (KartError, OSError):  # one damaged log does not hide the others
             continue
         if isinstance(value, int | float):
             yield value
 
 
-def _sampled(place: str, prefix: str, suffix: str, leave_out: str = '\0') -> Iterator[bytes]:
-    """A few files of a directory; their names hold random ids, so that the first ones by name are a random choice."""
-    files = file_system(place)
-    try:
-        names = sorted(
-            name
-            for name in files.names(place)
-            if name.startswith(prefix)
-            and name.endswith(suffix)
-            and not name.endswith(leave_out)
-            # a class whose name begins with this one's has other characters there
-            and name[len(prefix) + 32 : len(prefix) + 33] in ('~', '.')
-        )
-        for name in names[:_SAMPLED]:
-            path = os.path.join(place, name)
-            if files.size(path) <= _MOST_BYTES:
-                yield files.read_bytes(path)
-    except (KartError, OSError):
-        return
+def _sampled(names: Iterable[str]) -> list[str]:
+    """A few names; they hold random ids, so that the first ones of many are a random choice that stays the same."""
+    return heapq.nsmallest(_SAMPLED, names)

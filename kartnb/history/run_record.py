@@ -1,6 +1,7 @@
 """The run record: what made a result, as JSON that can be looked at without running anything.
 
-It is written, read and checked here only: anybody may have edited a record, or written it with another version.
+This is its only writer, reader and validator: anybody may have edited a record, or written it with another version.
+Where the files are, and what their names say, is in `kartnb.storage.run_records`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +40,7 @@ class InputResult:
     task, unique_id, module
         The task that made it.
     result_id
-        Which of its results; '' when no record tells it.
+        Which of its results; '' when no record says it.
     asked_later
         Whether the task was asked for while the other one ran.
     """
@@ -53,7 +55,7 @@ class InputResult:
 class OutputFile(NamedTuple):
     """A file that a run has written: its path as the target gives it, bytes, and seconds since the epoch of its change.
 
-    Size and time are None for what is no file.
+    Size and time are None for a result that is not in a file, such as one in memory.
     """
 
     path: str
@@ -88,11 +90,11 @@ class RunRecord:
     build_id, host, pid, notebook, versions
         Where it ran.
     code
-        The print of the code that made the result, which names the file of its source; '' when it is not known.
+        The print of the code that made the result, which names the file of its source; '' when it is unknown.
     unknown
         What of the code could not be compared, and why.
     checks
-        What the content of each output is known by; '' where it is not.
+        A digest of the content of each output; '' where there is none.
     """
 
     task: str
@@ -136,7 +138,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunRecord:
-        """Read a record, which somebody may have edited, truncated, or written with another version.
+        """Read and check a record.
 
         Raises
         ------
@@ -169,9 +171,18 @@ def parsed_record(text: str | bytes | None) -> RunRecord | None:
 
 def newest_record(directory: RecordDirectory, stem: str) -> RunRecord | None:
     """The newest record of a result; None when there is none that can be read."""
+    return _read(directory.read, stem)
+
+
+def newest_failure(directory: RecordDirectory, stem: str) -> RunRecord | None:
+    """The record of the latest run that gave no result; None when there is none that can be read."""
+    return _read(directory.read_failure, stem)
+
+
+def _read(read: Callable[[str], str | None], stem: str) -> RunRecord | None:
     try:
-        return parsed_record(directory.read(stem))
-    except OSError:  # removed since the directory was listed
+        return parsed_record(read(stem))
+    except (OSError, UnicodeDecodeError):  # removed since the directory was listed, or damaged
         return None
 
 
@@ -208,13 +219,13 @@ def _checked_input(item: dict[str, Any]) -> InputResult:
 def _checked_output(item: dict[str, Any]) -> OutputFile:
     numbers = item['size'], item['modified']
     if not all(isinstance(number, int | float | None) for number in numbers):
-        raise TypeError('its outputs are not what they should be')
+        raise TypeError('an output has a size or time that is not a number')
     return OutputFile(str(item['path']), *numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordName:
-    """What the name of a record's file tells; the result id is '' for a run without a result."""
+    """What the name of a record's file says; the result id is '' for a run without a result."""
 
     task: str
     unique_id: str
@@ -229,9 +240,9 @@ def record_name(name: str) -> RecordName:
     >>> record_name('Train_0f~r77aa-311-0123456789ab-abcdef0123.json')
     RecordName(task='Train', unique_id='0f', result_id='77aa')
     """
-    stem, _, told = name.removesuffix('.json').rpartition('~')
+    stem, _, suffix = name.removesuffix('.json').rpartition('~')
     task, _, unique_id = stem.rpartition('_')
-    return RecordName(task or stem, unique_id, told[1:].partition('-')[0] if told[:1] == 'r' else '')
+    return RecordName(task or stem, unique_id, suffix[1:].partition('-')[0] if suffix[:1] == 'r' else '')
 
 
 _notebook = ''
@@ -244,7 +255,7 @@ def set_current_notebook(path: str) -> None:
 
 
 def current_notebook() -> str:
-    """The notebook that the tasks of this process are run from, '' when it is not known."""
+    """The notebook that the tasks of this process are run from, '' when it is unknown."""
     return _notebook
 
 
@@ -270,12 +281,12 @@ def utc_text(seconds: float) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _second_text(seconds: int) -> str:
-    # a build has many times within one second
+    # cached, because a build has many times within one second
     return datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%S')
 
 
 def iso_moment(text: Any) -> datetime | None:
-    """The time that ISO 8601 text tells, in UTC; None for what is none."""
+    """ISO 8601 text as a time in UTC; None for anything else."""
     try:
         found = datetime.fromisoformat(text)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -284,13 +295,13 @@ def iso_moment(text: Any) -> datetime | None:
 
 
 def iso_seconds(text: Any) -> float | None:
-    """The time that ISO 8601 text tells, in seconds since the epoch; None for what is none."""
+    """ISO 8601 text as a time in seconds since the epoch; None for anything else."""
     moment = iso_moment(text)
     return None if moment is None else moment.timestamp()
 
 
 def epoch_moment(seconds: float) -> datetime | None:
-    """The time that is so many seconds since the epoch, in UTC; None for none."""
+    """A time in seconds since the epoch as a time in UTC; None for 0, and for what is out of range."""
     try:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
     except (ValueError, OverflowError, OSError):

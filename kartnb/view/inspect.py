@@ -19,7 +19,7 @@ import luigi
 
 from kartnb import display
 from kartnb.errors import KartError
-from kartnb.history.log_store import LogStore, LookedAt, captured_path
+from kartnb.history.log_store import GokartLog, LogStore, captured_path
 from kartnb.history.run_record import RunRecord
 from kartnb.model import Node, Plan
 from kartnb.planning.planner import plan as make_plan
@@ -338,7 +338,7 @@ def line_told(line: CapturedLine, limit: int = _LINE) -> LineTold:
     }
 
 
-def _gokart_log(log: LookedAt) -> GokartLogTold:
+def _gokart_log(log: GokartLog) -> GokartLogTold:
     rows = [] if log.problem else sanitise.value_lines(log.value)
     return {
         'kind': log.kind,

@@ -243,12 +243,14 @@ def test_hidden_source_counts_as_cached_and_says_so(notebook: Notebook) -> None:
     }
 
 
-@pytest.mark.parametrize('text', ['', '{', '[]', '{"format_version": 99}', '{"format_version": 1, "inputs": 3}'])
-def test_damaged_records_are_no_traceback(text: str, notebook: Notebook) -> None:
+@pytest.mark.parametrize(
+    'text', [b'', b'{', b'[]', b'\xff', b'{"format_version": 99}', b'{"format_version": 1, "inputs": 3}']
+)
+def test_damaged_records_are_no_traceback(text: bytes, notebook: Notebook) -> None:
     kartnb.build(notebook['Train']())
     kartnb.build(notebook['Load'](), rerun=True)
     for path in Path('resources/log/run_record').rglob('*.*'):
-        path.write_text(text)
+        path.write_bytes(text)
     notebook.run(TRAIN.replace('* self', '+ self'))
     assert 'stale' in repr(kartnb.why(notebook['Train']()))
     assert kartnb.build(notebook['Train']()) == 6
