@@ -1,4 +1,4 @@
-"""`kartnb.clean`: what no given root needs, and results that were replaced; shown first, removed when said."""
+"""`kartnb.clean`: results that no root needs, and results that were replaced; listed first, removed on request."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ItemKind: TypeAlias = Literal['not needed', 'superseded', 'code']
 
 @dataclass(frozen=True, slots=True)
 class CleanItem:
-    """Something that can go.
+    """Something that can be removed.
 
     Attributes
     ----------
     kind
-        'not needed', 'superseded', or 'code' for the kept source of results that go or are gone.
+        'not needed', 'superseded', or 'code' for the kept source of results that are removed.
     run
         The run whose result it is; None for code.
     files
@@ -51,18 +51,18 @@ class CleanItem:
 
 
 class Cleaning(display.Displayed):
-    """What can go from a workspace. Nothing is removed before `remove` is called.
+    """What can be removed from a workspace. Nothing is removed before `remove` is called.
 
     Attributes
     ----------
     workspace
         The workspace.
     items
-        What can go, the largest first.
+        What can be removed, the largest first.
     notes
-        What is left alone, and why; what could not be removed.
+        What is kept, and why; what could not be removed.
     removed
-        Whether it is gone.
+        Whether it was removed.
     """
 
     def __init__(self, workspace: str, items: Iterable[CleanItem], notes: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ class Cleaning(display.Displayed):
         return True
 
     def remove(self) -> Cleaning:
-        """Remove it; what was written again since it was listed stays. Gives itself, to be shown."""
+        """Remove the items, except those that were modified since they were listed. Gives itself, to be shown."""
         if not self.removed:
             problems = [problem for item in self.items for problem in self._remove(item)]
             self.notes = (*self.notes, *problems)
@@ -109,7 +109,7 @@ def clean(
     keep_bytes: int | str | None = None,
     unrecorded: bool = False,
 ) -> Cleaning:
-    """Find what can go from a workspace: what no root needs, and results that were replaced.
+    """Find what can be removed from a workspace: what no root needs, and results that were replaced.
 
     Only what kartnb or gokart has recorded counts, within the workspace; other files are never touched.
 
@@ -117,13 +117,13 @@ def clean(
     ----------
     *roots
         Tasks, or lists of tasks, whose results, and those of all that they require, stay. Without roots, only replaced
-        results can go.
+        results can be removed.
     workspace
         The workspace; by default that of the roots, or the one that tasks use.
     remove
-        Whether to remove it at once. Otherwise it is shown, and the `remove` of what is given removes it.
+        Whether to remove it at once. Otherwise call `remove` of what is returned.
     superseded
-        Whether replaced results can go.
+        Whether replaced results can be removed.
     keep_age, keep_number, keep_bytes
         Which replaced results stay: those replaced within this time ('2 weeks', a timedelta, or days), so many of each
         task, the newest ones that have no more bytes together ('500 MB', or a number). What is within all bounds that
@@ -134,9 +134,9 @@ def clean(
     Raises
     ------
     TaskArgumentError
-        When a root is no task, or a list of them is empty.
+        When a root is not a task, or a list of them is empty.
     kartnb.HistoryError
-        When the roots have different workspaces and none is given, or a bound is none.
+        When the roots have different workspaces and none is given, or a bound is not valid.
 
     Examples
     --------
@@ -221,22 +221,22 @@ def _workspace_of(roots: Sequence[luigi.Task], given: str | None) -> str:
 def _not_needed(found: Inventory, runs: list[Run], needed: Needed, unrecorded: bool) -> list[CleanItem]:
     items = []
     taken: set[str] = set()
-    telling = _Telling(found)
+    traces = _Traces(found)
     for run in runs:
         if run.state is RunState.SUPERSEDED or run.unique_id in needed.ids:
             continue
         if run.origin == 'file' and not unrecorded:
             continue
         outputs = [found.file(path) for path in run.outputs if path not in needed.paths]
-        files = [file for file in (*outputs, *telling.of(run)) if file is not None and file.path not in taken]
+        files = [file for file in (*outputs, *traces.of(run)) if file is not None and file.path not in taken]
         taken.update(file.path for file in files)
         if files:
             items.append(CleanItem('not needed', run, tuple(files)))
     return items
 
 
-class _Telling:
-    """The files that tell of results. They are removed after these: a result without a record would be used."""
+class _Traces:
+    """The logs and records of results. They go after the results: a result without its record would still be used."""
 
     def __init__(self, found: Inventory) -> None:
         self._logs = found.logs
@@ -255,15 +255,15 @@ def _left_alone(runs: list[Run], needed: Needed) -> list[str]:
     number = sum(run.origin == 'file' and run.unique_id not in needed.ids for run in runs)
     if not number:
         return []
-    told = '1 result without a record or log stays' if number == 1 else f'{number:,} results without one stay'
-    return [f'{told}; unrecorded=True counts such results too']
+    kept = '1 result without a record or log stays' if number == 1 else f'{number:,} results without one stay'
+    return [f'{kept}; unrecorded=True includes such results']
 
 
 def _replaced(found: Inventory, runs: list[Run], bounds: Bounds) -> list[CleanItem]:
     items = []
     known = {run.result_id: run for run in runs if run.state is RunState.SUPERSEDED}
     for result_id, files in found.superseded.items():
-        # the manifest first: without it the rest counts no more
+        # the manifest first: without it the rest no longer counts, should a removal be interrupted
         ordered = sorted(files, key=lambda file: (file.name != 'superseded.json', file.path))
         items.append(CleanItem('superseded', known.get(result_id), tuple(ordered)))
     newest = sorted(items, key=lambda item: -max(file.modified for file in item.files))
@@ -278,7 +278,7 @@ def _task_of(item: CleanItem) -> str:
 
 
 def _unused_code(found: Inventory, items: list[CleanItem]) -> list[CleanItem]:
-    """The source of code prints that nothing that stays was made by."""
+    """The source of code prints that made no result that stays."""
     going = {file.path for item in items for file in item.files}
     staying = [
         file.name
@@ -287,10 +287,10 @@ def _unused_code(found: Inventory, items: list[CleanItem]) -> list[CleanItem]:
     ]
     used: set[str] = set()
     for name in staying:
-        told = RecordedResult.from_suffix(name.removesuffix('.json').rpartition('~')[2])
-        used.update((told.made_by, *(told.kept_for or ())))
+        result = RecordedResult.from_suffix(name.removesuffix('.json').rpartition('~')[2])
+        used.update((result.made_by, *(result.kept_for or ())))
         if not record_name(name).result_id:
-            return []  # the record of a failure names its code inside only
+            return []  # the record of a failure names its code only inside, and no record is opened here
     files = tuple(file for key, file in found.code.items() if key not in used)
     return [CleanItem('code', None, files)] if files else []
 
@@ -317,7 +317,7 @@ class Needed:
     paths
         Their outputs, as absolute paths.
     notes
-        What cannot be told.
+        What is unknown.
     """
 
     ids: set[str] = field(default_factory=set)
@@ -326,7 +326,7 @@ class Needed:
 
 
 def needed_by(roots: Sequence[luigi.Task], runs: Iterable[Run]) -> Needed:
-    """What roots need, as far as their classes and the records of their runs tell."""
+    """What roots need, as far as their classes and the records of their runs say."""
     recorded: dict[str, list[Run]] = {}
     for run in runs:
         if run.state is not RunState.SUPERSEDED:

@@ -1,6 +1,7 @@
-"""Gathering what a workspace remembers: run records, gokart's logs, and results that neither tells of.
+"""Gathering the runs of a workspace from run records, gokart's logs, and results that are in neither.
 
-Whoever wrote a workspace, listing it runs nothing: records are JSON, and of pickles only plain values are read.
+`take_inventory` sorts the files of a workspace by what they are, and `gather` makes runs of them. Whoever wrote a
+workspace, listing it runs nothing: records are JSON, and of pickles only plain values are read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _RESULT = re.compile(r'(?P<stem>.+)_(?P<uid>[0-9a-f]{32})(?:\.[^.]*)?')
 _NESTED = re.compile(r'(?P<above>.+?)/log/(?:run_record|superseded|task_params|task_log)/')
 _MOST_PROBLEMS = 20
 _ADOPTED = 'adopted'
-_FOREIGN = 'its file was modified since: this row describes the earlier result'
+_MODIFIED = 'its file was modified since: this row describes the earlier result'
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class Inventory:
     root
         The workspace, absolute.
     results
-        What is no log, by path.
+        Every file that is not a log, by path.
     by_id
         The results whose names hold a unique id, by it.
     records, superseded
@@ -48,7 +49,7 @@ class Inventory:
     code
         The kept source of code prints, by print.
     nested
-        Workspaces inside of this one: what is in them is none of its business.
+        Workspaces inside of this one, whose files do not belong to it.
     problems
         What could not be read.
     """
@@ -65,7 +66,7 @@ class Inventory:
     problems: list[str] = field(default_factory=list)
 
     def note_problem(self, sentence: str) -> None:
-        """Take down what could not be read; a workspace may be full of such files, and the first ones are enough."""
+        """Note a file that could not be read; a workspace may be full of them, and the first ones are enough."""
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(sentence)
 
@@ -79,12 +80,12 @@ class Inventory:
         return path_below(self.root, below)
 
     def file(self, path: str) -> FileFound | None:
-        """The result file at an absolute path, where it is one of this workspace."""
+        """The result file at an absolute path; None where it is not in this workspace."""
         below = _below(path, self.root)
         return None if below is None else self.results.get(below)
 
     def _by_name(self, given: str) -> str | None:
-        """The result that has the name of a path, its directories agreeing the most."""
+        """The result with the file name of a path; of several the one whose directories agree the most."""
         parts = given.replace('\\', '/').split('/')
         found = _RESULT.fullmatch(parts[-1])
         same = [file.path for file in self.by_id.get(found['uid'], ()) if file.name == parts[-1]] if found else []
@@ -97,7 +98,7 @@ def take_inventory(root: str) -> Inventory:
     Raises
     ------
     kartnb.errors.StorageError
-        When it is no directory.
+        When it is not a directory.
     """
     census = take_census(root)
     nested = _nested_workspaces(census)
@@ -136,7 +137,7 @@ def _put(found: Inventory, file: FileFound) -> None:
 
 
 def gather(found: Inventory, name: str | None = None) -> list[Run]:
-    """The runs that the files of a workspace tell of, in no order.
+    """The runs that are recorded in the files of a workspace, in no order.
 
     Parameters
     ----------
@@ -147,10 +148,10 @@ def gather(found: Inventory, name: str | None = None) -> list[Run]:
     """
     runs = [*_recorded(found, name), *_replaced(found, name)]
     known = {(run.task, run.unique_id) for run in runs if run.state is not RunState.SUPERSEDED}
-    runs += GokartLogs(found.root, found.logs, found).runs(known, name)
-    told = {run.unique_id for run in runs}
+    runs += GokartLogs(found).runs(known, name)
+    recorded = {run.unique_id for run in runs}
     claimed = {path for run in runs for path in run.outputs}
-    runs += [run for uid in found.by_id.keys() - told for run in _untold(found, uid, claimed, name)]
+    runs += [run for uid in found.by_id.keys() - recorded for run in _unrecorded(found, uid, claimed, name)]
     return runs
 
 
@@ -164,7 +165,7 @@ def _recorded(found: Inventory, name: str | None) -> Iterable[Run]:
 
 
 def _read_record(found: Inventory, file: FileFound, data: bytes | str) -> RunRecord | None:
-    """The record that a file holds, or None and one problem more; `data` may say why there are no bytes."""
+    """The record in a file, or None and one problem more; `data` may be text that says why it cannot be read."""
     try:
         if isinstance(data, str):
             raise ValueError(data)
@@ -189,7 +190,7 @@ _STATES = {'failed': RunState.FAILED, 'interrupted': RunState.INTERRUPTED}
 
 
 def _exists_elsewhere(found: Inventory, path: str) -> bool:
-    """Whether an output that is no file of the workspace is where it was said to be."""
+    """Whether an output outside of the workspace is where it was written."""
     if _below(path, found.root) is not None:
         return False
     return '://' in path or os.path.exists(path)
@@ -206,7 +207,7 @@ def _run(
 ) -> Run:
     recorded = [output.size for output in record.outputs if output.size is not None]
     size = sum(f.size for f in files) if files else sum(recorded) if recorded else None
-    is_foreign = state is RunState.CACHED and _is_foreign(found.root, file, record, files)
+    is_modified = state is RunState.CACHED and _is_modified(found.root, file, record, files)
     return Run(
         task=record.task or what.task,
         unique_id=record.unique_id or what.unique_id,
@@ -219,7 +220,7 @@ def _run(
         size=size,
         versions=record.versions,
         outputs=outputs,
-        error=record.error or (_FOREIGN if is_foreign else ''),
+        error=record.error or (_MODIFIED if is_modified else ''),
         host=record.host,
         notebook=record.notebook,
         inputs=record.inputs,
@@ -229,16 +230,16 @@ def _run(
     )
 
 
-def _is_foreign(root: str, file: FileFound, record: RunRecord, files: list[FileFound]) -> bool:
-    """Whether a result was surely written again after its record; where the record is a copy, times say nothing."""
+def _is_modified(root: str, file: FileFound, record: RunRecord, files: list[FileFound]) -> bool:
+    """Whether a result was surely modified after its record; where the record is a copy, times say nothing."""
     if len(files) != len(record.outputs):
         return False
     pairs = list(zip(record.outputs, files, strict=True))
-    if any(told.size is not None and told.size != now.size for told, now in pairs):
+    if any(then.size is not None and then.size != now.size for then, now in pairs):
         return True
     if len(record.checks) != len(files) or iso_seconds(record.ended) != file.modified:
         return False
-    suspects = [i for i, (told, now) in enumerate(pairs) if told.modified not in (None, now.modified)]
+    suspects = [i for i, (then, now) in enumerate(pairs) if then.modified not in (None, now.modified)]
     return any(_has_other_content(path_below(root, files[i].path), record.checks[i]) for i in suspects)
 
 
@@ -265,7 +266,7 @@ def _shown_parameters(record: RunRecord, root: str) -> dict[str, str]:
 
 
 def _damaged(found: Inventory, file: FileFound, what: RecordName) -> Run:
-    """What the name of a record tells that cannot be read."""
+    """The run of a record that cannot be read, as far as its name says."""
     files = found.by_id.get(what.unique_id, [])
     state = RunState.FAILED if not what.result_id else RunState.CACHED if files else RunState.MISSING
     return Run(
@@ -301,8 +302,8 @@ def _replaced(found: Inventory, name: str | None) -> Iterable[Run]:
         yield _run(found, file, record, RunState.SUPERSEDED, outputs, files, record_name(file.name))
 
 
-def _untold(found: Inventory, uid: str, claimed: set[str], name: str | None) -> list[Run]:
-    """The run that only the names of its results tell of; the class is taken from the name."""
+def _unrecorded(found: Inventory, uid: str, claimed: set[str], name: str | None) -> list[Run]:
+    """The run of results that have no record and no log; the class is taken from the file's name."""
     files = [file for file in found.by_id[uid] if path_below(found.root, file.path) not in claimed]
     if not files:
         return []
@@ -325,7 +326,7 @@ def _untold(found: Inventory, uid: str, claimed: set[str], name: str | None) -> 
 
 
 def _below(path: str, workspace: str) -> str | None:
-    """The part of a path that is below a workspace, both as a task gives them; None where it is not."""
+    """The part of a path below a workspace, both as a task gives them; None for a path outside of it."""
     base = workspace.rstrip('/')
     if path.startswith(base + '/'):
         below = path[len(base) + 1 :]

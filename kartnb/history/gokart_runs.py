@@ -1,4 +1,4 @@
-"""The five logs that gokart keeps of a run: written at their moments, and read where nothing else tells of a run."""
+"""The five logs that gokart keeps of a run: `RunLogs` writes them, `GokartLogs` reads runs that have no record."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ logger = logging.getLogger('kartnb')
 
 _MOST_UNPACKED = 1 << 20  # bytes
 _DEEPEST = 5
+#: The number of modules that were imported when the versions were listed, and the list.
 _versions_known: tuple[int, str] = (0, '')
 
 
@@ -68,7 +69,7 @@ class RunLogs:
                 writer.write('module_versions', versions)
 
     def _write_task_log(self, writer: LogWriter, log: dict[str, Any]) -> None:
-        """Write what the task has noted; the result is made already, so an odd entry is named, and kept as text."""
+        """Write what the task has noted; the result is there already, so an odd entry is named, and kept as text."""
         try:
             writer.write('task_log', log)
         except WrongValueError:
@@ -90,7 +91,7 @@ def _can_be_kept(value: Any) -> bool:
 
 
 def imported_versions() -> str:
-    """List the imported top-level modules that say their version, a line each, as ``name==version``, sorted.
+    """List the imported top-level modules that have a version, a line each, as ``name==version``, sorted.
 
     Examples
     --------
@@ -121,21 +122,11 @@ def _version(module: ModuleType | None) -> str | None:
 
 
 class GokartLogs:
-    """gokart's logs of one workspace.
+    """gokart's logs among the files of one workspace."""
 
-    Parameters
-    ----------
-    root
-        The workspace.
-    logs
-        The files by kind and by ``<Class>_<unique id>``.
-    found
-        All files of the workspace.
-    """
-
-    def __init__(self, root: str, logs: dict[str, dict[str, FileFound]], found: Inventory) -> None:
-        self._root = root
-        self._logs = logs
+    def __init__(self, found: Inventory) -> None:
+        self._root = found.root
+        self._logs = found.logs
         self._found = found
 
     def runs(self, known: set[tuple[str, str]], name: str | None = None) -> list[Run]:
@@ -212,8 +203,8 @@ def _module(task: str, files: list[FileFound]) -> str:
 def _shown_text(task: str, name: str, text: str) -> str:
     """A logged parameter as it may be shown.
 
-    gokart's logs hold HIDDEN parameters too. Where the class is defined here it tells which ones those are; where it is
-    not, parameters with the names of secrets count as hidden.
+    gokart's logs hold HIDDEN parameters too. Where the class is defined here it says which ones those are; elsewhere
+    parameters with the names of secrets count as hidden.
     """
     if _is_hidden(task, name):
         return MASK
@@ -235,7 +226,7 @@ def _public_names(task: str, _: int) -> frozenset[str] | None:
     return frozenset.intersection(*map(public_names, classes))
 
 
-@functools.lru_cache(maxsize=10_000)
+@functools.lru_cache(maxsize=10_000)  # many runs have the same upstream tasks, and unpacking is slow
 def _unpacked(text: str) -> str:
     try:
         given = json.loads(text)

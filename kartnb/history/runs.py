@@ -1,7 +1,9 @@
-"""Recorded results as rows: what is known of each, and the table of them."""
+"""Recorded results as rows: `Run` is one of them, `Runs` the table, `runs_frame` the same as a DataFrame."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,7 +27,7 @@ _LAST = ('module', 'versions', 'error', 'host', 'notebook', 'origin', 'path')
 
 
 class RunState(StrEnum):
-    """What has become of a run: its result is there, is not there any more, was replaced, or never came to be."""
+    """What became of a run: its result is there, is gone, was replaced, or never was made."""
 
     CACHED = 'cached'
     MISSING = 'missing'
@@ -41,7 +43,7 @@ class Run:
     Attributes
     ----------
     task, module
-        The class; the module is '' where nothing tells it.
+        The class; the module is '' where it is unknown.
     unique_id, result_id
         Which task, and which of its results; the latter is '' for what gokart wrote and for failures.
     parameters
@@ -49,9 +51,9 @@ class Run:
     state
         See `RunState`.
     when
-        When it ended, with a zone; None where nothing tells it.
+        When it ended, with a zone; None where it is unknown.
     seconds, size
-        How long it ran, and how many bytes its files have; None where nothing tells it.
+        How long it ran, and how many bytes its files have; None where it is unknown.
     versions
         Of Python and of packages, by name.
     outputs
@@ -61,11 +63,11 @@ class Run:
     inputs
         The results that it was made from.
     origin
-        'kartnb' for a run record, 'gokart' for its logs, 'file' where only the name of the result tells of it.
+        'kartnb' for a run record, 'gokart' for its logs, 'file' where only the name of the result is left.
     record
         The run record, where there is one.
     place
-        The path of the file that tells of it.
+        The path of the file in which it is recorded.
     """
 
     task: str
@@ -89,7 +91,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """What tells this result from all others: the result id, or the unique id where there is none."""
+        """The result id, or the unique id where there is none."""
         return self.result_id or self.unique_id
 
     @property
@@ -99,7 +101,7 @@ class Run:
 
     def targets(self) -> list[TargetOnKart]:
         """The targets of the result's files, by their extensions."""
-        return [_target(path) for path in self.outputs]
+        return [file_target(path) for path in self.outputs]
 
     def load(self) -> Any:
         """The result: the value of its file, or a list of values when it has several.
@@ -107,7 +109,7 @@ class Run:
         Raises
         ------
         kartnb.HistoryError
-            When there is no result any more, or never was.
+            When the result is gone, or never was made.
         """
         if not self.has_result:
             raise HistoryError(f'{self.task}[{self.id[:8]}] has no result to load: it is {self.state}.')
@@ -165,7 +167,7 @@ class Runs(display.Displayed, Sequence[Run]):
         where: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> Runs:
-        """Those rows that fit.
+        """The rows that match.
 
         Parameters
         ----------
@@ -184,7 +186,7 @@ class Runs(display.Displayed, Sequence[Run]):
         Raises
         ------
         kartnb.HistoryError
-            When a time or a state is none.
+            When a time or a state is not valid.
         """
         chosen = Selection.of(task, since, until, state, where, [str(known) for known in RunState])
         kept = [run for run in self._runs if chosen.takes(run)]
@@ -198,24 +200,23 @@ class Runs(display.Displayed, Sequence[Run]):
         if by not in SORTS and not any(by in run.parameters for run in self._runs):
             raise HistoryError(f'Column {by} not found: sort by {", ".join(SORTS)} or a parameter.')
         upwards = by not in ('when', 'seconds', 'size') if ascending is None else ascending
-        told = [(value, run) for run in self._runs if (value := sort_value(run, by)) is not None]
-        untold = [run for run in self._runs if sort_value(run, by) is None]
-        told.sort(key=lambda item: item[0], reverse=not upwards)
-        return Runs([*(run for _, run in told), *untold], self.workspace, self.problems, self.total)
+        known = [(value, run) for run in self._runs if (value := sort_value(run, by)) is not None]
+        unknown = [run for run in self._runs if sort_value(run, by) is None]
+        known.sort(key=lambda item: item[0], reverse=not upwards)
+        return Runs([*(run for _, run in known), *unknown], self.workspace, self.problems, self.total)
 
     def to_dataframe(self) -> pd.DataFrame:
         """The rows as a pandas DataFrame, the parameters as columns of their own."""
         return runs_frame(self._runs)
 
 
-def _target(path: str) -> TargetOnKart:
-    if path.endswith('.zip'):
-        import tempfile
+def file_target(path: str) -> TargetOnKart:
+    """The target of a result's file, by its extension alone."""
+    if not path.endswith('.zip'):
+        return make_target(path)
+    from kartnb.storage.models import make_model_target
 
-        from kartnb.storage.models import make_model_target
-
-        return make_model_target(path, tempfile.gettempdir(), None, None)
-    return make_target(path)
+    return make_model_target(path, os.path.join(tempfile.gettempdir(), 'kartnb-model'), None, None)
 
 
 def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -266,7 +267,7 @@ def _typed(texts: list[str | None]) -> Any:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether a text is a whole number written as Python does: 001 is a name, and so are the largest ones."""
+    """Whether a text is a whole number as Python writes it: 001 is a name, and 19 digits may not fit Int64."""
     return text.removeprefix('-').isdecimal() and len(text) < 19 and str(int(text)) == text
 
 

@@ -1,4 +1,7 @@
-"""Choosing among recorded results: by task, time, state and parameter values; and how many replaced ones are kept."""
+"""Choosing among recorded results: which rows a person means (`Selection`), which replaced ones stay (`Bounds`).
+
+What a person writes for a time, a duration or a size becomes a value here, or an error that says what can be written.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ _POWERS = {'': 0, 'k': 1, 'm': 2, 'g': 3, 't': 4}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is wanted of the recorded results; made by `of`."""
+    """Which of the recorded results are wanted; made by `of`."""
 
     tasks: tuple[str, ...]
     since: datetime | None
@@ -48,7 +51,7 @@ class Selection:
         where: Mapping[str, Any] | None,
         states: Sequence[str],
     ) -> Selection:
-        """Make sense of what a person gave; see `kartnb.history.runs.Runs.filter`."""
+        """Read what a person gave; see `kartnb.history.runs.Runs.filter`."""
         tasks = () if task is None else tuple(_names(task))
         wanted = frozenset([state] if isinstance(state, str) else state or ())
         unknown = sorted(str(name) for name in wanted if str(name) not in states)
@@ -63,7 +66,7 @@ class Selection:
         )
 
     def takes(self, run: Run) -> bool:
-        """Whether a run is among what is wanted."""
+        """Whether a run is wanted."""
         if self.states and run.state not in self.states:
             return False
         if self.tasks and not any(_is_named(run, name) for name in self.tasks):
@@ -79,12 +82,12 @@ class Selection:
 
 
 def moment(given: Any, now: datetime | None = None) -> datetime | None:
-    """A point in time, with a zone, of what a person gave; None for None.
+    """A point in time, with a zone, from what a person gave; None for None.
 
     Raises
     ------
     kartnb.HistoryError
-        When it is none.
+        When it is not a time.
 
     Examples
     --------
@@ -96,18 +99,18 @@ def moment(given: Any, now: datetime | None = None) -> datetime | None:
     if given is None:
         return None
     if isinstance(given, str):
-        given = _spoken(given.strip().lower(), now)
+        given = _moment_of_text(given.strip().lower(), now)
     if isinstance(given, timedelta):
         return now - given
     if isinstance(given, datetime):
         return given if given.tzinfo else given.astimezone()
     if isinstance(given, date):
         return datetime.combine(given, time()).astimezone()
-    raise HistoryError(_no_time(given))
+    raise HistoryError(_not_a_time(given))
 
 
 def span(given: Any) -> timedelta:
-    """A length of time of what a person gave: a timedelta, a number of days, or a text such as '2 weeks'."""
+    """A duration from what a person gave: a timedelta, a number of days, or a text such as '2 weeks'."""
     if isinstance(given, timedelta):
         return given
     if isinstance(given, int | float) and not isinstance(given, bool):
@@ -133,7 +136,7 @@ def sort_value(run: Run, by: str) -> Any:
         return (1, 0.0, text)
 
 
-def _spoken(text: str, now: datetime) -> datetime | timedelta | date | str:
+def _moment_of_text(text: str, now: datetime) -> datetime | timedelta | date | str:
     today = now.astimezone().date()
     if text in ('today', 'yesterday'):
         return today if text == 'today' else today - timedelta(days=1)
@@ -142,10 +145,10 @@ def _spoken(text: str, now: datetime) -> datetime | timedelta | date | str:
     try:
         return datetime.fromisoformat(text.upper())
     except ValueError:
-        raise HistoryError(_no_time(text)) from None
+        raise HistoryError(_not_a_time(text)) from None
 
 
-def _no_time(given: Any) -> str:
+def _not_a_time(given: Any) -> str:
     return f"{given!r:.60} is not a time: give for instance '2 days', '3h', 'today', '2024-05-01' or a datetime."
 
 
@@ -174,12 +177,12 @@ class Bounds:
 
     @classmethod
     def of(cls, age: Any, number: int | None, size: int | str | None) -> Bounds:
-        """Make sense of what a person gave.
+        """Read what a person gave.
 
         Raises
         ------
         kartnb.HistoryError
-            When a bound is none.
+            When a bound is not valid.
         """
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
             raise HistoryError(f'{number!r:.60} is not a number of results to keep: give 0, 1, 2, …')
@@ -188,7 +191,7 @@ class Bounds:
     def kept(self, results: Sequence[tuple[str, datetime, int]]) -> list[bool]:
         """Whether each result stays, given as task, time and bytes, the newest first."""
         if self.age is None and self.number is None and self.bytes is None:
-            return [False] * len(results)
+            return [False] * len(results)  # without a bound none stays: a person who cleans up says what to keep
         counted: Counter[str] = Counter()
         total, stay = 0, []
         now = datetime.now(UTC)
@@ -205,7 +208,7 @@ class Bounds:
 
 
 def byte_count(given: int | str) -> int:
-    """A number of bytes of what a person gave.
+    """A number of bytes from what a person gave.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""`kartnb.Workspace`: what a directory of results remembers, and how to get at it."""
+"""`kartnb.Workspace`: the recorded results of a directory as a table, and values and tasks from its rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MOST_NAMED = 4
 
 
 class Workspace:
-    """The history of a workspace: its recorded results as a table, from which values and tasks are had back.
+    """The history of a workspace: its recorded results as a table, whose values can be loaded and tasks restored.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Workspace:
     Raises
     ------
     kartnb.StorageError
-        When there is no such directory.
+        When the directory does not exist.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Workspace:
         Raises
         ------
         kartnb.HistoryError
-            When a time, a state or a column is none.
+            When a time, a state or a column is not valid.
         """
         every = self._every().filter(task, since=since, until=until, state=state, where=where)
         ordered = every.sort(sort, ascending=ascending) if len(every) else every
@@ -118,7 +118,7 @@ class Workspace:
         Raises
         ------
         kartnb.HistoryError
-            When there is none, or more than one.
+            When none matches, or more than one.
         """
         if isinstance(name, Run):
             return name
@@ -183,7 +183,7 @@ class Workspace:
         found = [run for run in self._every(type(task).__name__) if run.unique_id == unique_id]
         if not found:
             raise HistoryError(f'{self.path} has no result of {type(task).__name__}[{unique_id[:8]}].')
-        return _most_present(found)
+        return _most_current(found)
 
     def _named(self, name: str) -> Run:
         text = name.strip().rpartition('[')[2].removesuffix(']')
@@ -198,10 +198,10 @@ class Workspace:
         tasks = {(run.task, run.unique_id, run.module) for run in found}
         if len(tasks) > 1 or (len(by_result) > 1 and by_result == found):
             raise HistoryError(_several(text, found))
-        return _most_present(by_result or found)
+        return _most_current(by_result or found)
 
     def _declared(self, run: Run) -> TaskOnKart[Any] | None:
-        """The task of a result, if it is defined here and would write just these files."""
+        """The task of a result, if it is defined here and would write exactly these files."""
         if run.state is not RunState.CACHED:
             return None
         try:
@@ -212,7 +212,7 @@ class Workspace:
         return task if sorted(given) == sorted(run.outputs) else None
 
 
-def _most_present(found: Sequence[Run]) -> Run:
+def _most_current(found: Sequence[Run]) -> Run:
     ranks = (RunState.CACHED, RunState.MISSING, RunState.SUPERSEDED, RunState.FAILED, RunState.INTERRUPTED)
     newest = sorted(found, key=lambda run: run.when.timestamp() if run.when else 0.0, reverse=True)
     return min(newest, key=lambda run: ranks.index(run.state))
@@ -229,7 +229,7 @@ def _id_of_row(row: Any) -> str:
         return str(row['result_id'] or row['id'])
     except (KeyError, TypeError, IndexError):
         raise HistoryError(
-            f'A result is named by a row, an id or a task, not by {row!r:.60} ({type(row).__name__}).'
+            f'A result is given by a row, an id or a task, not by {row!r:.60} ({type(row).__name__}).'
         ) from None
 
 
@@ -247,7 +247,7 @@ def restored_task(
     cls
         The class; by default the one of the recorded name.
     quiet
-        Whether nothing is said when the task has another id today.
+        Whether not to warn when the task has another id today.
 
     Raises
     ------
@@ -287,14 +287,9 @@ def _class_of(run: Run) -> type[TaskOnKart[Any]]:
         places = ' and '.join(f'{cls.__module__}.{cls.__qualname__}' for cls in found[:5])
         raise HistoryError(f'Two classes are called {run.task}, {places}: pass one of them as cls=….')
     if not found:
-        raise HistoryError(_gone(run))
+        first = f'import {run.module} first' if run.module not in ('', '__main__') else 'run the cell that defines it'
+        raise HistoryError(f'The class {run.task} is not defined here: {first}, or pass the class as cls=….')
     return found[0]
-
-
-def _gone(run: Run) -> str:
-    if run.module and run.module != '__main__':
-        return f'The class {run.task} is not defined here: import {run.module} first, or pass the class as cls=….'
-    return f'The class {run.task} is not defined here: run the cell that defines it, or pass the class as cls=….'
 
 
 def _logged(run: Run, workspace: str) -> dict[str, str]:
@@ -309,7 +304,7 @@ def _logged(run: Run, workspace: str) -> dict[str, str]:
 
 
 def _moved(task: TaskOnKart[Any], workspace: str) -> TaskOnKart[Any]:
-    """The task in the workspace, and so are the tasks that it holds: their text forms do not tell where they were."""
+    """The task in the workspace, with the tasks that it holds: their text forms do not say where they were."""
     changes: dict[str, Any] = {}
     for name, value in task.param_kwargs.items():
         if isinstance(value, TaskOnKart):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, overload
 from kartnb import display
 from kartnb.errors import FilterError, KartError
 from kartnb.execution.background import Subject, plan_of
+from kartnb.history.runs import file_target
 from kartnb.model import Node, Plan, TaskState
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.targets import TargetOnKart, make_target
+from kartnb.storage.targets import TargetOnKart
 from kartnb.task.describe import shown_parameters
 from kartnb.task.results import load_target
 from kartnb.task.values import flatten
@@ -277,8 +277,4 @@ def load_result(path: str) -> Any:
     >>> kartnb.load_result(task.output().path())
     'Hello!'
     """
-    if not path.endswith('.zip'):
-        return make_target(path).load()
-    from kartnb.storage.models import make_model_target
-
-    return make_model_target(path, os.path.join(tempfile.gettempdir(), 'kartnb-model'), None, None).load()
+    return file_target(path).load()

@@ -118,7 +118,7 @@ def test_results_without_a_record_are_counted_only_when_asked_for(place: Path) -
         path.unlink()
     found = kartnb.clean(Source(n=1))
     assert [item.kind for item in found.items] == ['code']
-    assert found.notes == ('1 result without a record or log stays; unrecorded=True counts such results too',)
+    assert found.notes == ('1 result without a record or log stays; unrecorded=True includes such results',)
     assert len(kartnb.clean(Source(n=1), unrecorded=True)) == 2
 
 

@@ -133,7 +133,7 @@ def test_results_are_loaded_by_row_id_and_task() -> None:
         ('ffffffff', 'has no result whose id begins with'),
         ('ab', 'give at least its first 4'),
         (17, 'Row 17 not found: the table has 2 rows'),
-        (3.5, 'is named by a row, an id or a task'),
+        (3.5, 'is given by a row, an id or a task'),
         (Load(n=77), 'has no result of Load'),
         (luigi.Task(), 'is not a TaskOnKart'),
     ],
