@@ -1,4 +1,4 @@
-"""The line of a magic, taken apart: its words, its options, and the expression that gives a task.
+"""The line of a magic, taken apart into words, options and the expression.
 
 A mistake in it is a `UsageError`, which IPython shows as one line.
 """
@@ -6,25 +6,20 @@ A mistake in it is a `UsageError`, which IPython shows as one line.
 from __future__ import annotations
 
 import argparse
-import ast
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-import luigi
 from IPython.core.error import UsageError
-from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb.config import CODE_CHANGE_POLICIES, LOG_LEVELS, log_level_named
-from kartnb.errors import KartError, TaskArgumentError
 
 #: Words inside brackets belong together.
 BRACKETS = {'(': ')', '[': ']', '{': '}'}
 _NAME = re.compile(r'--[A-Za-z][\w-]*')
 _OPTION = re.compile(_NAME.pattern + r'(?:=.*)?', re.DOTALL)
-_SHOWN = 60
 
 
 class Word(NamedTuple):
@@ -104,10 +99,10 @@ def log_level(name: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def whole_number(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not a whole number of at least 1')
+def whole_number(text: str, least: int = 1) -> int:
+    """A whole number of at least `least`, for argparse."""
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number of at least {least}')
     return int(text)
 
 
@@ -127,8 +122,7 @@ ON_CODE_CHANGE = option(
 WORKERS = option('--workers', 'run up to N tasks at once', metavar='N', type=whole_number, default=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The options of a magic's line, and the rest of it."""
 
     options: argparse.Namespace
@@ -257,103 +251,3 @@ def _without_trailing(expression: str) -> tuple[str, list[str]]:
             break
     end = words[last].start if last < len(words) else len(expression)
     return expression[:end].strip(), expression[end:].split()
-
-
-def task_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, Any] | None) -> luigi.Task:
-    """The task that an expression evaluates to.
-
-    Parameters
-    ----------
-    text
-        A Python expression.
-    magic
-        The name of the magic, for messages.
-    shell
-        The expression can use the names of its user.
-    local_ns
-        The local names of the function that calls the magic, or None.
-
-    Raises
-    ------
-    UsageError
-        When the text is not an expression, its own line fails, or its value is not a task. Where it fails inside the
-        user's functions, their exception is raised unchanged.
-    """
-    __tracebackhide__ = True
-    from kartnb.planning.planner import require_task
-
-    value = value_of(text, magic, shell, local_ns)
-    try:
-        require_task(value)
-    except TaskArgumentError as error:
-        raise UsageError(f'%{magic}: {error}') from None
-    task: luigi.Task = value
-    return task
-
-
-def value_of(text: str, magic: str, shell: InteractiveShell, local_ns: dict[str, Any] | None) -> Any:
-    """The value of an expression, a task or anything else; parameters and errors are those of `task_of`."""
-    __tracebackhide__ = True
-    from kartnb.notebook.tracebacks import EXPRESSION_FILE, own_part
-
-    code = _compiled(text, magic, EXPRESSION_FILE)
-    try:
-        return eval(code, _names(shell, local_ns))
-    except Exception as error:
-        if own_part(error.__traceback__) is not None:
-            raise
-        raise UsageError(_described(error, text, shell)) from None
-
-
-def expression_of(magic: str, line: str, cell: str | None) -> str:
-    """The expression of a magic: its line, or the lines below.
-
-    Raises
-    ------
-    UsageError
-        When both have text.
-    """
-    if cell is None:
-        return line
-    if line:
-        raise UsageError(f'%%{magic} takes its expression from the lines below: write %{magic} {line} for one line')
-    return cell
-
-
-def _compiled(text: str, magic: str, filename: str) -> Any:
-    if not text.strip():
-        raise UsageError(f'%{magic} needs an expression that gives a task, such as %{magic} MyTask(…)')
-    try:
-        body = ast.parse(text.strip()).body
-    except (SyntaxError, ValueError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise UsageError(f'%{magic} cannot read {_short(text)}: {reason}') from None
-    if len(body) == 1 and isinstance(body[0], ast.Assign) and isinstance(body[0].targets[0], ast.Name):
-        name, value = body[0].targets[0].id, _short(ast.unparse(body[0].value))
-        raise UsageError(f'%{magic} takes an expression: write {name} = %{magic} {value}')
-    if len(body) != 1 or not isinstance(body[0], ast.Expr):
-        raise UsageError(f'%{magic} takes one expression that gives a task, not {_short(text)}')
-    return compile(ast.Expression(body[0].value), filename, 'eval')
-
-
-def _names(shell: InteractiveShell, local_ns: dict[str, Any] | None) -> dict[str, Any]:
-    if local_ns is None or local_ns is shell.user_ns:
-        names: dict[str, Any] = shell.user_ns
-        return names
-    return {**shell.user_ns, **local_ns}
-
-
-def _described(error: Exception, text: str, shell: InteractiveShell) -> str:
-    said = ' '.join(str(error).split())
-    if isinstance(error, luigi.parameter.ParameterException | KartError):
-        return said
-    if isinstance(error, NameError) and error.name:
-        near = difflib.get_close_matches(error.name, [name for name in shell.user_ns if not name.startswith('_')], n=1)
-        hint = f'did you mean {near[0]}?' if near else 'run the cell that defines it first.'
-        return f'{_short(text)}: {said}: {hint}'
-    return f'{_short(text)}: {type(error).__name__}: {said}'.removesuffix(': ')
-
-
-def _short(text: str) -> str:
-    line = ' '.join(text.split())
-    return line if len(line) <= _SHOWN else f'{line[: _SHOWN - 1]}…'

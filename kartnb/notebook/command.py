@@ -1,8 +1,13 @@
-"""How a magic is declared: its options, its help and its body in one place."""
+"""How a magic is declared, with its options, its help and its body in one place, and what its body is given.
+
+A mistake in the call, whoever finds it, is one line. An error in the user's own code is their traceback.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ast
+import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from inspect import getdoc
@@ -17,14 +22,18 @@ from kartnb.errors import (
     ExecutorChoiceError,
     FilterError,
     HistoryError,
+    KartError,
     ParameterValueError,
     SweepError,
     TaskArgumentError,
 )
-from kartnb.notebook.arguments import MagicParser, Option, expression_of, task_of, value_of
+from kartnb.notebook.arguments import MagicParser, Option
 
 #: Errors about what the user has asked for, wherever they are found: one line is enough.
 _MISUSE = (TaskArgumentError, ExecutorChoiceError, FilterError, HistoryError, ParameterValueError, SweepError)
+
+#: Characters of an expression that a message repeats.
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -55,20 +64,92 @@ class Given:
     local_ns: dict[str, Any] | None
 
     @property
-    def names(self) -> Mapping[str, Any]:
+    def names(self) -> dict[str, Any]:
         """The names that an expression on the line can use."""
-        return {**self.shell.user_ns, **(self.local_ns or {})}
+        names: dict[str, Any] = self.shell.user_ns
+        return names if self.local_ns is None or self.local_ns is names else {**names, **self.local_ns}
 
     def task(self) -> luigi.Task:
-        """The task that the expression gives, on the line or in the cell below."""
+        """The task that the expression of the magic gives.
+
+        Raises
+        ------
+        UsageError
+            As for `value`, and when it is not a task.
+        """
         __tracebackhide__ = True
-        return task_of(expression_of(self.magic, self.expression, self.cell), self.magic, self.shell, self.local_ns)
+        from kartnb.planning.planner import require_task
+
+        value = self.value()
+        try:
+            require_task(value)
+        except TaskArgumentError as error:
+            raise UsageError(f'%{self.magic}: {error}') from None
+        task: luigi.Task = value
+        return task
 
     def value(self, text: str | None = None) -> Any:
-        """The value of an expression; by default that of the magic."""
+        """The value of an expression; by default that of the magic, on its line or on the lines below.
+
+        Raises
+        ------
+        UsageError
+            When the text is not an expression, or fails itself. Where it fails inside the user's functions, their
+            exception is raised unchanged.
+        """
         __tracebackhide__ = True
-        text = expression_of(self.magic, self.expression, self.cell) if text is None else text
-        return value_of(text, self.magic, self.shell, self.local_ns)
+        from kartnb.notebook.tracebacks import EXPRESSION_FILE, own_part
+
+        text = self._expression() if text is None else text
+        code = compile(self._parsed(text), EXPRESSION_FILE, 'eval')
+        try:
+            return eval(code, self.names)
+        except Exception as error:
+            if own_part(error.__traceback__) is not None:
+                raise
+            raise UsageError(self._describe(error, text)) from None
+
+    def _expression(self) -> str:
+        if self.cell is None:
+            return self.expression
+        if self.expression:
+            raise UsageError(
+                f'%%{self.magic} takes its expression from the lines below: '
+                f'write %{self.magic} {self.expression} for one line'
+            )
+        return self.cell
+
+    def _parsed(self, text: str) -> ast.Expression:
+        magic = f'%{self.magic}'
+        if not text.strip():
+            raise UsageError(f'{magic} needs an expression that gives a task, such as {magic} MyTask(…)')
+        try:
+            body = ast.parse(text.strip()).body
+        except (SyntaxError, ValueError) as error:
+            reason = error.msg if isinstance(error, SyntaxError) else str(error)
+            raise UsageError(f'{magic} cannot read {_short(text)}: {reason}') from None
+        if len(body) == 1 and isinstance(body[0], ast.Assign) and isinstance(body[0].targets[0], ast.Name):
+            name, value = body[0].targets[0].id, _short(ast.unparse(body[0].value))
+            raise UsageError(f'{magic} takes an expression: write {name} = {magic} {value}')
+        if len(body) != 1 or not isinstance(body[0], ast.Expr):
+            raise UsageError(f'{magic} takes one expression that gives a task, not {_short(text)}')
+        return ast.Expression(body[0].value)
+
+    def _describe(self, error: Exception, text: str) -> str:
+        message = ' '.join(str(error).split())
+        if isinstance(error, luigi.parameter.ParameterException | KartError):
+            return message
+        if isinstance(error, NameError) and error.name:
+            known = [name for name in self.shell.user_ns if not name.startswith('_')]
+            near = difflib.get_close_matches(error.name, known, n=1)
+            hint = f'did you mean {near[0]}?' if near else 'run the cell that defines it first.'
+            return f'{_short(text)}: {message}: {hint}'
+        return f'{_short(text)}: {type(error).__name__}: {message}'.removesuffix(': ')
+
+
+def _short(text: str) -> str:
+    line = ' '.join(text.split())
+    return line if len(line) <= _SHOWN else f'{line[: _SHOWN - 1]}…'
 
 
 def kart_magic(

@@ -23,12 +23,12 @@ from __future__ import annotations
 import argparse
 import ast
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 
-from kartnb.notebook.arguments import option, words_of
+from kartnb.notebook.arguments import option, whole_number, words_of
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 STATES = ('cached', 'missing', 'failed', 'interrupted', 'superseded')
 SORTS = ('when', 'seconds', 'size', 'task', 'state', 'id')
+#: An id, or the beginning of one; anything else is Python.
 _ID = re.compile('[0-9a-f]{4,32}')
 
 
@@ -48,10 +49,8 @@ def _condition(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f'{text} is not a whole number')
-    return int(text)
+def _count(text: str) -> int:
+    return whole_number(text, least=0)
 
 
 @magics_class
@@ -78,7 +77,7 @@ class HistoryMagics(Magics):
             default=[],
         ),
         option('--sort', f'{", ".join(SORTS)}, or a parameter', metavar='COLUMN', default='when'),
-        option('--limit', 'at most N rows', metavar='N', type=_number),
+        option('--limit', 'at most N rows', metavar='N', type=_count),
         kind=line_magic,
     )
     def kart_runs(self, given: Given) -> Runs:
@@ -107,7 +106,7 @@ class HistoryMagics(Magics):
         option('--remove', 'remove it'),
         option('--workspace', 'the workspace; that of the tasks by default', metavar='PATH'),
         option('--keep-age', "keep replaced results for this long: '2w', '3d'", metavar='TIME'),
-        option('--keep-number', 'keep this many replaced results of each task', metavar='N', type=_number),
+        option('--keep-number', 'keep this many replaced results of each task', metavar='N', type=_count),
         option('--keep-bytes', "keep the newest replaced results, up to '500MB'", metavar='SIZE'),
         option('--unrecorded', 'include results without a record or log'),
         kind=line_magic,
@@ -147,21 +146,12 @@ class HistoryMagics(Magics):
         __tracebackhide__ = True
         from kartnb.inspection.diff import diff
 
-        results = [_result(word.text, given) for word in words_of(given.expression, ',')]
+        texts = [word.text for word in words_of(given.expression, ',')]
+        results = [text if _ID.fullmatch(text) else given.value(text) for text in texts]
         if not 1 <= len(results) <= 2:
             raise UsageError('%kart_diff needs one or two results: ids, or expressions such as MyTask(…)')
         options = given.options
         return diff(*results, workspace=options.workspace, all=options.all, values=not options.no_values)
-
-
-def _result(text: str, given: Given) -> Any:
-    """An id as it is; anything else is Python."""
-    if _ID.fullmatch(text):
-        return text
-    try:
-        return eval(text, dict(given.names))
-    except Exception as error:
-        raise UsageError(f'%kart_diff: {text}: {type(error).__name__}: {error}') from None
 
 
 def _expressions(line: str) -> list[str]:

@@ -66,13 +66,26 @@ class CopyWidget(anywidget.AnyWidget):
     code = traitlets.Unicode().tag(sync=True)
 
 
-class GraphWidget(anywidget.AnyWidget):
-    """The graph of a plan; `LiveGraph` feeds it.
+class _LiveWidget(anywidget.AnyWidget):
+    """A live form of something that is stored too.
 
     Attributes
     ----------
     key
-        Names the stored picture, which the front end hides while this one lives.
+        Names the stored form, which the front end hides while this one lives.
+    """
+
+    key = traitlets.Unicode().tag(sync=True)
+
+    def __repr__(self) -> str:
+        return 'A live view: it needs a running kernel. The stored form is next to it.'
+
+
+class GraphWidget(_LiveWidget):
+    """The graph of a plan; `LiveGraph` feeds it.
+
+    Attributes
+    ----------
     looks
         How each state is shown.
     scene, tasks, record, details
@@ -88,7 +101,6 @@ class GraphWidget(anywidget.AnyWidget):
     _esm = _script(*(f'graph/{part}' for part in _GRAPH_PARTS))
     _css = _style('graph') + live_stylesheet()
 
-    key = traitlets.Unicode().tag(sync=True)
     looks: traitlets.List[Any] = traitlets.List().tag(sync=True)
     scene = traitlets.Unicode('{}').tag(sync=True)
     tasks = traitlets.Unicode('{}').tag(sync=True)
@@ -98,17 +110,12 @@ class GraphWidget(anywidget.AnyWidget):
     progress = traitlets.Dict().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
-    def __repr__(self) -> str:
-        return 'A live graph: it needs a running kernel. The stored picture is next to it.'
 
-
-class OutputsWidget(anywidget.AnyWidget):
+class OutputsWidget(_LiveWidget):
     """A table of outputs.
 
     Attributes
     ----------
-    key
-        Names the stored table, which the front end hides while this one lives.
     table
         JSON: the heading, the rows, and how many rows there are besides.
     """
@@ -116,20 +123,14 @@ class OutputsWidget(anywidget.AnyWidget):
     _esm = _script('outputs')
     _css = _style('graph', 'outputs')
 
-    key = traitlets.Unicode().tag(sync=True)
     table = traitlets.Unicode('{}').tag(sync=True)
 
-    def __repr__(self) -> str:
-        return 'A live table: it needs a running kernel. The stored table is next to it.'
 
-
-class LogsWidget(anywidget.AnyWidget):
+class LogsWidget(_LiveWidget):
     """Log lines.
 
     Attributes
     ----------
-    key
-        Names the stored lines, which the front end hides while these live.
     content
         JSON: the heading, the lines, the files, and whether more will come.
     """
@@ -137,11 +138,7 @@ class LogsWidget(anywidget.AnyWidget):
     _esm = _script('logs')
     _css = _style('graph', 'logs')
 
-    key = traitlets.Unicode().tag(sync=True)
     content = traitlets.Unicode('{}').tag(sync=True)
-
-    def __repr__(self) -> str:
-        return 'Live lines: they need a running kernel. The stored lines are next to them.'
 
 
 #: Rows of a table that are sent to the front end.

@@ -14,13 +14,17 @@ import pytest
 
 import kartnb
 from kartnb.errors import ParameterValueError, SweepError
-from kartnb.notebook.controls import _step_through, control, controls_for
-from kartnb.sweeps.space import Template
 
 
 class Kind(enum.Enum):
     A = 1
     B = 2
+
+
+def control(task: Any, name: str, given: Any = None) -> Any:
+    """Give the control of one parameter."""
+    (found,) = kartnb.interact(task, {name: given}).controls
+    return found
 
 
 class Rows(kartnb.TaskOnKart[Any]):
@@ -82,14 +86,9 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def every() -> Template:
-    return Template(Every)
-
-
 @pytest.mark.parametrize('name', KINDS)
-def test_each_type_has_its_widget_and_begins_at_its_default(every: Template, name: str) -> None:
-    found = control(every, name)
+def test_each_type_has_its_widget_and_begins_at_its_default(name: str) -> None:
+    found = control(Every, name)
     assert type(found.input).__name__ == KINDS[name]
     assert Every(**{name: found.value}).make_unique_id() == Every().make_unique_id()
 
@@ -107,8 +106,8 @@ def test_each_type_has_its_widget_and_begins_at_its_default(every: Template, nam
         ('text', '', ''),
     ],
 )
-def test_the_parameter_reads_what_is_typed(every: Template, name: str, typed: str, value: Any) -> None:
-    found = control(every, name)
+def test_the_parameter_reads_what_is_typed(name: str, typed: str, value: Any) -> None:
+    found = control(Every, name)
     found.input.value = typed
     assert found.value == value
 
@@ -116,8 +115,8 @@ def test_the_parameter_reads_what_is_typed(every: Template, name: str, typed: st
 @pytest.mark.parametrize(
     'name, typed', [('interval', 'March'), ('many', '[1,'), ('delta', 'long'), ('maybe_whole', 'x')]
 )
-def test_what_it_does_not_take_is_marked_until_it_is_right(every: Template, name: str, typed: str) -> None:
-    found = control(every, name)
+def test_what_it_does_not_take_is_marked_until_it_is_right(name: str, typed: str) -> None:
+    found = control(Every, name)
     before = found.input.value
     found.input.value = typed
     with pytest.raises(ParameterValueError):
@@ -130,9 +129,9 @@ def test_what_it_does_not_take_is_marked_until_it_is_right(every: Template, name
     assert mark.layout.display == 'none'
 
 
-def test_months_and_years_are_chosen_as_such(every: Template) -> None:
+def test_months_and_years_are_chosen_as_such() -> None:
     moved: list[int] = []
-    found = control(every, 'month')
+    found = control(Every, 'month')
     found.observe(lambda: moved.append(1))
     year, month = found.input.children
     assert [label for label, _ in month.options] == [f'{number:02d}' for number in range(1, 13)]
@@ -140,7 +139,7 @@ def test_months_and_years_are_chosen_as_such(every: Template) -> None:
     assert (found.value, len(moved)) == (datetime.date(2031, 11, 1), 2)
     year.value = 99
     assert found.value == datetime.date(1000, 11, 1)
-    found = control(every, 'year')
+    found = control(Every, 'year')
     found.input.value = 2031
     assert found.value == datetime.date(2031, 1, 1)
 
@@ -154,12 +153,12 @@ def test_a_month_of_ones_own_reads_and_writes_its_own_form() -> None:
         every_other = luigi.YearParameter(default=datetime.date(2024, 1, 1), interval=2)
         maybe = luigi.MonthParameter(default=None)
 
-    found = control(Template(Report), 'month')
+    found = control(Report, 'month')
     found.input.children[1].value = 12
     assert found.value == datetime.date(2024, 12, 1)
-    year = control(Template(Report), 'every_other')
+    year = control(Report, 'every_other')
     assert (year.input.step, year.value) == (2, datetime.date(2024, 1, 1))
-    maybe = control(Template(Report), 'maybe')
+    maybe = control(Report, 'maybe')
     assert maybe.value is None
     maybe.input.value = '2024-07'
     assert maybe.value == datetime.date(2024, 7, 1)
@@ -169,21 +168,21 @@ def test_a_month_of_ones_own_reads_and_writes_its_own_form() -> None:
     'low, high, start', [(-3, 0, -1), (0, 1, 0.123), (0, 1, 0.5), (0, 1, 1 / 3), (0, 1, 0), (0, 1, 1), (0, 1, 0.0001)]
 )
 def test_the_grid_of_a_slider_goes_through_where_it_begins(low: float, high: float, start: float) -> None:
-    step = _step_through(low, high, start)
+    step = control(Every(real=start), 'real', (low, high)).input.step
     assert step > 0
     assert abs((start - low) / step - round((start - low) / step)) < 1e-6
 
 
-def test_hostile_text_stays_text(every: Template) -> None:
-    found = control(every, 'interval')
+def test_hostile_text_stays_text() -> None:
+    found = control(Every, 'interval')
     found.input.value = '<img src=x onerror=alert(1)>'
     with pytest.raises(ParameterValueError):
         found.value
     assert '<img' not in found.widget.children[1].value
 
 
-def test_the_description_is_help(every: Template) -> None:
-    assert control(every, 'whole').input.tooltip == 'how <deep>'
+def test_the_description_is_help() -> None:
+    assert control(Every, 'whole').input.tooltip == 'how <deep>'
 
 
 @pytest.mark.parametrize(
@@ -199,26 +198,25 @@ def test_the_description_is_help(every: Template) -> None:
         ('kind', Kind, 'Dropdown', Kind.B),
     ],
 )
-def test_the_caller_gives_ranges_and_choices(every: Template, name: str, given: Any, widget: str, value: Any) -> None:
-    found = control(every, name, given)
+def test_the_caller_gives_ranges_and_choices(name: str, given: Any, widget: str, value: Any) -> None:
+    found = control(Every, name, given)
     assert type(found.input).__name__ == widget
     assert (found.value, type(found.value)) == (value, type(value))
 
 
-def test_tasks_are_chosen_among_those_given(every: Template) -> None:
-    found = control(every, 'task', [Rows(rows=1), Rows(rows=2)])
+def test_tasks_are_chosen_among_those_given() -> None:
+    found = control(Every, 'task', [Rows(rows=1), Rows(rows=2)])
     found.input.value = 1
     assert found.value is Rows(rows=2)
-    below = control(every, 'task.rows', (1, 5))
+    below = control(Every, 'task.rows', (1, 5))
     assert below.value == 3
 
 
-def test_without_values_all_of_the_tasks_own_parameters_have_controls(every: Template) -> None:
-    controls, fixed = controls_for(every, {})
-    assert [found.name for found in controls] == [name for name in KINDS if name not in ('task', 'tasks')]
-    assert fixed == {}
-    some, fixed = controls_for(every, {'whole': (1, 5), 'text': 'held'})
-    assert ([found.name for found in some], fixed) == (['whole'], {'text': 'held'})
+def test_without_values_all_of_the_tasks_own_parameters_have_controls() -> None:
+    found = kartnb.interact(Every)
+    assert [control.name for control in found.controls] == [name for name in KINDS if name not in ('task', 'tasks')]
+    found = kartnb.interact(Every, whole=(1, 5), text='held')
+    assert ([control.name for control in found.controls], found.task.text) == (['whole'], 'held')
 
 
 class Bare(kartnb.TaskOnKart[Any]):
@@ -238,21 +236,21 @@ class Bare(kartnb.TaskOnKart[Any]):
 )
 def test_bad_input_is_one_sentence(task: Any, space: dict[str, Any], message: str) -> None:
     with pytest.raises(SweepError) as found:
-        controls_for(Template(task), space)
+        kartnb.interact(task, space)
     assert str(found.value).startswith(message)
 
 
 @pytest.mark.parametrize('given', [(5, 1), (0, 10, 0), ('a', 'b')])
-def test_ranges_make_sense(every: Template, given: Any) -> None:
+def test_ranges_make_sense(given: Any) -> None:
     with pytest.raises(ParameterValueError):
-        control(every, 'whole', given)
+        control(Every, 'whole', given)
     with pytest.raises(ParameterValueError, match='takes a whole number in'):
-        control(every, 'bounded', (0, 100))
+        control(Every, 'bounded', (0, 100))
 
 
-def test_a_move_is_reported(every: Template) -> None:
+def test_a_move_is_reported() -> None:
     heard: list[int] = []
-    found = control(every, 'whole', (1, 9))
+    found = control(Every, 'whole', (1, 9))
     found.observe(lambda: heard.append(found.value))
     found.input.value = 5
     assert heard == [5]

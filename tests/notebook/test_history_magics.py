@@ -42,7 +42,9 @@ def test_what_is_wrong_is_one_line(run: Run) -> None:
     assert 'unknown option --tsk: did you mean --task?' in run('%kart_runs --tsk a')
     assert 'invalid choice' in run('%kart_runs --state lost')
     assert 'needs one or two results' in run('%kart_diff')
-    assert "NameError: name 'Nothing' is not defined" in run('%kart_diff Nothing() deadbeef')
+    assert "Nothing(): name 'Nothing' is not defined: run the cell that defines it first." in run(
+        '%kart_diff Nothing() deadbeef'
+    )
     assert 'is not a duration' in run('%kart_clean --workspace . --keep-age long')
     assert 'cannot read Train( Train()' in run('%kart_clean Train( Train()')
     assert 'empty list of tasks' in run('%kart_clean []')
