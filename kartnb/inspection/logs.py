@@ -21,7 +21,7 @@ from kartnb.execution.background import BackgroundBuild, Heard, Subject, build_i
 from kartnb.history.log_store import LogStore, captured_path
 from kartnb.history.run_record import iso_seconds
 from kartnb.model import LogLine
-from kartnb.storage.places import CapturedLine, Source, read_build_id
+from kartnb.storage.places import Source, read_build_id
 from kartnb.task.base import TaskOnKart
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TaskLine:
     task, unique_id
         Whose it is.
     source
-        'stdout', 'stderr', 'log', or 'left out' for the words that stand in the place of too many lines.
+        'stdout', 'stderr', 'log', or 'left out' for the words in the place of lines that were too many.
     level, logger
         Of a logged line; 0 and '' otherwise.
     text
@@ -65,125 +65,6 @@ class TaskLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """A task that has lines, by its key in plans and events."""
-
-    task: Any
-    key: str
-    name: str
-    unique_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """The lines of some tasks in the order of time.
-
-    Attributes
-    ----------
-    title
-        Whose lines these are.
-    lines
-        The lines.
-    files
-        The files that hold all lines, by the key of the task.
-    owners
-        The tasks by key.
-    build
-        A build that goes on, from which more will come; or None.
-    """
-
-    title: str
-    lines: tuple[TaskLine, ...]
-    files: dict[str, str]
-    owners: Mapping[str, Owner]
-    build: BackgroundBuild | None
-
-
-def gather(subject: Subject) -> Gathered:
-    """The lines of a task, of the tasks of a plan, or of a build.
-
-    Raises
-    ------
-    TaskArgumentError
-        When `subject` is none of these.
-    """
-    build_id = build_id_of(subject)
-    title, owners = _owners_of(subject)
-    build = _running_build(subject, owners)
-    heard = {} if build is None else _heard(build, owners)
-    store, files, found = LogStore(), {}, []
-    for key, owner in owners.items():
-        of_build = build_id or (build.build_id if build is not None and key in heard else '')
-        lines = _kept_lines(owner, store, of_build)
-        if lines:
-            files[f'{owner.name}_{owner.unique_id}'] = captured_path(owner.task)
-        found.append([*(lines or heard.get(key, [])), *_failure(owner, store, of_build)])
-    merged = tuple(heapq.merge(*found, key=lambda line: line.time))
-    return Gathered(title, merged, files, owners, build)
-
-
-def heard_lines(event: Heard, owner: Owner) -> Iterator[TaskLine]:
-    """What a build tells of a task as lines."""
-    if isinstance(event, LogLine):
-        yield TaskLine(event.time, owner.name, owner.unique_id, 'log', event.level, event.logger, event.text)
-        return
-    source: Source = 'stderr' if event.stream == 'stderr' else 'stdout'
-    for text in event.text.split('\n'):
-        yield TaskLine(event.time, owner.name, owner.unique_id, source, 0, '', text)
-
-
-def _owners_of(subject: Subject) -> tuple[str, dict[str, Owner]]:
-    if isinstance(subject, luigi.Task):
-        unique_id = subject.make_unique_id() if isinstance(subject, TaskOnKart) else subject.task_id
-        name = type(subject).__name__
-        return name, {f'{name}_{unique_id}': Owner(subject, f'{name}_{unique_id}', name, unique_id)}
-    plan = plan_of(subject)
-    owners = {node.key: Owner(node.task, node.key, node.name, node.unique_id) for node in plan}
-    return f'{"build" if build_id_of(subject) else "tasks"} of {plan.root.name}', owners
-
-
-def _running_build(subject: Subject, owners: Mapping[str, Owner]) -> BackgroundBuild | None:
-    """The build that more lines will come from: the one that was asked about, or one that has the task in it."""
-    if isinstance(subject, BackgroundBuild):
-        return None if subject.done() else subject
-    if build_id_of(subject):
-        return None
-    root = list(owners)[-1]
-    return next((build for build in running_builds() if root in build.plan), None)
-
-
-def _heard(build: BackgroundBuild, owners: Mapping[str, Owner]) -> dict[str, list[TaskLine]]:
-    found: dict[str, list[TaskLine]] = {}
-    for event in build.heard():
-        if event.key in owners:
-            found.setdefault(event.key, []).extend(heard_lines(event, owners[event.key]))
-    return found
-
-
-def _kept_lines(owner: Owner, store: LogStore, build_id: str) -> list[TaskLine]:
-    """The lines of the file of a task; of a build, where it is from that build."""
-    if not isinstance(owner.task, TaskOnKart):
-        return []
-    lines = store.captured(owner.task)
-    if not lines or (build_id and read_build_id(captured_path(owner.task)) != build_id):
-        return []
-    return [_told(line, owner) for line in lines]
-
-
-def _failure(owner: Owner, store: LogStore, build_id: str) -> Iterator[TaskLine]:
-    """How the last run of a task ended, as its record has it, if it gave no result."""
-    record = store.failure(owner.task) if isinstance(owner.task, TaskOnKart) else None
-    if record is None or not record.error or (build_id and record.build_id != build_id):
-        return
-    ended = iso_seconds(record.ended) or 0.0
-    yield TaskLine(ended, owner.name, owner.unique_id, 'log', logging.ERROR, logger.name, record.error)
-
-
-def _told(line: CapturedLine, owner: Owner) -> TaskLine:
-    return TaskLine(line.time, owner.name, owner.unique_id, line.source, line.level, line.logger, line.text)
-
-
-@dataclass(frozen=True, slots=True)
 class _Filter:
     """What a line must have."""
 
@@ -191,17 +72,30 @@ class _Filter:
     grep: re.Pattern[str]
     task: str
 
-    def holds(self, line: TaskLine) -> bool:
+    def matches(self, line: TaskLine) -> bool:
         wanted = not self.task or line.task == self.task or line.unique_id.startswith(self.task)
         return wanted and line.weight >= self.level and self.grep.search(line.text) is not None
 
 
 @dataclass(frozen=True, slots=True)
+class _Owner:
+    """A task that has lines."""
+
+    task: Any
+    name: str
+    unique_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where lines come from and which are wanted, so that they can be read once more."""
+    """Where lines come from and which are wanted, so that they can be read once more.
+
+    `owners` are the tasks by their key in plans and events; `build` goes on, so that more lines will come, or is None.
+    """
 
     subject: Subject
-    gathered: Gathered
+    owners: Mapping[str, _Owner]
+    build: BackgroundBuild | None
     filters: tuple[_Filter, ...] = ()
 
 
@@ -242,26 +136,26 @@ class Logs(display.Displayed, Sequence[TaskLine]):
         return self._lines[index]
 
     def filter(self, *, level: int | str = 0, grep: str = '', task: str = '') -> Logs:
-        """Those lines for which all that is given holds.
+        """The lines that match all that is given.
 
         Parameters
         ----------
         level
             A level by number or name: lines of this level and above. What is printed counts as INFO.
         grep
-            A regular expression that the text holds, in upper or lower case.
+            A regular expression to be found in the text, in upper or lower case.
         task
             The class name, or the beginning of the unique id.
 
         Raises
         ------
         FilterError
-            When there is no such level, or `grep` is no regular expression.
+            When the level is unknown, or `grep` is not a regular expression.
         """
         return self._filtered(_Filter(_level(level), _expression(grep), task))
 
     def refresh(self) -> Logs:
-        """The same read once more, for instance while a build in the background goes on."""
+        """The same lines, read again: for instance while a build in the background goes on."""
         if self._origin is None:
             return self
         found = _read(self._origin.subject)
@@ -272,15 +166,15 @@ class Logs(display.Displayed, Sequence[TaskLine]):
     @property
     def build(self) -> BackgroundBuild | None:
         """The build in the background from which more lines will come, or None."""
-        build = None if self._origin is None else self._origin.gathered.build
+        build = None if self._origin is None else self._origin.build
         return None if build is None or build.done() else build
 
     def lines_of(self, event: Heard) -> list[TaskLine]:
         """What of an event of that build belongs here."""
-        if self._origin is None or event.key not in self._origin.gathered.owners:
+        if self._origin is None or event.key not in self._origin.owners:
             return []
-        owner, filters = self._origin.gathered.owners[event.key], self._origin.filters
-        return [line for line in heard_lines(event, owner) if all(wanted.holds(line) for wanted in filters)]
+        owner, filters = self._origin.owners[event.key], self._origin.filters
+        return [line for line in _event_lines(event, owner) if all(wanted.matches(line) for wanted in filters)]
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The lines as a pandas data frame: time (local), task, unique_id, source, level, logger, text."""
@@ -296,7 +190,7 @@ class Logs(display.Displayed, Sequence[TaskLine]):
         origin = self._origin
         if origin is not None:
             origin = replace(origin, filters=(*origin.filters, wanted))
-        return Logs(self.title, filter(wanted.holds, self._lines), self.files, origin)
+        return Logs(self.title, filter(wanted.matches, self._lines), self.files, origin)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         coloured = sys.stdout.isatty() and not os.environ.get('NO_COLOR')
@@ -330,7 +224,7 @@ def logs(subject: Subject, *, level: int | str = 0, grep: str = '') -> Logs:
     TaskArgumentError
         When `subject` is none of these.
     FilterError
-        When there is no such level, or `grep` is no regular expression.
+        When the level is unknown, or `grep` is not a regular expression.
 
     Examples
     --------
@@ -350,8 +244,78 @@ def logs(subject: Subject, *, level: int | str = 0, grep: str = '') -> Logs:
 
 
 def _read(subject: Subject) -> Logs:
-    found = gather(subject)
-    return Logs(found.title, found.lines, found.files, _Origin(subject, found))
+    """All lines of a task, of the tasks of a plan, or of a build, in the order of time."""
+    build_id = build_id_of(subject)
+    title, owners = _owners_of(subject)
+    build = _running_build(subject, owners)
+    heard = {} if build is None else _heard_lines(build, owners)
+    store, files, found = LogStore(), {}, []
+    for key, owner in owners.items():
+        of_build = build_id or (build.build_id if build is not None and key in heard else '')
+        # the file of a running task is written when it ends: until then its lines are those that the build has heard
+        lines = _kept_lines(owner, store, of_build)
+        if lines:
+            files[f'{owner.name}_{owner.unique_id}'] = captured_path(owner.task)
+        found.append([*(lines or heard.get(key, [])), *_failure(owner, store, of_build)])
+    merged = heapq.merge(*found, key=lambda line: line.time)
+    return Logs(title, merged, files, _Origin(subject, owners, build))
+
+
+def _owners_of(subject: Subject) -> tuple[str, dict[str, _Owner]]:
+    if isinstance(subject, luigi.Task):
+        unique_id = subject.make_unique_id() if isinstance(subject, TaskOnKart) else subject.task_id
+        name = type(subject).__name__
+        return name, {f'{name}_{unique_id}': _Owner(subject, name, unique_id)}
+    plan = plan_of(subject)
+    owners = {node.key: _Owner(node.task, node.name, node.unique_id) for node in plan}
+    return f'{"build" if build_id_of(subject) else "tasks"} of {plan.root.name}', owners
+
+
+def _running_build(subject: Subject, owners: Mapping[str, _Owner]) -> BackgroundBuild | None:
+    """The build that more lines will come from: the one that was asked about, or one that has the task in it."""
+    if isinstance(subject, BackgroundBuild):
+        return None if subject.done() else subject
+    if build_id_of(subject):
+        return None
+    root = list(owners)[-1]
+    return next((build for build in running_builds() if root in build.plan), None)
+
+
+def _heard_lines(build: BackgroundBuild, owners: Mapping[str, _Owner]) -> dict[str, list[TaskLine]]:
+    found: dict[str, list[TaskLine]] = {}
+    for event in build.heard():
+        if event.key in owners:
+            found.setdefault(event.key, []).extend(_event_lines(event, owners[event.key]))
+    return found
+
+
+def _event_lines(event: Heard, owner: _Owner) -> Iterator[TaskLine]:
+    if isinstance(event, LogLine):
+        yield TaskLine(event.time, owner.name, owner.unique_id, 'log', event.level, event.logger, event.text)
+        return
+    source: Source = 'stderr' if event.stream == 'stderr' else 'stdout'
+    for text in event.text.split('\n'):
+        yield TaskLine(event.time, owner.name, owner.unique_id, source, 0, '', text)
+
+
+def _kept_lines(owner: _Owner, store: LogStore, build_id: str) -> list[TaskLine]:
+    """The lines in the file of a task; of a build only where the file is from that build."""
+    if not isinstance(owner.task, TaskOnKart):
+        return []
+    lines = store.captured(owner.task)
+    if not lines or (build_id and read_build_id(captured_path(owner.task)) != build_id):
+        return []
+    name, unique_id = owner.name, owner.unique_id
+    return [TaskLine(line.time, name, unique_id, line.source, line.level, line.logger, line.text) for line in lines]
+
+
+def _failure(owner: _Owner, store: LogStore, build_id: str) -> Iterator[TaskLine]:
+    """The error of the last run of a task, from its record, if it gave no result."""
+    record = store.failure(owner.task) if isinstance(owner.task, TaskOnKart) else None
+    if record is None or not record.error or (build_id and record.build_id != build_id):
+        return
+    ended = iso_seconds(record.ended) or 0.0
+    yield TaskLine(ended, owner.name, owner.unique_id, 'log', logging.ERROR, logger.name, record.error)
 
 
 def _level(level: int | str) -> int:

@@ -1,4 +1,4 @@
-"""What a person learns of a plan before anything runs: what changed, what is kept, and about how long it takes."""
+"""What a plan says before anything runs: `announcement` of what changed and what is kept, `estimate` of the time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def estimate(plan: Plan, workers: int = 1, times: TypicalTimes | None = None) ->
     workers
         How many tasks run at a time.
     times
-        Where to look times up; by default the records are read anew.
+        Where to look times up; by default the records are read again.
 
     Examples
     --------
@@ -73,17 +73,17 @@ def _longest_path(plan: Plan, known: dict[str, float]) -> float:
 
 
 def announcement(plan: Plan, known: Iterable[str] = ()) -> list[str]:
-    """The lines that a person is told of a plan before anything runs; none where nothing has changed.
+    """The lines to be shown of a plan before anything runs; none where nothing has changed.
 
     Parameters
     ----------
     plan
         What a build will do.
     known
-        Keys of tasks of which the person has been told already.
+        Keys of tasks that were announced already.
     """
-    told = set(known)
-    return list(_lines([node for node in plan if node.key not in told]))
+    announced = set(known)
+    return list(_lines([node for node in plan if node.key not in announced]))
 
 
 def _lines(nodes: list[Node]) -> Iterator[str]:

@@ -59,15 +59,15 @@ class Vertex:
         self.requires: list[Vertex] = []
         #: How many of these are known before the task runs; it asks for the others while it runs.
         self.declared = 0
-        #: What is to be said of the task: its state, and the reason when it will run.
+        #: The task's state in the plan, and the reason when it will run.
         self.verdict: Verdict = NOT_NEEDED
-        #: What is to be said of its result, whether the task has to run or not; staleness travels by it.
+        #: Whether its result is stale, even where the task need not run; staleness travels by it.
         self.result: Verdict = UP_TO_DATE
         #: What the task's own `complete()` raised: it is unknown whether it has to run.
         self.broken: Exception | None = None
         #: Why it runs whatever its result is, or None.
         self.rerun: Reason | None = _RERUN if _wants_rerun(task) else None
-        #: Whether anybody will load its result: of a root nobody may, of what others require somebody does.
+        #: Whether its result will be loaded: that of a root may not be, and what others require is.
         self.value_wanted = True
         #: The class name.
         self.name = type(task).__name__
@@ -97,7 +97,7 @@ class TaskGraph:
     Parameters
     ----------
     on_broken
-        Is told of a task whose `requires()` or `output()` raises something, before that is raised on.
+        Called with a task whose `requires()` or `output()` raises something, before that is raised on.
     on_code_change
         What happens to results whose code has changed; None for what is configured.
 
@@ -114,9 +114,9 @@ class TaskGraph:
     ) -> None:
         self._on_broken = on_broken
         self.results = KnownResults(on_code_change)
-        #: Tells of a new vertex whether it was asked to run again.
+        #: Whether a new vertex was asked to run again.
         self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
-        #: Tasks that are wanted besides the root of which a snapshot is asked for.
+        #: Tasks that are wanted besides the root of a snapshot.
         self.also: list[luigi.Task] = []
         self.vertices: dict[str, Vertex] = {}
         self._by_instance: dict[int, Vertex] = {}
@@ -130,17 +130,13 @@ class TaskGraph:
         """The vertex of a task instance that was added."""
         return self._by_instance[id(task)]
 
-    def upstream_of(self, vertices: Iterable[Vertex]) -> list[Vertex]:
-        """These vertices and all that they need, upstream first."""
-        return self._topological(vertices)
-
     def add(self, root: luigi.Task) -> list[Vertex]:
         """Add a task and all that it needs; gives the vertices that are new, upstream first.
 
         Raises
         ------
         CyclicRequirementsError, RequirementError, SharedOutputError
-            When the graph is no graph of tasks.
+            When the tasks do not make a graph.
         """
         if id(root) in self._by_instance:
             return []
@@ -149,11 +145,11 @@ class TaskGraph:
         under_way = {id(root): root}
         while stack:
             visit = stack[-1]
-            following = self._next(visit)
+            following = next((task for task in visit.rest if id(task) not in self._by_instance), None)
             if following is None:
                 stack.pop()
                 del under_way[id(visit.task)]
-                if self._settle_or_tell(visit):
+                if self._settle_or_report(visit):
                     new.append(self._by_instance[id(visit.task)])
                 continue
             if id(following) in under_way:
@@ -161,13 +157,6 @@ class TaskGraph:
             under_way[id(following)] = following
             stack.append(self._visit(following))
         return new
-
-    def _next(self, visit: _Visit) -> luigi.Task | None:
-        """The next of the tasks that a visited one needs and that has no vertex yet."""
-        for task in visit.rest:
-            if id(task) not in self._by_instance:
-                return task
-        return None
 
     def _visit(self, task: luigi.Task) -> _Visit:
         try:
@@ -177,7 +166,7 @@ class TaskGraph:
             self._on_broken(task, error)
             raise
 
-    def _settle_or_tell(self, visit: _Visit) -> bool:
+    def _settle_or_report(self, visit: _Visit) -> bool:
         try:
             return self._settle(visit)
         except Exception as error:
@@ -185,8 +174,8 @@ class TaskGraph:
             raise
 
     def snapshot(self, root: luigi.Task, workspace: str) -> Plan:
-        """The graph as an immutable plan, `root` last; before it what is wanted `also`."""
-        order = self._topological(self._by_instance[id(task)] for task in (*self.also, root))
+        """The graph as an immutable plan: first what is wanted `also`, `root` last."""
+        order = self.upstream_of(self._by_instance[id(task)] for task in (*self.also, root))
         position = {vertex.key: i for i, vertex in enumerate(order)}
         return Plan(
             tuple(
@@ -263,7 +252,8 @@ class TaskGraph:
             key = f'{stem}#{again}'
         return key
 
-    def _topological(self, roots: Iterable[Vertex]) -> list[Vertex]:
+    def upstream_of(self, roots: Iterable[Vertex]) -> list[Vertex]:
+        """These vertices and all that they need, upstream first."""
         order: list[Vertex] = []
         seen: set[str] = set()
         for root in roots:
@@ -391,7 +381,7 @@ def _sentence(name: str, depth: int) -> str:
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """Within the block nothing looks for garbage: the more objects a graph has, the longer each look would take."""
+    """Within the block garbage is not collected: each collection would take longer the larger the graph has grown."""
     if not gc.isenabled():
         yield
         return

@@ -47,9 +47,9 @@ def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None =
     Raises
     ------
     TaskArgumentError
-        When `task` is no task instance, or `rerun` names nothing in the graph.
+        When `task` is not a task instance, or `rerun` names nothing in the graph.
     CyclicRequirementsError, RequirementError, SharedOutputError
-        When the graph is no graph of tasks.
+        When the tasks do not make a graph.
 
     Examples
     --------
@@ -77,24 +77,21 @@ def draw_up(
 ) -> tuple[TaskGraph, Plan]:
     """The plan of a task, and of those that are wanted `also`, together with the graph that a build goes on to grow."""
     require_task(task)
-    with no_collections():
-        return _drawn_up(task, rerun, graph or TaskGraph(on_code_change=on_code_change), also)
-
-
-def _drawn_up(task: luigi.Task, rerun: Rerun, graph: TaskGraph, also: Sequence[luigi.Task]) -> tuple[TaskGraph, Plan]:
+    graph = graph or TaskGraph(on_code_change=on_code_change)
     graph.also = list(also)
-    vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
-    wanted = _wanted(rerun, task)
-    for vertex in _to_rerun(vertices, wanted):
-        vertex.ask_rerun()
-    # tasks that are asked for while others run are not known yet
-    graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
-    assess(vertices, [graph.vertex_of(root) for root in (*also, task)], graph.results)
-    return graph, graph.snapshot(task, workspace_of(task))
+    with no_collections():
+        vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
+        wanted = _wanted(rerun, task)
+        for vertex in _to_rerun(vertices, wanted):
+            vertex.ask_rerun()
+        # tasks that are asked for while others run are not known yet
+        graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
+        assess(vertices, [graph.vertex_of(root) for root in (*also, task)], graph.results)
+        return graph, graph.snapshot(task, workspace_of(task))
 
 
 def require_task(task: object) -> None:
-    """Refuse what is no task instance, with a sentence that says what to write."""
+    """Refuse anything but a task instance, with a sentence that says what to write."""
     if isinstance(task, type) and issubclass(task, luigi.Task):
         raise TaskArgumentError(f'{task.__name__} is a task class: make a task of it, {task.__name__}(…).')
     if isinstance(task, type):
@@ -150,7 +147,7 @@ def _is_meant(vertex: Vertex, item: str | type | luigi.Task) -> bool:
 
 
 def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMissingError]:
-    """Those of some vertices that are made outside, are needed and are not there, each with the error that says so."""
+    """The external vertices that are needed and missing, each with the error that says so."""
     return {
         vertex: _missing(vertex)
         for vertex in vertices
@@ -209,8 +206,8 @@ def _judge(vertex: Vertex, known: KnownResults) -> None:
 def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], known: KnownResults) -> None:
     """Let what was made from the earlier result of a task that will run, run too, and what that needs in turn.
 
-    This is no rule: which tasks run is known only when demand has reached all of them, and each that is added here may
-    demand more.
+    This is not a rule of `staleness`: which tasks run is known only when demand has reached all of them, and each that
+    is added here may demand more.
     """
     pending = [vertex for vertex in vertices if vertex.reason is not None]
     waiting: dict[str, list[Vertex]] = {}
@@ -249,7 +246,7 @@ def grow(
     Raises
     ------
     RequirementError, CyclicRequirementsError
-        When the task asks for what is no task, or needs the task itself.
+        When the task asks for something that is not a task, or that needs the task itself.
     """
     tasks = [_checked(vertex, task) for task in flatten(requirements)]
     for task in tasks:
