@@ -37,7 +37,7 @@ from kartnb.task.results import result_of
 from kartnb.view.previews.preview import Preview
 from kartnb.view.previews.show import preview
 from kartnb.view.sanitise import one_line
-from kartnb.view.scene import Glance, glance_html, glance_text, status_html
+from kartnb.view.scene import PointSummary, status_html, summary_html, summary_text
 from kartnb.view.sweeps import estimate_words
 from kartnb.view.words import value_text
 
@@ -176,14 +176,14 @@ class Interactive:
         return '' if self._task is None else f'%kart_build {as_code(self._task)}'
 
     @property
-    def summary(self) -> Glance:
+    def summary(self) -> PointSummary:
         """Everything there is to show now; its texts are safe to show."""
         title = one_line(self._template.cls.__name__, 120)
         if self._task is None:
-            return Glance(title, (), '', TaskState.FAILED, one_line(self.error, 300))
+            return PointSummary(title, (), '', TaskState.FAILED, one_line(self.error, 300))
         values = [(one_line(control.name, 60), _value_at(self._task, control.name)) for control in self.controls]
         status = self.status or TaskStatus(self._task, TaskState.MISSING)
-        return Glance(
+        return PointSummary(
             title,
             values,
             identity.id_of(self._task),
@@ -221,7 +221,7 @@ class Interactive:
         """Write what is shown now into the stored output."""
         if self._screen is not None:
             summary = self.summary
-            self._screen.show(glance_text(summary), glance_html(summary) if self._screen.is_rich else '')
+            self._screen.show(summary_text(summary), summary_html(summary) if self._screen.is_rich else '')
 
     def moved(self) -> None:
         """Read the controls again; a front end calls it on every move."""
@@ -250,7 +250,7 @@ class Interactive:
             self._panel.update(self.summary)
 
     def __repr__(self) -> str:
-        return glance_text(self.summary)
+        return summary_text(self.summary)
 
     def _ipython_display_(self) -> None:
         """Show nothing more: it was shown when it was made."""
@@ -306,7 +306,7 @@ class Panel:
         self.widget.add_class('kartnb-live')
         self.widget.add_class('kartnb-interact')
 
-    def update(self, summary: Glance) -> None:
+    def update(self, summary: PointSummary) -> None:
         """Show the task and its result."""
         with self._lock:
             self.update_task(summary)
@@ -315,7 +315,7 @@ class Panel:
             elif summary.state not in _HAS_RESULT:
                 self._result.value = ''
 
-    def update_task(self, summary: Glance) -> None:
+    def update_task(self, summary: PointSummary) -> None:
         """Show the task; the old result stays until the next one is there, so that nothing flickers."""
         with self._lock:
             self._status.value = status_html(summary)

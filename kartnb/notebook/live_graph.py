@@ -25,7 +25,7 @@ from kartnb.planning.planner import plan
 from kartnb.view.graph_layout import Family, Focus, family_of
 from kartnb.view.inspect import Inspector
 from kartnb.view.live import starting_words
-from kartnb.view.scene import drawn_tasks, looks, scene, states_text, told_progress, told_tasks
+from kartnb.view.scene import drawn_tasks, looks, progress_facts, scene, states_text, task_facts
 from kartnb.view.words import title
 
 logger = logging.getLogger('kartnb')
@@ -138,7 +138,7 @@ class LiveGraph:
         self.widget = GraphWidget(
             key=key,
             looks=looks(),
-            tasks=json.dumps(told_tasks(plan)),
+            tasks=json.dumps(task_facts(plan)),
             scene=json.dumps(drawn),
             states=states_text(BuildStatus(plan)) if monitor is None else monitor.states(),
             progress=self._progress(),
@@ -216,7 +216,7 @@ class LiveGraph:
             return
         self._build_plan = self._plan = monitor.plan
         self._focus, self._reader = None, DetailsReader(self._plan)
-        self.widget.tasks = json.dumps(told_tasks(self._plan))
+        self.widget.tasks = json.dumps(task_facts(self._plan))
         self.widget.record = json.dumps(monitor.record())
         self._draw()
 
@@ -232,7 +232,7 @@ class LiveGraph:
 
     def _progress(self) -> dict[str, Any]:
         if self._monitor is None:
-            return told_progress(BuildStatus(self._plan), self._phase)
+            return progress_facts(BuildStatus(self._plan), self._phase)
         return self._monitor.header(self._phase)
 
     def _push_estimate(self, monitor: BuildMonitor) -> None:

@@ -27,7 +27,7 @@ from kartnb.model import (
 from kartnb.planning.estimate import estimate
 from kartnb.view.live import Progress, progress
 from kartnb.view.sanitise import one_line
-from kartnb.view.scene import states_text, told_progress
+from kartnb.view.scene import progress_facts, states_text
 
 Phase = Literal['plan', 'running', 'stopping', 'done', 'failed', 'stopped']
 
@@ -115,7 +115,7 @@ class BuildMonitor:
     def header(self, phase: Phase) -> dict[str, Any]:
         """The progress of the build in words and numbers, as plain data for the front end."""
         with self._lock:
-            return told_progress(self._status, phase)
+            return progress_facts(self._status, phase)
 
     def changes(self) -> dict[str, Any]:
         """What has changed since the last call: runs of tasks by position, and new lines."""

@@ -190,7 +190,7 @@ def warn_of_full_disk(workspace: str) -> None:
         return
     if disk.free < _LEAST_BYTES and disk.free < _LEAST_SHARE * disk.total:
         logger.warning(
-            'The disk of %s is %.0f %% full, %.1f GB are free: kartnb.clean(…) shows which results can go.',
+            'The disk of %s is %.0f %% full, %.1f GB are free: kartnb.clean(…) shows which results can be removed.',
             absolute_place(workspace),
             100 * (1 - disk.free / disk.total),
             disk.free / 1e9,

@@ -1,4 +1,4 @@
-"""What of a plan is drawn: every task, or one stack a family where there are too many.
+"""Which boxes and arrows of a plan are drawn, and where: families, focus, opened stacks, and the layout by Graphviz.
 
 A family is the tasks of one class. A picture never has more than `MAX_BOXES` boxes and `MAX_LINKS` arrows, whatever the
 size of the plan: beyond that the families collapse into stacks with counts per state, and where there are too many

@@ -1,4 +1,4 @@
-"""What is written in each box of the picture, and how large the box is for it."""
+"""The picture of a plan as SVG: what each box says, how large it is for that, and the document."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def member_labels(plan: Plan, boxes: Sequence[Box]) -> list[Label]:
     They have one size; a stack of the others is as wide.
     """
     nodes = [plan.nodes[box.members[0]] for box in boxes if box.kind == 'task']
-    texts = [words.short(pairs) for pairs in words.telling_apart(nodes)]
+    texts = [words.short(pairs) for pairs in words.distinguishing(nodes)]
     lines = [_member_lines(node, text) for node, text in zip(nodes, texts, strict=True)]
     rest = [_rest_label(box) for box in boxes if box.kind != 'task']
     of_rest = (label.width + 2 * SHEET - 2 * PADDING for label in rest)
@@ -166,7 +166,7 @@ def _pairs_by_position(plan: Plan, drawn: Overview) -> dict[int, words.Pairs]:
             siblings.setdefault(box.name, []).append(box.members[0])
     found: dict[int, words.Pairs] = {}
     for members in siblings.values():
-        found.update(zip(members, words.telling([plan.nodes[i] for i in members]), strict=True))
+        found.update(zip(members, words.distinguishing_first([plan.nodes[i] for i in members]), strict=True))
     return found
 
 
@@ -261,7 +261,7 @@ TITLE_HEIGHT = 26.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plate:
+class PlacedFrame:
     """What is drawn of a frame: its title, its size, and the boxes with their centres from its upper left corner."""
 
     title: str
@@ -271,13 +271,13 @@ class Plate:
     centres: tuple[Point, ...]
 
 
-def plate_of(plan: Plan, frame: Frame) -> Plate:
+def placed_frame(plan: Plan, frame: Frame) -> PlacedFrame:
     """Lay out the tasks of an opened stack."""
     labels = tuple(member_labels(plan, frame.inside))
     sizes = [outer_size(box, label) for box, label in zip(frame.inside, labels, strict=True)]
     (width, height), centres = grid(sizes, columns_for(sizes))
     left, top = MARGIN, TITLE_HEIGHT + MARGIN / 2
-    return Plate(
+    return PlacedFrame(
         _title(frame),
         (round(width + 2 * MARGIN, 1), round(top + height + MARGIN, 1)),
         frame.inside,

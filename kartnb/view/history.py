@@ -1,4 +1,7 @@
-"""The history of a workspace as text and HTML; both say what `_Table` holds."""
+"""What is asked of a workspace, as text and HTML: runs, cleaning, differences and explanations.
+
+For each of them text and HTML are made from one table of strings, so that they cannot differ.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _LOOKS: dict[ItemKind, Look] = {
 
 @dataclass(frozen=True, slots=True)
 class CleaningLine:
-    """One thing that can go; every text is fit to be shown."""
+    """One thing that can be removed; every text is fit to be shown."""
 
     look: Look
     slug: str
@@ -49,7 +52,7 @@ class _CleaningTable:
 
 
 def cleaning_text(cleaning: Cleaning) -> str:
-    """What can go, as text."""
+    """What can be removed, as text."""
     table = _cleaning_table(cleaning)
     found = [table.heading, f'workspace: {table.workspace}']
     if table.lines:
@@ -59,7 +62,7 @@ def cleaning_text(cleaning: Cleaning) -> str:
 
 
 def cleaning_html(cleaning: Cleaning) -> str:
-    """What can go, as an HTML fragment."""
+    """What can be removed, as an HTML fragment."""
     from kartnb.view.html import render_template
 
     return render_template('cleaning.html', table=_cleaning_table(cleaning), headings=CLEANING_HEADINGS)
@@ -83,9 +86,10 @@ def _cleaning_table(cleaning: Cleaning) -> _CleaningTable:
 def _cleaning_heading(cleaning: Cleaning) -> str:
     number = len(cleaning.items)
     if not number:
-        return 'Nothing can go'
+        return 'Nothing to remove'
     what = '1 entry' if number == 1 else f'{number:,} entries'
-    return f'{"Removed" if cleaning.removed else "Can go"}: {what}, {size_text(cleaning.size)}'
+    size = size_text(cleaning.size)
+    return f'Removed {what}, {size}' if cleaning.removed else f'{what} can be removed, {size}'
 
 
 def _cleaning_line(item: CleanItem) -> CleaningLine:
@@ -176,15 +180,15 @@ def _side(run: Run) -> str:
 
 
 def _part(section: Section) -> _Part:
-    lines = [_told(change) for change in section.changes[:_MOST_CHANGES]]
+    lines = [_change_line(change) for change in section.changes[:_MOST_CHANGES]]
     if len(section.changes) > _MOST_CHANGES:
         lines.append(f'… {len(section.changes) - _MOST_CHANGES:,} more')
-    word = {True: 'differs', False: 'the same', None: 'cannot be told'}[section.differs]
+    word = {True: 'differs', False: 'the same', None: 'unknown'}[section.differs]
     diffs = tuple((one_line(item.name, 200), _lines(item.diff)) for item in section.diffs)
     return _Part(section.name, word, tuple(lines), diffs, one_line(section.note, 300))
 
 
-def _told(change: Change) -> str:
+def _change_line(change: Change) -> str:
     name, before, after = (one_line(text, limit) for text, limit in
                            ((change.name, 120), (change.before, 300), (change.after, 300)))  # fmt: skip
     if change.differs is False:
@@ -338,7 +342,7 @@ class _Table:
 def runs_text(runs: Runs) -> str:
     """The table as text."""
     table = _table(runs)
-    counts = ', '.join(f'{look.glyph} {told}' for look, told in table.counts)
+    counts = ', '.join(f'{look.glyph} {text}' for look, text in table.counts)
     found = [f'{table.heading}: {counts}' if counts else table.heading, f'workspace: {table.workspace}']
     if table.lines:
         found += ['', *_rows(table.lines)]
@@ -382,8 +386,8 @@ def _table(runs: Runs) -> _Table:
 def _heading(runs: Runs) -> str:
     if not runs.total:
         return 'No recorded results'
-    told = '1 recorded result' if runs.total == 1 else f'{runs.total:,} recorded results'
-    return told if len(runs) == runs.total else f'{len(runs):,} of {told}'
+    total = '1 recorded result' if runs.total == 1 else f'{runs.total:,} recorded results'
+    return total if len(runs) == runs.total else f'{len(runs):,} of {total}'
 
 
 def _line(number: int, run: Run) -> Line:

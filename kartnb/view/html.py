@@ -1,4 +1,4 @@
-"""Plans and builds as HTML fragments, for notebooks. They say what `text` says.
+"""Plans, builds and cards of cells as HTML fragments, for notebooks. They say what `text` says.
 
 A fragment needs no script, no network and no style sheet to be understood: the picture is an image that carries its
 data, everything that opens is `<details>`. So it shows in untrusted, exported and printed notebooks too. Its size is

@@ -1,4 +1,4 @@
-"""What is told of one task in a plan, as plain dicts that are JSON as they stand.
+"""The facts about one task of a plan, as plain dicts that can be written as JSON, and what `inspect` makes of them.
 
 `brief` opens no file, so that a graph of many tasks shows at once; `details` reads what the workspace remembers of one
 task, when somebody looks at it. Nothing is run, no result is loaded, and no pickle is loaded but for plain values.
@@ -46,7 +46,7 @@ _LINE = 300
 _PATH = 1000
 
 
-class ParameterTold(TypedDict):
+class ParameterFacts(TypedDict):
     """One parameter that may be shown."""
 
     name: str
@@ -54,7 +54,7 @@ class ParameterTold(TypedDict):
     significant: bool
 
 
-class NeighbourTold(TypedDict):
+class NeighbourFacts(TypedDict):
     """A task that the inspected one requires, or that requires it; `position` is where it stands in the plan."""
 
     position: int
@@ -64,7 +64,7 @@ class NeighbourTold(TypedDict):
     glyph: str
 
 
-class OutputTold(TypedDict):
+class OutputFacts(TypedDict):
     """One output; what only the file tells is in the details, and None or '' in the brief."""
 
     path: str
@@ -75,7 +75,7 @@ class OutputTold(TypedDict):
     modified: str
 
 
-class RunTold(TypedDict):
+class RunFacts(TypedDict):
     """One recorded run; times are ISO 8601 in UTC, and as a person reads them."""
 
     state: str
@@ -93,7 +93,7 @@ class RunTold(TypedDict):
     versions: dict[str, str]
 
 
-class LineTold(TypedDict):
+class LineFacts(TypedDict):
     """One captured line; `level` is '' for a printed one, `stream` stdout, stderr, log or 'left out'."""
 
     time: float
@@ -104,15 +104,15 @@ class LineTold(TypedDict):
     text: str
 
 
-class LogTold(TypedDict):
+class LogFacts(TypedDict):
     """The last captured lines, how many there are before them, and the file with all of them."""
 
-    lines: list[LineTold]
+    lines: list[LineFacts]
     omitted: int
     path: str
 
 
-class GokartLogTold(TypedDict):
+class GokartLogFacts(TypedDict):
     """One of gokart's five logs in lines; `problem` says why it has none."""
 
     kind: str
@@ -122,7 +122,7 @@ class GokartLogTold(TypedDict):
     problem: str
 
 
-class SourceTold(TypedDict):
+class SourceFacts(TypedDict):
     """The text of the task class and where it stands; `problem` says why there is none."""
 
     text: str
@@ -142,13 +142,13 @@ class Brief(TypedDict):
     glyph: str
     reason: str
     reason_heading: str
-    parameters: list[ParameterTold]
+    parameters: list[ParameterFacts]
     parameters_omitted: int
-    requires: list[NeighbourTold]
+    requires: list[NeighbourFacts]
     requires_omitted: int
-    required_by: list[NeighbourTold]
+    required_by: list[NeighbourFacts]
     required_by_omitted: int
-    outputs: list[OutputTold]
+    outputs: list[OutputFacts]
     outputs_omitted: int
 
 
@@ -156,12 +156,12 @@ class Details(TypedDict):
     """What the files of a task tell: `run` made the result, `failure` is the latest run without one."""
 
     position: int
-    outputs: list[OutputTold]
-    run: RunTold | None
-    failure: RunTold | None
-    log: LogTold
-    gokart_logs: list[GokartLogTold]
-    source: SourceTold
+    outputs: list[OutputFacts]
+    run: RunFacts | None
+    failure: RunFacts | None
+    log: LogFacts
+    gokart_logs: list[GokartLogFacts]
+    source: SourceFacts
 
 
 class Inspector:
@@ -223,20 +223,20 @@ class Inspector:
             'requires_omitted': max(len(node.requires) - _MAX_NEIGHBOURS, 0),
             'required_by': self._neighbours(requiring),
             'required_by_omitted': max(len(requiring) - _MAX_NEIGHBOURS, 0),
-            'outputs': [output_told(path) for path in node.outputs[:_MAX_OUTPUTS]],
+            'outputs': [output_facts(path) for path in node.outputs[:_MAX_OUTPUTS]],
             'outputs_omitted': max(len(node.outputs) - _MAX_OUTPUTS, 0),
         }
 
     def details(self, key: str, store: LogStore | None = None) -> Details:
         """What the files of a task tell; give several tasks one store, so that directories are listed once.
 
-        A file that cannot be read is told as a problem, and raises nothing.
+        A file that cannot be read is reported as a problem and raises nothing.
         """
         node = self._plan[key]
         task = node.task
         found: Details = {
             'position': self._position[key],
-            'outputs': [output_told(path, look_at_file=True) for path in node.outputs[:_MAX_OUTPUTS]],
+            'outputs': [output_facts(path, look_at_file=True) for path in node.outputs[:_MAX_OUTPUTS]],
             'run': None,
             'failure': None,
             'log': {'lines': [], 'omitted': 0, 'path': ''},
@@ -247,11 +247,11 @@ class Inspector:
             _add_recorded(found, task, store or LogStore())
         return found
 
-    def _neighbours(self, positions: Iterable[int]) -> list[NeighbourTold]:
+    def _neighbours(self, positions: Iterable[int]) -> list[NeighbourFacts]:
         return [_neighbour(i, self._plan.nodes[i]) for i in list(positions)[:_MAX_NEIGHBOURS]]
 
 
-def _neighbour(position: int, node: Node) -> NeighbourTold:
+def _neighbour(position: int, node: Node) -> NeighbourFacts:
     shown = look(node.state)
     return {
         'position': position,
@@ -262,8 +262,8 @@ def _neighbour(position: int, node: Node) -> NeighbourTold:
     }
 
 
-def output_told(path: str, look_at_file: bool = False) -> OutputTold:
-    """What is told of an output, by its path alone or by the file too."""
+def output_facts(path: str, look_at_file: bool = False) -> OutputFacts:
+    """The facts about an output, from its path alone or from the file too."""
     exists: bool | None = None
     size: int | None = None
     modified = ''
@@ -289,13 +289,13 @@ def _add_recorded(found: Details, task: TaskOnKart[Any], store: LogStore) -> Non
         found['failure'] = _run(store.failure(task))
         lines = store.captured(task)
         if lines:
-            found['log'] = log_told(lines, captured_path(task))
+            found['log'] = log_facts(lines, captured_path(task))
         found['gokart_logs'] = [_gokart_log(log) for log in store.gokart_logs(task)]
-    except (KartError, OSError):  # a workspace that cannot be reached: what is known without it is told
+    except (KartError, OSError):  # a workspace that cannot be reached: show what is known without it
         return
 
 
-def _run(record: RunRecord | None) -> RunTold | None:
+def _run(record: RunRecord | None) -> RunFacts | None:
     if record is None:
         return None
     glyph = {'done': '✓', 'failed': '✗', 'interrupted': '■'}.get(record.state, '')
@@ -316,17 +316,17 @@ def _run(record: RunRecord | None) -> RunTold | None:
     }
 
 
-def log_told(lines: list[CapturedLine], path: str, most: int = _MAX_LINES) -> LogTold:
+def log_facts(lines: list[CapturedLine], path: str, most: int = _MAX_LINES) -> LogFacts:
     """The last captured lines of a task."""
     kept = lines[-most:]
     return {
-        'lines': [line_told(line) for line in kept],
+        'lines': [line_facts(line) for line in kept],
         'omitted': len(lines) - len(kept),
         'path': one_line(path, _PATH),
     }
 
 
-def line_told(line: CapturedLine, limit: int = _LINE) -> LineTold:
+def line_facts(line: CapturedLine, limit: int = _LINE) -> LineFacts:
     """One captured line."""
     return {
         'time': line.time,
@@ -338,7 +338,7 @@ def line_told(line: CapturedLine, limit: int = _LINE) -> LineTold:
     }
 
 
-def _gokart_log(log: GokartLog) -> GokartLogTold:
+def _gokart_log(log: GokartLog) -> GokartLogFacts:
     rows = [] if log.problem else sanitise.value_lines(log.value)
     return {
         'kind': log.kind,
@@ -349,7 +349,7 @@ def _gokart_log(log: GokartLog) -> GokartLogTold:
     }
 
 
-def _source(cls: type[luigi.Task]) -> SourceTold:
+def _source(cls: type[luigi.Task]) -> SourceFacts:
     found = class_source(cls)
     if found is None:
         problem = f'The source of {one_line(cls.__name__, 120)} is not to be had.'
@@ -369,7 +369,7 @@ SIGNIFICANT = '★'
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of what is told: a heading, lines of it, and whether they are shown at once or when asked for."""
+    """One section: a heading, its lines, and whether it is open at first."""
 
     heading: str
     lines: Sequence[str]
@@ -384,14 +384,14 @@ class Inspection:
     Attributes
     ----------
     brief, details
-        What is told, as plain dicts.
+        The facts, as plain dicts.
     """
 
     brief: Brief
     details: Details
 
     def to_dict(self) -> dict[str, Any]:
-        """What is told as one dict that is JSON as it stands."""
+        """The facts as one dict that can be written as JSON."""
         return {**self.brief, **self.details}
 
     def __repr__(self) -> str:
@@ -470,7 +470,7 @@ def headline(brief: Brief) -> str:
 
 
 def sections(found: Inspection) -> Iterator[Section]:
-    """What is told of a task, part by part; parts without anything in them are left out."""
+    """The facts about a task, section by section; empty sections are left out."""
     yield from brief_sections(found.brief)
     details = found.details
     if details['outputs']:
@@ -493,7 +493,7 @@ def sections(found: Inspection) -> Iterator[Section]:
 
 
 def brief_sections(brief: Brief) -> Iterator[Section]:
-    """What is told of a task without opening a file."""
+    """The facts about a task that need no file to be opened."""
     if brief['reason']:
         yield Section(brief['reason_heading'], [brief['reason']], open=True)
     if brief['parameters']:
@@ -515,16 +515,16 @@ def _more(omitted: int) -> list[str]:
     return [f'{ELLIPSIS} {omitted:,} more'] if omitted else []
 
 
-def _neighbour_text(task: NeighbourTold) -> str:
+def _neighbour_text(task: NeighbourFacts) -> str:
     return f'{task["glyph"]} {task["state"]} {task["name"]} [{task["unique_id"]}]'
 
 
-def _output_text(output: OutputTold) -> str:
-    told = [output['format'], output['size_text'], output['modified']] if output['exists'] else ['not made']
-    return f'{output["path"]}  ({", ".join(part for part in told if part)})'
+def _output_text(output: OutputFacts) -> str:
+    parts = [output['format'], output['size_text'], output['modified']] if output['exists'] else ['not made']
+    return f'{output["path"]}  ({", ".join(part for part in parts if part)})'
 
 
-def _run_lines(run: RunTold) -> list[str]:
+def _run_lines(run: RunFacts) -> list[str]:
     lines = [f'{run["glyph"]} {run["state"]} {run["started_text"]}, took {run["seconds_text"]}']
     if run['error']:
         lines.append(run['error'])
@@ -533,13 +533,13 @@ def _run_lines(run: RunTold) -> list[str]:
     return [*lines, *([f'on {where}'] if where else []), *([f'with {versions}'] if versions else [])]
 
 
-def line_text(line: LineTold) -> str:
+def line_text(line: LineFacts) -> str:
     """One captured line as text."""
     tag = line['level'] or ('' if line['stream'] == 'stdout' else line['stream'])
     return '  '.join(part for part in (line['clock'], tag, line['text']) if part)
 
 
-def _gokart_log_lines(log: GokartLogTold) -> list[str]:
+def _gokart_log_lines(log: GokartLogFacts) -> list[str]:
     lines = log['lines'] or [log['problem'] or 'empty']
     return [*lines, *([f'{ELLIPSIS} {log["omitted"]:,} more lines'] if log['omitted'] else [])]
 

@@ -1,4 +1,4 @@
-"""How far a running build is: a line of text for terminals, a bar with the same words for notebooks.
+"""Logs, outputs, and the progress of a running build, as text and HTML: what a widget keeps up to date.
 
 Everything is a function of what is passed in, so that a front end may draw as rarely or as often as it likes. Nothing
 here lays out a graph.

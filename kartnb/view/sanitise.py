@@ -1,4 +1,4 @@
-"""Names, parameters, paths and exception texts made fit to be shown.
+"""Names, parameters, paths, numbers and exception texts made fit to be shown.
 
 What is shown comes from users and from data, and may hold anything. Here it is cut to a bounded length, and the
 characters that a terminal, an XML parser or the bidirectional algorithm would act on are replaced by visible ones.

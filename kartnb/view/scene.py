@@ -1,7 +1,8 @@
-"""A plan as plain data that a live picture is drawn from: boxes with their places, arrows as paths, all tasks.
+"""A plan as plain data for the live graph: boxes with their places, arrows as paths, facts about all tasks.
 
 Everything is JSON: numbers, and texts that are fit to be shown. The layout is that of the stored picture, but boxes
-keep their size while states change, since the front end writes the states itself.
+keep their size while states change, since the front end writes the states itself. The summary of a slider's point is
+here too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from kartnb.view.graph_layout import (
     place,
     tip_path,
 )
-from kartnb.view.graph_svg import LASTING_ROWS, Label, Plate, make_labels, outer_size, plate_of
+from kartnb.view.graph_svg import LASTING_ROWS, Label, PlacedFrame, make_labels, outer_size, placed_frame
 from kartnb.view.live import phase_words
 from kartnb.view.previews.preview import Preview
 from kartnb.view.sanitise import one_line, short_id
@@ -33,7 +34,7 @@ from kartnb.view.words import BAR_ORDER, BEGUN, BLOCKED, LETTERS, LOOKS, PAST, U
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class PointSummary:
     """What is said of a task; every text is fit to be shown.
 
     Attributes
@@ -63,36 +64,36 @@ class Glance:
     code: str = ''
 
     @property
-    def standing(self) -> str:
+    def status(self) -> str:
         """The state of the task in a word; that there is none, where the controls give none."""
         return str(look(self.state)) if self.unique_id else '✗ no task'
 
 
-def status_html(glance: Glance) -> str:
+def status_html(summary: PointSummary) -> str:
     """State, id and words, without values and result."""
     from kartnb.view.html import render_template
 
-    return render_template('glance.html', glance=glance, look=look(glance.state), whole=False)
+    return render_template('point_summary.html', summary=summary, look=look(summary.state), whole=False)
 
 
-def glance_html(glance: Glance) -> str:
-    """A task at a glance, with its result, as an HTML fragment."""
+def summary_html(summary: PointSummary) -> str:
+    """A task in short, with its result, as an HTML fragment."""
     from kartnb.view.html import render_template
 
-    told = render_template('glance.html', glance=glance, look=look(glance.state), whole=True)
-    return told if glance.result is None else f'{told}\n{glance.result._repr_html_()}'
+    html = render_template('point_summary.html', summary=summary, look=look(summary.state), whole=True)
+    return html if summary.result is None else f'{html}\n{summary.result._repr_html_()}'
 
 
-def glance_text(glance: Glance) -> str:
-    """A task at a glance, with its result, as text."""
-    values = ', '.join(f'{name}={value}' for name, value in glance.values)
-    lines = [f'{glance.title}({values})', f'{glance.standing} {glance.unique_id}'.rstrip()]
-    lines += [text for text in (glance.words, glance.code) if text]
-    return '\n'.join(lines if glance.result is None else [*lines, repr(glance.result)])
+def summary_text(summary: PointSummary) -> str:
+    """A task in short, with its result, as text."""
+    values = ', '.join(f'{name}={value}' for name, value in summary.values)
+    lines = [f'{summary.title}({values})', f'{summary.status} {summary.unique_id}'.rstrip()]
+    lines += [text for text in (summary.words, summary.code) if text]
+    return '\n'.join(lines if summary.result is None else [*lines, repr(summary.result)])
 
 
-#: So many tasks, the last ones, are told in full; of the others only class, id and requirements.
-MAX_TOLD = 12_000
+#: So many tasks, the last ones, are given in full; of the others only class, id and requirements.
+MAX_DETAILED = 12_000
 _MAX_PARAMETERS = 30
 _MAX_TEXT = 160
 _MAX_OUTPUTS = 3
@@ -121,21 +122,21 @@ def scene(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = (
     drawn = focused_overview(plan, focus, loose)
     frames = frames_of(plan, drawn, [family for family in opened if family not in loose])
     written = make_labels(plan, drawn, lasting=True)
-    plates = {b: plate_of(plan, frame) for b, frame in frames.items()}
+    opened_frames = {b: placed_frame(plan, frame) for b, frame in frames.items()}
     boxes = list(zip(drawn.boxes, written, strict=True))
-    sizes = [plates[b].size if b in plates else outer_size(*pair) for b, pair in enumerate(boxes)]
-    placed = place(sizes, drawn.links)
-    found: dict[str, Any] = {'width': placed.width, 'height': placed.height, 'boxes': [], 'frames': []}
+    sizes = [opened_frames[b].size if b in opened_frames else outer_size(*pair) for b, pair in enumerate(boxes)]
+    layout = place(sizes, drawn.links)
+    found: dict[str, Any] = {'width': layout.width, 'height': layout.height, 'boxes': [], 'frames': []}
     names: dict[int, str] = {}
-    for b, (pair, centre) in enumerate(zip(boxes, placed.centres, strict=True)):
-        if b in plates:
+    for b, (pair, centre) in enumerate(zip(boxes, layout.centres, strict=True)):
+        if b in opened_frames:
             names[b] = f'frame {len(found["frames"])}'
-            found['boxes'] += _inside(plan, plates[b], centre, len(found['frames']))
-            found['frames'].append(_frame(frames[b], plates[b], centre))
+            found['boxes'] += _inside(plan, opened_frames[b], centre, len(found['frames']))
+            found['frames'].append(_frame(frames[b], opened_frames[b], centre))
         else:
             names[b] = f'box {len(found["boxes"])}'
             found['boxes'].append(_box(plan, *pair, centre))
-    arrows = zip(drawn.links, placed.arrows, strict=True)
+    arrows = zip(drawn.links, layout.arrows, strict=True)
     return found | {
         'arrows': [
             {'from': names[a], 'to': names[b], 'line': curve_path(arrow), 'tip': tip_path(arrow)}
@@ -146,23 +147,23 @@ def scene(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = (
     }
 
 
-def _frame(frame: Frame, plate: Plate, centre: Point) -> dict[str, Any]:
+def _frame(frame: Frame, placed: PlacedFrame, centre: Point) -> dict[str, Any]:
     return {
         'member': frame.stack.members[0],
-        'title': plate.title,
-        'x': round(centre[0] - plate.size[0] / 2, 1),
-        'y': round(centre[1] - plate.size[1] / 2, 1),
-        'width': plate.size[0],
-        'height': plate.size[1],
+        'title': placed.title,
+        'x': round(centre[0] - placed.size[0] / 2, 1),
+        'y': round(centre[1] - placed.size[1] / 2, 1),
+        'width': placed.size[0],
+        'height': placed.size[1],
     }
 
 
-def _inside(plan: Plan, plate: Plate, centre: Point, number: int) -> list[dict[str, Any]]:
+def _inside(plan: Plan, placed: PlacedFrame, centre: Point, number: int) -> list[dict[str, Any]]:
     """The boxes in a frame, which names them by its number."""
-    left, top = centre[0] - plate.size[0] / 2, centre[1] - plate.size[1] / 2
+    left, top = centre[0] - placed.size[0] / 2, centre[1] - placed.size[1] / 2
     return [
         {**_box(plan, box, label, (left + x, top + y)), 'id': '', 'frame': number}
-        for box, label, (x, y) in zip(plate.boxes, plate.labels, plate.centres, strict=True)
+        for box, label, (x, y) in zip(placed.boxes, placed.labels, placed.centres, strict=True)
     ]
 
 
@@ -198,35 +199,35 @@ def _opened_members(plan: Plan, opened: Collection[Family]) -> list[int]:
     return list(found.values())
 
 
-def told_tasks(plan: Plan) -> dict[str, Any]:
+def task_facts(plan: Plan) -> dict[str, Any]:
     """The tasks of a plan as columns: what a person may search for or look at without asking further.
 
     Returns
     -------
     dict
         ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`), ``id``,
-        ``parameters`` (name, text, whether significant; None where they are not told), ``reason`` (kind, detail, note),
+        ``parameters`` (name, text, whether significant; None where they are left out), ``reason`` (kind, detail, note),
         ``requires`` (positions), ``outputs`` (paths) and ``runs`` (whether a build runs it); and the words for kinds
         of reasons once a task has begun (``kinds``) or cannot run (``blocked``).
     """
     names: dict[str, int] = {}
-    untold = max(len(plan) - MAX_TOLD, 0)
-    told = plan.nodes[untold:]
+    brief = max(len(plan) - MAX_DETAILED, 0)
+    detailed = plan.nodes[brief:]
     return {
         'name': [names.setdefault(one_line(node.name, 120), len(names)) for node in plan],
         'names': list(names),
         'id': [one_line(node.unique_id, 80) for node in plan],
         'requires': [list(node.requires) for node in plan],
-        'parameters': [None] * untold + [_parameters(node) for node in told],
-        'reason': [None] * untold + [_reason(node) for node in told],
+        'parameters': [None] * brief + [_parameters(node) for node in detailed],
+        'reason': [None] * brief + [_reason(node) for node in detailed],
         'kinds': {kind.value: words for kind, words in PAST.items()},
         'blocked': BLOCKED,
-        'outputs': [[]] * untold + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in told],
+        'outputs': [[]] * brief + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in detailed],
     }
 
 
 def _reason(node: Node) -> tuple[str, str, str] | None:
-    """The kind, the detail and the note; no detail where it is the path of an output, which is told anyway."""
+    """The kind, the detail and the note; no detail where it is the path of an output, which is shown anyway."""
     if node.reason is None and not node.note:
         return None
     kind, detail = ('', '') if node.reason is None else (node.reason.kind.value, node.reason.detail)
@@ -251,7 +252,7 @@ def states_text(status: BuildStatus) -> str:
     return ''.join([LETTERS[states.get(node.key, node.state)] for node in status.plan])
 
 
-def told_progress(status: BuildStatus, phase: str) -> dict[str, Any]:
+def progress_facts(status: BuildStatus, phase: str) -> dict[str, Any]:
     """How far a build is, for the header of a live picture.
 
     Returns

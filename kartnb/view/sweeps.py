@@ -1,4 +1,4 @@
-"""What is said of sweeps, before it is text or HTML."""
+"""Sweeps as text and HTML: the table of points, one point, what a sweep would do, and how far a running one is."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def tree_lines(plan: Plan, most: int = MAX_LINES) -> list[str]:
         if len(found) == most:
             break
         named.add(position)
-        found.append(f'{prefix}{_told(plan.nodes[position])}{" " + ELLIPSIS if again else ""}')
+        found.append(f'{prefix}{_node_line(plan.nodes[position])}{" " + ELLIPSIS if again else ""}')
     left = len(plan) - len(named)
     if left:
         found.append(f'{ELLIPSIS} {left:,} more')
@@ -58,7 +58,7 @@ def _prefix(lasts: tuple[bool, ...], depth: int) -> str:
     return f'{skipped}{bars}{"└─ " if lasts[-1] else "├─ "}'
 
 
-def _told(node: Node) -> str:
+def _node_line(node: Node) -> str:
     shown = ', '.join(words.short(words.shown(node.task)))
     why = reason_text(node)
     reason = f' · {one_line(why, 160)}' if why else ''

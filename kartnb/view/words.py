@@ -1,7 +1,4 @@
-"""What is said of plans and builds, before it is text or HTML.
-
-`text` and `html` both say what stands here, so that they cannot differ.
-"""
+"""The words for plans and builds: parameters, reasons, states, rows; `text` and `html` both use them."""
 
 from __future__ import annotations
 
@@ -49,18 +46,18 @@ def shown(task: luigi.Task) -> Pairs:
     return tuple((parameter.name, parameter.text) for parameter in found)
 
 
-def telling(nodes: Sequence[Node]) -> list[Pairs]:
+def distinguishing_first(nodes: Sequence[Node]) -> list[Pairs]:
     """For each of some tasks of one class the parameters that tell it apart first, then its other significant ones.
 
     Examples
     --------
-    >>> telling([])
+    >>> distinguishing_first([])
     []
     """
     return [apart + rest for apart, rest in _split(nodes)]
 
 
-def telling_apart(nodes: Sequence[Node]) -> list[Pairs]:
+def distinguishing(nodes: Sequence[Node]) -> list[Pairs]:
     """For each of some tasks of one class only the parameters that tell it apart."""
     return [apart for apart, _ in _split(nodes)]
 
@@ -147,12 +144,12 @@ def kind_text(reason: Reason, state: TaskState) -> str:
 
 def reason_text(node: Node) -> str:
     """Why a task runs or ran, and what a person must know of its result; or ''."""
-    told = []
+    parts = []
     if node.reason is not None:
         detail = '' if node.state is TaskState.BLOCKED else node.reason.detail
         words = kind_text(node.reason, node.state)
-        told.append(f'{words}: {detail}' if detail else words)
-    return '; '.join([*told, node.note] if node.note else told)
+        parts.append(f'{words}: {detail}' if detail else words)
+    return '; '.join([*parts, node.note] if node.note else parts)
 
 
 def heading(state: TaskState) -> str:

@@ -63,7 +63,7 @@ def test_what_no_root_needs_goes_when_said(place: Path) -> None:
     assert found.size == size
     found.remove()
     assert _files(place) == needed | mine
-    assert repr(found).startswith('Removed: 3 entries')
+    assert repr(found).startswith('Removed 3 entries')
     assert kartnb.build(Result(n=1)) == 'x'
 
 
@@ -80,7 +80,7 @@ def test_removing_at_once_and_again_does_no_harm(place: Path) -> None:
     kartnb.build(Result(n=1))
     kartnb.build(Result(n=2))
     assert len(kartnb.clean(Result(n=1), remove=True)) == 3
-    assert repr(kartnb.clean(Result(n=1))).startswith('Nothing can go')
+    assert repr(kartnb.clean(Result(n=1))).startswith('Nothing to remove')
 
 
 def test_replaced_results_are_bounded(place: Path) -> None:

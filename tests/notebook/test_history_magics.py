@@ -31,8 +31,8 @@ def test_the_history_is_a_table_with_ways_on(kernel: Kernel) -> None:
     assert 'Nothing differs' in (kernel.ok(f'%kart_diff {first[:8]} {first}').value or '')
     assert 'Nothing is removed yet' in (kernel.ok('%kart_clean Train(depth=5)').value or '')
     for several in ('Train(depth=5) Train( depth=3 )', '[Train(depth=d) for d in (3, 5)]', 'Train(depth=5), Train()'):
-        assert 'Nothing can go' in (kernel.ok(f'%kart_clean {several} --keep-number 1').value or '')
-    assert 'Removed: ' in (kernel.ok('%kart_clean Train(depth=5) --remove').value or '')
+        assert 'Nothing to remove' in (kernel.ok(f'%kart_clean {several} --keep-number 1').value or '')
+    assert 'Removed ' in (kernel.ok('%kart_clean Train(depth=5) --remove').value or '')
     assert '1 recorded result:' in (kernel.ok('%kart_runs').value or '')
 
 

@@ -10,7 +10,7 @@ from kartnb.model import ReasonKind, TaskState
 from kartnb.view.graph_svg import plan_svg
 from kartnb.view.html import plan_html
 from kartnb.view.inspect import Inspector, brief_sections
-from kartnb.view.scene import told_tasks
+from kartnb.view.scene import task_facts
 from kartnb.view.text import plan_text
 from kartnb.view.words import BLOCKED, PAST, reason_text
 from tests.view.graphs import pipeline
@@ -44,7 +44,7 @@ def test_text_html_picture_and_inspector_agree(state: TaskState, words: str, hea
 
 
 def test_the_live_graph_is_told_both_words_and_no_path_twice() -> None:
-    told = told_tasks(pipeline())
+    told = task_facts(pipeline())
     assert told['kinds']['output missing'] == 'output was missing'
     assert told['reason'][-1][0] == 'an upstream task will run'
     assert told['reason'][3] is None

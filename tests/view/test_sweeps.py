@@ -14,7 +14,7 @@ from kartnb.model import TaskState
 from kartnb.sweeps.points import SweepPoint
 from kartnb.sweeps.result import SweepResult
 from kartnb.view.previews.show import preview
-from kartnb.view.scene import Glance, glance_html, glance_text
+from kartnb.view.scene import PointSummary, summary_html, summary_text
 from kartnb.view.sweep_plot import sweep_plot
 from tests.view.hostile import ATTACKS
 
@@ -119,10 +119,10 @@ class TestPlots:
 
 
 def test_a_glance_says_the_same_in_both_forms() -> None:
-    glance = Glance(
+    glance = PointSummary(
         'Fit', [('depth', '3')], 'a' * 32, TaskState.CACHED, 'the result is there', preview(42), '%kart_build Fit()'
     )
-    said = ' '.join(plain(glance_html(glance)).split())
-    for word in glance_text(glance).replace('=', ' ').replace('(', ' ').replace(')', ' ').split():
+    said = ' '.join(plain(summary_html(glance)).split())
+    for word in summary_text(glance).replace('=', ' ').replace('(', ' ').replace(')', ' ').split():
         assert word in said
-    assert '<b>' not in glance_html(Glance('<b>', [('<b>', '<b>')], '', TaskState.FAILED, '<b>'))
+    assert '<b>' not in summary_html(PointSummary('<b>', [('<b>', '<b>')], '', TaskState.FAILED, '<b>'))
