@@ -34,7 +34,9 @@ logger = logging.getLogger('kartnb')
 
 _FOLDER = Path(__file__).parent / 'static'
 #: The parts of the graph's script; the last one has the export.
-_GRAPH_PARTS = ('head', 'known', 'frame', 'table', 'header', 'picture', 'moving', 'finding', 'inspector', 'log', 'talk')
+_GRAPH_PARTS = (
+    'base', 'data', 'frame', 'table', 'header', 'picture', 'pan_zoom', 'search', 'inspector', 'log', 'messages'
+)  # fmt: skip
 
 
 @cache

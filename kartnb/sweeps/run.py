@@ -27,30 +27,11 @@ from kartnb.sweeps.result import Direction, SweepResult, main_metric
 from kartnb.sweeps.space import Point, Template
 from kartnb.task import identity
 
+#: How many seconds may go to metrics of cached points before anything runs, and between two tasks: loading the results
+#: of a large cached grid must not hold up the tasks that are left to run.
+_AT_FIRST = 1.0
+_BETWEEN = 0.05
 _STOPPED = 'Stopped early: what has finished is kept, and the same sweep continues from there.'
-
-
-@dataclass(frozen=True, slots=True)
-class SweepProgress:
-    """The progress of a sweep.
-
-    Attributes
-    ----------
-    total
-        The number of points; for a search, of those that it will try.
-    ended
-        How many have ended, successfully or not.
-    counts
-        How many of the points so far are in each state.
-    """
-
-    total: int
-    ended: int
-    counts: Mapping[TaskState, int]
-
-    def __str__(self) -> str:
-        counts = ', '.join(f'{number:,} {state.value}' for state, number in self.counts.items())
-        return f'{self.ended:,}/{self.total:,} points ({counts})' if counts else f'0/{self.total:,} points'
 
 
 class SweepRun(display.Displayed, ABC):
@@ -192,42 +173,6 @@ class SweepRun(display.Displayed, ABC):
         return (
             f'the sweep was interrupted: {done:,} of {self.total:,} points are done and kept; sweep again to continue'
         )
-
-
-def check_direction(direction: object) -> None:
-    """Raise a `SweepError` for what is not a direction."""
-    if direction not in ('maximize', 'minimize'):
-        raise SweepError(f"direction must be 'maximize' or 'minimize', not {direction!r:.40}.")
-
-
-def best_so_far(points: Sequence[SweepPoint], direction: Direction) -> tuple[str, float] | None:
-    """The name and the value of the best metric of some points."""
-    found = [item for point in points for item in list(point.metrics.items())[:1] if item[1] == item[1]]
-    choose = max if direction == 'maximize' else min
-    return choose(found, key=lambda item: item[1]) if found else None
-
-
-#: How many seconds may go to metrics of cached points before anything runs, and between two tasks: loading the results
-#: of a large cached grid must not hold up the tasks that are left to run.
-_AT_FIRST = 1.0
-_BETWEEN = 0.05
-
-
-def make_points(template: Template, points: Sequence[Point], first: int = 0) -> list[SweepPoint]:
-    """The points with their tasks; a point whose task cannot be made or identified is failed."""
-    store = LogStore()
-    found: list[SweepPoint] = []
-    for values in points:
-        point = SweepPoint(first + len(found), values, None, _store=store)
-        try:
-            point.task = template.make(values)
-            point.unique_id = identity.id_of(point.task)
-        except SweepError:
-            raise
-        except Exception as error:
-            point.state, point.error = TaskState.FAILED, error_line(error)
-        found.append(point)
-    return found
 
 
 class SweepPlan(SweepRun):
@@ -393,3 +338,56 @@ class SweepPlan(SweepRun):
             return ''
         cause = next((other for other in self.plan.upstream(node) if other.key in errors), None)
         return f'{cause.name} failed: {errors[cause.key]}' if cause else ''
+
+
+def make_points(template: Template, points: Sequence[Point], first: int = 0) -> list[SweepPoint]:
+    """The points with their tasks; a point whose task cannot be made or identified is failed."""
+    store = LogStore()
+    found: list[SweepPoint] = []
+    for values in points:
+        point = SweepPoint(first + len(found), values, None, _store=store)
+        try:
+            point.task = template.make(values)
+            point.unique_id = identity.id_of(point.task)
+        except SweepError:
+            raise
+        except Exception as error:
+            point.state, point.error = TaskState.FAILED, error_line(error)
+        found.append(point)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class SweepProgress:
+    """The progress of a sweep.
+
+    Attributes
+    ----------
+    total
+        The number of points; for a search, of those that it will try.
+    ended
+        How many have ended, successfully or not.
+    counts
+        How many of the points so far are in each state.
+    """
+
+    total: int
+    ended: int
+    counts: Mapping[TaskState, int]
+
+    def __str__(self) -> str:
+        counts = ', '.join(f'{number:,} {state.value}' for state, number in self.counts.items())
+        return f'{self.ended:,}/{self.total:,} points ({counts})' if counts else f'0/{self.total:,} points'
+
+
+def best_so_far(points: Sequence[SweepPoint], direction: Direction) -> tuple[str, float] | None:
+    """The name and the value of the best metric of some points."""
+    found = [item for point in points for item in list(point.metrics.items())[:1] if item[1] == item[1]]
+    choose = max if direction == 'maximize' else min
+    return choose(found, key=lambda item: item[1]) if found else None
+
+
+def check_direction(direction: object) -> None:
+    """Raise a `SweepError` for what is not a direction."""
+    if direction not in ('maximize', 'minimize'):
+        raise SweepError(f"direction must be 'maximize' or 'minimize', not {direction!r:.40}.")

@@ -20,163 +20,11 @@ from kartnb.sweeps.run import SweepPlan, SweepRun, make_points
 from kartnb.sweeps.space import Axis, Space, Template, axes_of
 from kartnb.task.values import Slider, number_type
 
-_CHOICES = (bool, int, float, str, type(None))
-
-
-def dimensions_of(template: Template, space: Mapping[str, Any]) -> list[Dimension]:
-    """The dimensions of a search space; a `SweepError` where a parameter does not exist or has no values."""
-    return [Dimension(axis) for axis in axes_of(template, _as_ranges(template, space))]
-
-
-class Dimension:
-    """One parameter of a search: a range of numbers, or choices."""
-
-    def __init__(self, axis: Axis) -> None:
-        self.name = axis.name
-        self.range = axis.slider or axis.range
-        self.choices = [] if self.range else [axis[i] for i in range(len(axis))]
-        self._axis = axis
-        self._is_plain = all(isinstance(choice, _CHOICES) for choice in self.choices)
-
-    def first(self) -> Any:
-        """One of the values."""
-        return self._axis.first()
-
-    def suggest(self, trial: Any) -> Any:
-        """Ask the sampler for a value."""
-        if self.range is None:
-            if self._is_plain:
-                return trial.suggest_categorical(self.name, self.choices)
-            # Optuna stores plain values only
-            return self.choices[trial.suggest_categorical(f'{self.name} (number)', list(range(len(self.choices))))]
-        low, high, log = self.range.min, self.range.max, self.range.log
-        if self.range.is_whole:
-            value = trial.suggest_int(self.name, low, high, step=1 if log else int(self.range.step or 1), log=log)
-        else:
-            value = trial.suggest_float(self.name, low, high, step=None if log else self.range.step, log=log)
-        return self._axis.settle(value)
-
-    def value(self, params: Mapping[str, Any]) -> Any:
-        """The value in a finished trial; KeyError where it has none."""
-        if self.name in params:
-            return self._axis.settle(params[self.name])
-        return self.choices[params[f'{self.name} (number)']]
-
-    def __repr__(self) -> str:
-        return f'{self.name}: {self.range or [_choice_text(choice) for choice in self.choices]}'
-
-
-def _as_ranges(template: Template, space: Mapping[str, Any]) -> dict[str, Any]:
-    """A tuple of two numbers is a range here, as in `kartnb.interact`."""
-    found = {}
-    for name, given in space.items():
-        kind = number_type(template.parameter(name))
-        is_range = kind is not None and isinstance(given, tuple) and len(given) == 2 and given[0] < given[1]
-        if is_range and kind is int:
-            given = Slider(int(given[0]), int(given[1]))
-        elif is_range:
-            given = Slider(float(given[0]), float(given[1]))
-        found[name] = given
-    return found
-
-
-def _choice_text(choice: Any) -> str:
-    identify = getattr(choice, 'make_unique_id', None)
-    return str(identify()) if identify is not None else repr(choice)
-
-
-_FORMAT = 1
-
-
-class StudyFile:
-    """The file that keeps the trials of one study.
-
-    Parameters
-    ----------
-    workspace
-        The workspace directory: a path, or a URL.
-    name
-        The name of the study.
-    """
-
-    def __init__(self, workspace: str, name: str) -> None:
-        self.name = name
-        self.shown_place = f'log/sweep/{name}.json'
-        self._path = f'{workspace.rstrip("/")}/{self.shown_place}'
-
-    def open(self, direction: Direction) -> Any:
-        """The Optuna study with all trials in the file."""
-        optuna = import_optuna()
-        study = optuna.create_study(study_name=self.name, direction=direction)
-        try:
-            study.add_trials([_trial(optuna, entry) for entry in self._entries()])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SweepError(
-                f'The file of this search cannot be read ({type(error).__name__}): {self._path}. Remove it to start '
-                'the search over; the results of its trials are kept.'
-            ) from error
-        return study
-
-    def save(self, study: Any) -> None:
-        """Write the finished trials of a study."""
-        trials = [_entry(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        text = json.dumps({'format': _FORMAT, 'study': self.name, 'trials': trials}, ensure_ascii=False, indent=1)
-        file_system(self._path).write_bytes(self._path, text.encode())
-
-    def _entries(self) -> list[dict[str, Any]]:
-        files = file_system(self._path)
-        if not files.exists(self._path):
-            return []
-        found = json.loads(files.read_bytes(self._path))
-        if found['format'] != _FORMAT:
-            raise ValueError('unknown format')
-        trials: list[dict[str, Any]] = found['trials']
-        return trials
-
-
-def import_optuna() -> Any:
-    """The module of Optuna; a `MissingPackageError` where it is not installed."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingPackageError("Optuna is not installed: pip install 'kartnb[optuna]'") from error
-    return optuna
-
-
-@contextlib.contextmanager
-def quiet(optuna: Any) -> Iterator[None]:
-    """Keep Optuna from logging every trial: the sweep is shown anyway."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)
-
-
-def _entry(trial: Any) -> dict[str, Any]:
-    from optuna.distributions import distribution_to_json
-
-    return {
-        'state': trial.state.name,
-        'value': trial.value,
-        'params': trial.params,
-        'distributions': {name: distribution_to_json(each) for name, each in trial.distributions.items()},
-    }
-
-
-def _trial(optuna: Any, entry: dict[str, Any]) -> Any:
-    from optuna.distributions import json_to_distribution
-
-    return optuna.trial.create_trial(
-        state=optuna.trial.TrialState[entry['state']],
-        value=entry['value'],
-        params=entry['params'],
-        distributions={name: json_to_distribution(each) for name, each in entry['distributions'].items()},
-    )
-
-
 _DEFAULT_TRIALS = 20
+#: Types of choices that Optuna stores; others are stored by their position.
+_PLAIN = (bool, int, float, str, type(None))
+#: The version of the file of a study.
+_FORMAT = 1
 
 
 class Search(SweepRun):
@@ -207,9 +55,9 @@ class Search(SweepRun):
         _check(self._trials, metric, space)
         assert isinstance(space, Mapping)
         self._template = template
-        self._dimensions = dimensions_of(template, space)
+        self._dimensions = [Dimension(axis) for axis in axes_of(template, _as_ranges(template, space))]
         self._sampler, self._seed = sampler, seed
-        self._make_sampler(0)  # raises for a bad one
+        self._sampler_name = type(self._make_sampler(0)).__name__  # raises for what is not a sampler
         self._file = self._study_file()
         self._batch: SweepPlan | None = None
         self._asked_to_stop = False
@@ -227,8 +75,7 @@ class Search(SweepRun):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth knowing about it, one sentence each."""
-        name = type(self._make_sampler(0)).__name__
-        return (f'Searched with {name} of Optuna; the study is in {self._file.shown_place}.',)
+        return (f'Searched with {self._sampler_name} of Optuna; the study is in {self._file.shown_place}.',)
 
     def stop(self) -> None:
         """Ask it to end early; called from another thread."""
@@ -325,3 +172,144 @@ def _check(trials: Any, metric: Metric, space: Space) -> None:
         raise SweepError('A search needs one metric: give metric=NAME (--metric NAME), or a function of the result.')
     if not isinstance(space, Mapping):
         raise SweepError('A search takes ranges and choices by parameter name, not a list of points.')
+
+
+class Dimension:
+    """One parameter of a search: a range of numbers, or choices."""
+
+    def __init__(self, axis: Axis) -> None:
+        self.name = axis.name
+        self.range = axis.slider or axis.range
+        self.choices = [] if self.range else [axis[i] for i in range(len(axis))]
+        self._axis = axis
+        self._is_plain = all(isinstance(choice, _PLAIN) for choice in self.choices)
+
+    def first(self) -> Any:
+        """One of the values."""
+        return self._axis.first()
+
+    def suggest(self, trial: Any) -> Any:
+        """Ask the sampler for a value."""
+        if self.range is None:
+            if self._is_plain:
+                return trial.suggest_categorical(self.name, self.choices)
+            return self.choices[trial.suggest_categorical(f'{self.name} (number)', list(range(len(self.choices))))]
+        low, high, log = self.range.min, self.range.max, self.range.log
+        if self.range.is_whole:
+            value = trial.suggest_int(self.name, low, high, step=1 if log else int(self.range.step or 1), log=log)
+        else:
+            value = trial.suggest_float(self.name, low, high, step=None if log else self.range.step, log=log)
+        return self._axis.settle(value)
+
+    def value(self, params: Mapping[str, Any]) -> Any:
+        """The value in a finished trial; KeyError where it has none."""
+        if self.name in params:
+            return self._axis.settle(params[self.name])
+        return self.choices[params[f'{self.name} (number)']]
+
+    def __repr__(self) -> str:
+        """A part of the name of the study's file, so it must not change."""
+        return f'{self.name}: {self.range or [_choice_text(choice) for choice in self.choices]}'
+
+
+def _as_ranges(template: Template, space: Mapping[str, Any]) -> dict[str, Any]:
+    """A tuple of two numbers is a range here, as in `kartnb.interact`."""
+    found = {}
+    for name, given in space.items():
+        kind = number_type(template.parameter(name))
+        is_range = isinstance(given, tuple) and len(given) == 2 and given[0] < given[1]
+        found[name] = Slider(kind(given[0]), kind(given[1])) if kind is not None and is_range else given
+    return found
+
+
+def _choice_text(choice: Any) -> str:
+    identify = getattr(choice, 'make_unique_id', None)
+    return str(identify()) if identify is not None else repr(choice)
+
+
+class StudyFile:
+    """The file that keeps the trials of one study.
+
+    Parameters
+    ----------
+    workspace
+        The workspace directory: a path, or a URL.
+    name
+        The name of the study.
+    """
+
+    def __init__(self, workspace: str, name: str) -> None:
+        self.name = name
+        self.shown_place = f'log/sweep/{name}.json'
+        self._path = f'{workspace.rstrip("/")}/{self.shown_place}'
+
+    def open(self, direction: Direction) -> Any:
+        """The Optuna study with all trials in the file."""
+        optuna = import_optuna()
+        study = optuna.create_study(study_name=self.name, direction=direction)
+        try:
+            study.add_trials([_trial(optuna, entry) for entry in self._entries()])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SweepError(
+                f'The file of this search cannot be read ({type(error).__name__}): {self._path}. Remove it to start '
+                'the search over; the results of its trials are kept.'
+            ) from error
+        return study
+
+    def save(self, study: Any) -> None:
+        """Write the finished trials of a study."""
+        trials = [_entry(trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        text = json.dumps({'format': _FORMAT, 'study': self.name, 'trials': trials}, ensure_ascii=False, indent=1)
+        file_system(self._path).write_bytes(self._path, text.encode())
+
+    def _entries(self) -> list[dict[str, Any]]:
+        files = file_system(self._path)
+        if not files.exists(self._path):
+            return []
+        found = json.loads(files.read_bytes(self._path))
+        if found['format'] != _FORMAT:
+            raise ValueError('unknown format')
+        trials: list[dict[str, Any]] = found['trials']
+        return trials
+
+
+def _entry(trial: Any) -> dict[str, Any]:
+    from optuna.distributions import distribution_to_json
+
+    return {
+        'state': trial.state.name,
+        'value': trial.value,
+        'params': trial.params,
+        'distributions': {name: distribution_to_json(each) for name, each in trial.distributions.items()},
+    }
+
+
+def _trial(optuna: Any, entry: dict[str, Any]) -> Any:
+    from optuna.distributions import json_to_distribution
+
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState[entry['state']],
+        value=entry['value'],
+        params=entry['params'],
+        distributions={name: json_to_distribution(each) for name, each in entry['distributions'].items()},
+    )
+
+
+def import_optuna() -> Any:
+    """The module of Optuna; a `MissingPackageError` where it is not installed."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingPackageError("Optuna is not installed: pip install 'kartnb[optuna]'") from error
+    return optuna
+
+
+@contextlib.contextmanager
+def quiet(optuna: Any) -> Iterator[None]:
+    """Keep Optuna from logging every trial: the sweep is shown anyway."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)

@@ -18,6 +18,18 @@ from kartnb.task.parameters import TaskInstanceParameter
 from kartnb.task.registry import current_definition
 from kartnb.task.values import Slider, settled
 
+#: How many points are built unless a sample of more is asked for.
+MOST_POINTS = 10_000
+_SHUFFLED_AT_MOST = 100_000
+#: Where an endless iterator is cut: a grid of so many values is refused anyway.
+_LONGEST = 1_000_001
+_LISTS = (luigi.ListParameter, luigi.EnumListParameter, luigi.ChoiceListParameter)
+
+#: Values by parameter name.
+Point: TypeAlias = dict[str, Any]
+#: What a caller gives: values to try by name, or points.
+Space: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
+
 
 class Template:
     """A task whose parameters are only partly given.
@@ -119,19 +131,6 @@ def task_class(task: Any) -> type[luigi.Task]:
             f'A task class is needed, such as Train, or a task, such as Train(…), not {task!r:.80}.'
         )
     return current_definition(cls)
-
-
-#: How many points are built unless a sample of more is asked for.
-MOST_POINTS = 10_000
-_SHUFFLED_AT_MOST = 100_000
-#: Where an endless iterator is cut: a grid of so many values is refused anyway.
-_LONGEST = 1_000_001
-_LISTS = (luigi.ListParameter, luigi.EnumListParameter, luigi.ChoiceListParameter)
-
-#: Values by parameter name.
-Point: TypeAlias = dict[str, Any]
-#: What a caller gives: values to try by name, or points.
-Space: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
 
 
 class Axis:

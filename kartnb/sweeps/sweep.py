@@ -24,108 +24,6 @@ if TYPE_CHECKING:
     import pandas
 
 
-class BackgroundSweep(Handle):
-    """A sweep in the background, as `kartnb.sweep(task, ..., background=True)` returns it.
-
-    It can be awaited, also in a notebook cell: ``found = await handle``.
-
-    Examples
-    --------
-    >>> import kartnb, tempfile
-    >>> class Cube(kartnb.TaskOnKart[int]):
-    ...     number = kartnb.luigi.IntParameter()
-    ...
-    ...     def run(self):
-    ...         self.dump(self.number**3)
-    >>> place = tempfile.mkdtemp()
-    >>> handle = kartnb.sweep(Cube, number=range(3), workspace_directory=place, background=True, executor='threads')
-    >>> handle.result().best().metrics
-    {'value': 8}
-    >>> handle.status, str(handle.progress)
-    ('done', '3/3 points (3 done)')
-    """
-
-    _what = 'sweep'
-
-    def __init__(self, run: SweepRun) -> None:
-        super().__init__()
-        self._sweep = run
-        self._thread.start()
-
-    @property
-    def name(self) -> str:
-        """The name of the task class."""
-        return self._sweep.name
-
-    @property
-    def progress(self) -> SweepProgress:
-        """The progress of the sweep."""
-        return self._sweep.progress
-
-    @property
-    def status(self) -> Status:
-        """'running', 'done', 'failed' (without a result) or 'stopped'; points may fail in a sweep that is done."""
-        if not self._ended.is_set():
-            return 'running'
-        if self._error is not None:
-            return 'failed'
-        return 'stopped' if self._sweep.stopped else 'done'
-
-    def partial(self) -> SweepResult:
-        """The sweep so far: all points, with the metrics of those that have a result."""
-        return self._sweep.partial()
-
-    def to_dataframe(self) -> pandas.DataFrame:
-        """The sweep so far as a pandas data frame, as from `SweepResult.to_dataframe`."""
-        return self.partial().to_dataframe()
-
-    def plot(self, metric: str | None = None) -> Any:
-        """Plot the sweep so far, as `SweepResult.plot` does."""
-        return self.partial().plot(metric)
-
-    def result(self, timeout: float | None = None) -> SweepResult:
-        """Wait for the sweep, and return what `kartnb.sweep` would have returned.
-
-        Raises
-        ------
-        TimeoutError
-            When the sweep has not ended after `timeout` seconds.
-        SweepError
-            When no result has the metric.
-        BuildStoppedError
-            When the sweep was stopped; `partial` gives the points that have finished.
-        """
-        __tracebackhide__ = True
-        found: SweepResult = self._await_value(timeout)
-        return found
-
-    @property
-    def sweep_run(self) -> SweepRun:
-        """The running sweep, for those who draw it."""
-        return self._sweep
-
-    def follow(self, listener: Listener) -> None:
-        """Send `listener` every event of the builds; those of the running build from its start on."""
-        self._sweep.follow(listener)
-
-    def _work(self) -> None:
-        self._sweep.finish()
-
-    def _stop(self) -> None:
-        self._sweep.stop()
-
-    def _value(self) -> SweepResult:
-        if self._sweep.stopped:
-            raise BuildStoppedError(
-                f'The sweep was stopped: {self.progress}. What has finished is kept, and partial() gives it.'
-            )
-        return self.partial()
-
-    @property
-    def _about(self) -> str:
-        return self.name
-
-
 def sweep(
     task: type[luigi.Task] | luigi.Task,
     space: Space = None,
@@ -284,3 +182,105 @@ def _nothing_to_vary(template: Template) -> str:
     if not known:
         return f'{name} has no parameters of its own, so there is nothing to vary.'
     return f'Say which parameters vary, such as kartnb.sweep({name}, {known[0]}=[…]): {name} has {", ".join(known)}.'
+
+
+class BackgroundSweep(Handle):
+    """A sweep in the background, as `kartnb.sweep(task, ..., background=True)` returns it.
+
+    It can be awaited, also in a notebook cell: ``found = await handle``.
+
+    Examples
+    --------
+    >>> import kartnb, tempfile
+    >>> class Cube(kartnb.TaskOnKart[int]):
+    ...     number = kartnb.luigi.IntParameter()
+    ...
+    ...     def run(self):
+    ...         self.dump(self.number**3)
+    >>> place = tempfile.mkdtemp()
+    >>> handle = kartnb.sweep(Cube, number=range(3), workspace_directory=place, background=True, executor='threads')
+    >>> handle.result().best().metrics
+    {'value': 8}
+    >>> handle.status, str(handle.progress)
+    ('done', '3/3 points (3 done)')
+    """
+
+    _what = 'sweep'
+
+    def __init__(self, run: SweepRun) -> None:
+        super().__init__()
+        self._sweep = run
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """The name of the task class."""
+        return self._sweep.name
+
+    @property
+    def progress(self) -> SweepProgress:
+        """The progress of the sweep."""
+        return self._sweep.progress
+
+    @property
+    def status(self) -> Status:
+        """'running', 'done', 'failed' (without a result) or 'stopped'; points may fail in a sweep that is done."""
+        if not self._ended.is_set():
+            return 'running'
+        if self._error is not None:
+            return 'failed'
+        return 'stopped' if self._sweep.stopped else 'done'
+
+    def partial(self) -> SweepResult:
+        """The sweep so far: all points, with the metrics of those that have a result."""
+        return self._sweep.partial()
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The sweep so far as a pandas data frame, as from `SweepResult.to_dataframe`."""
+        return self.partial().to_dataframe()
+
+    def plot(self, metric: str | None = None) -> Any:
+        """Plot the sweep so far, as `SweepResult.plot` does."""
+        return self.partial().plot(metric)
+
+    def result(self, timeout: float | None = None) -> SweepResult:
+        """Wait for the sweep, and return what `kartnb.sweep` would have returned.
+
+        Raises
+        ------
+        TimeoutError
+            When the sweep has not ended after `timeout` seconds.
+        SweepError
+            When no result has the metric.
+        BuildStoppedError
+            When the sweep was stopped; `partial` gives the points that have finished.
+        """
+        __tracebackhide__ = True
+        found: SweepResult = self._await_value(timeout)
+        return found
+
+    @property
+    def sweep_run(self) -> SweepRun:
+        """The running sweep, for those who draw it."""
+        return self._sweep
+
+    def follow(self, listener: Listener) -> None:
+        """Send `listener` every event of the builds; those of the running build from its start on."""
+        self._sweep.follow(listener)
+
+    def _work(self) -> None:
+        self._sweep.finish()
+
+    def _stop(self) -> None:
+        self._sweep.stop()
+
+    def _value(self) -> SweepResult:
+        if self._sweep.stopped:
+            raise BuildStoppedError(
+                f'The sweep was stopped: {self.progress}. What has finished is kept, and partial() gives it.'
+            )
+        return self.partial()
+
+    @property
+    def _about(self) -> str:
+        return self.name

@@ -96,13 +96,13 @@ def test_a_build_in_the_background_is_stopped_and_dark_can_be_read(
         log = front_end.cell(3).locator('.kartnb-logs-live')
         shown = log.locator('tbody tr').count()
         log.locator('tbody tr').nth(shown + 2).wait_for()
-        assert log.get_by_text('the build goes on').is_visible(), 'its lines keep coming'
+        assert log.get_by_text('the build is running').is_visible(), 'its lines keep coming'
         assert not front_end.cell(3).locator('[data-kart]').is_visible()
         live = front_end.live(2)
         live.get_by_text('■ Stop').click()
         live.get_by_text('■ stopped after 0/4').wait_for()
         log = front_end.cell(3).locator('.kartnb-logs-live')
-        log.get_by_text('the build goes on').wait_for(state='hidden')
+        log.get_by_text('the build is running').wait_for(state='hidden')
         assert front_end.left == []
         front_end.page.evaluate(DARK.replace('Dark', 'Light'))
 

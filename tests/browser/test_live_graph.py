@@ -139,7 +139,7 @@ def test_the_log_of_a_task_moves_while_it_is_looked_at(show: Show) -> None:
     assert [line.strip() for line in lines] == [
         *('epoch 0', 'WARNING loss 0', 'epoch 1', 'WARNING loss 1', 'epoch 2', 'WARNING loss 2')
     ]
-    host.inspector.get_by_label('From which level on').select_option('warnings and errors')
+    host.inspector.get_by_label('Lowest level').select_option('warnings and errors')
     host.inspector.get_by_label('Filter the log lines').fill('2')
     assert host.inspector.locator('.kartnb-live-line').all_inner_texts() == ['WARNING loss 2\n']
 
@@ -229,7 +229,7 @@ def test_a_click_that_waits_for_the_kernel_says_so_and_is_done_once(show: Show, 
     load.click()
     assert load.inner_text() == 'Loading …'
     assert load.is_disabled()
-    note.get_by_text('waits for the kernel: Load result').wait_for()
+    note.get_by_text('waiting for the kernel: Load result').wait_for()
     host.boxes.last.click()
     load.click()
     host.inspector.get_by_text('What it needs').click()
@@ -257,7 +257,7 @@ def test_search_finds_a_task_in_a_stack_and_focus_shows_what_it_needs(show: Show
     host.pump()
     assert host.boxes.count() == 3
     host.page.get_by_label('Search tasks').fill('nowhere')
-    assert 'no task has this' in host.root.inner_text()
+    assert 'No class, parameter or id matches.' in host.root.inner_text()
 
 
 def test_the_keyboard_reaches_every_box(show: Show) -> None:

@@ -105,17 +105,17 @@ def test_lines_are_filtered_by_level_and_text_and_copied(show: Show) -> None:
     assert len(shown.texts) == 8
     assert not page.get_by_text('stored').is_visible()
     assert page.get_by_text('Log of tasks of Waits: 8 lines, 2 errors, 2 warnings').is_visible()
-    page.get_by_label('From which level on').select_option('errors')
+    page.get_by_label('Lowest level').select_option('errors')
     assert shown.texts == ['bad', 'bad']
     assert page.get_by_role('status').inner_text() == '2 of 8 lines'
-    page.get_by_label('From which level on').select_option('info and above')
+    page.get_by_label('Lowest level').select_option('info and above')
     page.get_by_role('searchbox').fill('WAITING waits')
     assert shown.texts == ['waiting', 'done waiting']
     page.get_by_role('searchbox').fill('')
     page.get_by_role('button', name='Show only the lines of Talks').first.click()
     assert len(shown.texts) == 3
     page.get_by_role('searchbox').fill('nowhere')
-    assert page.get_by_text('No line has this.').is_visible()
+    assert page.get_by_text('No line matches.').is_visible()
     page.get_by_role('searchbox').fill('done')
     page.get_by_role('button', name='Copy').click()
     page.get_by_text('copied').wait_for()
@@ -139,7 +139,7 @@ def test_the_lines_of_a_build_that_goes_on_keep_coming_once_each(show: Show) -> 
         follow = threading.Thread(target=shown.live.follow, args=(build,))
         follow.start()
         _until(lambda: shown.pump() or len(shown.texts) == 7)
-        assert shown.page.get_by_text('the build goes on').is_visible()
+        assert shown.page.get_by_text('the build is running').is_visible()
     finally:
         gate.set()
     follow.join(60)
@@ -148,7 +148,7 @@ def test_the_lines_of_a_build_that_goes_on_keep_coming_once_each(show: Show) -> 
     assert sorted(shown.texts) == sorted(
         ['first of 0', 'first of 1', 'careful', 'careful', 'bad', 'bad', 'waiting', 'done waiting']
     )
-    assert not shown.page.get_by_text('the build goes on').is_visible()
+    assert not shown.page.get_by_text('the build is running').is_visible()
     assert kartnb.logs(build).build is None
 
 

@@ -7,12 +7,12 @@ function render({ model, el }) {
   button.type = "button";
   button.textContent = "Copy as code";
   const code = el.ownerDocument.createElement("code");
-  const told = el.ownerDocument.createElement("span");
-  told.setAttribute("role", "status");
+  const note = el.ownerDocument.createElement("span");
+  note.setAttribute("role", "status");
   const show = () => {
     code.textContent = model.get("code");
     row.hidden = !model.get("code");
-    told.textContent = "";
+    note.textContent = "";
   };
   const select = () => {
     const range = el.ownerDocument.createRange();
@@ -20,14 +20,14 @@ function render({ model, el }) {
     const selection = el.ownerDocument.getSelection();
     selection.removeAllRanges();
     selection.addRange(range);
-    told.textContent = " selected";
+    note.textContent = " selected";
   };
   button.addEventListener(
     "click",
     async () => {
       try {
         await el.ownerDocument.defaultView.navigator.clipboard.writeText(model.get("code"));
-        told.textContent = " ✓ copied";
+        note.textContent = " ✓ copied";
       } catch {
         select();
       }
@@ -36,7 +36,7 @@ function render({ model, el }) {
   );
   model.on("change:code", show);
   show();
-  row.append(button, " ", code, told);
+  row.append(button, " ", code, note);
   el.append(row);
   return () => {
     stop.abort();

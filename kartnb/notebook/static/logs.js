@@ -1,7 +1,7 @@
 // The lines that tasks printed and logged.
 //
-// Python tells the lines (trait `content`), and while a build goes on the new ones (messages). Filtering and copying need
-// no kernel. Every text is written as text.
+// Python sends the lines (trait `content`), and while a build runs the new ones (messages). Filtering and copying need no
+// kernel. Every text is written as text, never as markup.
 
 const MOST_SHOWN = 1000, AT_END = 24;
 
@@ -62,9 +62,9 @@ function settle(g, stay) {
   if (stay) toEnd(g);
   else if (!isAtEnd(g)) g.end.hidden = false;
   const filtered = g.words.length || g.level.value !== "0";
-  say(g.count, filtered ? `${count(g.number)} of ${counted(g.rows.length, "line")}` : "");
-  const nothing = g.rows.length ? "No line has this." : g.content.live ? "Nothing yet." : "Nothing was printed or logged.";
-  say(g.empty, g.number ? "" : nothing);
+  setText(g.count, filtered ? `${count(g.number)} of ${counted(g.rows.length, "line")}` : "");
+  const nothing = g.rows.length ? "No line matches." : g.content.live ? "Nothing yet." : "Nothing was printed or logged.";
+  setText(g.empty, g.number ? "" : nothing);
   g.place.hidden = !g.number;
 }
 
@@ -78,7 +78,7 @@ function frame(g) {
   g.state = make(g, "span", "kartnb-state kartnb-running");
   g.count = make(g, "span", "kartnb-note");
   g.count.setAttribute("role", "status");
-  g.filter = searchField(g, "Filter lines", "Show the lines that have these words", () => fill(g));
+  g.filter = searchField(g, "Filter lines", "Show the lines with these words", () => fill(g));
   g.level = levelChoice(g, () => fill(g));
   const copy = copyButton(g, "", "Copy the lines that are shown", () => textOf(g));
   row.append(g.title, g.state, make(g, "span", "kartnb-live-space"), g.count, g.filter, g.level, copy);
@@ -108,11 +108,11 @@ function textOf(g) {
 }
 
 function head(g, content) {
-  say(g.title, content.heading);
-  say(g.state, content.live ? "► the build goes on" : "");
-  say(g.earlier, content.earlier);
+  setText(g.title, content.heading);
+  setText(g.state, content.live ? "► the build is running" : "");
+  setText(g.earlier, content.earlier);
   g.files.hidden = !content.files.length;
-  say(g.files.firstChild, "Files with all lines");
+  setText(g.files.firstChild, "Files with all lines");
   g.files.lastChild.replaceChildren(...content.files.map((file) => make(g, "p", "kartnb-note", file)));
 }
 
@@ -127,11 +127,11 @@ function render({ model, el }) {
     head(g, g.content);
     fill(g);
     if (stay) toEnd(g);
-    window.requestAnimationFrame(() => { if (stay) toEnd(g); }); // at first it is not on the page yet
+    window.requestAnimationFrame(() => { if (stay) toEnd(g); }); // on the first call it is not on the page yet
   };
   const hear = (message) => {
     if (!message || message.kind !== "lines") return;
-    say(g.title, message.heading);
+    setText(g.title, message.heading);
     const last = g.rows.length ? g.rows[g.rows.length - 1].number : -1; // what the trait had already
     add(g, message.rows.filter((row) => row.number > last));
   };

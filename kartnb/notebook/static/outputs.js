@@ -1,7 +1,7 @@
 // The outputs of a plan as a live table.
 //
-// Python tells the rows (trait `rows`); sorting, filtering and copying need no kernel. A preview is asked for by a
-// message: Python loads the result, and answers with markup in which every text is escaped. All else is written as text.
+// Python sends the rows (trait `table`); sorting, filtering and copying need no kernel. A message asks for a preview:
+// Python loads the result, and answers with markup in which every text is escaped. All else is written as text.
 
 const PAGE = 100, PATIENCE = 1500;
 const COLUMNS = [
@@ -18,7 +18,7 @@ const KINDS = {
 function wanted(v) {
   const words = wordsOf(v.filter);
   const textOf = (row) => [row.state, row.task, row.parameters, row.unique_id, row.format, row.path].join(" ");
-  const rows = v.told.rows.filter((row) => holds(textOf(row), words));
+  const rows = v.table.rows.filter((row) => holds(textOf(row), words));
   if (v.by) rows.sort((one, other) => compare(one, other, v.by) * (v.descending ? -1 : 1) || one.index - other.index);
   return rows;
 }
@@ -46,8 +46,8 @@ function fill(v) {
   v.body.replaceChildren(...rows.slice(0, v.most).map((row) => rowOf(v, row)));
   v.more.hidden = rows.length <= v.most;
   v.more.textContent = `Show ${Math.min(PAGE, rows.length - v.most)} more`;
-  const left = v.told.omitted ? `; ${v.told.omitted} more are not in this table` : "";
-  v.count.textContent = `${rows.length} of ${v.told.rows.length}${left}`;
+  const left = v.table.omitted ? `; ${v.table.omitted} more are not in this table` : "";
+  v.count.textContent = `${rows.length} of ${v.table.rows.length}${left}`;
 }
 
 function rowOf(v, row) {
@@ -101,7 +101,7 @@ function answered(v, message) {
 }
 
 async function copy(v, text) {
-  say(v.note, (await copyText(v, text)) ? `Copied: ${text}` : text);
+  setText(v.note, (await copyText(v, text)) ? `Copied: ${text}` : text);
 }
 
 // ---------------------------------------------------------------- building it
@@ -110,7 +110,7 @@ function build(v, el) {
   const root = make(v, "div", "kartnb kartnb-live kartnb-outputs-live");
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys stay out of here
   const row = make(v, "div", "kartnb-live-row");
-  v.filter = searchField(v, "Filter outputs", "Show outputs that have these words", () => {
+  v.filter = searchField(v, "Filter outputs", "Show outputs with these words", () => {
     v.most = PAGE;
     fill(v);
   });
@@ -148,9 +148,9 @@ function render({ model, el }) {
   const v = { model, document, window: document.defaultView, by: "", descending: false, most: PAGE, waiting: new Map() };
   const root = build(v, el);
   const take = () => {
-    v.told = parsed(model.get("table"), { heading: "", rows: [], omitted: 0 });
-    v.told.rows.forEach((row, index) => (row.index = index));
-    v.heading.textContent = v.told.heading;
+    v.table = parsed(model.get("table"), { heading: "", rows: [], omitted: 0 });
+    v.table.rows.forEach((row, index) => (row.index = index));
+    v.heading.textContent = v.table.heading;
     fill(v);
   };
   const hear = (message) => answered(v, message);

@@ -1,6 +1,6 @@
-// What all the scripts here share. Python puts the parts of a script together to one ES module (kartnb/notebook/
-// scripts.py), for any anywidget host: nothing is imported, and a script uses `model`, `el` and `document` only. The
-// first argument of nearly every function is what one view knows; it has `document` and `window`.
+// What all scripts here share. Python joins the parts of a script into one ES module (kartnb/notebook/widgets.py), for
+// any anywidget host: nothing is imported, and a script uses only `model`, `el` and `document`. The first argument of
+// nearly every function is the state of one view; it has `document` and `window`.
 
 const LEVELS = { DEBUG: 10, INFO: 20, WARNING: 30, ERROR: 40, CRITICAL: 50 };
 const LEVEL_CHOICES = [["0", "all levels"], ["20", "info and above"], ["30", "warnings and errors"], ["40", "errors"]];
@@ -34,7 +34,7 @@ function searchField(g, words, title, action) {
 
 function levelChoice(g, action) {
   const element = make(g, "select");
-  element.setAttribute("aria-label", "From which level on");
+  element.setAttribute("aria-label", "Lowest level");
   for (const [value, word] of LEVEL_CHOICES) {
     const option = make(g, "option", "", word);
     option.value = value;
@@ -44,7 +44,7 @@ function levelChoice(g, action) {
   return element;
 }
 
-function say(element, text) {
+function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -74,14 +74,14 @@ function wordsOf(field) {
   return field.value.toLowerCase().split(/\s+/).filter(Boolean);
 }
 
-// Hides the stored form while the live one is there; on paper the stored one stands.
+// Hides the stored form while the live one is there; a printed page shows the stored one.
 function hidingRule(key) {
   const safe = String(key).replace(/[^0-9a-zA-Z-]/g, "");
   const place = `[data-kart="${safe}"],.jp-OutputArea-child:has(> .jp-OutputArea-output [data-kart="${safe}"])`;
   return `@media screen{${place}{display:none!important}}`;
 }
 
-// Some pages may not write to the clipboard: there the old way is tried.
+// Some pages may not write to the clipboard through the new interface: try the old one there.
 async function copyText(g, text) {
   try {
     await g.window.navigator.clipboard.writeText(text);
@@ -100,8 +100,8 @@ async function copyText(g, text) {
 
 function copyButton(g, kind, title, textOf) {
   const element = button(g, kind, "copy", title, async () => {
-    say(element, (await copyText(g, textOf())) ? "copied" : "not allowed here");
-    g.window.setTimeout(() => say(element, "copy"), 2000);
+    setText(element, (await copyText(g, textOf())) ? "copied" : "not allowed here");
+    g.window.setTimeout(() => setText(element, "copy"), 2000);
   });
   return element;
 }

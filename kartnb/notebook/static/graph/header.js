@@ -1,14 +1,14 @@
 // ---------------------------------------------------------------- the header's texts
 
 function updateHeader(g) {
-  say(g.title, g.status.title || "");
+  setText(g.title, g.status.title || "");
   g.root.setAttribute("aria-label", `Graph of ${g.status.title || "a task"}`);
   updateCounts(g, withLooks(g, g.progress.counts), g.tasks.name.length);
   updateProgress(g);
   updateStop(g);
 }
 
-// Python counts; the times go on here between what it tells.
+// Python counts; between its messages the times are updated here.
 function updateProgress(g) {
   const { words: first, total = 0, ended = 0, idle, bar } = g.progress;
   const words = [first];
@@ -17,7 +17,7 @@ function updateProgress(g) {
   const left = g.status.remaining == null ? null : g.status.remaining - (elapsed(g) - g.status.elapsed);
   if (isActive(g) && left !== null) words.push(`about ${whole(Math.max(left, 1))} left`);
   if (g.status.phase === "plan" && g.status.remaining) words.push(`about ${whole(g.status.remaining)}`);
-  say(g.words, words.filter(Boolean).join(" · "));
+  setText(g.words, words.filter(Boolean).join(" · "));
   g.bar.hidden = g.status.phase === "plan" || !total;
   g.bar.setAttribute("aria-label", "build");
   g.bar.setAttribute("aria-valuemin", "0");
@@ -53,10 +53,10 @@ function updateCounts(g, counts, total) {
     });
     g.counts.replaceChildren(make(g, "span", "kartnb-live-total"), ...chips);
   }
-  say(g.counts.firstChild, counted(total, "task"));
+  setText(g.counts.firstChild, counted(total, "task"));
   counts.forEach(([look, number], i) => {
     const chip = g.counts.children[i + 1];
-    say(chip, `${look.glyph} ${count(number)} ${look.word}`);
+    setText(chip, `${look.glyph} ${count(number)} ${look.word}`);
     chip.setAttribute("aria-pressed", String(g.filter === look.letter));
   });
 }

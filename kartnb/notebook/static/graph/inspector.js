@@ -134,13 +134,13 @@ function outputLines(g, position, details) {
   return outputs.map((output) => {
     const line = make(g, "p", "kartnb-live-output", "output ");
     line.append(make(g, "code", "", output.path), copyButton(g, "kartnb-live-copy", "Copy the path", () => output.path));
-    const facts = [output.format, output.size_text, output.modified, output.exists === false ? "not there" : ""].filter(Boolean);
+    const facts = [output.format, output.size_text, output.modified, output.exists === false ? "missing" : ""].filter(Boolean);
     if (facts.length) line.append(make(g, "br"), make(g, "span", "kartnb-note", facts.join(" · ")));
     return line;
   });
 }
 
-// What the files of the task tell; it comes with the graph for the tasks that are drawn, and else when asked for.
+// What records and logs of the task hold; sent with the graph for the tasks that are drawn, for others on a click.
 function updateDetails(g) {
   const details = g.details[g.selected];
   if (details === g.detailsShown && g.filePlace.childNodes.length) return;
@@ -204,8 +204,8 @@ function updateInspector(g) {
   if (g.group) return updateMembers(g);
   const look = lookOf(g, g.selected), run = g.runs[g.selected] || {}, note = timeNote(g, g.selected);
   g.stateLine.className = `kartnb-live-state kartnb-state kartnb-${look.slug}`;
-  say(g.stateLine, [`${look.glyph} ${look.word}${note ? ` ${note}` : ""}`, run.message, run.error].filter(Boolean).join(" · "));
-  say(g.reasonLine, whyLine(g, g.selected));
+  setText(g.stateLine, [`${look.glyph} ${look.word}${note ? ` ${note}` : ""}`, run.message, run.error].filter(Boolean).join(" · "));
+  setText(g.reasonLine, whyLine(g, g.selected));
   g.reasonLine.hidden = !g.reasonLine.textContent;
   updateResult(g);
   updateDetails(g);
@@ -228,12 +228,12 @@ function updateMembers(g) {
   g.members.replaceChildren(...rows);
 }
 
-// A result is kept with its task, so that it is there also for who looks at another task meanwhile.
+// A result is kept with its task, so that it is still there after a look at another task.
 function updateResult(g) {
   const waits = isAsked(g, "load", g.selected), html = g.results.get(g.selected);
   g.load.disabled = waits;
-  say(g.load, waits ? "Loading …" : html === undefined ? "Load result" : "Load again");
+  setText(g.load, waits ? "Loading …" : html === undefined ? "Load result" : "Load again");
   if (html === undefined || html === g.resultShown) return;
   g.resultShown = html;
-  g.resultPlace.innerHTML = html; // the one piece of markup: kartnb.view.previews has made and escaped it
+  g.resultPlace.innerHTML = html; // the only markup: made and escaped by kartnb.view.previews
 }

@@ -20,7 +20,7 @@ function drawScene(g) {
   markSelected(g);
 }
 
-// A stack that is looked at may be drawn anew, or be opened, so that there is nothing more to say of it.
+// The stack in the inspector may be redrawn, or be opened: then the inspector has nothing to show.
 function keepGroup(g) {
   if (!g.group) return;
   const { members } = g.group;
@@ -36,7 +36,7 @@ function drawFrame(g, frame) {
   g.ground.append(element);
 }
 
-// What the arrows of a box name: a task in a frame has those of its frame.
+// How arrows name a box: a task in a frame has the arrows of its frame.
 function endOf(g, index) {
   const frame = g.scene.boxes[index]?.frame;
   return frame === undefined ? `box ${index}` : `frame ${frame}`;
@@ -56,8 +56,8 @@ function drawArrow(g, arrow) {
 
 function drawBox(g, box, index) {
   const element = draw(g, "g", { class: "box", role: "button", tabindex: "-1", transform: `translate(${box.x} ${box.y})` });
-  if (box.kind === "stack") for (const step of [2, 1]) element.append(plate(g, box, SHEET * step));
-  element.append(plate(g, box, 0));
+  if (box.kind === "stack") for (const step of [2, 1]) element.append(card(g, box, SHEET * step));
+  element.append(card(g, box, 0));
   element.append(draw(g, "rect", { class: "stripe", x: 1, y: 1, width: 5, height: box.height - 2, rx: 3 }));
   const drawn = { box, element, lines: [], segments: draw(g, "g", {}), note: null };
   writeBox(g, drawn);
@@ -70,7 +70,7 @@ function drawBox(g, box, index) {
   return drawn;
 }
 
-function plate(g, box, shift) {
+function card(g, box, shift) {
   const kind = `plate${box.kind === "more" ? " more" : ""}`;
   return draw(g, "rect", { class: kind, x: shift + 1, y: shift + 1, width: box.width - 2, height: box.height - 2, rx: 6 });
 }
@@ -118,9 +118,9 @@ function boxClass(g, drawn, slug, counts) {
 function updateTaskBox(g, drawn, look) {
   const position = drawn.box.members[0], note = timeNote(g, position);
   const text = `${look.glyph} ${look.word}${note ? ` ${note}` : ""}`;
-  say(drawn.lines[0], text);
-  say(drawn.note, text.length > 15 ? "" : drawn.box.id);
-  if (drawn.why) say(drawn.why, look.word === "blocked" ? "" : reasonOf(g, position, true));
+  setText(drawn.lines[0], text);
+  setText(drawn.note, text.length > 15 ? "" : drawn.box.id);
+  if (drawn.why) setText(drawn.why, look.word === "blocked" ? "" : reasonOf(g, position, true));
   drawn.element.setAttribute("aria-label", `${titleOf(g, position, 80)}, ${look.word}`);
 }
 
@@ -129,7 +129,7 @@ function updateStackBox(g, drawn, counts) {
   drawn.lines.forEach((line, i) => {
     const entry = counts[i];
     const rest = i === drawn.lines.length - 1 && counts.length > drawn.lines.length;
-    say(line, !entry ? "" : rest ? restOf(counts.slice(i)) : `${entry[0].glyph} ${count(entry[1])} ${entry[0].word}`);
+    setText(line, !entry ? "" : rest ? restOf(counts.slice(i)) : `${entry[0].glyph} ${count(entry[1])} ${entry[0].word}`);
     line.setAttribute("class", entry && !rest ? `state is-${entry[0].slug}` : "state why");
   });
   const room = box.width - 2 * PADDING - 2;

@@ -1,7 +1,7 @@
 // ---------------------------------------------------------------- pan, zoom, fit
 
 function sizeStage(g) {
-  const isNarrow = g.root.clientWidth < NARROW; // then the inspector stands below the picture
+  const isNarrow = g.root.clientWidth < NARROW; // then the inspector is below the picture
   g.root.classList.toggle("kartnb-live-narrow", isNarrow);
   const width = g.stage.clientWidth || g.root.clientWidth || 800;
   const scale = Math.min(1, Math.max(SMALLEST_SCALE, (width - 16) / Math.max(g.scene.width, 1)));
@@ -18,15 +18,15 @@ function fit(g, whole) {
   g.scale = whole ? full : Math.max(full, Math.min(1, g.inspector.hidden ? SMALLEST_SCALE : LEGIBLE_SCALE));
   g.x = (width - g.scene.width * g.scale) / 2;
   g.y = (height - g.scene.height * g.scale) / 2;
-  keepInSight(g, width, height);
+  keepInView(g, width, height);
   g.free = true;
   place(g);
   const chosen = g.selected === null ? undefined : g.boxOf.get(g.selected);
   if (chosen !== undefined && !whole) reveal(g, chosen);
 }
 
-// Where the picture is larger than the view, what was asked for stays in it: a task, an opened stack, or the root.
-function keepInSight(g, width, height) {
+// Where the picture is larger than the view, keep the focus in view: a task, an opened stack, or the root.
+function keepInView(g, width, height) {
   const { focus, frames } = g.scene, root = g.boxes[g.boxOf.get(focus?.position ?? g.tasks.name.length - 1)]?.box;
   const wanted = focus ? root : frames[frames.length - 1] || root;
   if (!wanted) return;
@@ -34,7 +34,7 @@ function keepInSight(g, width, height) {
   if (g.scene.height * g.scale > height) g.y = inside(height, g.scene.height * g.scale, wanted.y * g.scale, wanted.height * g.scale);
 }
 
-// In the middle; what does not fit, from its beginning.
+// Centred; what does not fit, from its start.
 function inside(room, size, start, length) {
   return Math.max(room - size - 8, Math.min(8, length > room ? 8 - start : (room - length) / 2 - start));
 }

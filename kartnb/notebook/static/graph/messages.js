@@ -1,14 +1,14 @@
 // ---------------------------------------------------------------- to and from Python
 
-// A cell that runs may keep the kernel from answering: until it does, what was clicked is named. Python answers each
-// question once, in their order; one that waits already is not asked again.
+// A running cell may keep the kernel from answering: until it does, the request is named. Python answers each request
+// once, in order; one that is waiting already is not sent again.
 function ask(g, message) {
   const key = JSON.stringify(message);
   if ([...g.asked.values()].some((other) => other.key === key)) return;
   g.number += 1;
   g.asked.set(g.number, { key, message });
   g.model.send({ ...message, view: g.name, number: g.number });
-  say(g.note, "");
+  setText(g.note, "");
   g.window.clearTimeout(g.waiting);
   g.waiting = g.window.setTimeout(() => showWaiting(g), isBlocked(g) ? 0 : PATIENCE);
 }
@@ -24,7 +24,7 @@ function isBlocked(g) {
 
 function showWaiting(g) {
   const words = [...g.asked.values()].map(({ message }) => ASKED[message.direction || message.kind] || message.kind);
-  if (words.length) say(g.note, `… waits for the kernel: ${words.join(", ")}`);
+  if (words.length) setText(g.note, `… waiting for the kernel: ${words.join(", ")}`);
   updateInspector(g);
 }
 
@@ -41,9 +41,9 @@ function onMessage(g, message) {
 
 function takeAnswer(g, message) {
   if (message.kind === "result") g.results.set(message.position, message.html);
-  if (!g.asked.delete(message.number)) return; // nobody waits for what a click on a task asks besides
+  if (!g.asked.delete(message.number)) return; // the details that a click on a task requests are not waited for
   if (!g.asked.size) g.window.clearTimeout(g.waiting);
-  say(g.note, message.note || "");
+  setText(g.note, message.note || "");
   if (g.asked.size) showWaiting(g);
   updateInspector(g);
 }

@@ -1,4 +1,4 @@
-// ---------------------------------------------------------------- what is known
+// ---------------------------------------------------------------- the data of tasks
 
 function lookOf(g, position) {
   return g.looks.get(g.states[position]) || g.looks.get("c");
@@ -9,8 +9,8 @@ function nameOf(g, position) {
 }
 
 function shownParameters(g, position, most) {
-  const told = g.tasks.parameters[position];
-  const text = told ? told.map(([name, value]) => `${name}=${value}`).join(", ") : "…";
+  const parameters = g.tasks.parameters[position];
+  const text = parameters ? parameters.map(([name, value]) => `${name}=${value}`).join(", ") : "…";
   return most && text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
@@ -20,9 +20,9 @@ function titleOf(g, position, most) {
 
 // Why a task runs, or ran, in words that are true in its state now; the detail only where there is room for it.
 function reasonOf(g, position, brief) {
-  const told = g.tasks.reason[position];
-  if (!told) return "";
-  const [kind, detail, note] = told, look = lookOf(g, position);
+  const reason = g.tasks.reason[position];
+  if (!reason) return "";
+  const [kind, detail, note] = reason, look = lookOf(g, position);
   if (look.word === "blocked") return g.tasks.blocked;
   const words = look.begun ? g.tasks.kinds[kind] || kind : kind;
   return brief ? words : [detail ? `${words}: ${detail}` : words, note].filter(Boolean).join("; ");

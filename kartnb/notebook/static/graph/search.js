@@ -19,8 +19,8 @@ function tipText(g, box) {
   }
   const position = box.members[0], look = lookOf(g, position), run = g.runs[position] || {};
   const lines = [titleOf(g, position, 400), `${look.glyph} ${look.word} ${timeNote(g, position)}`.trimEnd()];
-  const isTold = look.word === "missing" && g.tasks.reason[position]?.[0] === "output missing"; // by the state
-  lines.push(isTold ? "" : reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
+  const isPlain = look.word === "missing" && g.tasks.reason[position]?.[0] === "output missing"; // by the state
+  lines.push(isPlain ? "" : reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
   return lines.filter(Boolean).join("\n");
 }
 
@@ -94,7 +94,7 @@ function showHits(g) {
   });
   const more = found.length - rows.length;
   if (more > 0) rows.push(make(g, "p", "kartnb-note", `… ${count(more)} more`));
-  if (!found.length) rows.push(make(g, "p", "kartnb-note", "no task has this in its class, parameters or id"));
+  if (!found.length) rows.push(make(g, "p", "kartnb-note", "No class, parameter or id matches."));
   g.hits.replaceChildren(...rows);
   g.hits.hidden = false;
   schedule(g);

@@ -1,8 +1,8 @@
 // The live picture of a plan.
 //
-// Python lays the picture out (trait `scene`), tells the tasks (`tasks`), their states with one letter each (`states`),
-// how far the build is (`progress`, `status`) and what its tasks did so far (`record`, brought up to date by messages). Every text
-// is written as text. Only the preview of a result, which Python has escaped, is markup.
+// Python sends the layout (trait `scene`), the tasks (`tasks`), their states with one letter each (`states`), the progress
+// of the build (`progress`, `status`) and what its tasks did so far (`record`, updated by messages). Every text is written
+// as text. Only the preview of a result, which Python has escaped, is markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 const PADDING = 10, NAME_HEIGHT = 18, LINE_HEIGHT = 16, SHEET = 4, BAR_HEIGHT = 5, FRAME_LEFT = 12, FRAME_TITLE = 20;
