@@ -105,6 +105,10 @@ class MissingPackageError(KartError, ImportError):
     """An optional package is needed; the message says which one and how to install it."""
 
 
+class DrawingError(KartError, NotImplementedError):
+    """A graph cannot be drawn; IPython takes a `NotImplementedError` as the sign to show the text instead."""
+
+
 class TaskLockException(KartError):  # noqa: N818 - gokart's name
     """Another process holds the lock of a task or a result."""
 

@@ -22,6 +22,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
 from kartnb.config import BuildOptions
+from kartnb.errors import DrawingError
 from kartnb.execution.background import BackgroundBuild, Handle
 from kartnb.execution.build import build_in_background, log_printer, run_build
 from kartnb.execution.loop import retried_while_locked
@@ -182,6 +183,9 @@ def _show_live_graph(
     """Show a live picture of a plan below the stored one on `screen`; None where that fails."""
     try:
         live = LiveGraph(plan, screen.key, monitor, stop)
+    except DrawingError:  # a warning has said why
+        screen.has_live_neighbour = False
+        return None
     except Exception:
         screen.has_live_neighbour = False
         logger.warning('The live graph is not available; the stored picture is shown instead', exc_info=True)

@@ -20,6 +20,7 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
 from kartnb import display
+from kartnb.errors import DrawingError
 from kartnb.view.html import Tail, tails_html, tails_text
 from kartnb.view.sanitise import columns_of
 
@@ -133,6 +134,8 @@ class Screen:
 def _html(shown: object, text: str) -> str:
     try:
         return display.render(shown, 'html')
+    except DrawingError:  # a warning has said why
+        return f'<pre>{html.escape(text)}</pre>'
     except Exception:
         logger.warning('Drawing failed; the text is shown instead', exc_info=True)
         return f'<pre>{html.escape(text)}</pre>'

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kartnb.errors import DrawingError
 from kartnb.model import Node, Plan, TaskState
 from kartnb.view.words import count_states, urgency
 
@@ -527,7 +529,16 @@ def _layers(size: int, links: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _graph(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Direction) -> Any:
-    import pygraphviz  # imported here because only drawing needs it
+    try:
+        import pygraphviz  # imported here because only drawing needs it
+    except ImportError as error:
+        # its wheel brings Graphviz along, but not the libraries of the system that Graphviz needs
+        message = (
+            f'Graphs cannot be drawn and are shown as text, because pygraphviz cannot be loaded: {error}. Install the '
+            'library that is missing (on Debian and Ubuntu: apt install libglib2.0-0 libxrender1), and restart Python.'
+        )
+        warnings.warn(message, stacklevel=2)
+        raise DrawingError(message) from error
 
     graph = pygraphviz.AGraph(directed=True, strict=True)
     graph.graph_attr.update(rankdir=direction, nodesep=_inches(BOX_GAP), ranksep=_inches(RANK_GAP), pad='0', margin='0')

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kartnb
 from kartnb.view.graph_layout import COMFORTABLE_WIDTH, Layout, best_direction, place
 
 SIZES = st.tuples(st.integers(80, 230), st.integers(40, 120))
@@ -77,3 +82,38 @@ def test_a_full_picture_is_placed_in_time() -> None:
 def test_arrows_between_neighbours_are_one_smooth_turn(direction) -> None:
     layout = place([(180, 60), (100, 40)], [(0, 1)], direction)
     assert len(layout.arrows[0].curve) == 4
+
+
+#: pygraphviz as it is on a bare computer: its wheel is there, and a system library that it needs is not.
+BARE = """
+import sys
+from pathlib import Path
+from IPython.core.interactiveshell import InteractiveShell
+Path('pygraphviz.py').write_text("raise ImportError('libXrender.so.1: cannot open shared object file')")
+sys.path.insert(0, '.')
+import kartnb
+
+class Load(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(1)
+
+for shown in (kartnb.plan(Load()), Load()):
+    data, _ = InteractiveShell.instance().display_formatter.format(shown)
+    assert 'missing Load' in data['text/plain'] and 'text/html' not in data, data
+try:
+    kartnb.graph(Load()).save('graph.svg')
+except kartnb.KartError as error:
+    assert 'libXrender.so.1' in str(error)
+else:
+    raise AssertionError('there is no error')
+"""
+
+
+def test_without_graphviz_the_text_is_shown_and_one_sentence_says_what_is_missing(tmp_path: Path) -> None:
+    environment = {**os.environ, 'PYTHONPATH': str(Path(kartnb.__file__).parents[1]), 'IPYTHONDIR': str(tmp_path)}
+    command = [sys.executable, '-c', BARE]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count('pygraphviz cannot be loaded: libXrender.so.1: cannot open shared object file') == 1
+    assert 'apt install' in done.stderr
+    assert 'Traceback' not in done.stdout + done.stderr
