@@ -164,7 +164,7 @@ def clean(
     items: list[CleanItem] = []
     notes = list(found.problems)
     if tasks:
-        needed = needed_by(tasks, runs)
+        needed = _needed_by(tasks, runs)
         notes += needed.notes
         items += _not_needed(found, runs, needed, unrecorded)
         notes += [] if unrecorded else _left_alone(runs, needed)
@@ -218,7 +218,7 @@ def _workspace_of(roots: Sequence[luigi.Task], given: str | None) -> str:
     return own.pop() if own else absolute_place(TaskOnKart().workspace_directory)
 
 
-def _not_needed(found: Inventory, runs: list[Run], needed: Needed, unrecorded: bool) -> list[CleanItem]:
+def _not_needed(found: Inventory, runs: list[Run], needed: _Needed, unrecorded: bool) -> list[CleanItem]:
     items = []
     taken: set[str] = set()
     traces = _Traces(found)
@@ -251,7 +251,7 @@ class _Traces:
         return [*logs, *self._captured.get(stem, ()), self._records.get(run.place)]
 
 
-def _left_alone(runs: list[Run], needed: Needed) -> list[str]:
+def _left_alone(runs: list[Run], needed: _Needed) -> list[str]:
     number = sum(run.origin == 'file' and run.unique_id not in needed.ids for run in runs)
     if not number:
         return []
@@ -307,31 +307,21 @@ def _remove_empty_directories(root: str, files: Sequence[FileFound]) -> None:
 
 
 @dataclass(slots=True)
-class Needed:
-    """What has to stay.
-
-    Attributes
-    ----------
-    ids
-        The unique ids of the tasks.
-    paths
-        Their outputs, as absolute paths.
-    notes
-        What is unknown.
-    """
+class _Needed:
+    """What has to stay: tasks by unique id, their outputs as absolute paths; and notes of what is unknown."""
 
     ids: set[str] = field(default_factory=set)
     paths: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
-def needed_by(roots: Sequence[luigi.Task], runs: Iterable[Run]) -> Needed:
+def _needed_by(roots: Sequence[luigi.Task], runs: Iterable[Run]) -> _Needed:
     """What roots need, as far as their classes and the records of their runs say."""
     recorded: dict[str, list[Run]] = {}
     for run in runs:
         if run.state is not RunState.SUPERSEDED:
             recorded.setdefault(run.unique_id, []).append(run)
-    found = Needed()
+    found = _Needed()
     for task in _closure(roots):
         found.paths.update(absolute_place(path) for path in output_paths(task))
         if isinstance(task, TaskOnKart):
@@ -353,7 +343,7 @@ def _closure(roots: Sequence[luigi.Task]) -> list[luigi.Task]:
     return found
 
 
-def _note_what_is_unknown(task: TaskOnKart[object], recorded: dict[str, list[Run]], found: Needed) -> None:
+def _note_what_is_unknown(task: TaskOnKart[object], recorded: dict[str, list[Run]], found: _Needed) -> None:
     unknown = not any(run.record is not None for run in recorded.get(task.make_unique_id(), ()))
     if unknown and inspect.isgeneratorfunction(type(task).run):
         note = (
@@ -363,7 +353,7 @@ def _note_what_is_unknown(task: TaskOnKart[object], recorded: dict[str, list[Run
             found.notes.append(note)
 
 
-def _add_recorded_inputs(found: Needed, recorded: dict[str, list[Run]]) -> None:
+def _add_recorded_inputs(found: _Needed, recorded: dict[str, list[Run]]) -> None:
     """Add what recorded runs were made from: tasks that were asked for while others ran are known only there."""
     pending = list(found.ids)
     while pending:

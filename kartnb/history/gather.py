@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kartnb.history.gokart_runs import GokartLogs
-from kartnb.history.run_record import RecordName, RunRecord, epoch_moment, iso_moment, iso_seconds, record_name
+from kartnb.history.run_record import RunRecord, epoch_moment, iso_moment, iso_seconds, record_name
 from kartnb.history.runs import Run, RunState
 from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
 from kartnb.storage.filesystem import file_system
@@ -25,44 +25,29 @@ _RESULT = re.compile(r'(?P<stem>.+)_(?P<uid>[0-9a-f]{32})(?:\.[^.]*)?')
 _NESTED = re.compile(r'(?P<above>.+?)/log/(?:run_record|superseded|task_params|task_log)/')
 _MOST_PROBLEMS = 20
 _ADOPTED = 'adopted'
+_STATES = {'failed': RunState.FAILED, 'interrupted': RunState.INTERRUPTED}
 _MODIFIED = 'its file was modified since: this row describes the earlier result'
 
 
 @dataclass(slots=True)
 class Inventory:
-    """The files of one workspace by what they are; paths are below the workspace.
+    """The files of one workspace by what they are; paths are below the workspace."""
 
-    Attributes
-    ----------
-    root
-        The workspace, absolute.
-    results
-        Every file that is not a log, by path.
-    by_id
-        The results whose names hold a unique id, by it.
-    records, superseded
-        The run records, and all that belongs to replaced results, by result id.
-    captured
-        The files of what tasks printed, by stem.
-    logs
-        gokart's logs, by kind and then by ``<Class>_<unique id>``.
-    code
-        The kept source of code prints, by print.
-    nested
-        Workspaces inside of this one, whose files do not belong to it.
-    problems
-        What could not be read.
-    """
-
+    #: The workspace, absolute.
     root: str
+    #: Every file that is not a log, by path, and those whose names hold a unique id, by it.
     results: dict[str, FileFound] = field(default_factory=dict)
     by_id: dict[str, list[FileFound]] = field(default_factory=dict)
     records: list[FileFound] = field(default_factory=list)
+    #: All files of replaced results, by result id.
     superseded: dict[str, list[FileFound]] = field(default_factory=dict)
+    #: The files of what tasks printed, by path without the extension.
     captured: dict[str, FileFound] = field(default_factory=dict)
+    #: gokart's logs, by kind and then by ``<Class>_<unique id>``.
     logs: dict[str, dict[str, FileFound]] = field(default_factory=dict)
+    #: The kept source of code prints, by print.
     code: dict[str, FileFound] = field(default_factory=dict)
-    nested: tuple[str, ...] = ()
+    #: What could not be read.
     problems: list[str] = field(default_factory=list)
 
     def note_problem(self, sentence: str) -> None:
@@ -101,8 +86,9 @@ def take_inventory(root: str) -> Inventory:
         When it is not a directory.
     """
     census = take_census(root)
+    # what is in a workspace inside of this one does not belong to it
     nested = _nested_workspaces(census)
-    found = Inventory(root, nested=nested, problems=census.problems[:_MOST_PROBLEMS])
+    found = Inventory(root, problems=census.problems[:_MOST_PROBLEMS])
     for file in census.files:
         if not nested or not file.path.startswith(nested):
             _put(found, file)
@@ -156,12 +142,10 @@ def gather(found: Inventory, name: str | None = None) -> list[Run]:
 
 
 def _recorded(found: Inventory, name: str | None) -> Iterable[Run]:
-    named = {file.path: record_name(file.name) for file in found.records}
-    wanted = [file for file in found.records if name is None or named[file.path].task == name]
+    wanted = [file for file in found.records if name is None or record_name(file.name).task == name]
     for file, data in read_all(found.root, wanted):
-        what = named[file.path]
         record = _read_record(found, file, data)
-        yield _damaged(found, file, what) if record is None else _run_of(found, file, record, what)
+        yield _damaged(found, file) if record is None else _present(found, file, record)
 
 
 def _read_record(found: Inventory, file: FileFound, data: bytes | str) -> RunRecord | None:
@@ -175,7 +159,7 @@ def _read_record(found: Inventory, file: FileFound, data: bytes | str) -> RunRec
         return None
 
 
-def _run_of(found: Inventory, file: FileFound, record: RunRecord, what: RecordName) -> Run:
+def _present(found: Inventory, file: FileFound, record: RunRecord) -> Run:
     workspace = record.parameters.get('workspace_directory', './resources/')
     outputs = tuple(found.real_path(output.path, workspace) for output in record.outputs)
     files = [found.file(path) for path in outputs]
@@ -183,10 +167,7 @@ def _run_of(found: Inventory, file: FileFound, record: RunRecord, what: RecordNa
     state = _STATES.get(record.state, RunState.CACHED)
     if state is RunState.CACHED and not all(there):
         state = RunState.MISSING
-    return _run(found, file, record, state, outputs, [file for file in files if file is not None], what)
-
-
-_STATES = {'failed': RunState.FAILED, 'interrupted': RunState.INTERRUPTED}
+    return _run(found, file, record, state, outputs, [file for file in files if file is not None])
 
 
 def _exists_elsewhere(found: Inventory, path: str) -> bool:
@@ -203,17 +184,17 @@ def _run(
     state: RunState,
     outputs: tuple[str, ...],
     files: list[FileFound],
-    what: RecordName,
 ) -> Run:
+    name = record_name(file.name)
     recorded = [output.size for output in record.outputs if output.size is not None]
     size = sum(f.size for f in files) if files else sum(recorded) if recorded else None
     is_modified = state is RunState.CACHED and _is_modified(found.root, file, record, files)
     return Run(
-        task=record.task or what.task,
-        unique_id=record.unique_id or what.unique_id,
+        task=record.task or name.task,
+        unique_id=record.unique_id or name.unique_id,
         state=state,
         module=record.module,
-        result_id=record.result_id or what.result_id,
+        result_id=record.result_id or name.result_id,
         parameters=_shown_parameters(record, found.root),
         when=_when(record, files) or epoch_moment(file.modified),
         seconds=None if record.state == _ADOPTED else record.seconds,
@@ -265,15 +246,16 @@ def _shown_parameters(record: RunRecord, root: str) -> dict[str, str]:
     return {name: text for name, text in record.parameters.items() if name != 'workspace_directory'}
 
 
-def _damaged(found: Inventory, file: FileFound, what: RecordName) -> Run:
+def _damaged(found: Inventory, file: FileFound) -> Run:
     """The run of a record that cannot be read, as far as its name says."""
-    files = found.by_id.get(what.unique_id, [])
-    state = RunState.FAILED if not what.result_id else RunState.CACHED if files else RunState.MISSING
+    name = record_name(file.name)
+    files = found.by_id.get(name.unique_id, [])
+    state = RunState.FAILED if not name.result_id else RunState.CACHED if files else RunState.MISSING
     return Run(
-        what.task,
-        what.unique_id,
+        name.task,
+        name.unique_id,
         state,
-        result_id=what.result_id,
+        result_id=name.result_id,
         when=epoch_moment(file.modified),
         size=sum(f.size for f in files) if files else None,
         outputs=tuple(path_below(found.root, f.path) for f in files),
@@ -299,7 +281,7 @@ def _replaced(found: Inventory, name: str | None) -> Iterable[Run]:
         names = [f'{number}-{os.path.basename(output.path)}' for number, output in enumerate(record.outputs)]
         files = [f for wanted in names for f in others if f.name == wanted]
         outputs = tuple(path_below(found.root, f.path) for f in files)
-        yield _run(found, file, record, RunState.SUPERSEDED, outputs, files, record_name(file.name))
+        yield _run(found, file, record, RunState.SUPERSEDED, outputs, files)
 
 
 def _unrecorded(found: Inventory, uid: str, claimed: set[str], name: str | None) -> list[Run]:

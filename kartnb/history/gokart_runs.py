@@ -152,24 +152,27 @@ class GokartLogs:
 
     def _run(self, stem: str, task: str, unique_id: str, values: dict[str, dict[str, Any]]) -> Run:
         files = self._outputs(unique_id, values['task_log'].get(stem))
-        newest = max((file.modified for file in self._files_of(stem, files)), default=0.0)
+        logs = [of_kind[stem] for of_kind in self._logs.values() if stem in of_kind]
+        newest = max(file.modified for file in files or logs)
+        # gokart writes it when a run has succeeded
         log = self._logs.get('task_log', {}).get(stem)
         seconds = values['processing_time'].get(stem)
         ended_well = log is not None or bool(files)
         params = values['task_params'].get(stem)
+        given = params.items() if isinstance(params, dict) else ()
         return Run(
             task,
             unique_id,
             RunState.CACHED if files else RunState.MISSING if ended_well else RunState.FAILED,
             module=_module(task, files),
-            parameters=_shown(task, params) if isinstance(params, dict) else {},
+            parameters={str(name): _shown_text(task, str(name), x) for name, x in given if isinstance(x, str)},
             when=epoch_moment(log.modified if log is not None else newest),
             seconds=float(seconds) if isinstance(seconds, int | float) else None,
             size=sum(file.size for file in files) if files else None,
             outputs=tuple(path_below(self._root, file.path) for file in files),
             error='' if ended_well else 'it did not succeed: gokart records no details',
             origin='gokart',
-            place=path_below(self._root, (log or self._any(stem)).path),
+            place=path_below(self._root, (log or logs[0]).path),
         )
 
     def _outputs(self, unique_id: str, task_log: Any) -> list[FileFound]:
@@ -179,16 +182,6 @@ class GokartLogs:
         paths = [self._found.real_path(path, './resources/') for path in given]
         files = [file for path in paths if (file := self._found.file(path)) is not None]
         return files or list(self._found.by_id.get(unique_id, ()))
-
-    def _files_of(self, stem: str, files: list[FileFound]) -> list[FileFound]:
-        return files or [logs[stem] for logs in self._logs.values() if stem in logs]
-
-    def _any(self, stem: str) -> FileFound:
-        return next(logs[stem] for logs in self._logs.values() if stem in logs)
-
-
-def _shown(task: str, params: dict[Any, Any]) -> dict[str, str]:
-    return {str(name): _shown_text(task, str(name), text) for name, text in params.items() if isinstance(text, str)}
 
 
 def _module(task: str, files: list[FileFound]) -> str:
