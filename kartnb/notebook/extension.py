@@ -31,7 +31,8 @@ from kartnb.notebook.magics import KartMagics
 from kartnb.notebook.magics_history import HistoryMagics
 from kartnb.notebook.magics_look import LookMagics
 from kartnb.notebook.magics_sweep import SweepMagics
-from kartnb.task.registry import is_task_class
+from kartnb.task import registry
+from kartnb.task.code_parts import count_as_own
 
 #: The magics, a class a topic.
 MAGICS = (KartMagics, HistoryMagics, LookMagics, SweepMagics)
@@ -128,11 +129,6 @@ class Session:
         return next(item for item in added_sets if isinstance(item, KartMagics))
 
     def _after_cell(self, result: ExecutionResult) -> None:
-        if 'kartnb.task' not in sys.modules:
-            return  # no cell can have defined a task yet; importing it here would slow down every cell
-        from kartnb.task import registry
-        from kartnb.task.code_parts import count_as_own
-
         # a module that %aimport watches is being worked on
         for module in aimported_modules(self._magics.shell):
             count_as_own(module)
@@ -209,8 +205,6 @@ def _on_the_line(parser: MagicParser, rest: str, shell: InteractiveShell) -> Com
     if taken == 'executor':
         return 'executor', [*EXECUTOR_NAMES, *_executors_of(shell)]
     if taken == 'task':
-        from kartnb.task import registry
-
         return 'task', sorted({cls.__name__ for cls in registry.task_classes()})
     if taken == 'choice':
         return 'choice', parser.choices(option)
@@ -237,7 +231,7 @@ def _in_space(before: list[str], rest: str, shell: InteractiveShell) -> Completi
     cls = shell.user_ns.get(name[0]) if name else None
     if isinstance(cls, luigi.Task):
         cls = type(cls)
-    if not is_task_class(cls) or not re.search(r'\s\w*$', rest):
+    if not registry.is_task_class(cls) or not re.search(r'\s\w*$', rest):
         return _in_expression(rest, shell)
     from kartnb.notebook.cell import own_parameters
 
@@ -248,7 +242,7 @@ def _in_space(before: list[str], rest: str, shell: InteractiveShell) -> Completi
 def _in_expression(text: str, shell: InteractiveShell) -> Completions:
     call = _OPEN_CALL.search(text)
     cls = shell.user_ns.get(call[1]) if call else None
-    if call and is_task_class(cls):
+    if call and registry.is_task_class(cls):
         return 'param', _parameters_to_give(cls, call[2])
     if re.search(r'\.\w*$', text):
         return '', []  # IPython completes attributes
