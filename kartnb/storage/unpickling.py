@@ -401,6 +401,8 @@ class _Names:
             self.saw_pandas = True
         elif module.startswith('gokart.'):
             return _gokart(module, name)
+        elif module.startswith('kartnb.'):
+            module = _todays_kartnb(module, name)
         elif module.startswith('numpy.'):
             module = _todays_numpy(module, name)
         try:
@@ -431,6 +433,33 @@ def _dill(name: str) -> Any:
 
 def _gokart(module: str, name: str) -> Any:
     return find(module, name)
+
+
+#: What results may hold of kartnb beside its public names: task classes of notebooks bring the first three along.
+_ROOMS = {
+    **dict.fromkeys(('Defaults', 'ParameterTable'), 'kartnb.task.metaclass'),
+    '_PublicParameters': 'kartnb.task.describe',
+    'Slider': 'kartnb.task.values',
+    'LosslessFileProcessor': 'kartnb.storage.formats.exact_text',
+    'FunctionFileProcessor': 'kartnb.storage.formats.registry',
+    **dict.fromkeys(('ParquetFileProcessor', 'FeatherFileProcessor'), 'kartnb.storage.formats.tables'),
+    **{
+        f'{kind}FileProcessor': 'kartnb.storage.formats.simple'
+        for kind in ('Pickle', 'Text', 'Gzip', 'Binary', 'Npz', 'Xml')
+    },
+}
+
+
+def _todays_kartnb(module: str, name: str) -> str:
+    """Give the module in which this kartnb has what an earlier one had elsewhere."""
+    outer = name.partition('.')[0]
+    try:
+        if hasattr(importlib.import_module(module), outer):
+            return module
+    except ModuleNotFoundError:
+        pass
+    public = importlib.import_module('kartnb').__all__
+    return 'kartnb' if outer in public else _ROOMS.get(outer, module)
 
 
 def _todays_numpy(module: str, name: str) -> str:

@@ -335,3 +335,31 @@ def test_pickles_of_another_numpy() -> None:
         other = pickled.replace(new, given).replace(old, given)
         other = other[:3] + (len(other) - 11).to_bytes(8, 'little') + other[11:]  # the length of the frame
         assert_equal(pickling.loads(other), np.arange(3.0))
+
+
+def _reference(module: str, name: str) -> bytes:
+    parts = [b'\x8c' + bytes([len(part)]) + part.encode() for part in (module, name)]
+    return b'\x80\x04' + b''.join(parts) + b'\x93.'
+
+
+@pytest.mark.parametrize(
+    'module, name',
+    [
+        ('kartnb.task.construction', 'Defaults'),  # what every task class of a notebook brings along
+        ('kartnb.task.construction', 'ParameterTable'),
+        ('kartnb.task.shown', '_PublicParameters'),
+        ('kartnb.task.slider', 'Slider'),
+        ('kartnb.storage.in_memory', 'InMemoryTarget'),
+        ('kartnb.execution.build_error', 'GokartBuildError'),
+        ('kartnb.execution.sweeps.point', 'SweepPoint'),
+        ('kartnb.storage.formats.pickles', 'PickleFileProcessor'),
+        ('kartnb.storage.formats.columns', 'FeatherFileProcessor'),
+        ('kartnb.storage.formats.lossless', 'LosslessFileProcessor'),
+        ('kartnb.storage.formats.own', 'FunctionFileProcessor'),
+    ],
+)
+def test_what_an_earlier_kartnb_had_in_another_module(module: str, name: str) -> None:
+    found = pickling.loads(_reference(module, name))
+    assert found.__name__ == name
+    with pytest.raises((ImportError, AttributeError), match=r'kartnb\.|attribute'):
+        pickling.loads(_reference(module, 'Unheard'))
