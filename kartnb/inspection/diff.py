@@ -178,7 +178,7 @@ class _Side:
         return recorded_parts(self.workspace.path, record.code) if record is not None and record.code else None
 
     def seed(self) -> str:
-        """The seed of the run; '' where no log tells it."""
+        """The seed of the run; '' where it was not logged."""
         path = log_path(self.workspace.path, 'random_seed', self.run.task, self.run.unique_id)
         if self.run.state is RunState.SUPERSEDED:
             path = os.path.join(os.path.dirname(self.run.place), kept_log_name('random_seed', path))
@@ -216,7 +216,7 @@ def _previous_run(run: Run, workspace: Workspace) -> Run:
 
 
 def _recorded_sections(before: _Side, after: _Side) -> Iterator[Section]:
-    """What the records tell."""
+    """What the records and logs say of either side."""
     a, b = before.run, after.run
     tasks = {'task': a.task, 'module': a.module}, {'task': b.task, 'module': b.module}
     yield Section('task', _changed_texts(*tasks))

@@ -124,7 +124,7 @@ class Outputs(display.Displayed, Sequence[Output]):
         Raises
         ------
         FilterError
-            When there is no such column.
+            When the column is unknown.
         """
         if by not in _SORTED_BY:
             raise FilterError(f'Outputs cannot be sorted by {by!r}: the columns are {", ".join(COLUMNS)}.')
@@ -133,7 +133,7 @@ class Outputs(display.Displayed, Sequence[Output]):
     def filter(
         self, text: str = '', *, task: str = '', state: str = '', format: str = '', existing: bool | None = None
     ) -> Outputs:
-        """Those outputs for which all that is given holds.
+        """The outputs that match all that is given.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Outputs(display.Displayed, Sequence[Output]):
         Raises
         ------
         FilterError
-            When there is no such state.
+            When the state is unknown.
         """
         if state not in ('', *TaskState):
             raise FilterError(f'{state!r} is not a state: the states are {", ".join(TaskState)}.')
@@ -233,7 +233,7 @@ def _stamp(node: Node, number: int, path: str) -> tuple[int | None, datetime | N
 
 
 def _modified_elsewhere(node: Node, number: int) -> datetime | None:
-    """When a result was made that is no file, such as one in memory."""
+    """When a result that is not a file, such as one in memory, was made."""
     try:
         target = flatten(node.task.output())[number]
         if not isinstance(target, TargetOnKart) or target.is_plain_file:

@@ -112,7 +112,7 @@ def why(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = 
     Raises
     ------
     TaskArgumentError
-        When `task` is no task instance, or `rerun` names nothing in the graph.
+        When `task` is not a task instance, or `rerun` names nothing in the graph.
 
     Examples
     --------

@@ -1,7 +1,9 @@
-"""What is recorded of the results in a graph: which exist, whether they are still the recorded ones, by what code.
+"""What is recorded of the results in a graph: which exist, by what code, and whether their files are unchanged.
 
-A plan compares size and time of a result's files with what the name of its record tells, and opens the record only
-where these differ: copies of a workspace, and files that were only touched, still count.
+`KnownResults` answers the questions of the rules in `kartnb.planning.staleness`, each once. `CodeChanges` compares code
+prints, and `examine` the files of a result. A plan compares size and time of the files with what the name of the record
+says, and opens the record only where these differ: copies of a workspace, and files that were only touched, still
+count.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ from kartnb.task.code_print import CodePrint, Printer
 if TYPE_CHECKING:
     from kartnb.planning.graph import Vertex
 
-#: Some disks and servers tell the time of a file less exactly after a while: in steps of so many seconds at the most.
+#: Some disks and servers keep the time of a file less exactly after a while: in steps of at most so many seconds.
 _CLOCK_STEP = 2.0
-#: Where a record's file cannot be given the time of its run's end, it is so much younger at the most.
+#: A record's file that cannot be given the time at which its run ended is at most so many seconds younger.
 _WRITING_TIME = 0.1
 _ROUNDING = 1e-6
 _MOST_REMEMBERED = 1 << 18
@@ -56,7 +58,7 @@ class KnownResults:
     listing
         What is known of the files of results.
     files
-        What was found of results whose files have another size or time than their records tell, by key.
+        What was found of results whose files have another size or time than recorded, by key.
     moved
         Results whose files have the recorded contents, but another time, as in a copy; with their present mark.
     """
@@ -136,7 +138,7 @@ class KnownResults:
         return self._examined(vertex, mark)
 
     def _examined(self, vertex: Vertex, mark: str) -> RecordedResult | None:
-        """What is known of a result whose files have another size or time than its record tells."""
+        """What is known of a result whose files have another size or time than recorded."""
         task: Any = vertex.task
         place = (task.workspace_directory, type(task).__module__)
         found, result = self._found(place, vertex.stem, vertex.paths, mark)
@@ -191,7 +193,7 @@ class KnownResults:
         return '' if result is None else result.result_id
 
     def put(self, vertex: Vertex, result: RecordedResult | None) -> None:
-        """Take down that a task has a new result, or, with None, that a run of it gave none."""
+        """Note that a task has a new result, or, with None, that a run of it gave none."""
         directory = self.directory(vertex.task)
         if directory is None:
             return
@@ -219,7 +221,7 @@ class KnownResults:
         return digest_of_inputs((other.unique_id, self.result_id(other)) for other in required)
 
     def next_result(self, vertex: Vertex, result_id: str = '') -> RecordedResult:
-        """What the name of the record of a task's next result will tell."""
+        """What the name of the record of a task's next result will say."""
         made_by = self.code.print_of(type(vertex.task)).key
         return RecordedResult(result_id, made_by, self.made_of(vertex), len(vertex.requires) > vertex.declared)
 
@@ -250,14 +252,14 @@ class KnownResults:
         return self.code.compare(task.workspace_directory, result, type(task))
 
     def must_rerun(self, workspace: str, result: RecordedResult, cls: type) -> bool:
-        """Whether other code than the present code of a class made a result, and the policy is to run it again then."""
+        """Whether other code than that of a class now made a result, and the policy is to run it again then."""
         if not result.made_by or self.policy(cls) != 'rerun':
             return False
         return self.code.compare(workspace, result, cls).answer == 'changed'
 
 
 def is_plain_file(target: Any) -> bool:
-    """Whether a target exists where its path exists, so that a listing can tell."""
+    """Whether a target exists where its path exists, so that one listing answers for many."""
     # the first question is much quicker than the second, which goes through an abstract base class
     is_ours = type(target) is SingleFileTarget or isinstance(target, TargetOnKart)
     return is_ours and target.is_plain_file
@@ -356,10 +358,10 @@ def _unknown(now: CodePrint) -> CodeComparison:
 
 
 class Files(Enum):
-    """What the files of a result are that have another size or time than its record tells."""
+    """What became of the files of a result that have another size or time than recorded."""
 
     SAME = 'the same contents'
-    FOREIGN = 'written by another program'
+    FOREIGN = 'modified outside kartnb'
     UNFINISHED = 'written by a run that has not ended'
 
 

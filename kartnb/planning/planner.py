@@ -33,7 +33,7 @@ def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None =
     task
         The root: a `TaskOnKart` or any luigi task.
     rerun
-        What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
+        What to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
     on_code_change
         What happens to results whose code has changed: 'rerun', 'warn' or 'ignore'. By default what the class, the

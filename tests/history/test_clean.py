@@ -1,4 +1,4 @@
-"""Clearing up: what no root needs goes, everything else stays, and nothing before it is said."""
+"""`kartnb.clean`: what no root needs is removed on request, and everything else stays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 import kartnb
 from kartnb.history.select import Bounds
 from kartnb.storage import census
-from kartnb.view.history import cleaning_html, cleaning_text
 from tests.view.markup import Skeleton
 
 
@@ -46,7 +45,7 @@ def _files(place: Path) -> set[str]:
     return {str(path.relative_to(place)) for path in place.rglob('*') if path.is_file()}
 
 
-def test_what_no_root_needs_goes_when_said(place: Path) -> None:
+def test_what_no_root_needs_is_removed_on_request(place: Path) -> None:
     kartnb.build(Result(n=1))
     needed = _files(place)
     kartnb.build(Result(n=2))
@@ -100,7 +99,7 @@ def test_replaced_results_are_bounded(place: Path) -> None:
     assert kartnb.build(Source(n=5)) == 'xxxxx'
 
 
-def test_a_result_that_was_written_again_meanwhile_stays(place: Path) -> None:
+def test_a_result_that_was_modified_meanwhile_stays(place: Path) -> None:
     kartnb.build(Source(n=1))
     kartnb.build(Source(n=2))
     found = kartnb.clean(Source(n=1))
@@ -183,8 +182,8 @@ def test_text_and_html_say_the_same(place: Path) -> None:
     kartnb.build(Result(n=1))
     kartnb.build(Source(n=3), rerun=True)
     found = kartnb.clean(Result(n=1))
-    html = Skeleton(cleaning_html(found)).text
-    for line in cleaning_text(found).split('\n'):
+    html = Skeleton(found._repr_html_()).text
+    for line in repr(found).split('\n'):
         for cell in filter(None, line.split('  ')):
             assert cell.strip() in html
 

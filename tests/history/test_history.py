@@ -17,7 +17,6 @@ from luigi.parameter import ParameterVisibility
 import kartnb
 from kartnb.history.runs import RunState
 from kartnb.history.select import moment
-from kartnb.view.history import runs_html, runs_text
 from tests.view.markup import Skeleton
 
 
@@ -199,7 +198,7 @@ def test_a_changed_class_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert 'The definition of Other has changed since' in caplog.text
 
 
-def test_failures_and_missing_results_are_told(place: Path) -> None:
+def test_failures_and_missing_results_are_listed(place: Path) -> None:
     workspace = _built((3,))
     with pytest.raises(kartnb.GokartBuildError):
         kartnb.build(Train(data=Load(n=2), depth=4, fail=True))
@@ -225,7 +224,7 @@ def test_a_damaged_record_is_named_and_the_rest_listed(place: Path, text: str | 
     runs = workspace.runs()
     assert [(run.task, run.state) for run in runs] == [('Load', 'cached'), ('Train', 'cached')] or len(runs) == 2
     assert [str(record) in problem for problem in runs.problems] == [True]
-    assert 'cannot be read' in runs_text(runs)
+    assert 'cannot be read' in repr(runs)
     assert workspace.load(runs.filter('Load')[0]) == [0, 1]
 
 
@@ -250,7 +249,7 @@ def test_what_is_no_workspace_is_said(tmp_path: Path) -> None:
     assert kartnb.Workspace(str(tmp_path / 'empty')).to_dataframe().empty
 
 
-def test_a_workspace_inside_of_another_is_none_of_its_business(place: Path) -> None:
+def test_a_workspace_inside_of_another_is_left_out(place: Path) -> None:
     _built((3,))
     kartnb.build(Load(n=9, workspace_directory=str(place / 'inner')))
     assert len(kartnb.Workspace().runs()) == 2
@@ -268,8 +267,8 @@ def test_remote_workspaces_are_listed() -> None:
 
 def test_text_and_html_say_the_same() -> None:
     runs = _built().runs()
-    html = Skeleton(runs_html(runs)).text
-    for line in runs_text(runs).split('\n'):
+    html = Skeleton(runs._repr_html_()).text
+    for line in repr(runs).split('\n'):
         for cell in filter(None, line.split('  ')):
             assert cell.strip() in html or cell.strip().startswith('3 recorded results')
 
@@ -278,7 +277,7 @@ def test_a_long_table_is_cut_and_hostile_names_are_text() -> None:
     evil = '<script>window.pwned=1</script>\x1b[2J'
     run = kartnb.Run(evil, '0' * 32, RunState.FAILED, parameters={evil: evil}, error=evil, host=evil)
     runs = kartnb.Runs([run] * 500, evil, [evil] * 30)
-    assert '<script' not in runs_html(runs)
-    assert '\x1b' not in runs_text(runs) + runs_html(runs)
-    assert '… 450 more' in runs_text(runs)
-    assert len(runs_html(runs)) < 200_000
+    assert '<script' not in runs._repr_html_()
+    assert '\x1b' not in repr(runs) + runs._repr_html_()
+    assert '… 450 more' in repr(runs)
+    assert len(runs._repr_html_()) < 200_000

@@ -42,10 +42,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _record(task: Any) -> RunRecord:
-    directory = RecordDirectory('./resources/', type(task).__module__)
-    text = directory.read(f'{type(task).__name__}_{task.make_unique_id()}')
-    assert text is not None
-    return RunRecord.from_json(text)
+    record = kartnb.Workspace().run(task).record
+    assert record is not None
+    return record
 
 
 _HOSTILE = 'q"\\</script>\n\x00\u2028データ'

@@ -14,7 +14,6 @@ import pytest
 
 import kartnb
 from kartnb.inspection.diff import Change, value_changes
-from kartnb.view.history import difference_html, difference_text
 from tests.view.markup import Skeleton
 
 
@@ -184,7 +183,7 @@ def test_text_and_html_say_the_same_and_nothing_is_interpreted() -> None:
     one, other = Text(text=evil), Text(text='plain')
     _built(one, other)
     found = kartnb.diff(one, other)
-    html, text = difference_html(found), difference_text(found)
+    html, text = found._repr_html_(), repr(found)
     assert '<script' not in html
     assert '\x1b' not in html + text
     plain = Skeleton(html).text

@@ -1,4 +1,4 @@
-"""Results that another program writes again under their records: noticed, taken as they are, and never a storm."""
+"""Results that another program modifies under their records: noticed, used as they are, and never a storm of runs."""
 
 from __future__ import annotations
 

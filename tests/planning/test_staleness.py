@@ -11,11 +11,10 @@ import pytest
 
 import kartnb
 from kartnb.config import set_session_policy
-from kartnb.history.run_record import RunRecord, set_current_notebook
+from kartnb.history.run_record import set_current_notebook
 from kartnb.model import ReasonKind, TaskState
 from kartnb.storage.filesystem import _Local
 from kartnb.storage.run_records import RecordDirectory
-from kartnb.view.history import why_html, why_text
 from tests.planning.notebook import Notebook, forget_classes
 from tests.view.markup import Skeleton
 
@@ -168,7 +167,8 @@ def test_a_result_without_a_record_is_adopted_at_its_first_use(notebook: Noteboo
     notebook.taken()
     assert kartnb.build(notebook['Train']()) == 5
     assert notebook.taken() == []
-    record = RunRecord.from_json(_records('Train')[0].read_text())
+    record = kartnb.Workspace().run(notebook['Train']()).record
+    assert record is not None
     assert (record.state, len(record.inputs), bool(record.result_id)) == ('adopted', 1, True)
     assert kartnb.build(notebook['Train']()) == 5
     notebook.run(LOAD.format(value=3))
@@ -222,7 +222,7 @@ class Two(kartnb.TaskOnKart):
 def test_results_of_another_python(notebook: Notebook) -> None:
     kartnb.build(notebook['Load']())
     [record] = _records('Load')
-    made_by = RunRecord.from_json(record.read_text()).code
+    made_by = json.loads(record.read_text())['code']
     elsewhere = '399-000000000000'
     record.rename(record.with_name(record.name.replace(made_by, elsewhere)))
     code = Path('resources/log/run_record/code')
@@ -271,10 +271,10 @@ def test_a_name_tells_what_a_plan_compares(notebook: Notebook) -> None:
     kartnb.build(notebook['Train']())
     directory = RecordDirectory('./resources/', '__main__')
     task = notebook['Train']()
-    record = RunRecord.from_json(_records('Train')[0].read_text())
+    record = json.loads(_records('Train')[0].read_text())
     result = directory.result(f'Train_{task.make_unique_id()}')
     assert result is not None
-    assert (result.result_id, result.made_by) == (record.result_id, record.code)
+    assert (result.result_id, result.made_by) == (record['result_id'], record['code'])
 
 
 def test_why_tells_the_difference_the_parameters_and_the_cause(notebook: Notebook) -> None:
@@ -287,10 +287,10 @@ def test_why_tells_the_difference_the_parameters_and_the_cause(notebook: Noteboo
     assert [change.name for change in load.code] == ['Load.run']
     assert '-    self.dump(1)' in load.code[0].diff
     assert [(p.name, p.before, p.now) for p in train.parameters] == [('depth', '5', '6')]
-    text = why_text(told)
+    text = repr(told)
     assert 'depth: 5 → 6' in text
     assert '+    self.dump("<b>二</b>")' in text
-    html = ' '.join(Skeleton(why_html(told)).text.split())
+    html = ' '.join(Skeleton(told._repr_html_()).text.split())
     assert '<b>' in html, 'escaped'
     for line in text.split('\n'):
         assert ' '.join(line.replace(':', ' ').split()) in ' '.join(html.replace(':', ' ').split())
