@@ -1,4 +1,4 @@
-"""Parameters of tasks that take their values from a luigi config class."""
+"""luigi's configuration: files that are added to it, what it says of a task class, and what config classes share."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ from kartnb._luigi import (
 def add_config(file_path: str) -> None:
     """Read a luigi configuration file, such as ``param.ini``, on top of those that were read before.
 
-    A TOML file is read where luigi was told to, by the environment variable ``LUIGI_CONFIG_PARSER=toml``; else it is
-    warned of.
+    A TOML file is read only where the environment variable ``LUIGI_CONFIG_PARSER`` is ``toml``; else a warning says so.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file.
+        When the file does not exist.
     ValueError
-        When it is no configuration file.
+        When it is not a configuration file.
     """
     path = os.path.abspath(file_path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'There is no configuration file {path}.')
+        raise FileNotFoundError(f'Configuration file {path} not found.')
     configuration: Any = type(luigi.configuration.get_config())
     is_toml = path.endswith('.toml')
     if is_toml != issubclass(configuration, LuigiTomlParser):
@@ -51,33 +50,40 @@ def add_config(file_path: str) -> None:
         configuration.add_config_path(path)
     except (configparser.Error, UnicodeDecodeError, ValueError) as error:
         forget_config_path(configuration, path)
-        raise ValueError(f'{file_path} is no configuration file: {" ".join(str(error).split())}') from error
+        raise ValueError(f'{file_path} is not a configuration file: {" ".join(str(error).split())}') from error
 
 
 #: The config section whose values hold for every task class, from gokart.
 SHARED_SECTION = 'TaskOnKart'
 
-_luigis_get_config: Any = luigi.configuration.get_config
+_configuration: Any = luigi.configuration
+_luigis_get_config: Any = _configuration.get_config
 _PARSER: Any = 'LUIGI_CONFIG_PARSER' if os.name == 'nt' else b'LUIGI_CONFIG_PARSER'
-#: The configuration that was given last, for which parser.
-_last: tuple[Any, Any] = (None, None)
+#: The parser that was asked for last, its configuration, and the sections of that: asked for with every instance.
+_last: tuple[Any, Any, Any] = (None, None, None)
 
 
 def current_configuration() -> Any:
     """luigi's configuration, as `luigi.configuration.get_config` gives it."""
+    return _current()[1]
+
+
+def _current() -> tuple[Any, Any, Any]:
     global _last
-    if raw_environment is None or luigi.configuration.get_config is not _luigis_get_config:
-        return luigi.configuration.get_config()
+    if raw_environment is None or _configuration.get_config is not _luigis_get_config:
+        config = _configuration.get_config()
+        return None, config, configured_sections(config)
     parser = raw_environment.get(_PARSER)
-    last_parser, config = _last
+    last_parser, config, _ = _last
     if config is None or parser != last_parser or configuration_in_use(type(config)) is not config:
-        config = _luigis_get_config()  # type: ignore[no-untyped-call]
-        _last = (parser, config)
-    return config
+        config = _luigis_get_config()
+        # the sections are one dict for as long as the configuration lives; reading more files only adds to it
+        _last = (parser, config, configured_sections(config))
+    return _last
 
 
 def section(config: Any, name: str) -> Mapping[str, Any]:
-    """What a section sets, by name; empty for one that is not there."""
+    """What a section sets, by name; empty where it is missing."""
     data = getattr(config, 'data', None)
     if isinstance(data, dict):
         return data.get(name) or {}
@@ -86,10 +92,8 @@ def section(config: Any, name: str) -> Mapping[str, Any]:
 
 def configuration_state(family: str) -> Hashable:
     """What the default values of a task class depend on; None where nothing is configured."""
-    config = current_configuration()
+    _, config, sections = _current()
     command_line: Hashable = CmdlineParser.get_instance()
-    # as a rule nothing is configured, which is asked for with every instance
-    sections = configured_sections(config)
     if sections is not None and SHARED_SECTION not in sections and family not in sections:
         return command_line
     shared, own = _state(config, SHARED_SECTION), _state(config, family)
@@ -108,7 +112,7 @@ TaskClass = TypeVar('TaskClass', bound=type[luigi.Task])
 def inherits_config_params(
     config_class: type[luigi.Config], parameter_alias: Mapping[str, str] | None = None
 ) -> Callable[[TaskClass], TaskClass]:
-    """Decorate a task class so that parameters that nobody gives have the values that a config class has.
+    """Decorate a task class so that parameters without a given value take those of a config class.
 
     Parameters
     ----------

@@ -53,14 +53,14 @@ def test_a_file_is_remembered_by_its_place(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_no_such_file() -> None:
-    with pytest.raises(FileNotFoundError, match=r'There is no configuration file .*nowhere\.ini'):
+    with pytest.raises(FileNotFoundError, match=r'Configuration file .*nowhere\.ini not found'):
         kartnb.add_config('nowhere.ini')
 
 
 @pytest.mark.parametrize('text', ['n = 5', '[Load]\nn = 5\nn = 6', '\xff\xfe'])
 def test_no_configuration_file(text: str) -> None:
     Path('bad.ini').write_bytes(text.encode('latin-1'))
-    with pytest.raises(ValueError, match=r'^bad\.ini is no configuration file: '):
+    with pytest.raises(ValueError, match=r'^bad\.ini is not a configuration file: '):
         kartnb.add_config('bad.ini')
     Path('good.ini').write_text('[Load]\nn = 7\n')
     kartnb.add_config('good.ini')
