@@ -19,7 +19,7 @@ from kartnb._version import __version__
 if TYPE_CHECKING:
     import luigi
 
-    from kartnb.cli.cli import run
+    from kartnb.cli.run import run
     from kartnb.errors import (
         BuildStoppedError,
         CyclicRequirementsError,
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from kartnb.view.previews.preview import Preview, register_preview, unregister_preview
     from kartnb.view.previews.show import preview
 
-_HOMES = {
+_MODULES = {
     'BackgroundBuild': 'kartnb.execution.background',
     'BackgroundSweep': 'kartnb.sweeps.sweep',
     'BuildStoppedError': 'kartnb.errors',
@@ -141,7 +141,7 @@ _HOMES = {
     'register_format': 'kartnb.storage.formats.registry',
     'register_preview': 'kartnb.view.previews.preview',
     'restore_result': 'kartnb.inspection.restore',
-    'run': 'kartnb.cli.cli',
+    'run': 'kartnb.cli.run',
     'slider': 'kartnb.task.values',
     'sweep': 'kartnb.sweeps.sweep',
     'unload_ipython_extension': 'kartnb.notebook.extension',
@@ -229,11 +229,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
+    home = _MODULES.get(name)
     if home is None:
-        from kartnb._deferred import absent
+        from kartnb.compat.names import missing_name
 
-        raise AttributeError(absent(name, __all__))
+        raise AttributeError(missing_name(name, __all__))
     import_luigi_lightly()
     module_name, _, attribute = home.partition(':')
     module = importlib.import_module(module_name)

@@ -1,4 +1,4 @@
-"""Settings that hold for a process: what happens to results whose code has changed."""
+"""The settings of a build: its options, checked once, and the policy for results whose code has changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import luigi
 from kartnb.errors import TaskSettingError, UnknownOptionError
 from kartnb.model import Listener
 
-#: What happens to a result whose code has changed: it is made anew, or kept with a warning, or kept as in gokart.
+#: What happens to a result whose code has changed: it is recomputed, kept with a warning, or kept as in gokart.
 CodeChangePolicy: TypeAlias = Literal['rerun', 'warn', 'ignore']
 CODE_CHANGE_POLICIES: tuple[CodeChangePolicy, ...] = ('rerun', 'warn', 'ignore')
 #: The environment variable, and the section and name in luigi's configuration.
@@ -30,7 +30,7 @@ def checked_policy(value: object, where: str = OPTION) -> CodeChangePolicy:
     Raises
     ------
     TaskSettingError
-        When it is none.
+        When it is not a policy.
     """
     if value not in CODE_CHANGE_POLICIES:
         raise TaskSettingError(f"{where} must be 'rerun', 'warn' or 'ignore', not {value!r:.60}.")
@@ -44,12 +44,12 @@ def set_session_policy(value: str) -> None:
 
 
 def configured_policy() -> CodeChangePolicy | None:
-    """The policy of the session, the environment or luigi's configuration, the first that says one; or None.
+    """The policy of the session, the environment or luigi's configuration, the first that is set; or None.
 
     Raises
     ------
     TaskSettingError
-        When one of them says what is no policy.
+        When one of them is not a policy.
     """
     if _session is not None:
         return _session
@@ -63,7 +63,7 @@ def configured_policy() -> CodeChangePolicy | None:
 #: The executors that have a name.
 EXECUTOR_NAMES = ('inline', 'processes', 'threads')
 LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
-#: What can be asked to run again: True is the root; a class or its name stands for all its tasks in the plan.
+#: What to run again: True means the root; a class or its name means all its tasks in the plan.
 Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
 
 
@@ -76,10 +76,10 @@ class BuildOptions:
     workers, executor, scheduler_url, rerun, on_code_change, log_level
         As for `kartnb.build`.
     listeners
-        Callables that are given every event of the build, in this order.
+        Callables that get every event of the build, in this order.
     value_wanted
         Whether the root has failed when it ends without having written its output. A gokart task may be run only for
-        its side effects, so that it is not when nobody loads the value.
+        its side effects: then, where nobody loads the value, it has not failed.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def log_level_named(name: str) -> int:
     Raises
     ------
     ValueError
-        When there is no such level.
+        When the level is unknown.
 
     Examples
     --------
@@ -137,12 +137,12 @@ def log_level_named(name: str) -> int:
         return int(name)
     level = logging.getLevelName(name.upper())
     if not isinstance(level, int):
-        raise ValueError(f'{name!r} is no log level: the levels are {", ".join(LOG_LEVELS)}.')
+        raise ValueError(f'{name!r} is not a log level: use one of {", ".join(LOG_LEVELS)}.')
     return level
 
 
 def check_env_params(env_params: dict[str, Any]) -> None:
-    """Refuse options that luigi does not know, and warn of those that do nothing here."""
+    """Refuse options that luigi does not know."""
     known = {name for name, _ in luigi.interface.core.get_params()} - {'local_scheduler', 'log_level'}
     for name in env_params:
         if name not in known:

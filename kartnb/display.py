@@ -1,7 +1,7 @@
 """How displayable objects find what draws them, without importing the rooms that draw.
 
-A plan or a build result knows that it can be shown, not how. The table below says for each type where that is written;
-it is imported the first time that something is shown.
+A plan or a build report knows that it can be shown, not how. The table below names for each type the functions that
+draw it; they are imported the first time that something is shown.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ FORMS: dict[str, dict[Form, str]] = {
 
 
 def named(name: str) -> Any:
-    """What a ``module:name`` stands for; the module is imported."""
+    """The object that a ``module:name`` names; the module is imported."""
     module, _, attribute = name.partition(':')
     return getattr(importlib.import_module(module), attribute)
 
@@ -132,7 +132,7 @@ def render(obj: object, form: Form) -> str:
 
 
 class Displayed:
-    """What is shown in full wherever it is evaluated: as text, and as HTML where there is any."""
+    """An object that is shown in full wherever it is evaluated, as text and as HTML."""
 
     __slots__ = ()
 
@@ -160,7 +160,7 @@ def show_live(obj: object) -> None:
     Raises
     ------
     NotImplementedError
-        Where there is no front end for it; IPython then takes the other forms of the object.
+        Without a front end for it; IPython then takes the other forms of the object.
     """
     if 'IPython' not in sys.modules:
         raise NotImplementedError
@@ -176,8 +176,8 @@ class FrontEnd(Protocol):
     def traceback_lines(self, error: BaseException) -> list[str]:
         """The traceback of an exception, drawn as the front end draws its own."""
 
-    def shown_live(self, begun: object) -> AbstractContextManager[object] | None:
-        """A context that shows something long as long as it lasts; None for what it cannot show."""
+    def shown_live(self, shown: object) -> AbstractContextManager[object] | None:
+        """A context that shows something while it lasts; None for what it cannot show."""
 
 
 #: The front ends of this process; the last one counts.
@@ -185,10 +185,10 @@ front_ends: list[FrontEnd] = []
 
 
 @contextmanager
-def shown_live(begun: object) -> Iterator[None]:
-    """Show something long as long as the context lasts, where there is somebody to show it to."""
+def shown_live(shown: object) -> Iterator[None]:
+    """Show something while the context lasts, where a front end can."""
     for front_end in reversed(front_ends):
-        context = front_end.shown_live(begun)
+        context = front_end.shown_live(shown)
         if context is not None:
             with context:
                 yield

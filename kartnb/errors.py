@@ -11,7 +11,7 @@ class KartError(Exception):
 
 
 class RequirementError(KartError, ValueError):
-    """A `requires()` gives something that is no task."""
+    """A `requires()` gives something that is not a task."""
 
 
 class CyclicRequirementsError(KartError, RecursionError):
@@ -47,15 +47,15 @@ class ExternalTaskMissingError(KartError):
 
 
 class TaskArgumentError(KartError, TypeError):
-    """Something that is no task was given where a task is needed."""
+    """Something that is not a task was given where a task is needed."""
 
 
 class FilterError(KartError, ValueError):
-    """What outputs or log lines are to be chosen or sorted by makes no sense."""
+    """Outputs or log lines cannot be chosen or sorted by what was given."""
 
 
 class StorageError(KartError, OSError):
-    """A place for results cannot be read or written: no permission, a full disk, a directory there, ...
+    """A place for results cannot be read or written: no permission, a full disk, a directory in its place, ...
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class StorageError(KartError, OSError):
 
 
 class MissingResultError(StorageError, FileNotFoundError):
-    """A result was asked for that has not been made."""
+    """A result was asked for that does not exist."""
 
 
 class UnreadableResultError(KartError):
@@ -122,7 +122,7 @@ class BuildStoppedError(KartError):
 
 
 class ExecutorChoiceError(KartError, ValueError):
-    """There is no executor of the kind that was asked for, or none can be reached."""
+    """An executor of the kind that was asked for does not exist, or cannot be reached."""
 
 
 class WorkerError(KartError):
@@ -142,11 +142,11 @@ class TaskDisabledError(KartError):
 
 
 class TaskSettingError(KartError, ValueError):
-    """luigi's settings of a task (`resources`, `priority`, `retry_count`, …) or of its configuration make no sense."""
+    """luigi's settings of a task (`resources`, `priority`, `retry_count`, …) or of its configuration are wrong."""
 
 
 class SchedulerError(ExecutorChoiceError):
-    """luigi's central scheduler cannot be reached, or does not give the tasks out."""
+    """luigi's central scheduler cannot be reached, or does not hand out the tasks."""
 
 
 class UnknownOptionError(KartError, TypeError):
@@ -154,16 +154,16 @@ class UnknownOptionError(KartError, TypeError):
 
 
 class CommandLineError(KartError, ValueError):
-    """A command line makes no sense."""
+    """A command line is wrong."""
 
 
 class HistoryError(KartError, LookupError, ValueError):
-    """What was asked of a workspace's history is not there, or names more than one result."""
+    """A question to a workspace's history finds no result, or more than one."""
 
 
 class ParameterValueError(KartError, ValueError):
-    """A parameter does not take a value that a person has given."""
+    """A parameter does not take a given value."""
 
 
 class SweepError(KartError, ValueError):
-    """A sweep cannot be made as it was asked for: too many points, no parameter of that name, no such metric, ..."""
+    """A sweep cannot be made as it was asked for: too many points, an unknown parameter or metric, ..."""

@@ -1,6 +1,7 @@
-"""How a build stands: the one place that turns its stream of events into states, times and counts.
+"""What a build is made of: its events, the states of tasks, the plan, and the status that events add up to.
 
-The build itself, its handle, the text progress and the live graph all keep a `BuildStatus`, so that they cannot differ.
+An executor emits events. The build itself, its handle, the text progress and the live graph are listeners, and each
+keeps a `BuildStatus`: the one place that turns events into states, times and counts, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -19,52 +20,7 @@ from kartnb import display
 if TYPE_CHECKING:
     import pandas
 
-
-class TaskState(StrEnum):
-    """Where a task stands, in a plan (the first five) or in a build (the rest)."""
-
-    CACHED = 'cached'
-    STALE = 'stale'
-    MISSING = 'missing'
-    NOT_NEEDED = 'not needed'
-    EXTERNAL = 'external'
-    QUEUED = 'queued'
-    WAITING = 'waiting'
-    RUNNING = 'running'
-    DONE = 'done'
-    FAILED = 'failed'
-    BLOCKED = 'blocked'
-    INTERRUPTED = 'interrupted'
-
-    @property
-    def is_final(self) -> bool:
-        """Whether a build leaves a task in this state."""
-        return self not in (TaskState.QUEUED, TaskState.WAITING, TaskState.RUNNING)
-
-
-class ReasonKind(StrEnum):
-    """Why a task will run."""
-
-    OUTPUT_MISSING = 'output missing'
-    NO_OUTPUT = 'declares no output'
-    INCOMPLETE = 'complete() says no'
-    RERUN = 'rerun asked for'
-    UPSTREAM_RUNS = 'an upstream task will run'
-    INPUT_NEWER = 'an input is newer'
-    CODE_CHANGED = 'code changed'
-    NEWER_RESULT = 'made from an older upstream result'
-    UNFINISHED = 'a run that replaces the result has not ended'
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why one task will run: the kind, and the detail that a person needs (a path, a task's name), or ''."""
-
-    kind: ReasonKind
-    detail: str = ''
-
-    def __str__(self) -> str:
-        return f'{self.kind.value}: {self.detail}' if self.detail else self.kind.value
+# ----- events ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +69,9 @@ class TaskProgress:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One logged line. ``key`` is the node's key, or '' where the line belongs to no task.
+    """One logged line. ``key`` is the node's key, or '' where no task logged it.
 
-    ``already_shown`` tells that a handler of the user's has written it to a stream.
+    ``already_shown``: a handler of the user's has written it to a stream.
     """
 
     build_id: str
@@ -132,7 +88,7 @@ class TaskOutput:
     """Lines that a task has printed.
 
     ``text`` is one line or several, without the last line break; ``stream`` is 'stdout' or 'stderr'. ``key`` is the
-    node's key, or '' where it cannot be told which task has printed them. A line that is written over again and again,
+    node's key, or '' where the task is unknown. A line that is written over again and again,
     such as a progress bar, comes once, in its last state; meanwhile it gives `TaskProgress`. Of a flood (over a million
     characters in one task) only the newest lines come, ten times a second.
     """
@@ -162,10 +118,78 @@ class BuildFinished:
     time: float = field(default_factory=time.time)
 
 
-#: What a task tells of itself while it runs.
+#: What a task reports while it runs.
 TaskEvent: TypeAlias = TaskProgress | LogLine | TaskOutput
 Event: TypeAlias = BuildStarted | PlanGrew | TaskStateChanged | TaskEvent | WorkersStarting | BuildFinished
 Listener: TypeAlias = Callable[[Event], None]
+
+
+# ----- states and reasons ---------------------------------------------------------------------------------------------
+
+
+class TaskState(StrEnum):
+    """The state of a task, in a plan (the first five) or in a build (the rest)."""
+
+    CACHED = 'cached'
+    STALE = 'stale'
+    MISSING = 'missing'
+    NOT_NEEDED = 'not needed'
+    EXTERNAL = 'external'
+    QUEUED = 'queued'
+    WAITING = 'waiting'
+    RUNNING = 'running'
+    DONE = 'done'
+    FAILED = 'failed'
+    BLOCKED = 'blocked'
+    INTERRUPTED = 'interrupted'
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a build leaves a task in this state."""
+        return self not in (TaskState.QUEUED, TaskState.WAITING, TaskState.RUNNING)
+
+
+class ReasonKind(StrEnum):
+    """Why a task will run."""
+
+    OUTPUT_MISSING = 'output missing'
+    NO_OUTPUT = 'declares no output'
+    INCOMPLETE = 'complete() says no'
+    RERUN = 'rerun asked for'
+    UPSTREAM_RUNS = 'an upstream task will run'
+    INPUT_NEWER = 'an input is newer'
+    CODE_CHANGED = 'code changed'
+    NEWER_RESULT = 'made from an older upstream result'
+    UNFINISHED = 'a run that replaces the result has not ended'
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one task will run: the kind, and the detail that a person needs (a path, a task's name), or ''."""
+
+    kind: ReasonKind
+    detail: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.kind.value}: {self.detail}' if self.detail else self.kind.value
+
+
+#: The states of tasks that a build has taken up; the others are as the plan found them.
+IN_BUILD = frozenset(
+    {
+        TaskState.QUEUED,
+        TaskState.WAITING,
+        TaskState.RUNNING,
+        TaskState.DONE,
+        TaskState.FAILED,
+        TaskState.BLOCKED,
+        TaskState.INTERRUPTED,
+    }
+)
+ENDED = frozenset(state for state in IN_BUILD if state.is_final)
+
+
+# ----- the plan -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +216,7 @@ class Node:
     outputs
         The paths of its outputs as given, in order; empty for a task without outputs.
     note
-        What a person must know of its result, for instance that nobody can tell whether the code has changed; or ''.
+        What a person must know of its result, for instance that it is unknown whether the code has changed; or ''.
     """
 
     # luigi's repr of a task shows its secrets; the key says which one it is
@@ -226,8 +250,7 @@ class Node:
     @property
     def why(self) -> str:
         """The reason for which it will run, and what a person must know of its result; or ''."""
-        told = [str(self.reason)] if self.reason is not None else []
-        return '; '.join([*told, self.note] if self.note else told)
+        return '; '.join(str(part) for part in (self.reason, self.note) if part)
 
     @property
     def will_run(self) -> bool:
@@ -338,7 +361,7 @@ class Plan:
         return pandas.DataFrame(rows, columns=['key', 'task', 'unique_id', 'state', 'reason', 'requires', 'outputs'])
 
     def with_states(self, states: Mapping[str, TaskState]) -> Plan:
-        """The same graph with other states, for drawing how a build stands or ended."""
+        """The same graph with other states, for drawing a build that goes on or has ended."""
         return Plan(tuple(node.in_state(states.get(node.key, node.state)) for node in self.nodes), self.workspace)
 
     def __repr__(self) -> str:
@@ -351,19 +374,7 @@ class Plan:
         return {'text/plain': repr(self), 'text/html': self._repr_html_()}
 
 
-#: The states of tasks that a build has taken up; the others are as the plan found them.
-IN_BUILD = frozenset(
-    {
-        TaskState.QUEUED,
-        TaskState.WAITING,
-        TaskState.RUNNING,
-        TaskState.DONE,
-        TaskState.FAILED,
-        TaskState.BLOCKED,
-        TaskState.INTERRUPTED,
-    }
-)
-ENDED = frozenset(state for state in IN_BUILD if state.is_final)
+# ----- the status of a build ------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -393,10 +404,10 @@ class BuildProgress:
 
 
 class BuildStatus:
-    """How a build stands, reduced from its events.
+    """The status of a build, reduced from its events.
 
     It reads no clock, so that the same events always give the same status. Any thread may ask; with `keep_counts`, only
-    one that holds a lock of the listener's, because asking may then count anew while an event is applied.
+    one that holds a lock of the listener's, because asking may then count again while an event is applied.
 
     Parameters
     ----------
@@ -485,7 +496,7 @@ class BuildStatus:
         return None if self.plan is None else self.plan.with_states(self.states.copy())
 
     def _begin(self, event: BuildStarted) -> None:
-        """Begin anew: a search has one build after the other."""
+        """Start over: a search has one build after the other."""
         self.plan, self.started, self.ended = event.plan, event.time, None
         self.starting_workers = 0
         self.states, self.activities = {}, {}
@@ -520,7 +531,7 @@ class BuildStatus:
 
 
 def _takes_part(node: Node, state: TaskState | None) -> bool:
-    """Whether a build runs a task, or has taken it up; `state` is what the build has told of it."""
+    """Whether a build runs a task, or has taken it up; `state` is the one that the build has reported."""
     return node.will_run or state in IN_BUILD
 
 

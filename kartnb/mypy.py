@@ -1,6 +1,6 @@
 """A plugin for mypy: parameters may be annotated with the type of their values, ``n: int = luigi.IntParameter()``.
 
-It stands where ``gokart.mypy`` stood: ``plugins = ["kartnb.mypy"]``.
+It replaces ``gokart.mypy``: ``plugins = ["kartnb.mypy"]``.
 
 Notes
 -----

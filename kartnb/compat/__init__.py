@@ -1,1 +1,1 @@
-"""Thin doors: names of gokart and of its family over the rooms of this house."""
+"""Names of gokart and of its family over what kartnb has."""

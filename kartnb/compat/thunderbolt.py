@@ -32,7 +32,7 @@ class Thunderbolt:
     task_filters
         Only tasks in whose file names one of these texts is.
     use_tqdm, tmp_path, use_cache
-        Accepted, and without effect: the workspace is listed at once and anew each time.
+        Accepted for thunderbolt's sake, without effect: the workspace is listed each time.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class Thunderbolt:
 
     Notes
     -----
-    From thunderbolt, of gokart's family. Results without a task log, and such as are gone, are not among them.
+    From thunderbolt, of gokart's family. Results without a task log, and removed ones, are left out.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class Thunderbolt:
         Raises
         ------
         kartnb.HistoryError
-            When there are not so many.
+            When there are fewer.
         """
         numbers = [number for number, entry in self.tasks.items() if entry['task_name'] == task_name][::-1]
         if len(numbers) < max(top_k, 1):
             known = ', '.join(sorted({entry['task_name'] for entry in self.tasks.values()})[:10]) or 'none'
             found = f'{len(numbers)} of {task_name}' if numbers else f'none of {task_name}'
-            raise HistoryError(f'{self._workspace.path} has {found}, where {top_k} are asked for; its tasks: {known}.')
+            raise HistoryError(f'{self._workspace.path} has {found}, but top_k is {top_k}; its tasks: {known}.')
         values = [self.load(number) for number in numbers[:top_k]]
         return values[0] if len(values) == 1 else values
 
@@ -104,11 +104,11 @@ class Thunderbolt:
         Raises
         ------
         kartnb.HistoryError
-            When there is no such number.
+            When the number is unknown.
         """
         number = int(task_id)
         if number not in self.tasks:
-            raise HistoryError(f'There is no task {task_id}: the numbers are 0 to {len(self.tasks) - 1}.')
+            raise HistoryError(f'Task number {task_id} not found: the numbers are 0 to {len(self.tasks) - 1}.')
         return self._runs[number].load()
 
     def _listed(self, filters: list[str]) -> list[Run]:

@@ -358,20 +358,20 @@ def _decompressed(text: str) -> dict[str, Any]:
         if 'params' in form:
             form['params'] = json.loads(bz2.decompress(bytes.fromhex(form['params'])))
     except (ValueError, TypeError, OSError):
-        raise _no_task_form(text) from None
+        raise _not_a_task_text(text) from None
     return form
 
 
-def _no_task_form(form: object) -> ParameterValueError:
+def _not_a_task_text(form: object) -> ParameterValueError:
     return ParameterValueError(
-        f'{form!r:.80} is no task as text, which is what serialize(task) of the parameter gives.'
+        f'{form!r:.80} is not the text of a task: serialize(task) of the parameter gives one.'
     )
 
 
 def _task_of(form: dict[str, Any]) -> luigi.Task:
     given = form.get('params')
     if 'type' not in form or not isinstance(given, dict):
-        raise _no_task_form(form)
+        raise _not_a_task_text(form)
     cls = Register.get_task_cls(form['type'])
     values = {name: parsed_exactly(parameter, given[name]) for name, parameter in cls.get_params() if name in given}
     unknown = [name for name in given if name not in values]

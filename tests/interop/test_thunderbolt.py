@@ -78,7 +78,7 @@ def test_filters_and_what_is_not_there(place: str, monkeypatch: pytest.MonkeyPat
     assert len(Thunderbolt().tasks) == 3
     with pytest.raises(kartnb.HistoryError, match='has none of Nothing, where 1 are asked for; its tasks: Big_Name'):
         Thunderbolt(place).get_data('Nothing')
-    with pytest.raises(kartnb.HistoryError, match='There is no task 9'):
+    with pytest.raises(kartnb.HistoryError, match='Task number 9 not found'):
         Thunderbolt(place).load(9)
 
 

@@ -50,7 +50,7 @@ def test_two_dashes_end_the_options() -> None:
 @pytest.mark.parametrize(
     'line, message',
     [
-        ('--log-level LOUD T()', "--log-level: 'LOUD' is no log level: the levels are DEBUG, INFO"),
+        ('--log-level LOUD T()', "--log-level: 'LOUD' is not a log level: use one of DEBUG, INFO"),
         ('--log-level', '--log-level: expected one argument'),
         ('T() --log-level', '--log-level: expected one argument'),
         ('--norerun T()', 'unknown option --norerun: did you mean --rerun?'),

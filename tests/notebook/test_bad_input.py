@@ -80,7 +80,7 @@ def tasks(kernel: Kernel) -> Kernel:
         ('%kart_build Fien()', "name 'Fien' is not defined: did you mean Fine?"),
         ('%kart_build Fine(nubmer=1)', "Fine has no parameter 'nubmer': did you mean 'number'?"),
         ('%kart_build --relaunch Fine()', 'unknown option --relaunch'),
-        ('%kart_build --log-level LOUD Fine()', "'LOUD' is no log level: the levels are DEBUG"),
+        ('%kart_build --log-level LOUD Fine()', "'LOUD' is not a log level: use one of DEBUG"),
         ('%kart_build --rerun-from Fien Fine()', 'Nothing to rerun is called Fien: the tasks of this plan are Fine.'),
         ('%kart_build Chicken()', 'Chicken requires itself: Chicken → Egg → Chicken.'),
         ('%kart_graph Chicken()', 'Chicken requires itself: Chicken → Egg → Chicken.'),

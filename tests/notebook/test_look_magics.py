@@ -74,7 +74,7 @@ def test_logs_are_lines(built: Run, shell: InteractiveShell) -> None:
         ('%kart_log', '%kart_log needs an expression'),
         ('%kart_log Numbers', 'Numbers is a task class'),
         ('%kart_log 3', 'A task, a plan, or a build'),
-        ('%kart_log --level LOUD Numbers()', 'no log level'),
+        ('%kart_log --level LOUD Numbers()', 'not a log level'),
         ('%kart_log --grep [ Numbers()', 'not a regular expression'),
         ('%kart_output --sort colour Numbers()', "invalid choice: 'colour'"),
         ('%kart_output --colour Numbers()', 'unknown option --colour'),

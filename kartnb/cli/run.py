@@ -38,12 +38,12 @@ _register: Any = Register
 
 @contextmanager
 def command_line(args: Sequence[str]) -> Iterator[CommandLine]:
-    """A command line that holds, for all tasks that are made, while the block runs.
+    """Let a command line hold for all tasks that are made while the block runs.
 
     Raises
     ------
     CommandLineError
-        When it makes no sense.
+        When it is wrong.
     """
     parsed = CommandLine(list(args))
     earlier = set_command_line(parsed)
@@ -83,12 +83,12 @@ class CommandLine(CommandLineParser):
             parser.allow_abbrev = False  # the task's own options come later: --n is not yet short for --no-lock
 
     def load_module(self, module: str) -> None:
-        """Import the module of ``--module``, or say that there is none."""
+        """Import the module of ``--module``, or say that it was not found."""
         try:
             super().load_module(module)
         except ModuleNotFoundError as error:
             if f'{module}.'.startswith(f'{error.name}.'):
-                raise CommandLineError(f'--module {module}: there is no module named {error.name!r}.') from None
+                raise CommandLineError(f'--module {module}: module {error.name!r} not found.') from None
             raise
 
     def parsed(self, name: str, parameter: luigi.Parameter[Any], text: Any) -> Any:
@@ -108,13 +108,15 @@ def _one_line(error: Exception) -> str:
 
 
 def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """What argparse calls when a command line makes no sense; its own way prints all options there are."""
+    """What argparse calls when a command line is wrong; its own way prints all options."""
     if not message.startswith(_UNRECOGNIZED):
         raise CommandLineError(f'{message[:1].upper()}{message[1:]}.')
     unknown = message.removeprefix(_UNRECOGNIZED).split()
     names = [word.partition('=')[0] for word in unknown if word.startswith('-')]
     if not names:
-        raise CommandLineError(f'What is {" ".join(unknown)!r}? After the task only options follow, such as --help.')
+        raise CommandLineError(
+            f'{" ".join(unknown)!r} is not an option: after the task only options follow, such as --help.'
+        )
     raise CommandLineError(' '.join(_unknown_option(name, parser) for name in names))
 
 
@@ -122,17 +124,17 @@ def _unknown_option(name: str, parser: argparse.ArgumentParser) -> str:
     if name.startswith(_NOT_HERE):
         return f'{name} is an option of gokart that kartnb does not have.'
     near = difflib.get_close_matches(name, option_names(parser), n=1)
-    return f'There is no option {name}: {f"did you mean {near[0]}?" if near else "--help lists those there are."}'
+    return f'Option {name} not found: {f"did you mean {near[0]}?" if near else "--help lists all options."}'
 
 
 def _unknown_task(name: str) -> str:
-    known = sorted(family for family in _register.task_names() if not _is_librarys(family))
+    known = sorted(family for family in _register.task_names() if not _is_of_library(family))
     near = difflib.get_close_matches(name, known, n=1)
     if near:
-        return f'There is no task {name}: did you mean {near[0]}?'
+        return f'Task {name} not found: did you mean {near[0]}?'
     if known:
-        return f'There is no task {name}: those there are are {", ".join(known)}.'
-    return f'There is no task {name}, and none at all: name the module of the tasks with --module.'
+        return f'Task {name} not found. The tasks are {", ".join(known)}.'
+    return f'Task {name} not found; no tasks are defined. Name the module of the tasks with --module.'
 
 
 def _ambiguous_task(name: str) -> str:
@@ -140,7 +142,7 @@ def _ambiguous_task(name: str) -> str:
     return f'There are several tasks named {name}, in {" and ".join(sorted(modules))}: set their task_namespace.'
 
 
-def _is_librarys(family: str) -> bool:
+def _is_of_library(family: str) -> bool:
     module = getattr(registered_family(family), '__module__', '')
     return module.partition('.')[0] in _LIBRARIES
 
@@ -188,7 +190,7 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
         with command_line(args) as given:
             code = _run(given, _return_codes(set_retcode))
     except (CommandLineError, ParameterException, configparser.Error) as error:
-        _say(' '.join(str(error).split()))
+        _print(' '.join(str(error).split()))
         code = _USAGE_ERROR
     if code or not _is_in_a_cell():
         sys.exit(code)
@@ -204,7 +206,7 @@ def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
         level, workers, scheduler_url = _log_level(given), _workers(given), _scheduler_url(given)
         task = given.get_task_obj()
     except ValueError as error:
-        _say(str(error))
+        _print(str(error))
         return _USAGE_ERROR
     if isinstance(task, TaskOnKart) and task.delete_unnecessary_output_files:
         delete_local_unnecessary_outputs(task)
@@ -219,7 +221,7 @@ def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
     try:
         report = run_build(task, options)
     except Exception as error:
-        _say(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
+        _print(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
         return codes['scheduling_error']
     _show(report, level)
     return _code(report, codes)
@@ -239,7 +241,7 @@ def _log_level(given: CommandLine) -> int:
 def _workers(given: CommandLine) -> int:
     text = _core(given, 'workers', '1')
     if not text.isdigit() or int(text) < 1:
-        raise CommandLineError(f'--workers must be a number from 1 on, not {text!r}.')
+        raise CommandLineError(f'--workers must be a number from 1 up, not {text!r}.')
     return int(text)
 
 
@@ -264,11 +266,11 @@ def _show(report: BuildReport, level: int) -> None:
     for failure in report.failures:
         error = failure.error
         if not isinstance(error, KartError):
-            _say(''.join(traceback.format_exception(error)).rstrip())
+            _print(''.join(traceback.format_exception(error)).rstrip())
     if report.failures:
-        _say(str(build_error(report)))
+        _print(str(build_error(report)))
     elif level <= logging.INFO:
-        _say(display.render(report, 'text'))
+        _print(display.render(report, 'text'))
 
 
 def _code(report: BuildReport, codes: Mapping[str, int]) -> int:
@@ -279,5 +281,5 @@ def _code(report: BuildReport, codes: Mapping[str, int]) -> int:
     return max((codes[kind] for kind in kinds), default=0)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stderr.write(f'{text}\n')
