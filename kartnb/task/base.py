@@ -104,13 +104,15 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         significant=False,
     )
     redis_host: luigi.Parameter[str | None] = luigi.OptionalParameter(
-        default=None, description='The Redis server that holds the locks; no locks without one.', significant=False
+        default=None,
+        description='The Redis server that holds the locks; without one there are no locks.',
+        significant=False,
     )
     redis_port: luigi.OptionalIntParameter = luigi.OptionalIntParameter(
         default=None, description="The Redis server's port.", significant=False
     )
     redis_timeout: luigi.IntParameter = luigi.IntParameter(
-        default=180, description='Seconds after which a lock that nobody extends is released.', significant=False
+        default=180, description='Seconds after which a lock that is not extended is released.', significant=False
     )
     fail_on_empty_dump: luigi.Parameter[bool] = ExplicitBoolParameter(
         default=False, description='Fail when the task dumps an empty data frame.', significant=False
@@ -133,7 +135,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         default=False, description='Hold a Redis lock while the task runs.', significant=False
     )
 
-    # gokart finds no class at all any more once two classes that luigi lists have one name
+    # gokart no longer finds any class once two classes that luigi lists have one name
     _visible_in_registry = False
     set_tracking_url = None
     set_status_message = None
@@ -189,13 +191,15 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     @classmethod
     def get_params(cls) -> list[tuple[str, luigi.Parameter[Any]]]:
         """The parameters of the class, in the order of their declaration, base classes first."""
-        return list(cls._table().parameters.items())
+        return list(cls.parameter_table().parameters.items())
 
     @classmethod
     def get_param_values(cls, params: Any, args: Any, kwargs: Any) -> list[tuple[str, Any]]:
         """The value of each parameter in `params` for these arguments, in order."""
         wanted = dict(params)
-        table = ParameterTable(cls, wanted.items()) if wanted.keys() != cls._table().parameters.keys() else cls._table()
+        table = cls.parameter_table()
+        if wanted.keys() != table.parameters.keys():
+            table = ParameterTable(cls, wanted.items())
         given, defaults = table.explicit_values(tuple(args), kwargs), table.defaults(table.state())
         missing = [name for name in defaults.missing if name not in given]
         if missing:
@@ -203,10 +207,6 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return [(name, given[name] if name in given else defaults.values[name]) for name in wanted]
 
     _kart_get_param_values: ClassVar[Any] = get_param_values.__func__  # type: ignore[attr-defined]
-
-    @classmethod
-    def _table(cls) -> ParameterTable:
-        return cls.parameter_table()
 
     def to_str_params(self, only_significant: bool = False, only_public: bool = False) -> dict[str, str]:
         """The parameters as text, by name, in order; PRIVATE ones are left out.
@@ -225,7 +225,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             values = self.param_kwargs
             form = forms[only_significant, only_public] = {
                 name: parameter.serialize(values[name])
-                for name, parameter in self._table().told(only_significant, only_public)
+                for name, parameter in type(self).parameter_table().in_text_form(only_significant, only_public)
                 if name in values  # a parameter may have been added to the class since
             }
         return dict(form)
@@ -275,8 +275,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def clone(self, cls: Any = None, **kwargs: Any) -> Any:
         """A task with the same parameter values, of this class or of `cls`, except for those given.
 
-        `rerun`, `strict_check` and `modification_time_check` are not copied; names that are no parameters are passed
-        over.
+        `rerun`, `strict_check` and `modification_time_check` are not copied; names that are not parameters are
+        ignored.
         """
         kind = type(self) if cls is None else cls
         names = [name for name, _ in kind.get_params()]
@@ -369,7 +369,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         Raises
         ------
         InputError
-            When the task has no such input.
+            When the task does not have this input.
         """
         return results.load(results.input_targets(self, target))
 
@@ -400,7 +400,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         Raises
         ------
         OutputError
-            When the task has no such output.
+            When the task does not have this output.
         EmptyDumpError
             When `fail_on_empty_dump` is set and `obj` is an empty pandas data frame.
         """
@@ -422,7 +422,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         Raises
         ------
         OSError
-            When the source is not to be had.
+            When the source is not available.
         """
         return code_print.own_source(self, TaskOnKart)
 
@@ -459,7 +459,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def _displayed(self, only_significant: bool) -> list[tuple[str, luigi.Parameter[Any], Any]]:
         return [
             (name, parameter, self.param_kwargs[name])
-            for name, parameter in self._table().parameters.items()
+            for name, parameter in type(self).parameter_table().parameters.items()
             if name in self.param_kwargs
             and not is_secret(parameter)
             and (parameter.significant or not only_significant)
@@ -473,7 +473,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return f'{self.get_task_family()}[{self.make_unique_id()}]({shown})'
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        # inside of a list or a dict one line is enough
+        # in a list or a dict one line is enough
         printer.text(display.render(self, 'text') if len(printer.stack) == 1 else repr(self))
 
     def _repr_html_(self) -> str:
@@ -493,6 +493,6 @@ def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:
 
 def _run_unless_complete(task: TaskOnKart[Any]) -> Any:
     if task.complete():
-        logger.warning('%s is not run, because it is complete already.', task)
+        logger.warning('%s is skipped: already complete.', task)
         return None
     return type(task).run(task)

@@ -2,7 +2,10 @@
 
 It covers the class's methods and attributes, inherited ones up to `TaskOnKart` too, and the functions, classes and
 constants that they reach in the notebook and in the user's own packages. Code counts by its syntax tree. Parameters do
-not count, because they are in the unique id, and neither do other task classes, because the graph tells of them.
+not count, because they are in the unique id, and neither do other task classes, because they have prints of their own.
+
+What cannot be compared counts by the text that says why. Another wording of such a text would make results stale that
+lie on disk, so these stay as they are, and `CodePrint.unknown` words them for people.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ def method_sources(owner: Any) -> set[str]:
     Raises
     ------
     OSError
-        When the source of one is not to be had.
+        When the source of one is not available.
     """
     cls = owner if isinstance(owner, type) else type(owner)
     found = [member for _, member in inspect.getmembers(cls)]
@@ -88,9 +91,9 @@ _NOT_COUNTED = frozenset(
     }
 )
 _UNREAD = Usage()
-#: Functions of Python that look up names which nobody knows before the code runs.
+#: Functions of Python that look up names which are unknown before the code runs.
 _LOOKING_UP = frozenset({'eval', 'exec', 'globals', '__import__'})
-#: What tells that a class has fields, and methods that were generated for them.
+#: The marks of classes with fields, and with methods that were generated for them.
 _MARKS = ('__dataclass_fields__', '__attrs_attrs__', '_fields', '__pydantic_fields__')
 
 
@@ -125,7 +128,7 @@ def _as_module(node: ast.AST) -> ast.AST:
 
 @dataclass(slots=True)
 class _Constant:
-    """A name that was found to stand for a value."""
+    """A name that has a value which is neither a function nor a class."""
 
     name: str
     value: Any
@@ -185,7 +188,7 @@ class Reach:
             constant.problem = f'{constant.name} cannot be compared: {type(error).__name__}'
 
     def _follow(self, value: Any) -> str | None:
-        """Take a function or class into account; gives the name that stands for it, None for anything else."""
+        """Take a function or class into account; gives its name, None for anything else."""
         if id(value) in self._seen and not isinstance(value, type):
             return getattr(value, '__qualname__', type(value).__name__)
         if isinstance(value, luigi.Parameter):
@@ -207,7 +210,7 @@ class Reach:
         self._seen[id(value)] = value
         for item in held:
             if self._follow(item) is None:
-                self._add_constant((id(value), str(len(self._constants))), type(value).__name__, item, None)
+                self._note_constant((id(value), str(len(self._constants))), type(value).__name__, item, None)
         return type(value).__name__
 
     def _follow_class(self, cls: type) -> str:
@@ -223,7 +226,7 @@ class Reach:
             self._follow_class(base)
         fields = class_fields(cls)
         if fields is not None:
-            self._add_constant((id(cls), 'fields'), f'the fields of {cls.__qualname__}', fields, None)
+            self._note_constant((id(cls), 'fields'), f'the fields of {cls.__qualname__}', fields, None)
         for attribute, value in sorted(vars(cls).items()):
             if _counts(attribute, value) and not (fields is not None and _is_generated(attribute, value)):
                 self._follow_attribute(cls, attribute, value)
@@ -231,7 +234,7 @@ class Reach:
 
     def _follow_attribute(self, cls: type, attribute: str, value: Any) -> None:
         if self._follow(value) is None:
-            self._add_constant((id(cls), attribute), f'{cls.__qualname__}.{attribute}', value, _UNREAD)
+            self._note_constant((id(cls), attribute), f'{cls.__qualname__}.{attribute}', value, _UNREAD)
 
     def _follow_module(self, module: ModuleType) -> str:
         name = module.__name__
@@ -244,7 +247,7 @@ class Reach:
 
     def _enter(self, function: FunctionType) -> None:
         """Take the code of a function into account, and all that it uses."""
-        # a library's wrapper bears the name of what it wraps, and of its module too
+        # a library's wrapper has the name of what it wraps, and of its module too
         if not is_own(function.__globals__.get('__name__')):
             self._look_through(function)
             return
@@ -253,7 +256,7 @@ class Reach:
         self._note(Part(name, read.kind, read.text), read.digest)
         for i, value in enumerate((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())):
             if self._follow(value) is None:
-                self._add_constant((id(function), str(i)), f'a default of {name}', value, None)
+                self._note_constant((id(function), str(i)), f'a default of {name}', value, None)
         if '__wrapped__' in vars(function):
             self._follow(function.__wrapped__)  # type: ignore[attr-defined]
         self._note_own_attributes(function.__code__, read.usage)
@@ -278,8 +281,8 @@ class Reach:
         key, value, taken = _first(function, chain)
         if value is _NOT_FOUND:
             if chain.kind == 'global' and chain.names[0] in _LOOKING_UP:
-                told = f'{function.__qualname__} looks names up by {chain.names[0]}'
-                self._add_unknown(function.__code__, chain.names[0], told)
+                problem = f'{function.__qualname__} looks names up by {chain.names[0]}'
+                self._note_unknown(function.__code__, chain.names[0], problem)
             return
         while taken < len(chain.names) and (isinstance(value, ModuleType) or is_task_class(value)):
             if isinstance(value, ModuleType) and not is_own(value.__name__):
@@ -299,14 +302,14 @@ class Reach:
             name = '.'.join(chain.names[:taken])
             usage = None if chain.kind == 'module' else read.usage
             if usage is None and taken < len(chain.names) and chain.names[taken] in CHANGING:
-                usage = Usage(changed=frozenset({name}))  # without a syntax tree the call tells it
-            self._add_constant(key, name, value, usage, assigned=chain.names[0] in read.names.assigned)
+                usage = Usage(changed=frozenset({name}))  # without a syntax tree the call shows it
+            self._note_constant(key, name, value, usage, assigned=chain.names[0] in read.names.assigned)
 
-    def _add_unknown(self, owner: object, name: str, problem: str) -> None:
-        """Take down that something cannot be told."""
+    def _note_unknown(self, owner: object, name: str, problem: str) -> None:
+        """Note that something cannot be compared."""
         self._constants.setdefault((id(owner), name), _Constant(name, None, read=True, problem=problem))
 
-    def _add_constant(
+    def _note_constant(
         self, key: tuple[int, str], name: str, value: Any, usage: Usage | None, assigned: bool = False
     ) -> None:
         if is_secret_constant(name.rpartition('.')[2]):
@@ -332,7 +335,7 @@ def _constant_part(constant: _Constant, read: bool) -> Part | None:
 
 
 def _first(function: FunctionType, chain: Chain) -> tuple[tuple[int, str], Any, int]:
-    """What the first name of a chain stands for, the place it was found in, and how many names that took."""
+    """Where the first name of a chain was found, its value, and how many names of the chain that took."""
     name = chain.names[0]
     if chain.kind == 'global':
         return (id(function.__globals__), name), function.__globals__.get(name, _NOT_FOUND), 1
@@ -409,7 +412,7 @@ def _is_generated(attribute: str, value: Any) -> bool:
 
 
 def _library_name(value: Any) -> str | None:
-    """The name of a function of a library, whatever it is made of; None for what is no such function."""
+    """The name of a function of a library, whatever it is made of; None for anything else."""
     if not callable(value) or not hasattr(value, '__name__'):
         return None
     module = getattr(value, '__module__', None) or type(value).__module__
@@ -429,9 +432,9 @@ class CodePrint:
     title
         The name of the class.
     unknown
-        Where nobody can tell whether something has changed, and why; empty where all can be told.
+        What cannot be compared, and why, in words for people; usually empty.
     key
-        The name under which the parts are kept: the Python that made it, and the digest.
+        The name under which the parts are kept: the Python version that made it, and the digest.
     """
 
     digest: str
@@ -464,11 +467,15 @@ def _print_of(cls: type) -> CodePrint:
         reach = Reach(cls)
         reach.explore()
         found = list(reach.parts())
-    except Exception as error:  # whatever metaclasses and descriptors of the user's raise, the task itself may run
+    except Exception as error:  # metaclasses and descriptors of the user's may raise anything; the task itself may run
         why = f'the code of {cls.__qualname__} cannot be read ({type(error).__name__})'
         part = Part(cls.__qualname__, 'unknown', why)
         found = [(part, part_digest(part))]
     digest = print_of_digests((part.name, part.kind, counted) for part, counted in found)
     parts = tuple(part for part, _ in found)
-    unknown = tuple(part.text for part in parts if part.kind == 'unknown')
+    unknown = tuple(_in_words(part) for part in parts if part.kind == 'unknown')
     return CodePrint(digest, parts, cls.__qualname__, unknown, f'{PYTHON}-{digest}')
+
+
+def _in_words(part: Part) -> str:
+    return part.text.replace(' is not to be had', ' is not available')

@@ -25,7 +25,7 @@ import luigi
 
 from kartnb.task.secrets import is_secret_constant, without_url_login
 
-#: Above these, nobody can tell whether a constant has changed.
+#: Above these, constants are not compared.
 _MOST_ITEMS = 50_000
 _MOST_BYTES = 8 * 2**20
 _MOST_TEXT = 400
@@ -42,7 +42,7 @@ _BY_REPR = (
     types.GenericAlias,
     types.UnionType,
 )
-#: They stand for something outside of the code, and say nothing of what it does.
+#: Handles of something outside the code, which say nothing of what it does.
 _NEUTRAL = (
     logging.Logger,
     logging.LoggerAdapter,
@@ -58,7 +58,7 @@ _NEUTRAL = (
 
 
 class CannotTellError(Exception):
-    """It cannot be told whether a constant has changed: the text says why."""
+    """A constant cannot be compared; the text says why. It is a part of code prints: its wording must not change."""
 
 
 def value_text(value: object, follow: Callable[[Any], str | None]) -> str:
@@ -69,7 +69,7 @@ def value_text(value: object, follow: Callable[[Any], str | None]) -> str:
     value
         The constant.
     follow
-        Is given every function and class in it; gives the name that stands for it, or None where it is neither.
+        Is given every function and class in it; gives its name, or None where it is neither.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def value_text(value: object, follow: Callable[[Any], str | None]) -> str:
 
 
 class _Writer:
-    """Writes one constant; counts its items and knows where it stands, so that it does not turn in circles."""
+    """Writes one constant; counts its items and stops where a value holds itself."""
 
     def __init__(self, follow: Callable[[Any], str | None]) -> None:
         self._follow = follow

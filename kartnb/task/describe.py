@@ -40,14 +40,14 @@ def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
     values = task.param_kwargs
     return [
         ShownParameter(name, _text(parameter, values[name]), parameter.significant)
-        for name, parameter in _told(task, values)
+        for name, parameter in _shown(task, values)
     ]
 
 
 def shown_texts(task: luigi.Task) -> dict[str, str]:
     """The texts of `shown_parameters` by name."""
     values = task.param_kwargs
-    return {name: _text(parameter, values[name]) for name, parameter in _told(task, values)}
+    return {name: _text(parameter, values[name]) for name, parameter in _shown(task, values)}
 
 
 def described_task(task: luigi.Task) -> str:
@@ -57,7 +57,7 @@ def described_task(task: luigi.Task) -> str:
     return f'{task.get_task_family()}({", ".join(f"{shown.name}={shown.text}" for shown in shown_parameters(task))})'
 
 
-def _told(task: luigi.Task, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _shown(task: luigi.Task, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     public = _public_parameters(type(task))
     own = [item for item in public.own if item[0] in values]
     if [*map(values.get, public.shared)] == public.defaults:

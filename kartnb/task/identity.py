@@ -32,7 +32,7 @@ def required_tasks(task: luigi.Task) -> list[luigi.Task]:
     Raises
     ------
     RequirementError
-        When `requires()` gives something that is no task.
+        When `requires()` gives something that is not a task.
     """
     return _checked(task, flatten(task.requires()))
 
@@ -56,7 +56,7 @@ def unique_id(task: TaskOnKart[Any]) -> str:
     CyclicRequirementsError
         When a task requires itself, directly or through others.
     RequirementError
-        When some `requires()` gives something that is no task.
+        When some `requires()` gives something that is not a task.
     """
     known = known_id(task)
     if known is not None:
@@ -109,7 +109,7 @@ def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
 
 
 def adopt_id(task: luigi.Task, unique_id: str) -> None:
-    """Let a task that came from another process have the unique id that it has there."""
+    """Give a task that came from another process the unique id that it has there."""
     task.__dict__['task_unique_id'] = unique_id
     task.__dict__['_id_epoch'] = definition_epoch()
 
@@ -204,7 +204,7 @@ def _is_significant(task: luigi.Task) -> bool:
 
 
 def is_task(value: object) -> bool:
-    """`isinstance(value, luigi.Task)`, without the detour that abstract base classes take."""
+    """`isinstance(value, luigi.Task)`, without the slow way of abstract base classes."""
     return luigi.Task in type(value).__mro__ or isinstance(value, luigi.Task)
 
 
@@ -219,4 +219,4 @@ def _not_a_task(task: luigi.Task, item: Any) -> str:
     name = type(task).__name__
     if isinstance(item, type) and issubclass(item, luigi.Task):
         return f'{name}.requires() gives the class {item.__name__}: give an instance, {item.__name__}(…).'
-    return f'{name}.requires() gives {item!r:.80} ({type(item).__name__}), which is no task: give task instances.'
+    return f'{name}.requires() gives {item!r:.80} ({type(item).__name__}), which is not a task: give task instances.'

@@ -1,4 +1,9 @@
-"""The metaclass of kartnb's tasks: luigi's register, made fast and ready for classes that are defined again."""
+"""How a call of a task class becomes an instance: parameter values, the instance cache, and the metaclass itself.
+
+luigi works out parameters, defaults and configuration with every call. Here a `ParameterTable` keeps them for each
+class, and a call that was made before is one look-up. `KartRegister` also notes every definition of a class, so that
+cells can be run again, and `trigger` calls the event handlers of tasks.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,7 @@ from kartnb.task.secrets import is_private, is_secret
 
 
 def value_key(parameter: luigi.Parameter[Any], value: Any) -> Hashable:
-    """`exact_key`, and for a value of a type of which nothing is known here the text that it serialises to.
+    """`exact_key`, and for a value of an unknown type the text that it serialises to.
 
     Two equal times in two zones are such values, and so may be two equal objects of a `SerializableParameter`.
 
@@ -71,8 +76,8 @@ def exact_key(value: Any) -> Hashable:
     return (kind, value)
 
 
-#: Values of these types are the same for every purpose when they are equal.
-_UNMISTAKABLE = frozenset({str, int, bool, type(None)})
+#: Equal values of these types are interchangeable.
+_INTERCHANGEABLE = frozenset({str, int, bool, type(None)})
 
 
 class ParameterTable:
@@ -88,18 +93,18 @@ class ParameterTable:
         self.holds_tasks = any(getattr(parameter, 'holds_tasks', False) for parameter in self.parameters.values())
         #: Whether the class has a `get_param_values` of its own.
         self.overridden = False
-        #: What `shown` has worked out of them.
+        #: The public ones, kept here by `kartnb.task.describe`.
         self.public: Any = None
         self._defaults: dict[Hashable, Defaults] = {}
-        self._told: dict[tuple[bool, bool], list[tuple[str, luigi.Parameter[Any]]]] = {}
+        self._text_forms: dict[tuple[bool, bool], list[tuple[str, luigi.Parameter[Any]]]] = {}
         self._heads: dict[Hashable, Hashable] = {}
         self._keeps_defaults = not any(map(has_changing_default, self.parameters.values()))
 
-    def told(self, only_significant: bool, only_public: bool) -> list[tuple[str, luigi.Parameter[Any]]]:
-        """The parameters that `to_str_params` gives."""
-        found = self._told.get((only_significant, only_public))
+    def in_text_form(self, only_significant: bool, only_public: bool) -> list[tuple[str, luigi.Parameter[Any]]]:
+        """The parameters that `to_str_params` gives, by its two options."""
+        found = self._text_forms.get((only_significant, only_public))
         if found is None:
-            found = self._told[only_significant, only_public] = [
+            found = self._text_forms[only_significant, only_public] = [
                 (name, parameter)
                 for name, parameter in self.parameters.items()
                 if (parameter.significant or not only_significant)
@@ -139,7 +144,7 @@ class ParameterTable:
             raise ValueError(f'{self._name} does not take this value of its secret parameter {name!r}.') from None
 
     def defaults(self, state: Hashable) -> Defaults:
-        """The values of the parameters that nobody gives.
+        """The values of parameters that are not given.
 
         Parameters
         ----------
@@ -158,7 +163,7 @@ class ParameterTable:
         return configuration_state(self.cls.get_task_family())
 
     def missing(self, names: Iterable[str]) -> MissingParameterException:
-        """The error that tells which parameters a caller left out."""
+        """The error that names the parameters a caller left out."""
         names = list(names)
         example = ', '.join(f'{name}=…' for name in names)
         listed = ' and '.join(repr(name) for name in names)
@@ -177,13 +182,13 @@ class ParameterTable:
         return str(self.cls.get_task_family())
 
     def call_key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], state: Hashable) -> Hashable:
-        """What makes two calls alike before anything is worked out; None for values that could be alike and differ."""
+        """The key of a call as it was written, for a quick look-up; None where equal arguments may mean two tasks."""
         if not self._keeps_defaults:
             return None
         given: list[Any] = [self._heads.setdefault(state, (self, state))]
         for value in args:
             kind = type(value)
-            if kind in _UNMISTAKABLE:
+            if kind in _INTERCHANGEABLE:
                 given += (kind, value)
             elif luigi.Task in kind.__mro__:
                 given += (kind, id(value))
@@ -191,7 +196,7 @@ class ParameterTable:
                 return None
         for name, value in kwargs.items():
             kind = type(value)
-            if kind in _UNMISTAKABLE:
+            if kind in _INTERCHANGEABLE:
                 given += (name, kind, value)
             elif luigi.Task in kind.__mro__:
                 given += (name, kind, id(value))
@@ -226,7 +231,7 @@ class Defaults:
     missing
         The names without one.
     differing
-        What makes these values others than the first ones that the class had, as in `instance_key`.
+        The keys of values that differ from the first ones that the class had, as in `instance_key`.
     unkeyed
         The names of values that cannot be hashed.
     """
@@ -287,7 +292,7 @@ def _check_type(parameter: luigi.Parameter[Any], name: str, value: Any) -> None:
         check_type(parameter, name, value)
         return
     # luigi's messages hold the value, which is secret
-    sentence = f'The secret parameter {name!r} is not meant to be of type {type(value).__name__}.'
+    sentence = f'The secret parameter {name!r} must not be of type {type(value).__name__}.'
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error')
@@ -330,7 +335,7 @@ def _warn_of_unconsumed(family: str, table: ParameterTable) -> None:
     for name in names:
         if name not in table.parameters and name not in ignored:
             warnings.warn(
-                f'The configuration section [{family}] sets {name!r}, which is no parameter of {family}.',
+                f'The configuration section [{family}] sets {name!r}, which is not a parameter of {family}.',
                 UnconsumedParameterWarning,
                 stacklevel=2,
             )
@@ -378,7 +383,7 @@ class KartRegister(Register):
     def __setattr__(cls, name: str, value: Any) -> None:
         global _tables_version
         if name in _NAMING:
-            # a decorator gives its wrapper the name of what it wraps: it is no redefinition of other wrappers
+            # a decorator gives its wrapper the name of what it wraps: it does not redefine other wrappers
             registry.forget_name(cls)
             super().__setattr__(name, value)
             registry.note_definition(cls)
@@ -396,7 +401,7 @@ class KartRegister(Register):
         registry.advance_epoch()
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        # the detour of abstract base classes takes three times as long, and is asked for at every turn
+        # abstract base classes take three times as long for it, and luigi asks at every turn
         return cls in type(instance).__mro__ or super().__instancecheck__(instance)
 
     def _instance(cls, *args: Any, **kwargs: Any) -> Any:
@@ -417,7 +422,7 @@ class KartRegister(Register):
             try:
                 resolved = cls._resolve(args, kwargs, state)
             except (ParameterException, KartError) as error:
-                # the message says it all: a traceback of how it was found would bury it
+                # the message says it all; a traceback through this module would bury it
                 raise error.with_traceback(None) from error.__cause__
             if resolved.key is None:
                 return cls._make(resolved, args, kwargs)

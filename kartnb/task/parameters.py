@@ -1,4 +1,7 @@
-"""gokart's parameter types: task instances, strict booleans, any serialisable object, times with a zone."""
+"""gokart's parameter types, and the types of columns that dumped data frames must have.
+
+The parameters hold task instances, strict booleans, any serialisable object, and times with a zone.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ class PandasTypeConfig(luigi.Config):
 
     Notes
     -----
-    From gokart. There a config that is defined after the first dump is never enforced; here each dump looks at all of
-    them.
+    From gokart. There a config that is defined after the first dump is never enforced; here each dump checks all
+    configs.
     """
 
     # see TaskOnKart
@@ -47,7 +50,7 @@ class PandasTypeConfig(luigi.Config):
     @classmethod
     @abstractmethod
     def type_dict(cls) -> dict[str, Any]:
-        """The type of each column, by name; columns that a frame does not have are passed over."""
+        """The type of each column, by name; columns that a frame lacks are ignored."""
 
     @classmethod
     def check(cls, df: Any) -> None:
@@ -300,7 +303,7 @@ class ZonedDateSecondParameter(luigi.Parameter[datetime.datetime]):
         super().__init__(**kwargs)
 
     def parse(self, x: str) -> datetime.datetime:
-        """Read ISO 8601 text; a text without a zone is warned of."""
+        """Read ISO 8601 text; a text without a zone gives a warning."""
         value = datetime.datetime.fromisoformat(x)
         if value.tzinfo is None:
             warnings.warn(f'{x!r} has no time zone: add one, or use luigi.DateSecondParameter.', stacklevel=2)
@@ -363,9 +366,7 @@ def _decompressed(text: str) -> dict[str, Any]:
 
 
 def _not_a_task_text(form: object) -> ParameterValueError:
-    return ParameterValueError(
-        f'{form!r:.80} is not the text of a task: serialize(task) of the parameter gives one.'
-    )
+    return ParameterValueError(f'{form!r:.80} is not the text of a task: serialize(task) of the parameter gives one.')
 
 
 def _task_of(form: dict[str, Any]) -> luigi.Task:

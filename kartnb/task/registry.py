@@ -1,6 +1,6 @@
 """Generations of task classes: what happens when a cell or a module defines a class again.
 
-luigi keeps every task class for ever and calls a name ambiguous once two classes bear it. Here the newer definition
+luigi keeps every task class for ever and calls a name ambiguous once two classes have it. Here the newer definition
 replaces the older one: names resolve to it, and unique ids that were computed from the older one are forgotten.
 Instances of the older class go on working.
 """
@@ -23,7 +23,7 @@ _NOT_WRITTEN = CLASS_ATTRIBUTES | {'_kart_table'}
 def is_same_definition(one: type, other: type) -> bool:
     """Whether two classes do the same as far as their own bodies say: methods, constants, parameters.
 
-    Comments and docstrings do not count; what methods call is not looked at. In doubt the answer is no.
+    Comments and docstrings do not count, and neither does what methods call. In doubt the answer is no.
 
     Examples
     --------
@@ -106,26 +106,26 @@ _lock = threading.RLock()
 
 
 def note_base_task(cls: type) -> None:
-    """Take note of the class that all tasks of kartnb come from."""
+    """Note the class that all tasks of kartnb derive from."""
     global _base
     _base = cls
 
 
 def base_task() -> Any:
-    """`TaskOnKart`, for the modules that it is itself made from."""
+    """`TaskOnKart`, for the modules that it imports itself."""
     return _base
 
 
 def definition_epoch() -> int:
     """A number that grows whenever a task class is replaced or changed: ids from before are out of date."""
-    # a plain luigi task tells nobody that it was defined again
+    # a plain luigi task that is defined again gives no notice
     if len(registered_tasks()) != _register_length:
         drop_superseded()
     return _epoch
 
 
 def advance_epoch() -> None:
-    """Make every unique id that was computed so far out of date."""
+    """Outdate every unique id that was computed so far."""
     global _epoch
     _epoch += 1
 
@@ -141,7 +141,7 @@ def note_definition(cls: type) -> None:
 
 
 def forget_name(cls: type) -> None:
-    """Take back that `cls` is the newest of its present name (before a decorator gives it another)."""
+    """Forget `cls` under its present name, before a decorator gives it another."""
     name = (cls.__module__, cls.__qualname__)
     if _latest.get(name) is cls:
         del _latest[name]
@@ -163,7 +163,7 @@ def is_task_class(value: object) -> TypeGuard[type[luigi.Task]]:
 
 
 def note_on_age(task: luigi.Task) -> str:
-    """What is to be said of a task of an older definition when it is shown; '' for any other."""
+    """A remark for tasks of an older definition when they are shown; '' for any other."""
     if type(task) not in _superseded:
         return ''
     name = type(task).__name__
@@ -176,7 +176,7 @@ def definition_named(module: str, qualname: str) -> type | None:
 
 
 def is_instance_of_definition(value: object, cls: type) -> bool:
-    """`isinstance` that does not mind which generation of a definition made the value.
+    """`isinstance` across generations of a definition.
 
     After a cell is run again, or `%autoreload` has patched a module, tasks of the older and of the newer class meet.
     """
@@ -187,7 +187,7 @@ def is_instance_of_definition(value: object, cls: type) -> bool:
 
 
 def drop_superseded() -> None:
-    """Take replaced classes out of luigi's register, plain luigi tasks (which tell nobody of it) included."""
+    """Take replaced classes out of luigi's register, plain luigi tasks (which give no notice) included."""
     global _register_length
     with _lock:
         newest: dict[tuple[str, str], type] = {}
@@ -215,7 +215,7 @@ def _replaces(cls: type, older: type, name: tuple[str, str]) -> bool:
 
 
 def _same_name(cls: type, name: tuple[str, str]) -> list[type]:
-    """A class with those of its bases that bear its name: what a decorator made of a class, and the class itself."""
+    """A class with those of its bases that share its name: what a decorator made of a class, and the class itself."""
     return [base for base in cls.__mro__ if (base.__module__, base.__qualname__) == name]
 
 

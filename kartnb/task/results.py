@@ -1,4 +1,4 @@
-"""Where a task's outputs are, and whether they are all there."""
+"""A task's results: its targets, which of them `load` and `dump` mean, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def load_target(target: Any) -> Any:
         return target.load()
     if isinstance(target, luigi.target.FileSystemTarget):
         return make_target(str(target.path)).load()
-    raise InputError(f'A {type(target).__name__} cannot be loaded: open it yourself, with self.input().')
+    raise InputError(f'A {type(target).__name__} cannot be loaded: open it through self.input().')
 
 
 def _named(
@@ -234,7 +234,7 @@ def newer_input(inputs: list[Any], outputs: list[Any]) -> str | None:
 
 
 def _modified(target: Any) -> datetime | None:
-    """When a target was made; None for one that cannot tell, such as a row in a database."""
+    """When a target was made; None where unknown, as for a row in a database."""
     if hasattr(target, 'last_modification_time'):
         time: datetime = target.last_modification_time()
         return time

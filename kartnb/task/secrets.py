@@ -1,8 +1,8 @@
-"""What is secret, and what stands in its place: one rule for parameters, one for names, one mask.
+"""What is secret, and what is shown instead: one rule for parameters, one for names, one mask.
 
 luigi has three visibilities. PUBLIC values are shown; HIDDEN and PRIVATE ones never are. gokart makes HIDDEN values
 part of the unique id, so its ``task_params`` log holds them, and a sweep may vary them; PRIVATE ones are in no file.
-Where no class tells the visibility, as in a log of tasks that are not defined here, the name decides.
+Where the class is unknown, as in a log of tasks that are not defined here, the name decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import luigi
 from luigi.parameter import ParameterVisibility
 
-#: Stands in the place of a secret value.
+#: Shown instead of a secret value.
 MASK = '••••••'
 
 _CONSTANT = 'token|secret|passw|pwd|credential|api_?key|access_?key|private_?key'
@@ -46,7 +46,7 @@ def public_names(cls: type[luigi.Task]) -> frozenset[str]:
 
 
 def is_secret_name(name: object) -> bool:
-    """Whether a name is one of a secret, where nothing but the name tells it.
+    """Whether a name is that of a secret, where only the name is known.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def is_secret_constant(name: object) -> bool:
 
 
 def masked(text: str, values: Iterable[str]) -> str:
-    """A text with the mask in the place of secret values.
+    """A text with secret values replaced by the mask.
 
     Examples
     --------
@@ -79,7 +79,8 @@ def masked(text: str, values: Iterable[str]) -> str:
     "luigi.Parameter(default='••••••')"
     """
     for value in values:
-        text = text.replace(value, MASK) if len(value) >= _SHORTEST_MASKED else text
+        if len(value) >= _SHORTEST_MASKED:
+            text = text.replace(value, MASK)
     return text
 
 

@@ -1,4 +1,4 @@
-"""The source of one function as it runs: looked up by its code object, and compared with it.
+"""The source of classes and functions as they run: looked up by code object, and compared with it.
 
 A file may have been edited after it was imported, and a tool may have rewritten what it holds. So the text is compiled
 again, and believed only where that gives the code that runs.
@@ -27,7 +27,7 @@ from kartnb.task.secrets import is_secret, masked
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """The text of a class, the file (or cell) where it stands, and the number of its first line."""
+    """The text of a class, its file (or cell), and the number of its first line."""
 
     text: str
     file: str
@@ -35,9 +35,9 @@ class SourceText:
 
 
 def class_source(cls: type) -> SourceText | None:
-    """The source of a class as it was when it was defined, or None where it is not to be had.
+    """The source of a class as it was when it was defined, or None where it is not available.
 
-    Defaults of parameters that are not public are left out of it.
+    Defaults of parameters that are not public are masked.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def class_source(cls: type) -> SourceText | None:
 
 
 def _found_source(cls: type) -> SourceText | None:
-    # Python cannot tell where a class of a notebook stands, but it can for a method
+    # Python cannot find a class of a notebook in its cell, but it can find a method
     for method in vars(cls).values():
         function = inspect.unwrap(getattr(method, '__func__', None) or getattr(method, 'fget', None) or method)
         if isinstance(function, FunctionType) and function.__module__ == cls.__module__:
@@ -104,7 +104,7 @@ T = TypeVar('T')
 
 
 def once_per_code(function: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
-    """Let a function be called once for each code object, for as long as that lives; equal ones are told apart."""
+    """Let a function be called once for each code object, for as long as that lives; equal ones are kept apart."""
     known: dict[int, tuple[weakref.ref[CodeType], T]] = {}
 
     def forget(key: int, gone: weakref.ref[CodeType]) -> None:
@@ -132,13 +132,13 @@ class FunctionSource:
     Attributes
     ----------
     text
-        Its source, decorators included and not indented; '' where it is not to be had.
+        Its source, decorators included and not indented; '' where it is not available.
     node
         Its syntax tree, or None.
     problem
-        Why there is no source, or ''.
+        Why the source is not available, or ''. It is a part of code prints: another wording makes results stale.
     rewritten
-        Whether there is a text, but the code that runs is not what it says: then only the code itself can be compared.
+        Whether the code that runs differs from the text that was found: then only the code itself can be compared.
     """
 
     text: str
@@ -243,7 +243,7 @@ def _holds(node: _FunctionNode, code: CodeType) -> bool:
 
 
 def _essence(code: CodeType) -> tuple[Any, ...]:
-    """What a code does, without where it stands."""
+    """What a code does, whatever its place."""
     return (
         code.co_code,
         tuple(_constant(value) for value in code.co_consts),

@@ -1,7 +1,7 @@
-"""Values for parameters that a person gives (by controls, magics, sweeps), made what the parameter means by them.
+"""Values of parameters: the range of a slider, nested structures, and given values converted to a parameter's type.
 
-A value from code hashes as it serialises, so that 1 and 1.0 are two tasks. What a slider or a line of text gives has no
-such type of its own: it takes the parameter's.
+A value from code hashes as it serialises, so that 1 and 1.0 are two tasks. A value from a slider, a magic's line or a
+sweep has no such type of its own: it takes the parameter's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Slider:
     step
         From one value to the next (of a logarithmic range: the factor), or None.
     log
-        Whether equal ways on the slider are equal factors.
+        Whether equal distances on the slider are equal factors.
     """
 
     min: float
@@ -53,7 +53,7 @@ class Slider:
         return isinstance(self.min, int) and isinstance(self.max, int) and float(self.step or 1).is_integer()
 
     def values(self) -> list[float] | range | None:
-        """The values step by step; None where there is no step and the range is not one of whole numbers."""
+        """The values step by step; None for a continuous range."""
         if self.is_whole and not self.log:
             return range(int(self.min), int(self.max) + 1, int(self.step or 1))
         return list(self._stepped()) if self.step is not None else None
@@ -62,7 +62,7 @@ class Slider:
         assert self.step is not None
         ratio = math.log(self.max / self.min, self.step) if self.log else (self.max - self.min) / self.step
         for i in range(math.floor(ratio + 1e-9) + 1):
-            # not by adding up, which would add up the errors too
+            # each from the start: adding up would add up the rounding errors too
             value = self.min * self.step**i if self.log else self.min + i * self.step
             yield float(f'{value:.12g}')
 
@@ -83,7 +83,7 @@ def slider(min: float, max: float, step: float | None = None, *, log: bool = Fal
     Raises
     ------
     ParameterValueError
-        When there is no such range.
+        When the numbers do not make a range.
 
     Examples
     --------
@@ -94,11 +94,11 @@ def slider(min: float, max: float, step: float | None = None, *, log: bool = Fal
     Slider(min=0.001, max=1, step=None, log=True)
     """
     if not all(is_finite(number) for number in (min, max, *([] if step is None else [step]))):
-        raise ParameterValueError(f'A range needs numbers: slider({min!r}, {max!r}, step={step!r}) has others.')
+        raise ParameterValueError(f'A range needs finite numbers, not slider({min!r}, {max!r}, step={step!r}).')
     if min >= max:
         raise ParameterValueError(f'A range goes from a smaller number to a larger one, not from {min} to {max}.')
     if log and min <= 0:
-        raise ParameterValueError(f'A logarithmic range begins above 0, not at {min}.')
+        raise ParameterValueError(f'A logarithmic range starts above 0, not at {min}.')
     if step is not None and step <= (1 if log else 0):
         least = 'a factor above 1' if log else 'above 0'
         raise ParameterValueError(f'The step of this range must be {least}, not {step}.')
@@ -180,7 +180,7 @@ _TASKS = (TaskInstanceParameter, ListTaskInstanceParameter)
 
 
 def settled(parameter: luigi.Parameter[Any], value: Any, label: str) -> Any:
-    """The value of a parameter that a person means: of the parameter's own type, within its bounds, normalised.
+    """A given value as the parameter means it: of the parameter's own type, within its bounds, normalised.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
 
 def _refusal(parameter: luigi.Parameter[Any], value: Any, label: str) -> str:
     if is_secret(parameter):
-        return f'{label} takes {takes(parameter)}, and what was given is none.'
+        return f'{label} takes {takes(parameter)}, which the given value is not.'
     shown = type(value).__name__ if isinstance(value, luigi.Task) else f'{value!r:.60}'
     return f'{label} takes {takes(parameter)}, not {shown}.'
 

@@ -76,7 +76,7 @@ def test_filters_and_what_is_not_there(place: str, monkeypatch: pytest.MonkeyPat
     assert Thunderbolt(place, task_filters='none').get_task_df().empty
     monkeypatch.setenv('TASK_WORKSPACE_DIRECTORY', place)
     assert len(Thunderbolt().tasks) == 3
-    with pytest.raises(kartnb.HistoryError, match='has none of Nothing, where 1 are asked for; its tasks: Big_Name'):
+    with pytest.raises(kartnb.HistoryError, match='has none of Nothing, but top_k is 1; its tasks: Big_Name'):
         Thunderbolt(place).get_data('Nothing')
     with pytest.raises(kartnb.HistoryError, match='Task number 9 not found'):
         Thunderbolt(place).load(9)

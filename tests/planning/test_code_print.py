@@ -256,7 +256,7 @@ def test_libraries_do_not_count(notebook: Notebook) -> None:
 def test_hidden_source_cannot_be_told(notebook: Notebook) -> None:
     exec(compile('def f(): return 1', '<nowhere>', 'exec'), notebook.names)
     notebook.run(TASK.format(expression='f()'))
-    assert _print(notebook).unknown == ('the source of f is not to be had',)
+    assert _print(notebook).unknown == ('the source of f is not available',)
 
 
 @pytest.mark.parametrize(

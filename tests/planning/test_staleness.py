@@ -239,7 +239,7 @@ def test_hidden_source_counts_as_cached_and_says_so(notebook: Notebook) -> None:
         exec(compile(LOAD.format(value=value), '<nowhere>', 'exec'), notebook.names)
         assert kartnb.build(notebook['Load']()) == 1
     assert _states(notebook['Load']()) == {
-        'Load': 'cached cannot tell whether the code has changed: the source of Load.run is not to be had'
+        'Load': 'cached cannot tell whether the code has changed: the source of Load.run is not available'
     }
 
 

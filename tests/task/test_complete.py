@@ -95,7 +95,7 @@ class TestOutputs:
         runs.clear()
         Source().run()
         assert runs == []
-        assert 'is not run, because it is complete already' in caplog.text
+        assert 'is skipped: already complete' in caplog.text
         Source(complete_check_at_run=False).run()
         assert runs == ['Source 1']
 

@@ -212,8 +212,8 @@ class TestRequires:
                 lambda: [Leaf(), PlainTask],
                 'Requires.requires() gives the class PlainTask: give an instance, PlainTask(…).',
             ),
-            (lambda: 'Leaf', "Requires.requires() gives 'Leaf' (str), which is no task: give task instances."),
-            (lambda: {'a': 3}, 'Requires.requires() gives 3 (int), which is no task: give task instances.'),
+            (lambda: 'Leaf', "Requires.requires() gives 'Leaf' (str), which is not a task: give task instances."),
+            (lambda: {'a': 3}, 'Requires.requires() gives 3 (int), which is not a task: give task instances.'),
             (lambda: [None, Leaf()], None),
         ],
     )

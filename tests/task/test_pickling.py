@@ -74,7 +74,7 @@ def test_its_run_still_looks_whether_it_is_complete(way: str, caplog: pytest.Log
     task = Leaf(n=7)
     kartnb.build(task)
     WAYS[way](task).run()
-    assert 'is not run, because it is complete already' in caplog.text
+    assert 'is skipped: already complete' in caplog.text
 
 
 def test_an_id_is_not_carried_to_other_definitions() -> None:

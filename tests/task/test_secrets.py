@@ -205,7 +205,7 @@ def test_warnings_about_wrong_values(values: dict[str, Any]) -> None:
         warnings.simplefilter('always')
         Picky(**values)
     assert len(caught) == 1
-    assert 'is not meant to be of type' in str(caught[0].message)
+    assert 'must not be of type' in str(caught[0].message)
     assert '5511' not in str(caught[0].message)
 
 

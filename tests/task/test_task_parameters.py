@@ -138,7 +138,7 @@ def test_the_section_for_all_tasks_beats_the_classes_own_default(configuration: 
 
 def test_a_configured_name_that_is_no_parameter_is_warned_of_once(configuration: LuigiConfigParser) -> None:
     configuration.set('Train', 'deepth', '4')
-    with pytest.warns(UnconsumedParameterWarning, match="sets 'deepth', which is no parameter of Train"):
+    with pytest.warns(UnconsumedParameterWarning, match="sets 'deepth', which is not a parameter of Train"):
         Train(rate=1.0)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
