@@ -124,7 +124,7 @@ def _unknown_option(name: str, parser: argparse.ArgumentParser) -> str:
     if name.startswith(_NOT_HERE):
         return f'{name} is an option of gokart that kartnb does not have.'
     near = difflib.get_close_matches(name, option_names(parser), n=1)
-    return f'Option {name} not found: {f"did you mean {near[0]}?" if near else "--help lists all options."}'
+    return f'Unknown option {name}: {f"did you mean {near[0]}?" if near else "--help lists all options."}'
 
 
 def _unknown_task(name: str) -> str:

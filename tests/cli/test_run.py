@@ -99,7 +99,7 @@ def test_run_takes_arguments(script: Path) -> None:
         (['Sampletask'], 2, '^Task Sampletask not found: did you mean SampleTask?'),
         (['Zzzz'], 2, 'Task Zzzz not found. The tasks are Cyclic, '),
         (['SampleTask'], 2, "^SampleTask needs a value for 'param'"),
-        (['SampleTask', '--pram=1'], 2, '^Option --pram not found: did you mean --param'),
+        (['SampleTask', '--pram=1'], 2, '^Unknown option --pram: did you mean --param'),
         (['SampleTask', '--para=1'], 2, '^Ambiguous option: --para=1 could match'),
         (['SampleTask', '--param=1', 'more'], 2, "^'more' is not an option"),
         (['SampleTask', '--tree-info-mode=simple'], 2, '^--tree-info-mode is an option of gokart that kartnb does not'),
