@@ -1,4 +1,4 @@
-"""Builds of tasks that do nothing: kartnb beside the bare files, gokart and luigi, interleaved in one run.
+"""Builds of tasks that do nothing: kartnb, bare files, gokart and luigi, interleaved in one run.
 
 ``python benchmarks/build.py`` prints the table of docs/performance.md; ``--quick`` is a smoke test of a minute.
 Figures are medians of CPU seconds, each of a process of its own in a new directory.

@@ -1,7 +1,7 @@
-"""How long it takes to list a workspace: `python -m benchmarks.history [RESULTS]`.
+"""Measure how long it takes to list a workspace: `python -m benchmarks.history [RESULTS]`.
 
-Two workspaces of as many results are made, one with kartnb's records and one with gokart's logs only, and listed as a
-DataFrame.
+Two workspaces with this number of results are created, one with kartnb's records and one with only gokart's logs, and
+listed as a DataFrame.
 """
 
 from __future__ import annotations

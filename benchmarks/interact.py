@@ -1,8 +1,8 @@
 """Sliders and sweeps: ``python benchmarks/interact.py``; it needs Chromium, JupyterLab, gokart, and three minutes.
 
-Prints how long it takes in a real browser from a key press on a slider to the cached result on the page (the result of
-a pipeline of five stages), what a drag of 25 events a second does, and a sweep of 100 points over five stages, three of
-them shared, beside gokart, interleaved in one run.
+Prints how long it takes in a real browser from a key press on a slider until the cached result of a pipeline of five
+stages is on the page, what a drag of 25 events a second builds, and the time of a sweep of 100 points over five stages,
+three of them shared, compared with gokart in one interleaved run.
 """
 
 from __future__ import annotations

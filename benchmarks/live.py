@@ -1,7 +1,7 @@
-"""What the live graph costs a build: ``python benchmarks/live.py [--tasks N] [--seconds S] [--repeats R]``.
+"""Measure what the live graph costs a build: ``python benchmarks/live.py [--tasks N] [--seconds S] [--repeats R]``.
 
-A real kernel builds many short tasks in a blocking cell, with the live graph and without, in turns. Measured is the
-time from the first task to the last one, so after the first paint; everything that is pushed is received.
+A real kernel builds many short tasks in a blocking cell, alternately with and without the live graph. The time is
+measured from the first task to the last, after the graph has appeared; all updates are received.
 """
 
 from __future__ import annotations

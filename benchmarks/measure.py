@@ -26,7 +26,7 @@ _NEEDED = {'chain': 1, 'fan': 1, 'layered': 10}
 
 
 def floor(shape: str, size: int, files: int) -> float:
-    """The least that any library with this layout does: identify, pickle, and write seven files, each whole.
+    """The minimum for any library with this layout: identify, pickle, and write seven files atomically.
 
     It reads no inputs, as the tasks that the libraries build do not either.
     """
@@ -99,7 +99,7 @@ LIBRARIES = {'kartnb': _kartnb, 'gokart': _gokart, 'luigi': _luigi}
 
 
 def measure(library: str, case: str, size: int) -> dict[str, float]:
-    """What one library needs for one case.
+    """Measure one library in one case.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def measure(library: str, case: str, size: int) -> dict[str, float]:
     if case in OTHERS:
         return OTHERS[case](size)
     base, build = LIBRARIES[library]()
-    import numpy  # noqa: F401 - every library seeds it; its import is not what is measured
+    import numpy  # noqa: F401 - every library seeds it; its import is not to be measured
     from luigi.task_register import Register
 
     build(_warm_up(base))
@@ -134,7 +134,7 @@ def measure(library: str, case: str, size: int) -> dict[str, float]:
 def _makers(
     library: str, base: Any, build: Callable[[Any], Any], case: str, size: int
 ) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-    """What makes the instances of a case, and what builds them."""
+    """The functions that create the instances of a case and that build them."""
     if case == 'sweep-at-once':
         import kartnb
 
@@ -153,7 +153,7 @@ def _makers(
 
 
 def _plans(make: Callable[[], Any], build: Callable[[Any], Any]) -> dict[str, float]:
-    """Everything is cached: planning with new instances, and building with those that are there."""
+    """Everything is cached: planning with new instances, and building with existing ones."""
     from luigi.task_register import Register
 
     import kartnb
@@ -176,7 +176,7 @@ def _peak() -> int:
 
 
 def _tiny(size: int) -> dict[str, float]:
-    """Wall seconds of tiny tasks inline and with two workers, which are started and ended for it; and of such again."""
+    """Elapsed seconds of tiny tasks inline and with two new workers, and of the same again."""
     import kartnb
 
     found: dict[str, float] = {}
@@ -190,7 +190,7 @@ def _tiny(size: int) -> dict[str, float]:
 
 
 def _busy(size: int) -> dict[str, float]:
-    """Wall seconds of CPU-bound tasks in two processes: by a bare fork, and by kartnb, twice."""
+    """Elapsed seconds of CPU-bound tasks in two processes: with a bare fork, and with kartnb, twice."""
     import kartnb
 
     began = time.perf_counter()
@@ -223,7 +223,7 @@ def _busy(size: int) -> dict[str, float]:
 
 
 def _large_workspace(size: int) -> dict[str, float]:
-    """CPU seconds of planning 100 tasks in a workspace that holds so many results and records already."""
+    """CPU seconds of planning 100 tasks in a workspace that already has so many results and records."""
     import kartnb
 
     root = make_root(kartnb.TaskOnKart, 'chain', 100)
@@ -252,7 +252,7 @@ OTHERS: dict[str, Callable[[int], dict[str, float]]] = {
 
 
 def _warm_up(base: Any) -> Any:
-    """A task that makes a library import what it imports when it is first used, which is not what is measured."""
+    """Run a task, so that a library imports what it needs at first use before the time is taken."""
 
     class WarmUp(base):
         def run(self) -> None:

@@ -1,8 +1,8 @@
-"""How many files each thing that a user does goes through: ``python -m benchmarks.paths [--names]``.
+"""Count the source files that each action of a user passes through: ``python -m benchmarks.paths [--names]``.
 
-Each is done in a real kernel, once to warm up and then once more under a profiler, which is on in all threads. Counted
-are the files of kartnb in which a function runs; what runs when a module is imported does not count.
-``PYTHONPATH`` says which version of kartnb it is.
+Each action is done in a real kernel, once to warm up and then once more under a profiler that is on in all threads.
+A file of kartnb counts if one of its functions runs; code that runs while a module is imported does not count.
+``PYTHONPATH`` selects the version of kartnb.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Train(TaskOnKart):
         self.dump(f'value {self.depth} {sum(self.load())}')
 """
 
-# what a drag of the handle does: the slider's value changes, and the page shows another result
+# the effect of dragging the handle: the slider's value changes, and the page shows another result
 SLIDER = """
 import ipywidgets
 from ipywidgets.widgets.widget import _instances
@@ -78,7 +78,7 @@ def move(depth):
     time.sleep(0.5)
 """
 
-#: By the name of each way: what stands before it, and the way itself. The word NAME is another one each time.
+#: By the name of each way: the code before it, and the way itself. NAME is replaced by another word each time.
 WAYS = {
     '%kart_build, text': ('%config KartMagics.live_graph = False', "%kart_build Train(name='NAME')"),
     '%kart_build, live graph': ('%config KartMagics.live_graph = True', "%kart_build Train(name='NAME')"),
@@ -91,7 +91,7 @@ WAYS = {
 }
 
 
-# the threads of a live graph still tell the front end for a moment when the cell is done
+# the threads of a live graph still send updates for a moment when the cell is done
 COUNTED = """
 is_counting = True
 {way}
@@ -102,7 +102,7 @@ is_counting = False
 
 
 def files_of(kernel: Kernel, way: str) -> list[str]:
-    """Go one way twice, and give the files that it goes through the second time."""
+    """Go one way twice, and return the files that it passes the second time."""
     for number in (1, 2):
         before, code = (part.replace('NAME', f'{way} {number}').replace('NUMBER', str(number)) for part in WAYS[way])
         kernel.ok(before)

@@ -1,4 +1,4 @@
-"""Big values: dump and load by kartnb beside the raw write and read of the same bytes and beside gokart, in one run.
+"""Big values: dump and load with kartnb, with gokart, and as a raw write and read of the same bytes, in one run.
 
 ``python benchmarks/payloads.py`` prints two tables: medians of the CPU time of each step, interleaved, each file in a
 new directory; and the memory that dumping 800 MB needs above the value itself. ``--quick`` is a smoke test.
@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 COLUMNS = list('abcdefghij')
-#: What the targets of the project say about a payload: at most so many times the raw bytes.
+#: The project's targets for a payload: at most so many times the raw bytes.
 TARGETS = {'array .pkl': 1.3, 'frame .pkl': 1.3, 'array .npz': 1.3, 'frame .feather': 1.3}
-#: Steps of one payload: write or read, by whom.
+#: Steps of one payload: write or read, with which library.
 STEPS = [(who, step) for step in ('write', 'read') for who in ('raw', 'kartnb', 'gokart')]
 
 Seconds = dict[tuple[str, str], float]
@@ -96,7 +96,7 @@ def measure(extension: str, value: Any, place: str, gokart: Any, turn: int) -> S
     found = {(who, 'write'): timed(partial(target.dump, value)) for who, target in competitors}
     found |= {(who, 'read'): timed(target.load) for who, target in competitors}
     for file in directory.iterdir():
-        file.open('wb').close()  # the space, not the name: deleting slows what comes next
+        file.open('wb').close()  # frees the space but keeps the name: deleting slows what comes next
     return found
 
 

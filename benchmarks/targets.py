@@ -3,7 +3,7 @@
 ``python -m benchmarks.targets`` prints the table of docs/performance.md. kartnb, gokart, luigi and the bare files
 (the floor) are measured in turns, each measurement in a process of its own in a new directory, and a ratio is the
 median of the ratios of the rounds. It takes a while: ``--repeats 1`` and ``--size 200`` are quicker, ``--quick`` is a
-smoke test, ``--place /dev/shm`` measures memory in the place of the disk.
+smoke test, ``--place /dev/shm`` measures in memory instead of on disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.build import SHAPES, Case, run  # noqa: E402
 
-#: What was found in one round.
+#: The figures of one round.
 Round = dict[Case, dict[str, float]]
 
 
@@ -55,7 +55,7 @@ class Target:
     at_least: bool = False
 
     def met(self, value: float) -> bool:
-        """Whether a figure is as good as it should be."""
+        """Whether a figure meets the target."""
         return value >= self.limit if self.at_least else value <= self.limit
 
     def row(self, values: list[float]) -> str:
@@ -84,7 +84,7 @@ def compared(
 
 
 def figure(name: str, limit: float, case: Case, what: str, unit: str, scale: float = 1) -> Target:
-    """The target of a figure that stands for itself."""
+    """The target of a plain figure."""
     return Target(name, limit, lambda found: scale * found[case][what], (case,), unit)
 
 

@@ -1,6 +1,6 @@
-"""Check what needs no test: lint, format, types, and the direction of imports; ``python scripts/check.py``.
+"""Check lint, format, types, and the direction of imports: ``python scripts/check.py``.
 
-All of them run, and the exit code is 1 when one of them fails. The programs are those beside the Python that runs this.
+All checks run, and the exit code is 1 if one of them fails. The programs come from the environment of this Python.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CHECKS = (('ruff', 'check', '.'), ('ruff', 'format', '--check', '.'), ('mypy',),
 
 
 def main() -> int:
-    """Run the checks, and give the exit code."""
+    """Run the checks, and return the exit code."""
     failed = False
     for program, *arguments in CHECKS:
         command = ' '.join([program, *arguments])

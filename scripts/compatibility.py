@@ -1,13 +1,12 @@
-"""Compare two versions of kartnb: what they offer, and whether one opens what the other has made.
+"""Compare two versions of kartnb: their public names, and whether one opens a workspace of the other.
 
 ``python scripts/compatibility.py names`` prints the public names with their signatures, the magics with their options,
 and the parameters of `TaskOnKart`, so that two versions can be compared with ``diff``.
 ``python scripts/compatibility.py make DIRECTORY`` builds a fixed set of tasks there.
-``python scripts/compatibility.py open DIRECTORY`` opens, with any version, what another has made; it prints the names
-of its files, and ends with an error when an id differs, a result is not cached, a value is another, or something is
-not readable.
+``python scripts/compatibility.py open DIRECTORY`` opens a workspace that another version has made. It prints the names
+of its files, and fails when an id or a value differs, a result is not cached, or something is not readable.
 
-Which version that is says ``PYTHONPATH``.
+``PYTHONPATH`` selects the version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tasks that `compatibility.py` builds with one version of kartnb and opens with another, as a module has them."""
+"""The tasks in a module that `compatibility.py` builds with one version of kartnb and opens with another."""
 
 from __future__ import annotations
 

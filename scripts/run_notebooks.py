@@ -1,7 +1,7 @@
 """Run the notebooks and store them with their outputs: ``python scripts/run_notebooks.py [NOTEBOOK ...]``.
 
-Each one runs in a new directory below a home directory of its own, so that nothing of this machine is in its outputs
-and no file stays behind.
+Each notebook runs in a new directory below its own home directory, so nothing about this machine is in its outputs
+and no file is left behind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Take the pictures of the documentation: ``python scripts/screenshots.py [FOLDER]``; by default into docs/images.
+"""Take the screenshots of the documentation: ``python scripts/screenshots.py [FOLDER]``, by default in docs/images.
 
-The stored quickstart is opened in JupyterLab, run from the top below a home directory of its own, and photographed. So
-is a build of another pipeline while it runs, light and dark.
+The stored quickstart is opened in JupyterLab, run from the top below its own home directory, and captured. So is a
+running build of another pipeline, light and dark.
 """
 
 from __future__ import annotations
