@@ -252,7 +252,7 @@ OTHERS: dict[str, Callable[[int], dict[str, float]]] = {
 
 
 def _warm_up(base: Any) -> Any:
-    """Run a task, so that a library imports what it needs at first use before the time is taken."""
+    """A task to run before the time is taken, so that the library imports what it needs at first use."""
 
     class WarmUp(base):
         def run(self) -> None:
