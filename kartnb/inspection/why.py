@@ -89,9 +89,6 @@ class Why(display.Displayed):
     def __iter__(self) -> Iterator[Explanation]:
         return iter(self.explanations)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {'text/plain': repr(self), 'text/html': self._repr_html_()}
-
 
 def why(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Why:
     """Explain what a build of a task would run, and which results are stale.

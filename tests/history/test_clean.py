@@ -15,6 +15,9 @@ from kartnb.history.select import Bounds
 from kartnb.storage import census
 from tests.view.markup import Skeleton
 
+#: The workspace: each test has its own working directory.
+place = Path('resources')
+
 
 class Source(kartnb.TaskOnKart):
     n = luigi.IntParameter(1)
@@ -35,19 +38,13 @@ class Result(kartnb.TaskOnKart):
         self.dump(self.load())
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / 'resources'
-
-
-def _files(place: Path) -> set[str]:
+def _files() -> set[str]:
     return {str(path.relative_to(place)) for path in place.rglob('*') if path.is_file()}
 
 
-def test_what_no_root_needs_is_removed_on_request(place: Path) -> None:
+def test_what_no_root_needs_is_removed_on_request() -> None:
     kartnb.build(Result(n=1))
-    needed = _files(place)
+    needed = _files()
     kartnb.build(Result(n=2))
     (place / 'mine.csv').write_text('a,b')
     (place / 'download_0f8a1e535d6e08afe59f40696f6010c5.bin').write_bytes(b'mine')
@@ -56,12 +53,12 @@ def test_what_no_root_needs_is_removed_on_request(place: Path) -> None:
     assert {(item.run.task, item.run.parameters['n']) for item in found.items if item.run} == {
         ('Result', '2'), ('Source', '2'), ('Source', '102'),
     }  # fmt: skip
-    assert _files(place) > needed | mine
+    assert _files() > needed | mine
     assert 'Nothing is removed yet' in repr(found)
-    size = sum((place / path).stat().st_size for path in _files(place) - needed - mine)
+    size = sum((place / path).stat().st_size for path in _files() - needed - mine)
     assert found.size == size
     found.remove()
-    assert _files(place) == needed | mine
+    assert _files() == needed | mine
     assert repr(found).startswith('Removed 3 entries')
     assert kartnb.build(Result(n=1)) == 'x'
 
@@ -75,14 +72,14 @@ def test_what_several_roots_need_stays() -> None:
         assert [item.run.parameters['n'] for item in found.items if item.run] == ['3']
 
 
-def test_removing_at_once_and_again_does_no_harm(place: Path) -> None:
+def test_removing_at_once_and_again_does_no_harm() -> None:
     kartnb.build(Result(n=1))
     kartnb.build(Result(n=2))
     assert len(kartnb.clean(Result(n=1), remove=True)) == 3
     assert repr(kartnb.clean(Result(n=1))).startswith('Nothing to remove')
 
 
-def test_replaced_results_are_bounded(place: Path) -> None:
+def test_replaced_results_are_bounded() -> None:
     for _ in range(3):
         kartnb.build(Source(n=5), rerun=True)
     superseded = [run for run in kartnb.Workspace().runs() if run.state == 'superseded']
@@ -92,14 +89,14 @@ def test_replaced_results_are_bounded(place: Path) -> None:
     assert len(kartnb.clean(keep_number=1)) == 1
     assert len(kartnb.clean(keep_bytes=0)) == 2
     assert [item.run.result_id for item in kartnb.clean(keep_number=1).items if item.run] == [superseded[1].result_id]
-    before = _files(place)
+    before = _files()
     kartnb.clean(remove=True)
-    assert before - _files(place) == {path for path in before if 'superseded' in path}
+    assert before - _files() == {path for path in before if 'superseded' in path}
     assert not list((place / 'log/superseded').iterdir())
     assert kartnb.build(Source(n=5)) == 'xxxxx'
 
 
-def test_a_result_that_was_modified_meanwhile_stays(place: Path) -> None:
+def test_a_result_that_was_modified_meanwhile_stays() -> None:
     kartnb.build(Source(n=1))
     kartnb.build(Source(n=2))
     found = kartnb.clean(Source(n=1))
@@ -110,7 +107,7 @@ def test_a_result_that_was_modified_meanwhile_stays(place: Path) -> None:
     assert 'was modified since it was listed' in repr(found)
 
 
-def test_results_without_a_record_are_counted_only_when_asked_for(place: Path) -> None:
+def test_results_without_a_record_are_counted_only_when_asked_for() -> None:
     kartnb.build(Source(n=1))
     kartnb.build(Source(n=2, should_dump_supplementary_log_files=False))
     for path in (place / 'log/run_record').rglob('Source*'):
@@ -121,7 +118,7 @@ def test_results_without_a_record_are_counted_only_when_asked_for(place: Path) -
     assert len(kartnb.clean(Source(n=1), unrecorded=True)) == 2
 
 
-def test_files_outside_of_the_workspace_stay(place: Path, tmp_path: Path) -> None:
+def test_files_outside_of_the_workspace_stay(tmp_path: Path) -> None:
     class Elsewhere(kartnb.TaskOnKart):
         def output(self) -> Any:
             return self.make_target(str(tmp_path / 'outside.txt'))
@@ -134,7 +131,7 @@ def test_files_outside_of_the_workspace_stay(place: Path, tmp_path: Path) -> Non
     assert list(tmp_path.glob('outside_*.txt'))
 
 
-def test_gokarts_function_keeps_what_it_must(place: Path) -> None:
+def test_gokarts_function_keeps_what_it_must() -> None:
     kartnb.build(Result(n=1))
     kartnb.build(Result(n=2))
     (place / 'mine.csv').write_text('a,b')
@@ -178,7 +175,7 @@ def test_bounds_hold_together() -> None:
     assert Bounds.of(None, None, 25).kept(results) == [True, True, False, False]
 
 
-def test_text_and_html_say_the_same(place: Path) -> None:
+def test_text_and_html_say_the_same() -> None:
     kartnb.build(Result(n=1))
     kartnb.build(Source(n=3), rerun=True)
     found = kartnb.clean(Result(n=1))

@@ -19,6 +19,9 @@ from kartnb.history.runs import RunState
 from kartnb.history.select import moment
 from tests.view.markup import Skeleton
 
+#: The workspace: each test has its own working directory.
+place = Path('resources')
+
 
 class Load(kartnb.TaskOnKart):
     n = luigi.IntParameter(1)
@@ -43,12 +46,6 @@ class Train(kartnb.TaskOnKart):
             raise ValueError('asked to')
         self.dump(pd.DataFrame({'x': self.load('data')}), 'model')
         self.dump(self.depth, 'score')
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / 'resources'
 
 
 def _built(depths: tuple[int, ...] = (3, 5)) -> kartnb.Workspace:
@@ -142,7 +139,7 @@ def test_what_is_not_there_is_one_sentence(name: Any, words: str) -> None:
         _built((3,)).load(name)
 
 
-def test_the_task_is_restored_with_hidden_parameters_and_in_its_workspace(place: Path) -> None:
+def test_the_task_is_restored_with_hidden_parameters_and_in_its_workspace() -> None:
     task = Train(data=Load(n=2), depth=5, token='another', rate=2, workspace_directory='elsewhere')
     kartnb.build(task, return_value=False)
     restored = kartnb.Workspace('elsewhere').task(0)
@@ -152,7 +149,7 @@ def test_the_task_is_restored_with_hidden_parameters_and_in_its_workspace(place:
     assert restored.complete()
 
 
-def test_a_workspace_that_has_moved_still_loads(place: Path) -> None:
+def test_a_workspace_that_has_moved_still_loads() -> None:
     _built((3,))
     place.rename(place.with_name('moved'))
     workspace = kartnb.Workspace('moved')
@@ -161,7 +158,7 @@ def test_a_workspace_that_has_moved_still_loads(place: Path) -> None:
     assert workspace.task(0).requires()['data'].workspace_directory.endswith('moved')
 
 
-def test_a_class_that_is_gone_is_said(place: Path) -> None:
+def test_a_class_that_is_gone_is_said() -> None:
     workspace = _built((3,))
     record = next((place / 'log/run_record').rglob('Load*.json'))
     values = json.loads(record.read_text()) | {'task': 'Gone', 'module': 'pipelines.old'}
@@ -171,7 +168,7 @@ def test_a_class_that_is_gone_is_said(place: Path) -> None:
     assert workspace.load(workspace.runs('Gone')[0]) == [0, 1]
 
 
-def test_two_classes_with_one_name_are_said(place: Path) -> None:
+def test_two_classes_with_one_name_are_said() -> None:
     def define(module: str) -> type:
         body = {'__module__': module, 'run': lambda self: self.dump(1)}
         return type(kartnb.TaskOnKart)('Twin', (kartnb.TaskOnKart,), body)
@@ -198,7 +195,7 @@ def test_a_changed_class_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert 'The definition of Other has changed since' in caplog.text
 
 
-def test_failures_and_missing_results_are_listed(place: Path) -> None:
+def test_failures_and_missing_results_are_listed() -> None:
     workspace = _built((3,))
     with pytest.raises(kartnb.GokartBuildError):
         kartnb.build(Train(data=Load(n=2), depth=4, fail=True))
@@ -214,7 +211,7 @@ def test_failures_and_missing_results_are_listed(place: Path) -> None:
     'text',
     ['', '{', '[]', '{"format_version": 99}', '{"format_version": 1, "task": 3}', '\udcff', None],
 )
-def test_a_damaged_record_is_named_and_the_rest_listed(place: Path, text: str | None) -> None:
+def test_a_damaged_record_is_named_and_the_rest_listed(text: str | None) -> None:
     workspace = _built((3,))
     record = next((place / 'log/run_record').rglob('Load*.json'))
     if text is None:
@@ -228,7 +225,7 @@ def test_a_damaged_record_is_named_and_the_rest_listed(place: Path, text: str | 
     assert workspace.load(runs.filter('Load')[0]) == [0, 1]
 
 
-def test_hand_edited_values_do_no_harm(place: Path) -> None:
+def test_hand_edited_values_do_no_harm() -> None:
     workspace = _built((3,))
     record = next((place / 'log/run_record').rglob('Load*.json'))
     values = json.loads(record.read_text()) | {'parameters': {'n': 7, 'x': None}, 'ended': 'now', 'started': '-1'}
@@ -249,7 +246,7 @@ def test_what_is_no_workspace_is_said(tmp_path: Path) -> None:
     assert kartnb.Workspace(str(tmp_path / 'empty')).to_dataframe().empty
 
 
-def test_a_workspace_inside_of_another_is_left_out(place: Path) -> None:
+def test_a_workspace_inside_of_another_is_left_out() -> None:
     _built((3,))
     kartnb.build(Load(n=9, workspace_directory=str(place / 'inner')))
     assert len(kartnb.Workspace().runs()) == 2

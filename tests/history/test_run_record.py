@@ -35,12 +35,6 @@ class Downstream(kartnb.TaskOnKart):
         self.dump(self.load() + self.depth)
 
 
-@pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / 'resources'
-
-
 def _record(task: Any) -> RunRecord:
     record = kartnb.Workspace().run(task).record
     assert record is not None

@@ -35,12 +35,6 @@ class Model(kartnb.TaskOnKart):
         self.dump(pd.DataFrame({'x': self.load(), 'y': float(self.depth), 'same': 'a'}))
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / 'resources'
-
-
 def _built(*tasks: Any) -> None:
     for task in tasks:
         kartnb.build(task, return_value=False)
