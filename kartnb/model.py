@@ -399,6 +399,8 @@ class BuildProgress:
     counts: Mapping[TaskState, int] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
+        if not self.total:
+            return 'nothing to run'
         names = f' · {", ".join(self.running)}' if self.running else ''
         return f'{self.ended}/{self.total}{names}'
 

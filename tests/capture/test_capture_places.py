@@ -221,7 +221,9 @@ def test_what_a_worker_printed_before_an_interrupt_or_its_time_was_over_is_kept(
 
     with pytest.raises(kartnb.GokartBuildError, match='worker_timeout'):
         kartnb.build(Endless(n=0), workers=2)
-    assert _texts(Endless(n=0)) == ['begun', 'written']
+    *printed, error = _texts(Endless(n=0))
+    assert printed == ['begun', 'written']
+    assert 'ran longer than its worker_timeout of 2 s' in error, 'the log of a task that failed ends with its error'
 
     def interrupt(event: Any) -> None:
         if isinstance(event, TaskOutput):
