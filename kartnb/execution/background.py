@@ -154,10 +154,10 @@ class Handle(ABC):
                 logging.getLogger('kartnb').exception('A callback of a background %s failed', self._what)
 
 
-Heard: TypeAlias = LogLine | TaskOutput
+OutputEvent: TypeAlias = LogLine | TaskOutput
 
 #: Lines that are remembered of a build, and characters of them; files have all lines of tasks that have ended.
-MOST_HEARD = 2_000
+MOST_EVENTS = 2_000
 MOST_CHARACTERS = 1_000_000
 
 _begun: weakref.WeakSet[BackgroundBuild] = weakref.WeakSet()
@@ -175,7 +175,7 @@ class EventFeed:
     def __init__(self) -> None:
         self.status = BuildStatus()
         self._history: list[TaskStateChanged | BuildFinished] = []
-        self._heard: deque[Heard] = deque()
+        self._heard: deque[OutputEvent] = deque()
         self._characters = 0
         self._followers: list[Listener] = []
         self._lock = threading.Lock()
@@ -207,7 +207,7 @@ class EventFeed:
         with self._lock:
             self._followers = [other for other in self._followers if other is not listener]
 
-    def heard(self) -> Sequence[Heard]:
+    def heard(self) -> Sequence[OutputEvent]:
         """What the tasks have printed and logged lately."""
         with self._lock:
             return tuple(self._heard)
@@ -221,10 +221,10 @@ class EventFeed:
         elif isinstance(event, BuildStarted):
             self._history.clear()
 
-    def _hear(self, event: Heard) -> None:
+    def _hear(self, event: OutputEvent) -> None:
         self._heard.append(event)
         self._characters += len(event.text)
-        while len(self._heard) > MOST_HEARD or (self._characters > MOST_CHARACTERS and len(self._heard) > 1):
+        while len(self._heard) > MOST_EVENTS or (self._characters > MOST_CHARACTERS and len(self._heard) > 1):
             self._characters -= len(self._heard.popleft().text)
 
 
@@ -304,7 +304,7 @@ class BackgroundBuild(Handle):
         """Give no more events to `listener`."""
         self._feed.leave(listener)
 
-    def heard(self) -> Sequence[Heard]:
+    def heard(self) -> Sequence[OutputEvent]:
         """What the tasks have printed and logged so far; of very much the latest."""
         return self._feed.heard()
 

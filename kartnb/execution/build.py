@@ -6,19 +6,20 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 import luigi
 
 from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
 from kartnb.config import BuildOptions, Rerun, check_env_params
+from kartnb.errors import TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
-from kartnb.execution.engine import Engine, EngineParts, adopt_results
+from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
-from kartnb.execution.loop import BuildLoop, retried_while_locked
-from kartnb.execution.recording import fire_broken
-from kartnb.execution.report import BuildReport, raise_failures
+from kartnb.execution.loop import BuildLoop
+from kartnb.execution.recording import adopt_results, fire_broken
+from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_random_state
 from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskStateChanged
 from kartnb.planning.estimate import announcement
@@ -207,6 +208,26 @@ def run_build(task: luigi.Task, options: BuildOptions) -> BuildReport:
     return Build(task, options).run()
 
 
+def retried_while_locked(run: Callable[[], BuildReport], tries: int, longest_wait: float) -> BuildReport:
+    """Run a build until no task of it fails for a lock, waiting 1, 2, 4, … seconds in between.
+
+    Raises
+    ------
+    HasLockedTaskException
+        When a lock was still held at the last try.
+    """
+    for attempt in range(tries):
+        report = run()
+        locked = [failure for failure in report.failures if isinstance(failure.error, TaskLockException)]
+        if not locked:
+            return report
+        if attempt + 1 < tries:
+            time.sleep(min(2**attempt, longest_wait))
+    raise HasLockedTaskException(
+        f'Another process held the lock of {locked[0].name} through {tries} tries: build again when it has finished.'
+    )
+
+
 class Build:
     """One build, planned and ready to run.
 
@@ -242,9 +263,9 @@ class Build:
         if any(node.will_run for node in self.plan):
             get_ready(options.executor, options.workers)
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
-        parts = EngineParts(self._graph, self.plan, self.build_id, choose, self._emit, verbose)
+        planned = PlannedBuild(self._graph, self.plan, self.build_id, choose, self._emit, verbose)
         url = options.scheduler_url
-        self._engine: Engine = _scheduler_loop(parts, url) if url else BuildLoop(parts)
+        self._engine: Engine = _scheduler_loop(planned, url) if url else BuildLoop(planned)
 
     def run(self) -> BuildReport:
         """Run it in this thread, and report.
@@ -269,10 +290,10 @@ class Build:
         self._engine.stop()
 
 
-def _scheduler_loop(parts: EngineParts, url: str) -> Engine:
+def _scheduler_loop(planned: PlannedBuild, url: str) -> Engine:
     from kartnb.execution.luigid import SchedulerLoop
 
-    return SchedulerLoop(parts, url)
+    return SchedulerLoop(planned, url)
 
 
 class _Emitter:

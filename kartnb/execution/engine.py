@@ -1,38 +1,38 @@
-"""Running the tasks of a build in an executor; which of them run when is up to the build's loop."""
+"""Running the tasks of one planned build in an executor.
+
+`Engine` gives tasks to the executor and takes their outcomes in; its subclasses decide which task is next
+(`loop.BuildLoop` by itself, `luigid.SchedulerLoop` by asking luigi's scheduler). `Ledger` keeps the states, times and
+errors of the tasks and emits the events; `WorkItems` makes the runs out of what the plan knows.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
-import warnings
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import luigi
-from luigi.worker import worker as worker_settings
 
-from kartnb.errors import TaskDisabledError, TaskSettingError, TaskTimeoutError, WorkerDiedError
+from kartnb.errors import TaskTimeoutError, WorkerDiedError
 from kartnb.execution.executors import (
     ExecutorFactory,
     Inbox,
     InlineExecutor,
     Message,
-    Orders,
     ResourcesFreed,
     StopRequest,
     TaskExecutor,
     needs_this_process,
 )
-from kartnb.execution.recording import Outcome, TaskRun, fire, seen_output
+from kartnb.execution.limits import Timeouts
+from kartnb.execution.recording import Outcome, TaskRun, WorkItem, adopt_results, fire
 from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
-from kartnb.execution.resources import Demand, Resources, demand_of
 from kartnb.execution.task_run import close, learn, lost
-from kartnb.history.run_record import RunRecord, iso_seconds, utc_text
 from kartnb.model import (
     BuildFinished,
     BuildStarted,
@@ -43,98 +43,301 @@ from kartnb.model import (
     PlanGrew,
     ReasonKind,
     TaskEvent,
+    TaskProgress,
     TaskState,
     TaskStateChanged,
 )
 from kartnb.planning.graph import TaskGraph, Vertex, no_collections
-from kartnb.planning.known_results import Files, KnownResults
+from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import is_complete
-from kartnb.storage.files import joint_mark
 from kartnb.storage.places import keep_code
+from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
 from kartnb.task.values import map_nested, required
 
+logger = logging.getLogger('kartnb')
+#: Reasons that a result that appears meanwhile (another process has made it) does away with.
+_MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
+#: What tells that a task was lost together with its process.
+_LOSSES = (WorkerDiedError, TaskTimeoutError)
 
-def adopt_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
-    """Give a record to results that have none, so that later changes are noticed.
 
-    Parameters
+class _StopAskedError(Exception):
+    """Somebody has asked to stop the build."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBuild:
+    """What an engine needs for one build.
+
+    Attributes
     ----------
-    graph
-        The graph, planned.
-    vertices
-        Which of its tasks to look at, upstream first.
+    graph, plan
+        What `draw_up` gives.
+    build_id
+        Names the build in events and records.
+    choose
+        Makes the executor that runs the tasks.
+    emit
+        Is given every event.
+    verbose
+        Whether the beginning and the end of each task are logged.
     """
-    results = graph.results
-    unwritable: set[str] = set()
-    for vertex in vertices:
-        task: Any = vertex.task
-        wanted = _is_unrecorded(vertex, results)
-        if not (wanted or vertex.key in results.moved) or task.workspace_directory in unwritable:
-            continue
+
+    graph: TaskGraph
+    plan: Plan
+    build_id: str
+    choose: ExecutorFactory
+    emit: Callable[[Event], None]
+    verbose: bool = True
+
+
+class Engine(ABC):
+    """One build of one planned graph."""
+
+    def __init__(self, build: PlannedBuild) -> None:
+        self._graph = build.graph
+        self._choose = build.choose
+        self._emit = build.emit
+        self._inbox: Inbox = SimpleQueue()
+        self._executor: TaskExecutor = _NO_EXECUTOR
+        self._ledger = Ledger(build.plan, build.build_id, build.emit, build.verbose)
+        self._work_items = WorkItems(build.build_id, self._inbox, build.emit, build.graph.results)
+        self._timeouts = Timeouts()
+        self._running: dict[str, TaskRun] = {}
+        self._suspended: dict[str, TaskRun] = {}
+
+    def run(self) -> None:
+        """Run every task that can run; failures are in the report.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When the build is interrupted; what ran then is marked so, and what has finished is kept.
+        """
+        self._ledger.begin()
+        self._executor = self._choose(self._inbox)
         try:
-            adopt(vertex, results) if wanted else _note_present_times(vertex, results)
-        except OSError:  # a workspace that one can only read is used as it is
-            unwritable.add(task.workspace_directory)
+            self._enlist(list(self._graph.vertices.values()))
+            self._go()
+        except _StopAskedError:
+            self._abandon()
+        except BaseException as error:
+            self._abandon()
+            if isinstance(error, KeyboardInterrupt) and not error.args:
+                error.args = (self._ledger.how_far(),)
+            raise
+        else:
+            self._executor.close()
+        finally:
+            for suspended in self._suspended.values():
+                close(suspended)
+            self._ledger.end()
 
+    def stop(self) -> None:
+        """End the build from another thread: running tasks are interrupted where their executor can do that."""
+        self._inbox.put(StopRequest())
 
-def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
-    return (
-        vertex.state in (TaskState.CACHED, TaskState.STALE)
-        and isinstance(vertex.task, TaskOnKart)
-        and bool(vertex.outputs)
-        and results.policy(type(vertex.task)) != 'ignore'
-        and results.result(vertex) is None
-        and results.changed_files(vertex) is not Files.UNFINISHED
-        and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
-    )
+    def report(self, seconds: float) -> BuildReport:
+        """How the build ended."""
+        return self._ledger.report(seconds)
 
+    @abstractmethod
+    def _go(self) -> None:
+        """Run until nothing can run any more."""
 
-def _note_present_times(vertex: Vertex, results: KnownResults) -> None:
-    """Let a record that was copied with its result tell the present times, so that plans open it no more."""
-    task: Any = vertex.task
-    directory = results.directory_of(task.workspace_directory, type(task).__module__)
-    directory.rename(vertex.stem, results.moved.pop(vertex.key))
+    @abstractmethod
+    def _enlist(self, vertices: Sequence[Vertex]) -> None:
+        """Take new vertices into the build, upstream first."""
 
+    @abstractmethod
+    def _await(self, vertex: Vertex, needed: Sequence[Vertex]) -> None:
+        """Let a task that has begun go on as soon as what it has asked for is complete."""
 
-def adopt(vertex: Vertex, results: KnownResults) -> None:
-    """Give a result a record that says that it was there before it."""
-    task: Any = vertex.task
-    seen = [seen_output(target) for target in vertex.outputs]
-    outputs = tuple(file for file, _ in seen)
-    made = utc_text(max(file.modified or 0.0 for file in outputs))
-    files = joint_mark(told.mark for _, told in seen)
-    result = results.next_result(vertex).with_id(uuid.uuid4().hex[:12], files)
-    code = results.code.print_of(type(task))
-    record = RunRecord(
-        task=type(task).__name__,
-        module=type(task).__module__,
-        unique_id=vertex.unique_id,
-        parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
-        state='adopted',
-        result_id=result.result_id,
-        inputs=results.inputs(vertex),
-        outputs=outputs,
-        started=made,
-        ended=made,
-        seconds=0.0,
-        error='',
-        build_id='',
-        host='',
-        pid=0,
-        notebook='',
-        versions={},
-        code=code.key,
-        unknown=code.unknown,
-        checks=tuple(told.check for _, told in seen),
-    )
-    keep_code(task.workspace_directory, code.key, code.to_json())
-    results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem).write(
-        result, record.to_json(), iso_seconds(made)
-    )
-    results.put(vertex, result)
+    @abstractmethod
+    def _failed(self, vertex: Vertex, error: BaseException) -> None:
+        """A run of a task has failed."""
+
+    @abstractmethod
+    def _completed(self, vertex: Vertex, state: TaskState) -> None:
+        """A task is complete."""
+
+    @abstractmethod
+    def _freed(self, key: str, amounts: dict[str, float] | None) -> None:
+        """A running task gives back some of luigi's resources (None: all, because it has ended)."""
+
+    def _announce(self, vertex: Vertex) -> None:
+        """Fire luigi's events of a task that is planned."""
+        task = vertex.task
+        for other in vertex.requires:
+            fire(task, luigi.Event.DEPENDENCY_DISCOVERED, task, other.task)
+        if vertex.state in (TaskState.CACHED, TaskState.EXTERNAL):
+            fire(task, luigi.Event.DEPENDENCY_PRESENT, task)
+        elif vertex.state is TaskState.MISSING and vertex.reason is None:
+            fire(task, luigi.Event.DEPENDENCY_MISSING, task)
+
+    def _next_run(self, vertex: Vertex) -> TaskRun | None:
+        """The run of a task whose turn it is; None when it was made meanwhile."""
+        run = self._suspended.pop(vertex.key, None)
+        if run is None:
+            if self._was_made_meanwhile(vertex):
+                logger.warning('%s is not run, because it is complete already.', vertex.key)
+                self._completed(vertex, TaskState.CACHED)
+                return None
+            run = self._work_items.new_run(vertex)
+            self._ledger.log('%s starts: %s', vertex.key, vertex.reason)
+        else:
+            self._work_items.renew(run, vertex)
+        return run
+
+    def _was_made_meanwhile(self, vertex: Vertex) -> bool:
+        task = vertex.task
+        if vertex.reason is None or vertex.reason.kind not in _MADE_GOOD_BY_EXISTENCE:
+            return False
+        return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
+
+    def _limit_time(self, vertex: Vertex, seconds: float) -> None:
+        """A task may run for so many seconds (0: as long as it likes), where its executor can end it."""
+        if seconds and self._executor.can_end:
+            self._timeouts.limit(vertex.key, seconds)
+        elif seconds:
+            self._timeouts.warn_of_no_effect(vertex.task)
+
+    def _launch(self, runs: Sequence[TaskRun]) -> None:
+        """Give runs to the executor: those with limited time one by one, so that one can be ended alone."""
+        here = [] if self._executor.shares_memory else [run for run in runs if needs_this_process(run.task)]
+        away = [run for run in runs if run not in here] if here else runs
+        for run in runs:
+            self._running[run.item.key] = run
+            if not self._executor.live:
+                self._begin(run.item.key)
+        together = away if not self._timeouts else [run for run in away if not self._timeouts.has_limit(run.item.key)]
+        if together:
+            self._executor.submit(together)
+        for run in away:
+            if self._timeouts.has_limit(run.item.key):
+                self._executor.submit([run])
+        self._run_here(here)
+
+    def _run_here(self, runs: Sequence[TaskRun]) -> None:
+        """Run what needs the memory of this process, when the workers have got something to do meanwhile."""
+        for run in runs:
+            self._timeouts.forget(run.item.key)
+            if self._executor.live:
+                self._begin(run.item.key)
+            InlineExecutor(self._inbox).submit([run])
+
+    def _begin(self, key: str) -> None:
+        self._timeouts.start(key)
+        self._ledger.change(key, TaskState.RUNNING)
+        if self._executor.live:
+            self._running[key].started = time.time()
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for the next message of the executor, for at most so long, and take it in; gives whether one came."""
+        if seconds is None and not self._timeouts:
+            self._take(self._inbox.get())
+            return True
+        limit = self._timeouts.wait()
+        waits = [wait for wait in (seconds, limit) if wait is not None]
+        try:
+            message = self._inbox.get(timeout=min(waits)) if waits else self._inbox.get()
+        except Empty:
+            self._end_expired()
+            return False
+        self._take(message)
+        self._end_expired()
+        return True
+
+    def _end_expired(self) -> None:
+        for key, seconds in self._timeouts.expired():
+            name = self._graph.vertices[key].name
+            error = TaskTimeoutError(f'{name} ran longer than its worker_timeout of {seconds:g} s, and was ended.')
+            self._executor.end(key, error)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, tuple):
+            self._settle(*message)
+        elif isinstance(message, StopRequest):
+            raise _StopAskedError
+        elif isinstance(message, TaskStateChanged):
+            if message.key in self._running:  # its outcome may have come another, shorter way
+                self._begin(message.key)
+        elif isinstance(message, ResourcesFreed):
+            if message.key in self._running:
+                self._freed(message.key, message.amounts)
+        else:
+            self._emit(message)
+
+    def _settle(self, key: str, outcome: Outcome) -> None:
+        vertex = self._graph.vertices[key]
+        run = self._running.pop(key, None)
+        self._timeouts.forget(key)
+        self._freed(key, None)
+        if run is not None and isinstance(outcome.error, _LOSSES):
+            outcome = lost(run, outcome.error)
+        self._ledger.spend(key, outcome.spent)
+        self._work_items.note(vertex, outcome)
+        if outcome.error is not None:
+            self._ledger.log('%s failed: %s', key, error_line(outcome.error))
+            self._failed(vertex, outcome.error)
+        elif outcome.requirements is not None:
+            self._suspend(vertex, outcome)
+        else:
+            self._ledger.log('%s is done after %.3f s', key, outcome.spent)
+            learn(vertex.task, outcome)
+            self._completed(vertex, TaskState.DONE)
+
+    def _suspend(self, vertex: Vertex, outcome: Outcome) -> None:
+        """Let a task wait for the tasks that its `run` has asked for; it goes on when they are complete."""
+        requirements = required(outcome.requirements)
+        run = outcome.run or self._work_items.new_run(vertex)
+        try:
+            needed = self._grow(vertex, requirements)
+            if run.generator is not None:
+                run.answer = map_nested(lambda task: task.output(), requirements)
+        except Exception as error:
+            close(run)
+            self._failed(vertex, error)
+            return
+        self._suspended[vertex.key] = run
+        self._ledger.change(vertex.key, TaskState.QUEUED)
+        self._await(vertex, needed)
+
+    def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
+        """Take the tasks that a running one has asked for, and all that they need, into the build."""
+        needed, fresh = grow(self._graph, vertex, requirements, self._ledger.states)
+        adopt_results(self._graph, fresh)
+        if any(other not in vertex.requires for other in needed):
+            vertex.requires = list(dict.fromkeys([*vertex.requires, *needed]))
+            plan = self._ledger.plan
+            self._ledger.grow(self._graph.snapshot(plan.root.task, plan.workspace))
+        self._enlist(fresh)
+        return needed
+
+    def _abandon(self) -> None:
+        """The build was interrupted: what ran is interrupted, what waited stays as it was planned."""
+        self._executor.close(at_once=True)
+        self._take_last_outcomes()
+        for key, state in list(self._ledger.states.items()):
+            if state is TaskState.RUNNING:
+                self._ledger.change(key, TaskState.INTERRUPTED)
+            elif state is TaskState.QUEUED:
+                self._ledger.change(key, self._graph.vertices[key].state)
+
+    def _take_last_outcomes(self) -> None:
+        """Tasks that have ended well while their executor was closed are done."""
+        while not self._inbox.empty():
+            message = self._inbox.get()
+            if isinstance(message, tuple):
+                key, outcome = message
+                if outcome.error is None and outcome.requirements is None and key in self._running:
+                    self._ledger.spend(key, outcome.spent)
+                    self._ledger.change(key, TaskState.DONE)
+            elif isinstance(message, TaskEvent):
+                self._emit(message)
 
 
 class Ledger:
@@ -252,419 +455,75 @@ def _failure(node: Node, error: BaseException, earlier: tuple[BaseException, ...
     return TaskFailure(node.key, node.name, node.unique_id, parameters, error, user_code_location(error), earlier)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On which terms a task runs.
-
-    Attributes
-    ----------
-    priority
-        Higher ones run first.
-    demand
-        What it takes of luigi's resources.
-    timeout
-        Seconds after which it is ended; 0 for never.
-    """
-
-    priority: float = 0
-    demand: Demand = ()
-    timeout: float = 0
-
-
-_USUAL = Terms()
-
-
-class TermsReader:
-    """Reads the terms of tasks.
+class WorkItems:
+    """Makes the runs of one build.
 
     Parameters
     ----------
-    resources
-        What there is to take.
-    """
-
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._timeout = usual_timeout()
-
-    def read(self, task: luigi.Task) -> Terms:
-        """The terms of a task that has to run.
-
-        Raises
-        ------
-        TaskSettingError
-            When one of the attributes makes no sense.
-        TaskDisabledError
-            When the task is not to run.
-        """
-        if task.disabled:
-            raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
-        timeout = timeout_of(task, self._timeout)
-        terms = Terms(_number(task, 'priority'), demand_of(task, self._resources), timeout)
-        return terms if terms != _USUAL else _USUAL
-
-
-def usual_timeout() -> float:
-    """Seconds after which tasks are ended that say nothing of it themselves: luigi's configuration, or 0 for never."""
-    # one of luigi's settings of a worker: to read all of them takes as long as to plan a dozen tasks
-    seconds: float = worker_settings.timeout.task_value(worker_settings.get_task_family(), 'timeout')
-    return seconds
-
-
-def timeout_of(task: luigi.Task, usual: float) -> float:
-    """Seconds after which a task is ended; 0 for never.
-
-    Raises
-    ------
-    TaskSettingError
-        When it is no number.
-    """
-    return max(usual if task.worker_timeout is None else _number(task, 'worker_timeout'), 0)
-
-
-def _number(task: luigi.Task, name: str) -> float:
-    value = getattr(task, name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TaskSettingError(f'{type(task).__name__}.{name} is {value!r:.40}: it must be a number.')
-    return value
-
-
-class Timeouts:
-    """The clocks of the running tasks that may run for a limited time only."""
-
-    def __init__(self) -> None:
-        self._limits: dict[str, float] = {}
-        self._ends: dict[str, float] = {}
-        self._warned = False
-
-    def __bool__(self) -> bool:
-        """Whether any task's time is limited."""
-        return bool(self._limits)
-
-    def limit(self, key: str, seconds: float) -> None:
-        """A task will have so many seconds from when it starts."""
-        self._limits[key] = seconds
-
-    def has_limit(self, key: str) -> bool:
-        """Whether a task's time is limited."""
-        return key in self._limits
-
-    def start(self, key: str) -> None:
-        """A task starts to run."""
-        seconds = self._limits.get(key)
-        if seconds is not None:
-            self._ends[key] = time.monotonic() + seconds
-
-    def forget(self, key: str) -> None:
-        """A task has ended."""
-        self._ends.pop(key, None)
-
-    def wait(self) -> float | None:
-        """Seconds until the next task has had its time; None when none is limited."""
-        return max(0.0, min(self._ends.values()) - time.monotonic()) if self._ends else None
-
-    def expired(self) -> list[tuple[str, float]]:
-        """The tasks that have had their time, each with its limit in seconds; their clocks are taken away."""
-        now = time.monotonic()
-        keys = [key for key, end in self._ends.items() if end <= now]
-        for key in keys:
-            del self._ends[key]
-        return [(key, self._limits[key]) for key in keys]
-
-    def warn_of_no_effect(self, task: luigi.Task) -> None:
-        """Say once that tasks cannot be ended where they run."""
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                f'{type(task).__name__}.worker_timeout has no effect: only tasks in worker processes can be ended; '
-                "build with workers=2 or executor='processes'.",
-                stacklevel=3,
-            )
-
-
-logger = logging.getLogger('kartnb')
-
-#: Reasons that a result that appears meanwhile (another process has made it) does away with.
-_MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
-
-#: What tells that a task was lost together with its process.
-_LOSSES = (WorkerDiedError, TaskTimeoutError)
-
-
-class _StopAskedError(Exception):
-    """Somebody has asked to stop the build."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineParts:
-    """What an engine needs for one build.
-
-    Attributes
-    ----------
-    graph, plan
-        What `draw_up` gives.
     build_id
-        Names the build in events and records.
-    choose
-        Makes the executor that runs the tasks.
+        Names the build.
+    inbox
+        Takes what running tasks tell the build's loop.
     emit
-        Is given every event.
-    verbose
-        Whether the beginning and the end of each task are logged.
+        Is given what running tasks report.
+    results
+        What is recorded of the tasks.
     """
 
-    graph: TaskGraph
-    plan: Plan
-    build_id: str
-    choose: ExecutorFactory
-    emit: Callable[[Event], None]
-    verbose: bool = True
+    def __init__(self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults) -> None:
+        self._build_id = build_id
+        self._inbox = inbox
+        self._emit = emit
+        self._results = results
+        self._expected: dict[str, RecordedResult] = {}
+        self._kept: set[tuple[str, str]] = set()
 
+    def new_run(self, vertex: Vertex) -> TaskRun:
+        """A run of a task, from its start."""
+        key, build_id, inbox, emit = vertex.key, self._build_id, self._inbox, self._emit
 
-class Engine(ABC):
-    """One build of one planned graph."""
+        def report(what: str, value: Any) -> None:
+            if what == 'resources':
+                inbox.put(ResourcesFreed(key, value))
+            else:
+                emit(TaskProgress(build_id, key, **{what: value}))
 
-    def __init__(self, parts: EngineParts) -> None:
-        self._graph = parts.graph
-        self._choose = parts.choose
-        self._emit = parts.emit
-        self._inbox: Inbox = SimpleQueue()
-        self._executor: TaskExecutor = _NO_EXECUTOR
-        self._ledger = Ledger(parts.plan, parts.build_id, parts.emit, parts.verbose)
-        self._orders = Orders(parts.build_id, self._inbox, parts.emit, parts.graph.results)
-        self._timeouts = Timeouts()
-        self._running: dict[str, TaskRun] = {}
-        self._suspended: dict[str, TaskRun] = {}
-
-    def run(self) -> None:
-        """Run every task that can run; failures are in the report.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            When the build is interrupted; what ran then is marked so, and what has finished is kept.
-        """
-        self._ledger.begin()
-        self._executor = self._choose(self._inbox)
-        try:
-            self._enlist(list(self._graph.vertices.values()))
-            self._go()
-        except _StopAskedError:
-            self._abandon()
-        except BaseException as error:
-            self._abandon()
-            if isinstance(error, KeyboardInterrupt) and not error.args:
-                error.args = (self._ledger.how_far(),)
-            raise
-        else:
-            self._executor.close()
-        finally:
-            for suspended in self._suspended.values():
-                close(suspended)
-            self._ledger.end()
-
-    def stop(self) -> None:
-        """End the build from another thread: running tasks are interrupted where their executor can do that."""
-        self._inbox.put(StopRequest())
-
-    def report(self, seconds: float) -> BuildReport:
-        """How the build ended."""
-        return self._ledger.report(seconds)
-
-    @abstractmethod
-    def _go(self) -> None:
-        """Run until nothing can run any more."""
-
-    @abstractmethod
-    def _enlist(self, vertices: Sequence[Vertex]) -> None:
-        """Take new vertices into the build, upstream first."""
-
-    @abstractmethod
-    def _await(self, vertex: Vertex, needed: Sequence[Vertex]) -> None:
-        """Let a task that has begun go on as soon as what it has asked for is complete."""
-
-    @abstractmethod
-    def _failed(self, vertex: Vertex, error: BaseException) -> None:
-        """A run of a task has failed."""
-
-    @abstractmethod
-    def _completed(self, vertex: Vertex, state: TaskState) -> None:
-        """A task is complete."""
-
-    @abstractmethod
-    def _freed(self, key: str, amounts: dict[str, float] | None) -> None:
-        """A running task gives back some of luigi's resources (None: all, because it has ended)."""
-
-    def _announce(self, vertex: Vertex) -> None:
-        """Fire luigi's events of a task that is planned."""
-        task = vertex.task
-        for other in vertex.requires:
-            fire(task, luigi.Event.DEPENDENCY_DISCOVERED, task, other.task)
-        if vertex.state in (TaskState.CACHED, TaskState.EXTERNAL):
-            fire(task, luigi.Event.DEPENDENCY_PRESENT, task)
-        elif vertex.state is TaskState.MISSING and vertex.reason is None:
-            fire(task, luigi.Event.DEPENDENCY_MISSING, task)
-
-    def _next_run(self, vertex: Vertex) -> TaskRun | None:
-        """The run of a task whose turn it is; None when it was made meanwhile."""
-        run = self._suspended.pop(vertex.key, None)
-        if run is None:
-            if self._was_made_meanwhile(vertex):
-                logger.warning('%s is not run, because it is complete already.', vertex.key)
-                self._completed(vertex, TaskState.CACHED)
-                return None
-            run = self._orders.new_run(vertex)
-            self._ledger.log('%s starts: %s', vertex.key, vertex.reason)
-        else:
-            self._orders.renew(run, vertex)
+        item = WorkItem(vertex.task, vertex.unique_id, key, build_id, (), tuple(vertex.outputs), None)
+        item.value_wanted = vertex.value_wanted
+        run = TaskRun(item, report)
+        self.renew(run, vertex)
         return run
 
-    def _was_made_meanwhile(self, vertex: Vertex) -> bool:
-        task = vertex.task
-        if vertex.reason is None or vertex.reason.kind not in _MADE_GOOD_BY_EXISTENCE:
-            return False
-        return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
-
-    def _limit_time(self, vertex: Vertex, seconds: float) -> None:
-        """A task may run for so many seconds (0: as long as it likes), where its executor can end it."""
-        if seconds and self._executor.can_end:
-            self._timeouts.limit(vertex.key, seconds)
-        elif seconds:
-            self._timeouts.warn_of_no_effect(vertex.task)
-
-    def _launch(self, runs: Sequence[TaskRun]) -> None:
-        """Give runs to the executor: those with limited time one by one, so that one can be ended alone."""
-        here = [] if self._executor.shares_memory else [run for run in runs if needs_this_process(run.task)]
-        away = [run for run in runs if run not in here] if here else runs
-        for run in runs:
-            self._running[run.order.key] = run
-            if not self._executor.live:
-                self._begin(run.order.key)
-        together = away if not self._timeouts else [run for run in away if not self._timeouts.has_limit(run.order.key)]
-        if together:
-            self._executor.submit(together)
-        for run in away:
-            if self._timeouts.has_limit(run.order.key):
-                self._executor.submit([run])
-        self._run_here(here)
-
-    def _run_here(self, runs: Sequence[TaskRun]) -> None:
-        """Run what needs the memory of this process, when the workers have got something to do meanwhile."""
-        for run in runs:
-            self._timeouts.forget(run.order.key)
-            if self._executor.live:
-                self._begin(run.order.key)
-            InlineExecutor(self._inbox).submit([run])
-
-    def _begin(self, key: str) -> None:
-        self._timeouts.start(key)
-        self._ledger.change(key, TaskState.RUNNING)
-        if self._executor.live:
-            self._running[key].started = time.time()
-
-    def _wait(self, seconds: float | None) -> bool:
-        """Wait for the next message of the executor, for at most so long, and take it in; gives whether one came."""
-        if seconds is None and not self._timeouts:
-            self._take(self._inbox.get())
-            return True
-        limit = self._timeouts.wait()
-        waits = [wait for wait in (seconds, limit) if wait is not None]
-        try:
-            message = self._inbox.get(timeout=min(waits)) if waits else self._inbox.get()
-        except Empty:
-            self._end_expired()
-            return False
-        self._take(message)
-        self._end_expired()
-        return True
-
-    def _end_expired(self) -> None:
-        for key, seconds in self._timeouts.expired():
-            name = self._graph.vertices[key].name
-            error = TaskTimeoutError(f'{name} ran longer than its worker_timeout of {seconds:g} s, and was ended.')
-            self._executor.end(key, error)
-
-    def _take(self, message: Message) -> None:
-        if isinstance(message, tuple):
-            self._settle(*message)
-        elif isinstance(message, StopRequest):
-            raise _StopAskedError
-        elif isinstance(message, TaskStateChanged):
-            if message.key in self._running:  # its outcome may have come another, shorter way
-                self._begin(message.key)
-        elif isinstance(message, ResourcesFreed):
-            if message.key in self._running:
-                self._freed(message.key, message.amounts)
-        else:
-            self._emit(message)
-
-    def _settle(self, key: str, outcome: Outcome) -> None:
-        vertex = self._graph.vertices[key]
-        run = self._running.pop(key, None)
-        self._timeouts.forget(key)
-        self._freed(key, None)
-        if run is not None and isinstance(outcome.error, _LOSSES):
-            outcome = lost(run, outcome.error)
-        self._ledger.spend(key, outcome.spent)
-        self._orders.note(vertex, outcome)
-        if outcome.error is not None:
-            self._ledger.log('%s failed: %s', key, error_line(outcome.error))
-            self._failed(vertex, outcome.error)
-        elif outcome.requirements is not None:
-            self._suspend(vertex, outcome)
-        else:
-            self._ledger.log('%s is done after %.3f s', key, outcome.spent)
-            learn(vertex.task, outcome)
-            self._completed(vertex, TaskState.DONE)
-
-    def _suspend(self, vertex: Vertex, outcome: Outcome) -> None:
-        """Let a task wait for the tasks that its `run` has asked for; it goes on when they are complete."""
-        requirements = required(outcome.requirements)
-        run = outcome.run or self._orders.new_run(vertex)
-        try:
-            needed = self._grow(vertex, requirements)
-            if run.generator is not None:
-                run.answer = map_nested(lambda task: task.output(), requirements)
-        except Exception as error:
-            close(run)
-            self._failed(vertex, error)
+    def renew(self, run: TaskRun, vertex: Vertex) -> None:
+        """Let a run know of the present results of all that its task needs, before it begins or goes on."""
+        item = run.item
+        item.inputs = self._results.inputs(vertex)
+        directory = self._results.directory(vertex.task)
+        if directory is None:
             return
-        self._suspended[vertex.key] = run
-        self._ledger.change(vertex.key, TaskState.QUEUED)
-        self._await(vertex, needed)
+        item.record = item.record or directory.slot(vertex.stem)
+        item.result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
+        item.unknown = self._code(vertex)
+        if not run.started:
+            item.replaces = self._results.replaced(vertex)
 
-    def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
-        """Take the tasks that a running one has asked for, and all that they need, into the build."""
-        needed, fresh = grow(self._graph, vertex, requirements, self._ledger.states)
-        adopt_results(self._graph, fresh)
-        if any(other not in vertex.requires for other in needed):
-            vertex.requires = list(dict.fromkeys([*vertex.requires, *needed]))
-            plan = self._ledger.plan
-            self._ledger.grow(self._graph.snapshot(plan.root.task, plan.workspace))
-        self._enlist(fresh)
-        return needed
+    def note(self, vertex: Vertex, outcome: Outcome) -> None:
+        """Take down what came of a run that has ended."""
+        if outcome.requirements is not None or vertex.key not in self._expected:
+            return
+        expected = self._expected.pop(vertex.key)
+        made = outcome.error is None and bool(outcome.result_id)
+        self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None)
 
-    def _abandon(self) -> None:
-        """The build was interrupted: what ran is interrupted, what waited stays as it was planned."""
-        self._executor.close(at_once=True)
-        self._take_last_outcomes()
-        for key, state in list(self._ledger.states.items()):
-            if state is TaskState.RUNNING:
-                self._ledger.change(key, TaskState.INTERRUPTED)
-            elif state is TaskState.QUEUED:
-                self._ledger.change(key, self._graph.vertices[key].state)
-
-    def _take_last_outcomes(self) -> None:
-        """Tasks that have ended well while their executor was closed are done."""
-        while not self._inbox.empty():
-            message = self._inbox.get()
-            if isinstance(message, tuple):
-                key, outcome = message
-                if outcome.error is None and outcome.requirements is None and key in self._running:
-                    self._ledger.spend(key, outcome.spent)
-                    self._ledger.change(key, TaskState.DONE)
-            elif isinstance(message, TaskEvent):
-                self._emit(message)
+    def _code(self, vertex: Vertex) -> tuple[str, ...]:
+        """Keep the source of a task, once for each print; gives what of it nobody can compare."""
+        task: Any = vertex.task
+        code = self._results.code.print_of(type(task))
+        place = (task.workspace_directory, code.key)
+        if place not in self._kept:
+            self._kept.add(place)
+            keep_code(*place, code.to_json())
+        return code.unknown
 
 
 class _NoExecutor(TaskExecutor):

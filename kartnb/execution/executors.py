@@ -1,4 +1,7 @@
-"""Where tasks run: inline, in threads, or by parcels in whatever executor there is."""
+"""Where tasks run: in the calling thread, in threads, or in workers that share no memory with this process.
+
+`choose_executor` understands what a user has asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pickle
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,7 +21,7 @@ from typing import Any, TypeAlias
 import luigi
 
 from kartnb._luigi import pool_size
-from kartnb.capture.task_log import events_of
+from kartnb.capture.task_log import TaskLog, events_of
 from kartnb.config import EXECUTOR_NAMES
 from kartnb.errors import (
     ExecutorChoiceError,
@@ -29,25 +32,18 @@ from kartnb.errors import (
     WorkerError,
 )
 from kartnb.execution.channel import Receiver
-from kartnb.execution.recording import Outcome, TaskOrder, TaskRun
+from kartnb.execution.recording import Outcome, TaskRun, keep_output
 from kartnb.execution.remote import (
-    ForeignPool,
     Parcel,
     RemoteOutcome,
-    RemoteOutput,
     Reply,
-    Work,
-    WorkerPool,
     current_settings,
     perform,
 )
 from kartnb.execution.task_run import advance
 from kartnb.execution.transport import ClassStore
-from kartnb.model import Event, TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
-from kartnb.planning.graph import Vertex
-from kartnb.planning.known_results import KnownResults
-from kartnb.storage.places import keep_code
-from kartnb.storage.run_records import RecordedResult
+from kartnb.execution.worker_pools import DaskWorkers, ForeignPool, Work, WorkerPool
+from kartnb.model import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
 from kartnb.task.values import flatten
 
 
@@ -66,9 +62,81 @@ class ResourcesFreed:
 #: What comes back: a node's key and how its task went on, or an event of a running task, or a request to stop.
 Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskEvent | WorkersStarting | ResourcesFreed | StopRequest
 Inbox: TypeAlias = 'SimpleQueue[Message]'
-
-#: Orders are sent together for as long as they are expected to take no longer than this many seconds.
+#: Makes the executor of one build, given the build's inbox.
+ExecutorFactory: TypeAlias = Callable[[Inbox], 'TaskExecutor']
+#: WorkItems are sent together for as long as they are expected to take no longer than this many seconds.
 _PARCEL_SECONDS = 0.1
+#: The modules whose `InMemoryTarget` is known to one process only; asked only when somebody has imported them.
+_IN_MEMORY = ('kartnb.storage.targets', 'gokart.in_memory.target')
+
+
+def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
+    """Understand what a caller has asked for.
+
+    Parameters
+    ----------
+    executor
+        None or 'inline', 'processes', 'threads', a Dask address such as 'dask://127.0.0.1:8786', a
+        `distributed.Client`, or any `concurrent.futures.Executor`. With None, more than one worker means processes.
+    workers
+        How many tasks run at once.
+    log_level
+        From which level on logged lines are wanted.
+
+    Raises
+    ------
+    ExecutorChoiceError
+        When there is no such executor, or `workers` is no positive number.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
+    if executor in (None, 'inline') and (workers == 1 or executor == 'inline'):
+        return InlineExecutor
+    if executor in (None, 'processes'):
+        return lambda inbox: _process_pool(inbox, workers, log_level)
+    if executor == 'threads':
+        return lambda inbox: ThreadExecutor(inbox, workers)
+    if isinstance(executor, ThreadPoolExecutor):
+        return lambda inbox: ThreadExecutor(inbox, pool_size(executor) or workers, executor)
+    if isinstance(executor, Executor):
+        size = pool_size(executor) or workers
+        return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level)
+    if is_dask(executor):
+        return lambda inbox: _dask(inbox, executor, log_level)
+    raise ExecutorChoiceError(
+        f'There is no executor {executor!r:.60}: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
+        'address, or a concurrent.futures.Executor.'
+    )
+
+
+def is_dask(executor: Any) -> bool:
+    """Whether something is a Dask client or the address of a Dask scheduler."""
+    if isinstance(executor, str):
+        return executor.startswith('dask://')
+    return type(executor).__module__.partition('.')[0] == 'distributed' and hasattr(executor, 'submit')
+
+
+def get_ready(executor: Any, workers: int) -> None:
+    """Begin to start what a chosen executor will need, when it is known that something will run."""
+    if executor == 'processes' or (executor is None and workers > 1):
+        from kartnb.execution import process_pool
+
+        process_pool.get_ready(workers)
+
+
+def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
+    from kartnb.execution.process_pool import ProcessPool
+
+    return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level)
+
+
+def _dask(inbox: Inbox, executor: Any, log_level: int) -> TaskExecutor:
+
+    try:
+        cluster = DaskWorkers(executor)
+    except ImportError as error:
+        raise MissingPackageError("Dask is not installed: pip install 'kartnb[dask]'") from error
+    return ParcelExecutor(inbox, cluster, cluster.size(), log_level)
 
 
 class TaskExecutor(ABC):
@@ -119,7 +187,7 @@ class InlineExecutor(TaskExecutor):
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
         for run in runs:
-            self._inbox.put((run.order.key, advance(run)))
+            self._inbox.put((run.item.key, advance(run)))
 
     def close(self, *, at_once: bool = False) -> None:
         """Nothing is left to end."""
@@ -149,7 +217,7 @@ class ThreadExecutor(TaskExecutor):
         for run in runs:
             future = self._executor.submit(advance, run)
             self._futures.add(future)
-            future.add_done_callback(functools.partial(self._deliver, run.order.key))
+            future.add_done_callback(functools.partial(self._deliver, run.item.key))
 
     def close(self, *, at_once: bool = False) -> None:
         """Wait for the running tasks, and say so: a thread cannot be stopped."""
@@ -165,6 +233,10 @@ class ThreadExecutor(TaskExecutor):
         if not future.cancelled():
             error = future.exception()
             self._inbox.put((key, future.result() if error is None else Outcome(0.0, error=error)))
+
+
+def _tasks(number: int) -> str:
+    return 'the running task has' if number == 1 else f'the {number} running tasks have'
 
 
 class ParcelExecutor(TaskExecutor):
@@ -207,12 +279,12 @@ class ParcelExecutor(TaskExecutor):
         return max(1, min(_share(ready, self.places), int(_PARCEL_SECONDS / typical)))
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
-        orders = [run.order for run in runs]
-        self._build_id = orders[0].build_id
-        for order in orders:
-            self._store.add_handlers(type(order.task))
+        items = [run.item for run in runs]
+        self._build_id = items[0].build_id
+        for item in items:
+            self._store.add_handlers(type(item.task))
         try:
-            data = self._store.dumps(orders)
+            data = self._store.dumps(items)
         except Exception:
             self._submit_each(runs)
             return
@@ -242,9 +314,9 @@ class ParcelExecutor(TaskExecutor):
         """Find the task that cannot be sent; the others go on their way."""
         for run in runs:
             try:
-                self._store.dumps(run.order)
+                self._store.dumps(run.item)
             except Exception as error:
-                self._inbox.put((run.order.key, Outcome(0.0, error=error)))
+                self._inbox.put((run.item.key, Outcome(0.0, error=error)))
             else:
                 self.submit([run])
 
@@ -255,14 +327,14 @@ class ParcelExecutor(TaskExecutor):
             self._fail(runs, error)
             return
         for run in runs:
-            self._futures[run.order.key] = future
+            self._futures[run.item.key] = future
             self._output.begin(run)
         future.add_done_callback(lambda done: self._take(done, parcel, runs))
 
     def _take(self, future: Any, parcel: Parcel, runs: Sequence[TaskRun]) -> None:
         """Put the outcomes of a parcel into the inbox, or send it again with the classes that its worker lacks."""
         for run in runs:
-            del self._futures[run.order.key]
+            del self._futures[run.item.key]
         try:
             reply: Reply = pickle.loads(future.result())
             if reply.missing:
@@ -277,9 +349,9 @@ class ParcelExecutor(TaskExecutor):
             return
         for run, outcome in zip(runs, outcomes, strict=True):
             self._output.end(run)
-            for event in events_of(outcome.lines, self._build_id, run.order.key):
+            for event in events_of(outcome.lines, self._build_id, run.item.key):
                 self._inbox.put(event)
-            self._inbox.put((run.order.key, _arrived(outcome)))
+            self._inbox.put((run.item.key, _arrived(outcome)))
 
     def _lose(self, runs: Sequence[TaskRun], error: BaseException) -> None:
         """A parcel was lost with its worker: of several tasks each is sent again, alone, to see which one it was."""
@@ -293,7 +365,7 @@ class ParcelExecutor(TaskExecutor):
         is_lost = isinstance(error, BrokenExecutor | TaskTimeoutError)
         for run in runs:
             last_words = self._output.lose(run) if is_lost else self._output.end(run)
-            self._inbox.put((run.order.key, Outcome(0.0, error=_worker_error(error, last_words))))
+            self._inbox.put((run.item.key, Outcome(0.0, error=_worker_error(error, last_words))))
 
     def _receive(self, key: str, what: str, value: Any) -> None:
         if what == 'running':
@@ -309,10 +381,6 @@ class ParcelExecutor(TaskExecutor):
 
 def _share(ready: int, places: int) -> int:
     return max(1, -(-ready // places))
-
-
-def _tasks(number: int) -> str:
-    return 'the running task has' if number == 1 else f'the {number} running tasks have'
 
 
 def _arrived(sent: RemoteOutcome) -> Outcome:
@@ -331,153 +399,66 @@ def _worker_error(error: BaseException, last_words: str) -> BaseException:
     return WorkerError(f'The worker could not run this task: {type(error).__name__}: {error}')
 
 
-#: Makes the executor of one build, given the build's inbox.
-ExecutorFactory: TypeAlias = Callable[[Inbox], TaskExecutor]
-
-
-def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
-    """Understand what a caller has asked for.
+class RemoteOutput:
+    """The output of the tasks that run elsewhere just now.
 
     Parameters
     ----------
-    executor
-        None or 'inline', 'processes', 'threads', a Dask address such as 'dask://127.0.0.1:8786', a
-        `distributed.Client`, or any `concurrent.futures.Executor`. With None, more than one worker means processes.
-    workers
-        How many tasks run at once.
-    log_level
-        From which level on logged lines are wanted.
-
-    Raises
-    ------
-    ExecutorChoiceError
-        When there is no such executor, or `workers` is no positive number.
-    """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
-    if executor in (None, 'inline') and (workers == 1 or executor == 'inline'):
-        return InlineExecutor
-    if executor in (None, 'processes'):
-        return lambda inbox: _process_pool(inbox, workers, log_level)
-    if executor == 'threads':
-        return lambda inbox: ThreadExecutor(inbox, workers)
-    if isinstance(executor, ThreadPoolExecutor):
-        return lambda inbox: ThreadExecutor(inbox, pool_size(executor) or workers, executor)
-    if isinstance(executor, Executor):
-        size = pool_size(executor) or workers
-        return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level)
-    if is_dask(executor):
-        return lambda inbox: _dask(inbox, executor, log_level)
-    raise ExecutorChoiceError(
-        f'There is no executor {executor!r:.60}: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
-        'address, or a concurrent.futures.Executor.'
-    )
-
-
-def get_ready(executor: Any, workers: int) -> None:
-    """Begin to start what a chosen executor will need, when it is known that something will run."""
-    if executor == 'processes' or (executor is None and workers > 1):
-        from kartnb.execution import process_pool
-
-        process_pool.get_ready(workers)
-
-
-def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
-    from kartnb.execution.process_pool import ProcessPool
-
-    return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level)
-
-
-def is_dask(executor: Any) -> bool:
-    """Whether something is a Dask client or the address of a Dask scheduler."""
-    if isinstance(executor, str):
-        return executor.startswith('dask://')
-    return type(executor).__module__.partition('.')[0] == 'distributed' and hasattr(executor, 'submit')
-
-
-def _dask(inbox: Inbox, executor: Any, log_level: int) -> TaskExecutor:
-    from kartnb.execution.dask import DaskWorkers
-
-    try:
-        cluster = DaskWorkers(executor)
-    except ImportError as error:
-        raise MissingPackageError("Dask is not installed: pip install 'kartnb[dask]'") from error
-    return ParcelExecutor(inbox, cluster, cluster.size(), log_level)
-
-
-class Orders:
-    """The orders of one build.
-
-    Parameters
-    ----------
-    build_id
-        Names the build.
-    inbox
-        Takes what running tasks tell the build's loop.
-    emit
-        Is given what running tasks report.
-    results
-        What is recorded of the tasks.
+    receiver
+        Hears the workers, or None when they cannot tell anything.
+    hear
+        Is given the events of last words.
     """
 
-    def __init__(self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults) -> None:
-        self._build_id = build_id
-        self._inbox = inbox
-        self._emit = emit
-        self._results = results
-        self._expected: dict[str, RecordedResult] = {}
-        self._kept: set[tuple[str, str]] = set()
+    def __init__(self, receiver: Receiver | None, hear: Callable[[TaskEvent], None]) -> None:
+        self._receiver = receiver
+        self._hear = hear
+        self._runs: dict[str, TaskRun] = {}
 
-    def new_run(self, vertex: Vertex) -> TaskRun:
-        """A run of a task, from its start."""
-        key, build_id, inbox, emit = vertex.key, self._build_id, self._inbox, self._emit
+    def begin(self, run: TaskRun) -> None:
+        """A task is sent to a worker."""
+        run.output = None  # it may have been sent before, to one that died
+        self._runs[run.item.key] = run
 
-        def report(what: str, value: Any) -> None:
-            if what == 'resources':
-                inbox.put(ResourcesFreed(key, value))
-            else:
-                emit(TaskProgress(build_id, key, **{what: value}))
+    def remember(self, key: str, event: TaskEvent) -> None:
+        """A worker has told something of its task."""
+        run = self._runs.get(key)
+        if run is not None:
+            self._log_of(run).remember(event)
 
-        order = TaskOrder(vertex.task, vertex.unique_id, key, build_id, (), tuple(vertex.outputs), None)
-        order.value_wanted = vertex.value_wanted
-        run = TaskRun(order, report)
-        self.renew(run, vertex)
-        return run
+    def end(self, run: TaskRun) -> str:
+        """The outcome of a task has come; there are no last words."""
+        self._runs.pop(run.item.key, None)
+        return ''
 
-    def renew(self, run: TaskRun, vertex: Vertex) -> None:
-        """Let a run know of the present results of all that its task needs, before it begins or goes on."""
-        order = run.order
-        order.inputs = self._results.inputs(vertex)
-        directory = self._results.directory(vertex.task)
-        if directory is None:
-            return
-        order.record = order.record or directory.slot(vertex.stem)
-        order.result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
-        order.unknown = self._code(vertex)
-        if not run.started:
-            order.replaces = self._results.replaced(vertex)
+    def lose(self, run: TaskRun) -> str:
+        """A worker has died: what it had written, and not told, is told now; gives the line that tells most."""
+        words = self._receiver.last_words(run.item.key) if self._receiver is not None else []
+        if run.output is None and not any(data for _, data in words):
+            return ''
+        log = self._log_of(run)
+        for stream, data in words:
+            log.wait_with(stream, data.decode('utf-8', 'replace'))
+        log.settle()
+        lines = [line.text.strip() for line in log.lines if line.text.strip()]
+        fatal = [line for line in lines if line.startswith('Fatal Python error')]
+        return (fatal or lines or [''])[-1]
 
-    def note(self, vertex: Vertex, outcome: Outcome) -> None:
-        """Take down what came of a run that has ended."""
-        if outcome.requirements is not None or vertex.key not in self._expected:
-            return
-        expected = self._expected.pop(vertex.key)
-        made = outcome.error is None and bool(outcome.result_id)
-        self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None)
+    def unfinished(self) -> list[TaskRun]:
+        """The runs whose outcome has not come."""
+        return list(self._runs.values())
 
-    def _code(self, vertex: Vertex) -> tuple[str, ...]:
-        """Keep the source of a task, once for each print; gives what of it nobody can compare."""
-        task: Any = vertex.task
-        code = self._results.code.print_of(type(task))
-        place = (task.workspace_directory, code.key)
-        if place not in self._kept:
-            self._kept.add(place)
-            keep_code(*place, code.to_json())
-        return code.unknown
+    def keep(self, runs: Iterable[TaskRun]) -> None:
+        """These were interrupted, and their workers ended: what they printed is kept."""
+        for run in runs:
+            self.lose(run)
+            if run.output is not None:
+                keep_output(run)
 
-
-#: The modules whose `InMemoryTarget` is known to one process only; asked only when somebody has imported them.
-_IN_MEMORY = ('kartnb.storage.targets', 'gokart.in_memory.target')
+    def _log_of(self, run: TaskRun) -> TaskLog:
+        if run.output is None:
+            run.output = TaskLog(run.item.build_id, run.item.key, self._hear)
+        return run.output
 
 
 def needs_this_process(task: luigi.Task) -> bool:

@@ -19,7 +19,8 @@ from luigi.rpc import RemoteScheduler, RPCError
 
 from kartnb._luigi import Builder, SchedulerWorker, set_patience, silence_retries
 from kartnb.errors import SchedulerError, TaskDisabledError
-from kartnb.execution.engine import Engine, EngineParts, timeout_of, usual_timeout
+from kartnb.execution.engine import Engine, PlannedBuild
+from kartnb.execution.limits import timeout_of, usual_timeout
 from kartnb.execution.recording import fire_broken
 from kartnb.model import Event, TaskProgress, TaskState
 from kartnb.planning.graph import Vertex
@@ -179,7 +180,7 @@ class SchedulerLoop(Engine):
 
     Parameters
     ----------
-    parts
+    build
         As for `Engine`.
     url
         Where the scheduler is.
@@ -190,9 +191,9 @@ class SchedulerLoop(Engine):
         When no scheduler of luigi's answers there.
     """
 
-    def __init__(self, parts: EngineParts, url: str) -> None:
-        super().__init__(replace(parts, emit=self._pass_on))
-        self._tell_listeners = parts.emit
+    def __init__(self, build: PlannedBuild, url: str) -> None:
+        super().__init__(replace(build, emit=self._pass_on))
+        self._notify_listeners = build.emit
         self._url = url
         self._scheduler: Any = connect(url)
         self._worker: BuildWorker | None = None
@@ -294,7 +295,7 @@ class SchedulerLoop(Engine):
 
     def _pass_on(self, event: Event) -> None:
         """Tell the listeners, and the scheduler, whose web page shows it, how far a task is."""
-        self._tell_listeners(event)
+        self._notify_listeners(event)
         if isinstance(event, TaskProgress):
             try:
                 self._tell_progress(event, self._graph.vertices[event.key].task.task_id)

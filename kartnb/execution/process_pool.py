@@ -1,7 +1,11 @@
-"""The process that worker processes are forked from: it has imported what all of them need, and runs no task itself.
+"""Worker processes of a build, forked from a process that has imported what they need: the nursery.
 
 A worker that is forked is as a newly started one: nothing of the user's was imported before, and no task has run. It
-is there in milliseconds, where a new interpreter would import kartnb, luigi and numpy first.
+is there in milliseconds, where a new interpreter would import kartnb, luigi and numpy first. Where processes cannot be
+forked, loky starts them.
+
+In the process that builds: `ProcessPool` gives work to `ForkedWorker`s, which ask a `Nursery` for their processes. In
+the nursery: `main` forks workers as they are asked for. In a worker: `serve` does what comes in.
 """
 
 from __future__ import annotations
@@ -32,184 +36,39 @@ from typing import Any, TypeAlias
 
 from kartnb._luigi import interpreter_flags
 from kartnb.errors import WorkerError
-from kartnb.execution.remote import Work, WorkerPool
+from kartnb.execution.worker_pools import Work, WorkerPool
 
+#: Elsewhere than on Linux, libraries of the system may not bear it that a process that has loaded them is forked.
+_CAN_FORK = sys.platform == 'linux'
+#: Libraries that start threads of their own read how many from these.
+_THREAD_LIMITS = (
+    'OMP_NUM_THREADS',
+    'OPENBLAS_NUM_THREADS',
+    'MKL_NUM_THREADS',
+    'BLIS_NUM_THREADS',
+    'VECLIB_MAXIMUM_THREADS',
+    'NUMEXPR_NUM_THREADS',
+    'NUMBA_NUM_THREADS',
+)
 #: Seconds that a nursery waits for more to do.
 IDLE = 60.0
 #: Seconds that a nursery is given to end.
 _PATIENCE = 5.0
+#: Seconds that a worker is given to end by itself.
+_STOP_PATIENCE = 10.0
+#: How often a worker is asked for: a nursery may just have ended.
+_TRIES = 3
+#: Seconds between two looks whether workers have ended.
+_LOOK = 1.0
+#: What the process that builds asks for: a worker, with the connection that it is to use, or the end.
+FORK = b'f'
+RETIRE = b'r'
 _BEGIN = """\
 import json, sys
 sys.path[:], sys.argv[:], control, idle, also = json.loads(sys.argv[1])
 from kartnb.execution.process_pool import main
 main(control, idle, also)
 """
-#: Where luigi looks for its configuration as it is imported, beside the path that the environment names.
-_CONFIGURATION = ('/etc/luigi/client.cfg', '/etc/luigi/luigi.cfg', '/etc/luigi/luigi.toml', 'client.cfg', 'luigi.cfg')
-_CONFIGURATION_VARIABLE = 'LUIGI_CONFIG_PATH'
-#: What tasks will need that is slow to import, and bears being forked, if this process has imported it.
-_ALSO = ('pandas',)
-
-#: All that the workers of a nursery have from the process that has started it.
-Inheritance: TypeAlias = tuple[Any, ...]
-
-_lock = threading.Lock()
-_nurseries: list[Nursery] = []
-
-
-class Nursery:
-    """A process that forks workers.
-
-    Parameters
-    ----------
-    environment
-        The environment of the workers.
-    inheritance
-        All that the workers have from this process.
-
-    Raises
-    ------
-    OSError
-        When the process cannot be started.
-    """
-
-    def __init__(self, environment: Mapping[str, str], inheritance: Inheritance) -> None:
-        self._inheritance = inheritance
-        self._is_retired = False
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            settings = json.dumps([_paths(), sys.argv, theirs.fileno(), IDLE, _also()])
-            self._process = subprocess.Popen(
-                [sys.executable, *interpreter_flags(), '-c', _BEGIN, settings],
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-
-    def has_ended(self) -> bool:
-        """Whether it has ended; if so, nothing is left of it."""
-        if self._process.poll() is None:
-            return False
-        self._control.close()
-        return True
-
-    def serves(self, inheritance: Inheritance) -> bool:
-        """Whether its next worker would be as a new process with this inheritance."""
-        return not self._is_retired and self._inheritance == inheritance
-
-    def fork(self, connection: socket.socket) -> None:
-        """Ask for a worker at the other end of a connection; where none can be had, the connection is closed.
-
-        Raises
-        ------
-        OSError
-            When the nursery has ended.
-        """
-        socket.send_fds(self._control, [FORK], [connection.fileno()])
-
-    def retire(self) -> None:
-        """Let it end as soon as it has no more workers."""
-        self._is_retired = True
-        with contextlib.suppress(OSError):  # it has ended
-            self._control.send(RETIRE)
-
-    def end(self) -> None:
-        """End it, and its workers with it."""
-        self._control.close()
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def forget(self) -> None:
-        """In a forked process: it is another's."""
-        self._control.close()
-        self._process.returncode = 0
-
-
-def nursery_for(limits: Mapping[str, str]) -> Nursery:
-    """A nursery whose workers are as new processes of this one would be now, with these variables added."""
-    environment = {**os.environ, **limits}
-    inheritance = _inheritance(environment)
-    with _lock:
-        _nurseries[:] = [nursery for nursery in _nurseries if not nursery.has_ended()]
-        for nursery in _nurseries:
-            if nursery.serves(inheritance):
-                return nursery
-            nursery.retire()
-        _nurseries.append(Nursery(environment, inheritance))
-        return _nurseries[-1]
-
-
-def retire_nurseries() -> None:
-    """Let the nurseries of this process end, as soon as they have no workers."""
-    with _lock:
-        for nursery in _nurseries:
-            nursery.retire()
-
-
-def _end_nurseries() -> None:
-    while _nurseries:
-        _nurseries.pop().end()
-
-
-def _forget_nurseries() -> None:
-    global _lock
-    _lock = threading.Lock()
-    while _nurseries:
-        _nurseries.pop().forget()
-
-
-atexit.register(_end_nurseries)
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_forget_nurseries)
-
-
-def _inheritance(environment: Mapping[str, str]) -> Inheritance:
-    configuration = (*_CONFIGURATION, environment.get(_CONFIGURATION_VARIABLE, ''))
-    return (
-        dict(environment),
-        sys.executable,
-        interpreter_flags(),
-        _paths(),
-        list(sys.argv),
-        os.getcwd(),
-        [_version(path) for path in configuration],
-        _also(),
-        _process_limits(),
-    )
-
-
-def _also() -> list[str]:
-    return [name for name in _ALSO if name in sys.modules]
-
-
-def _paths() -> list[str]:
-    """Where modules are imported from; '' is the working directory."""
-    return [path or os.getcwd() for path in sys.path if isinstance(path, str)]
-
-
-def _version(path: str) -> tuple[int, int] | None:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size
-
-
-def _process_limits() -> list[Any]:
-    """What the system lets processes do that this one starts."""
-    import resource
-
-    kinds = [getattr(resource, name) for name in dir(resource) if name.startswith('RLIMIT_')]
-    mask = [line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('Umask')]
-    processors = os.sched_getaffinity(0)
-    return [*map(resource.getrlimit, kinds), mask, processors, os.getpriority(os.PRIO_PROCESS, 0), os.getgroups()]
-
-
 #: What every worker imports sooner or later: to unpack tasks, to seed them, to pack their outcomes.
 _NEEDED = (
     'cloudpickle',
@@ -219,184 +78,143 @@ _NEEDED = (
     'kartnb.execution.task_pickler',
     'kartnb.storage.formats.simple',
 )
-#: Seconds between two looks whether workers have ended.
-_LOOK = 1.0
-#: What the process that builds asks for: a worker, with the connection that it is to use, or the end.
-FORK = b'f'
-RETIRE = b'r'
+#: What tasks will need that is slow to import, and bears being forked, if this process has imported it.
+_ALSO = ('pandas',)
+#: Where luigi looks for its configuration as it is imported, beside the path that the environment names.
+_CONFIGURATION = ('/etc/luigi/client.cfg', '/etc/luigi/luigi.cfg', '/etc/luigi/luigi.toml', 'client.cfg', 'luigi.cfg')
+_CONFIGURATION_VARIABLE = 'LUIGI_CONFIG_PATH'
+#: All that the workers of a nursery have from the process that has started it.
+Inheritance: TypeAlias = tuple[Any, ...]
+_Job: TypeAlias = tuple[Work, bytes, 'Future[bytes]']
 
 
-def main(descriptor: int, idle: float, also: Sequence[str] = ()) -> None:
-    """Fork workers as they are asked for, until nobody is there to ask any more.
+class ProcessPool(WorkerPool):
+    """Worker processes, started as they are needed and ended with the build, so that no worker has yesterday's code.
 
-    Parameters
-    ----------
-    descriptor
-        A socket to the process that builds. When that process has ended, the workers are ended too.
-    idle
-        After so many seconds without workers and requests this process ends.
-    also
-        What else to import for the workers.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _import_needed((*_NEEDED, *also))
-    connection = _Nursery(socket.socket(fileno=descriptor), idle).tend()
-    if connection is None:
-        os._exit(0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):
-        serve(connection)
-
-
-def _import_needed(names: Sequence[str]) -> None:
-    from kartnb._deferred import import_luigi_lightly
-
-    import_luigi_lightly()
-    for name in names:
-        with contextlib.suppress(ImportError):
-            import_module(name)
-    gc.collect()
-    gc.freeze()  # a worker has no use for looking through all this, least of all when it ends
-
-
-class _Nursery:
-    """What goes on in this process.
+    Each worker is forked from a process that has imported what all of them need and nothing of the user's; where that
+    does not work well, a pool of loky's of its own. When one dies, or is ended, the others go on.
 
     Parameters
     ----------
-    control
-        Where requests come from.
-    idle
-        As in `main`.
+    workers
+        How many there are; each may use its share of the cores for threads of its own.
     """
 
-    def __init__(self, control: socket.socket, idle: float) -> None:
-        self._control = control
-        self._idle = idle
-        self._asked = time.monotonic()
-        self._workers: set[int] = set()
-        self._retired = False
+    live = True
+    can_end = True
 
-    def tend(self) -> socket.socket | None:
-        """Fork workers; gives its connection in each worker, and None in this process when there is no more to do."""
-        while not self._is_over():
-            if not select.select([self._control], [], [], self._patience())[0]:
-                continue
-            request, connections = _received(self._control)
-            if not request:
-                self._end_workers()
-                return None
-            self._retired = self._retired or request == RETIRE
-            self._asked = time.monotonic()
-            for descriptor in connections:
-                if self._fork():
-                    return socket.socket(fileno=descriptor)
-                os.close(descriptor)
-        return None
+    def __init__(self, workers: int) -> None:
+        self._limits = _thread_limits(workers)
+        self._workers = workers
+        self._starting = 0
+        self._gate = threading.RLock()
+        self._jobs: deque[_Job] = deque()
+        self._idle: list[Any] = []
+        self._busy: dict[Future[bytes], Any] = {}
+        self._lost: list[Any] = []
+        self._closed = False
+        self._tell_starting: Callable[[int], None] = lambda number: None
 
-    def _is_over(self) -> bool:
-        for worker in list(self._workers):
-            if os.waitpid(worker, os.WNOHANG)[0]:
-                self._workers.remove(worker)
-                self._asked = time.monotonic()
-        return not self._workers and (self._retired or time.monotonic() - self._asked > self._idle)
+    def tell_starting(self, tell: Callable[[int], None]) -> None:
+        self._tell_starting = tell
 
-    def _patience(self) -> float:
-        return _LOOK if self._workers else max(self._asked + self._idle - time.monotonic(), 0.0) + 0.01
+    def submit(self, function: Work, data: bytes) -> Future[bytes]:
+        future: Future[bytes] = Future()
+        with self._gate:
+            self._jobs.append((function, data, future))
+        self._dispatch()
+        return future
 
-    def _fork(self) -> bool:
-        """Fork a worker; gives whether this is it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # the only threads are those of a library that knows of forks
-            try:
-                worker = os.fork()
-            except OSError:  # the one who has asked finds that nobody answers
-                return False
-        if worker:
-            self._workers.add(worker)
-            return False
-        self._control.close()
-        return True
+    def submit_again(self, function: Work, data: bytes) -> Future[bytes]:
+        future: Future[bytes] = Future()
+        with self._gate:
+            self._jobs.appendleft((function, data, future))
+        self._dispatch()
+        return future
 
-    def _end_workers(self) -> None:
-        """End all workers, and whatever they have started: nobody is there to take what they make."""
-        for worker in self._workers:
-            end_tree(worker)
+    def end(self, future: Future[bytes], error: BaseException) -> None:
+        with self._gate:
+            worker = self._busy.pop(future, None)
+        if worker is not None:
+            worker.shutdown(wait=True, kill_workers=True)
+            future.set_exception(error)
+            self._dispatch()
 
+    def shut_down(self, at_once: bool) -> None:
+        """End the workers; at once, their children too."""
+        with self._gate:
+            self._closed = True
+            self._jobs.clear()
+            workers = [*self._idle, *self._busy.values(), *self._lost]
+        if workers:
+            with ThreadPoolExecutor(len(workers)) as threads:
+                list(threads.map(lambda worker: worker.shutdown(wait=True, kill_workers=at_once), workers))
 
-def _received(control: socket.socket) -> tuple[bytes, list[int]]:
-    try:
-        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-    except OSError:
-        return b'', []
-    return data, descriptors
+    def _dispatch(self) -> None:
+        """Give jobs to workers while there are free ones."""
+        while True:
+            with self._gate:
+                if self._closed or not self._jobs or len(self._busy) >= self._workers:
+                    return
+                job = self._jobs.popleft()
+                used = bool(self._idle)
+                worker = self._busy[job[2]] = self._idle.pop() if used else self._new_worker()
+            self._start(worker, used, job)
 
-
-def end_tree(pid: int) -> None:
-    """End a process and all that it has started, at once."""
-    from loky.backend.utils import kill_process_tree
-
-    kill_process_tree(_Tree(pid))
-
-
-class _Tree:
-    """A process, as loky wants it."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def kill(self) -> None:
-        """End it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-
-    def join(self) -> None:
-        """Its parent waits for it."""
-
-
-def serve(connection: socket.socket) -> None:
-    """In a worker: do what comes in through its connection, until that is closed."""
-    from kartnb.execution.task_run import seed_anew
-
-    # it stays open until the very end of the process, which is what the other end waits for
-    descriptor = connection.detach()
-    os.register_at_fork(after_in_child=lambda: os.close(descriptor))
-    seed_anew()
-    if 'PYTHONFAULTHANDLER' not in os.environ:
-        faulthandler.enable()
-    reader, writer = (open(descriptor, mode, closefd=False) for mode in ('rb', 'wb'))  # noqa: SIM115
-    send(writer, os.getpid())
-    while True:
+    def _start(self, worker: Any, used: bool, job: _Job) -> None:
+        function, data, future = job
         try:
-            work, data = pickle.load(reader)
-        except (EOFError, OSError):
+            inner = worker.submit(function, data)
+        except Exception as error:
+            with self._gate:
+                del self._busy[future]
+                self._lost.append(worker)
+                if used and isinstance(error, BrokenExecutor):  # it died while it was idle
+                    self._jobs.appendleft(job)
+                    return
+            future.set_exception(error)
             return
-        send(writer, _done(work, data))
-        del work, data
+        inner.add_done_callback(lambda done: self._take(worker, future, done))
+
+    def _take(self, worker: Any, future: Future[bytes], done: Future[bytes]) -> None:
+        error = done.exception()
+        with self._gate:
+            if self._busy.pop(future, None) is None:  # somebody has ended the worker
+                return
+            (self._lost if isinstance(error, BrokenExecutor) else self._idle).append(worker)
+        if error is None:
+            future.set_result(done.result())
+        else:
+            future.set_exception(error)
+        self._dispatch()
+
+    def _new_worker(self) -> Any:
+        if not _CAN_FORK:
+            from loky.backend import get_context
+            from loky.process_executor import ProcessPoolExecutor
+
+            return ProcessPoolExecutor(1, context=get_context('loky'), env=self._limits)
+        self._count_starting(1)
+        return ForkedWorker(self._limits, lambda: self._count_starting(-1))
+
+    def _count_starting(self, more: int) -> None:
+        with self._gate:
+            self._starting += more
+            self._tell_starting(self._starting)
 
 
-def _done(work: Any, data: bytes) -> tuple[bool, Any]:
-    """Whether something could be done, and what came of it, or the error."""
-    try:
-        return True, work(data)
-    except BaseException as error:
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            return False, WorkerError(f'{type(error).__name__}: {error}')
-        return False, error
+def get_ready(workers: int) -> None:
+    """Begin to start what forks worker processes, when it is known that something will run in them."""
+    if _CAN_FORK:
+        with contextlib.suppress(OSError):  # the build will say it
+            nursery_for(_thread_limits(workers))
 
 
-def send(stream: Any, value: Any) -> None:
-    """Send a value to the other end of a connection."""
-    pickle.dump(value, stream, pickle.HIGHEST_PROTOCOL)
-    stream.flush()
+def _thread_limits(workers: int) -> dict[str, str]:
+    from loky import cpu_count
 
-
-#: How often a worker is asked for: a nursery may just have ended.
-_TRIES = 3
-#: Seconds that a worker is given to end by itself.
-_STOP_PATIENCE = 10.0
+    share = str(max(1, cpu_count() // workers))
+    return {name: share for name in _THREAD_LIMITS if name not in os.environ}
 
 
 class ForkedWorker:
@@ -540,147 +358,327 @@ def _has_hung_up(connection: socket.socket | None) -> bool:
         return True
 
 
-#: Libraries that start threads of their own read how many from these.
-_THREAD_LIMITS = (
-    'OMP_NUM_THREADS',
-    'OPENBLAS_NUM_THREADS',
-    'MKL_NUM_THREADS',
-    'BLIS_NUM_THREADS',
-    'VECLIB_MAXIMUM_THREADS',
-    'NUMEXPR_NUM_THREADS',
-    'NUMBA_NUM_THREADS',
-)
+def end_tree(pid: int) -> None:
+    """End a process and all that it has started, at once."""
+    from loky.backend.utils import kill_process_tree
 
-#: Elsewhere than on Linux, libraries of the system may not bear it that a process that has loaded them is forked.
-_CAN_FORK = sys.platform == 'linux'
-
-_Job: TypeAlias = tuple[Work, bytes, 'Future[bytes]']
+    kill_process_tree(_Tree(pid))
 
 
-class ProcessPool(WorkerPool):
-    """Worker processes, started as they are needed and ended with the build, so that no worker has yesterday's code.
+class _Tree:
+    """A process, as loky wants it."""
 
-    Each worker is forked from a process that has imported what all of them need and nothing of the user's; where that
-    does not work well, a pool of loky's of its own. When one dies, or is ended, the others go on.
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def kill(self) -> None:
+        """End it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def join(self) -> None:
+        """Its parent waits for it."""
+
+
+_lock = threading.Lock()
+_nurseries: list[Nursery] = []
+
+
+class Nursery:
+    """A process that forks workers.
 
     Parameters
     ----------
-    workers
-        How many there are; each may use its share of the cores for threads of its own.
+    environment
+        The environment of the workers.
+    inheritance
+        All that the workers have from this process.
+
+    Raises
+    ------
+    OSError
+        When the process cannot be started.
     """
 
-    live = True
-    can_end = True
+    def __init__(self, environment: Mapping[str, str], inheritance: Inheritance) -> None:
+        self._inheritance = inheritance
+        self._is_retired = False
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            settings = json.dumps([_paths(), sys.argv, theirs.fileno(), IDLE, _also()])
+            self._process = subprocess.Popen(
+                [sys.executable, *interpreter_flags(), '-c', _BEGIN, settings],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
 
-    def __init__(self, workers: int) -> None:
-        self._limits = _thread_limits(workers)
-        self._workers = workers
-        self._starting = 0
-        self._gate = threading.RLock()
-        self._jobs: deque[_Job] = deque()
-        self._idle: list[Any] = []
-        self._busy: dict[Future[bytes], Any] = {}
-        self._lost: list[Any] = []
-        self._closed = False
-        self._tell_starting: Callable[[int], None] = lambda number: None
+    def has_ended(self) -> bool:
+        """Whether it has ended; if so, nothing is left of it."""
+        if self._process.poll() is None:
+            return False
+        self._control.close()
+        return True
 
-    def tell_starting(self, tell: Callable[[int], None]) -> None:
-        self._tell_starting = tell
+    def serves(self, inheritance: Inheritance) -> bool:
+        """Whether its next worker would be as a new process with this inheritance."""
+        return not self._is_retired and self._inheritance == inheritance
 
-    def submit(self, function: Work, data: bytes) -> Future[bytes]:
-        future: Future[bytes] = Future()
-        with self._gate:
-            self._jobs.append((function, data, future))
-        self._dispatch()
-        return future
+    def fork(self, connection: socket.socket) -> None:
+        """Ask for a worker at the other end of a connection; where none can be had, the connection is closed.
 
-    def submit_again(self, function: Work, data: bytes) -> Future[bytes]:
-        future: Future[bytes] = Future()
-        with self._gate:
-            self._jobs.appendleft((function, data, future))
-        self._dispatch()
-        return future
+        Raises
+        ------
+        OSError
+            When the nursery has ended.
+        """
+        socket.send_fds(self._control, [FORK], [connection.fileno()])
 
-    def end(self, future: Future[bytes], error: BaseException) -> None:
-        with self._gate:
-            worker = self._busy.pop(future, None)
-        if worker is not None:
-            worker.shutdown(wait=True, kill_workers=True)
-            future.set_exception(error)
-            self._dispatch()
+    def retire(self) -> None:
+        """Let it end as soon as it has no more workers."""
+        self._is_retired = True
+        with contextlib.suppress(OSError):  # it has ended
+            self._control.send(RETIRE)
 
-    def shut_down(self, at_once: bool) -> None:
-        """End the workers; at once, their children too."""
-        with self._gate:
-            self._closed = True
-            self._jobs.clear()
-            workers = [*self._idle, *self._busy.values(), *self._lost]
-        if workers:
-            with ThreadPoolExecutor(len(workers)) as threads:
-                list(threads.map(lambda worker: worker.shutdown(wait=True, kill_workers=at_once), workers))
-
-    def _dispatch(self) -> None:
-        """Give jobs to workers while there are free ones."""
-        while True:
-            with self._gate:
-                if self._closed or not self._jobs or len(self._busy) >= self._workers:
-                    return
-                job = self._jobs.popleft()
-                used = bool(self._idle)
-                worker = self._busy[job[2]] = self._idle.pop() if used else self._new_worker()
-            self._start(worker, used, job)
-
-    def _start(self, worker: Any, used: bool, job: _Job) -> None:
-        function, data, future = job
+    def end(self) -> None:
+        """End it, and its workers with it."""
+        self._control.close()
         try:
-            inner = worker.submit(function, data)
-        except Exception as error:
-            with self._gate:
-                del self._busy[future]
-                self._lost.append(worker)
-                if used and isinstance(error, BrokenExecutor):  # it died while it was idle
-                    self._jobs.appendleft(job)
-                    return
-            future.set_exception(error)
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def forget(self) -> None:
+        """In a forked process: it is another's."""
+        self._control.close()
+        self._process.returncode = 0
+
+
+def nursery_for(limits: Mapping[str, str]) -> Nursery:
+    """A nursery whose workers are as new processes of this one would be now, with these variables added."""
+    environment = {**os.environ, **limits}
+    inheritance = _inheritance(environment)
+    with _lock:
+        _nurseries[:] = [nursery for nursery in _nurseries if not nursery.has_ended()]
+        for nursery in _nurseries:
+            if nursery.serves(inheritance):
+                return nursery
+            nursery.retire()
+        _nurseries.append(Nursery(environment, inheritance))
+        return _nurseries[-1]
+
+
+def retire_nurseries() -> None:
+    """Let the nurseries of this process end, as soon as they have no workers."""
+    with _lock:
+        for nursery in _nurseries:
+            nursery.retire()
+
+
+def _end_nurseries() -> None:
+    while _nurseries:
+        _nurseries.pop().end()
+
+
+def _forget_nurseries() -> None:
+    global _lock
+    _lock = threading.Lock()
+    while _nurseries:
+        _nurseries.pop().forget()
+
+
+atexit.register(_end_nurseries)
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_nurseries)
+
+
+def _inheritance(environment: Mapping[str, str]) -> Inheritance:
+    configuration = (*_CONFIGURATION, environment.get(_CONFIGURATION_VARIABLE, ''))
+    return (
+        dict(environment),
+        sys.executable,
+        interpreter_flags(),
+        _paths(),
+        list(sys.argv),
+        os.getcwd(),
+        [_version(path) for path in configuration],
+        _also(),
+        _process_limits(),
+    )
+
+
+def _also() -> list[str]:
+    return [name for name in _ALSO if name in sys.modules]
+
+
+def _paths() -> list[str]:
+    """Where modules are imported from; '' is the working directory."""
+    return [path or os.getcwd() for path in sys.path if isinstance(path, str)]
+
+
+def _version(path: str) -> tuple[int, int] | None:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+def _process_limits() -> list[Any]:
+    """What the system lets processes do that this one starts."""
+    import resource
+
+    kinds = [getattr(resource, name) for name in dir(resource) if name.startswith('RLIMIT_')]
+    mask = [line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('Umask')]
+    processors = os.sched_getaffinity(0)
+    return [*map(resource.getrlimit, kinds), mask, processors, os.getpriority(os.PRIO_PROCESS, 0), os.getgroups()]
+
+
+def main(descriptor: int, idle: float, also: Sequence[str] = ()) -> None:
+    """Fork workers as they are asked for, until nobody is there to ask any more.
+
+    Parameters
+    ----------
+    descriptor
+        A socket to the process that builds. When that process has ended, the workers are ended too.
+    idle
+        After so many seconds without workers and requests this process ends.
+    also
+        What else to import for the workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _import_needed((*_NEEDED, *also))
+    connection = _NurseryProcess(socket.socket(fileno=descriptor), idle).tend()
+    if connection is None:
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(connection)
+
+
+def _import_needed(names: Sequence[str]) -> None:
+    from kartnb._deferred import import_luigi_lightly
+
+    import_luigi_lightly()
+    for name in names:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    gc.collect()
+    gc.freeze()  # a worker has no use for looking through all this, least of all when it ends
+
+
+class _NurseryProcess:
+    """What goes on in this process.
+
+    Parameters
+    ----------
+    control
+        Where requests come from.
+    idle
+        As in `main`.
+    """
+
+    def __init__(self, control: socket.socket, idle: float) -> None:
+        self._control = control
+        self._idle = idle
+        self._asked = time.monotonic()
+        self._workers: set[int] = set()
+        self._retired = False
+
+    def tend(self) -> socket.socket | None:
+        """Fork workers; gives its connection in each worker, and None in this process when there is no more to do."""
+        while not self._is_over():
+            if not select.select([self._control], [], [], self._patience())[0]:
+                continue
+            request, connections = _received(self._control)
+            if not request:
+                self._end_workers()
+                return None
+            self._retired = self._retired or request == RETIRE
+            self._asked = time.monotonic()
+            for descriptor in connections:
+                if self._fork():
+                    return socket.socket(fileno=descriptor)
+                os.close(descriptor)
+        return None
+
+    def _is_over(self) -> bool:
+        for worker in list(self._workers):
+            if os.waitpid(worker, os.WNOHANG)[0]:
+                self._workers.remove(worker)
+                self._asked = time.monotonic()
+        return not self._workers and (self._retired or time.monotonic() - self._asked > self._idle)
+
+    def _patience(self) -> float:
+        return _LOOK if self._workers else max(self._asked + self._idle - time.monotonic(), 0.0) + 0.01
+
+    def _fork(self) -> bool:
+        """Fork a worker; gives whether this is it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # the only threads are those of a library that knows of forks
+            try:
+                worker = os.fork()
+            except OSError:  # the one who has asked finds that nobody answers
+                return False
+        if worker:
+            self._workers.add(worker)
+            return False
+        self._control.close()
+        return True
+
+    def _end_workers(self) -> None:
+        """End all workers, and whatever they have started: nobody is there to take what they make."""
+        for worker in self._workers:
+            end_tree(worker)
+
+
+def _received(control: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    except OSError:
+        return b'', []
+    return data, descriptors
+
+
+def serve(connection: socket.socket) -> None:
+    """In a worker: do what comes in through its connection, until that is closed."""
+    from kartnb.execution.task_run import seed_anew
+
+    # it stays open until the very end of the process, which is what the other end waits for
+    descriptor = connection.detach()
+    os.register_at_fork(after_in_child=lambda: os.close(descriptor))
+    seed_anew()
+    if 'PYTHONFAULTHANDLER' not in os.environ:
+        faulthandler.enable()
+    reader, writer = (open(descriptor, mode, closefd=False) for mode in ('rb', 'wb'))  # noqa: SIM115
+    send(writer, os.getpid())
+    while True:
+        try:
+            work, data = pickle.load(reader)
+        except (EOFError, OSError):
             return
-        inner.add_done_callback(lambda done: self._take(worker, future, done))
-
-    def _take(self, worker: Any, future: Future[bytes], done: Future[bytes]) -> None:
-        error = done.exception()
-        with self._gate:
-            if self._busy.pop(future, None) is None:  # somebody has ended the worker
-                return
-            (self._lost if isinstance(error, BrokenExecutor) else self._idle).append(worker)
-        if error is None:
-            future.set_result(done.result())
-        else:
-            future.set_exception(error)
-        self._dispatch()
-
-    def _new_worker(self) -> Any:
-        if not _CAN_FORK:
-            from loky.backend import get_context
-            from loky.process_executor import ProcessPoolExecutor
-
-            return ProcessPoolExecutor(1, context=get_context('loky'), env=self._limits)
-        self._count_starting(1)
-        return ForkedWorker(self._limits, lambda: self._count_starting(-1))
-
-    def _count_starting(self, more: int) -> None:
-        with self._gate:
-            self._starting += more
-            self._tell_starting(self._starting)
+        send(writer, _done(work, data))
+        del work, data
 
 
-def get_ready(workers: int) -> None:
-    """Begin to start what forks worker processes, when it is known that something will run in them."""
-    if _CAN_FORK:
-        with contextlib.suppress(OSError):  # the build will say it
-            nursery_for(_thread_limits(workers))
+def _done(work: Any, data: bytes) -> tuple[bool, Any]:
+    """Whether something could be done, and what came of it, or the error."""
+    try:
+        return True, work(data)
+    except BaseException as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return False, WorkerError(f'{type(error).__name__}: {error}')
+        return False, error
 
 
-def _thread_limits(workers: int) -> dict[str, str]:
-    from loky import cpu_count
-
-    share = str(max(1, cpu_count() // workers))
-    return {name: share for name in _THREAD_LIMITS if name not in os.environ}
+def send(stream: Any, value: Any) -> None:
+    """Send a value to the other end of a connection."""
+    pickle.dump(value, stream, pickle.HIGHEST_PROTOCOL)
+    stream.flush()

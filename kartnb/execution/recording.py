@@ -1,4 +1,10 @@
-"""Writing down a run that has ended: its record, and what it has printed and logged."""
+"""The run of a task as data, and what is written down of it.
+
+A build gives out a `WorkItem`, which can be sent to another process; a `TaskRun` is its run under way, an `Outcome`
+how that went on. When the run has ended, its record, its captured output and the result that it replaced are put in
+their places. A result that has no record, because gokart or another program wrote it, is given one when it is first
+used.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,11 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+import uuid
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from queue import Queue
-from typing import Any, TypeAlias
+from typing import Any
 
 import luigi
 
@@ -19,97 +26,27 @@ from kartnb.errors import KartError
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
+from kartnb.model import TaskState
+from kartnb.planning.graph import TaskGraph, Vertex
+from kartnb.planning.known_results import Files, KnownResults
 from kartnb.storage.files import Seen, joint_mark
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.places import keep_code
 from kartnb.storage.run_records import RecordedResult, RecordSlot
 from kartnb.storage.superseded import KeptResult, Replacement
 from kartnb.storage.targets import SingleFileTarget
 from kartnb.task.base import TaskOnKart
-from kartnb.task.describe import shown_texts
+from kartnb.task.describe import shown_parameters, shown_texts
 from kartnb.task.metaclass import trigger
 from kartnb.task.results import path_of
 
-Handler: TypeAlias = Callable[..., Any]
-#: A class, and the handlers that were put on it by event.
-HandlersOf: TypeAlias = tuple[type, dict[str, list[Handler]]]
-
-#: Importing these puts their handlers on their classes in a worker too.
-_BRING_THEIR_OWN = ('gokart', 'kartnb', 'luigi')
-
-
-def fire(task: luigi.Task, event: str, *args: Any) -> None:
-    """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule)."""
-    callbacks = event_handlers()
-    if callbacks and any(event in handlers for handlers in callbacks.values()):
-        if type(task).trigger_event is luigi.Task.trigger_event:
-            trigger(task, event, *args)
-        else:
-            task.trigger_event(event, *args)
-
-
-def fire_broken(task: luigi.Task, error: Exception) -> None:
-    """Tell the handlers of luigi's BROKEN_TASK that a task could not be planned."""
-    fire(task, luigi.Event.BROKEN_TASK, task, error)
-
-
-def handlers_of(cls: type) -> HandlersOf | None:
-    """The handlers that somebody has put on a class, and that a worker process has to be sent; None without any."""
-    found = {
-        event: [handler for handler in handlers if _root(handler) not in _BRING_THEIR_OWN]
-        for event, handlers in event_handlers().get(cls, {}).items()
-    }
-    found = {event: handlers for event, handlers in found.items() if handlers}
-    return (cls, found) if found else None
-
-
-def _root(handler: Handler) -> str:
-    return str(getattr(handler, '__module__', '')).partition('.')[0]
-
-
-class SentHandlers:
-    """In a worker process: the handlers that the build whose tasks run just now has sent."""
-
-    def __init__(self) -> None:
-        self._in_use: dict[str, list[tuple[type, str, Handler]]] = {}
-
-    def use(self, sent: Mapping[str, HandlersOf]) -> None:
-        """Put these handlers on their classes, and take away those of another build.
-
-        Parameters
-        ----------
-        sent
-            Handlers by what names them; the same name is the same handlers.
-        """
-        for name in [name for name in self._in_use if name not in sent]:
-            for cls, event, handler in self._in_use.pop(name):
-                event_handlers()[cls][event].discard(handler)
-        for name, handlers in sent.items():
-            if name not in self._in_use:
-                self._in_use[name] = _put(handlers)
-
-
-def _put(handlers: HandlersOf) -> list[tuple[type, str, Handler]]:
-    cls, by_event = handlers
-    added = []
-    for event, sent in by_event.items():
-        present = event_handlers().setdefault(cls, {}).setdefault(event, set())
-        for handler in [handler for handler in sent if not _is_there(handler, present)]:
-            added.append((cls, event, handler))
-        present.update(handler for _, its_event, handler in added if its_event == event)
-    return added
-
-
-def _is_there(handler: Handler, present: set[Handler]) -> bool:
-    """Whether a handler, or what it is a copy of, is on the class already (a forked worker has its parent's)."""
-    code = getattr(handler, '__code__', None)
-    return handler in present or (code is not None and any(getattr(x, '__code__', None) == code for x in present))
-
-
+logger = logging.getLogger('kartnb')
+_NOTHING_SEEN = Seen(0, 0.0)
 Reporter = Callable[[str, Any], None]
 
 
 @dataclass(slots=True)
-class TaskOrder:
+class WorkItem:
     """What a worker is to run. It can be sent to another process.
 
     Attributes
@@ -151,7 +88,7 @@ class TaskRun:
 
     Attributes
     ----------
-    order
+    item
         What runs.
     report
         Is told ``('percentage', float)``, ``('message', str)``, ``('tracking_url', str)`` and ``('resources', dict)``
@@ -172,7 +109,7 @@ class TaskRun:
         Where messages of luigi's central scheduler come in, when there is one.
     """
 
-    order: TaskOrder
+    item: WorkItem
     report: Reporter
     started: float = 0.0
     spent: float = 0.0
@@ -188,17 +125,7 @@ class TaskRun:
     @property
     def task(self) -> luigi.Task:
         """The task that runs."""
-        return self.order.task
-
-
-_ids = random.Random()
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_ids.seed)
-
-
-def new_result_id() -> str:
-    """A random id of a result; tasks that seed `random` have no part in it."""
-    return f'{_ids.getrandbits(48):012x}'
+        return self.item.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,28 +159,51 @@ class Outcome:
     files: str = ''
 
 
-logger = logging.getLogger('kartnb')
-_NOTHING_SEEN = Seen(0, 0.0)
+_ids = random.Random()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
+def new_result_id() -> str:
+    """A random id of a result; tasks that seed `random` have no part in it."""
+    return f'{_ids.getrandbits(48):012x}'
+
+
+def fire(task: luigi.Task, event: str, *args: Any) -> None:
+    """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule)."""
+    callbacks = event_handlers()
+    if callbacks and any(event in handlers for handlers in callbacks.values()):
+        if type(task).trigger_event is luigi.Task.trigger_event:
+            trigger(task, event, *args)
+        else:
+            task.trigger_event(event, *args)
+
+
+def fire_broken(task: luigi.Task, error: Exception) -> None:
+    """Tell the handlers of luigi's BROKEN_TASK that a task could not be planned."""
+    fire(task, luigi.Event.BROKEN_TASK, task, error)
 
 
 def keep_output(run: TaskRun) -> None:
     """Write what a run has printed and logged to its file, if there is anything."""
-    if run.order.record is None or run.output is None:
+    if run.item.record is None or run.output is None:
         return
     try:
-        run.order.record.write_log(run.output.lines, run.order.build_id)
+        run.item.record.write_log(run.output.lines, run.item.build_id)
     except KartError as error:
-        logger.warning('What %s has printed and logged could not be kept: %s', run.order.key, error)
+        logger.warning('What %s has printed and logged could not be kept: %s', run.item.key, error)
 
 
 def keep_replaced(run: TaskRun) -> None:
     """Keep the result that a run replaces, so that it can be brought back."""
-    if run.order.replaces is None:
+    if run.item.replaces is None:
         return
     try:
-        run.kept = run.order.replaces.keep()
+        run.kept = run.item.replaces.keep()
     except OSError as error:
-        logger.warning('The earlier result of %s could not be kept: %s', run.order.key, error)
+        logger.warning('The earlier result of %s could not be kept: %s', run.item.key, error)
 
 
 def put_back_replaced(run: TaskRun) -> None:
@@ -264,7 +214,7 @@ def put_back_replaced(run: TaskRun) -> None:
     try:
         kept.take_back()
     except OSError as error:
-        logger.warning('The earlier result of %s could not be put back: %s', run.order.key, error)
+        logger.warning('The earlier result of %s could not be put back: %s', run.item.key, error)
 
 
 def record_loss(run: TaskRun, error: BaseException) -> None:
@@ -281,32 +231,32 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
 def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     """Write the record of a run; `state` is done, failed or interrupted."""
     task = run.task
-    if run.order.record is None or TaskOnKart not in type(task).__mro__:
+    if run.item.record is None or TaskOnKart not in type(task).__mro__:
         return
     done = state == 'done'
-    outputs = [seen_output(target) for target in run.order.outputs] if done else []
+    outputs = [seen_output(target) for target in run.item.outputs] if done else []
     ended = utc_text(time.time())
     run.files = joint_mark([seen.mark for _, seen in outputs])
-    result = (run.order.result or RecordedResult('')).with_id(run.result_id, run.files)
+    result = (run.item.result or RecordedResult('')).with_id(run.result_id, run.files)
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,
-        unique_id=run.order.unique_id,
+        unique_id=run.item.unique_id,
         parameters=shown_texts(task),
         state=state,
         result_id=run.result_id if done else '',
-        inputs=run.order.inputs,
+        inputs=run.item.inputs,
         outputs=tuple([file for file, _ in outputs]),
         started=utc_text(run.started),
         ended=ended,
         seconds=round(run.spent, 6),
         error='' if error is None else error_line(error),
-        build_id=run.order.build_id,
+        build_id=run.item.build_id,
         code=result.made_by,
-        unknown=run.order.unknown,
+        unknown=run.item.unknown,
         checks=tuple([seen.check for _, seen in outputs]),
     )
-    run.order.record.write(result if done else None, record.to_json(), iso_seconds(ended))
+    run.item.record.write(result if done else None, record.to_json(), iso_seconds(ended))
 
 
 def seen_output(target: Any) -> tuple[OutputFile, Seen]:
@@ -316,3 +266,83 @@ def seen_output(target: Any) -> tuple[OutputFile, Seen]:
         return OutputFile(path, None, None), _NOTHING_SEEN
     seen = file_system(path).seen(path)
     return OutputFile(path, seen.size, seen.modified), seen if target.is_plain_file else _NOTHING_SEEN
+
+
+def adopt_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
+    """Give a record to results that have none, so that later changes are noticed.
+
+    Parameters
+    ----------
+    graph
+        The graph, planned.
+    vertices
+        Which of its tasks to look at, upstream first.
+    """
+    results = graph.results
+    unwritable: set[str] = set()
+    for vertex in vertices:
+        task: Any = vertex.task
+        wanted = _is_unrecorded(vertex, results)
+        if not (wanted or vertex.key in results.moved) or task.workspace_directory in unwritable:
+            continue
+        try:
+            adopt(vertex, results) if wanted else _note_present_times(vertex, results)
+        except OSError:  # a workspace that one can only read is used as it is
+            unwritable.add(task.workspace_directory)
+
+
+def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
+    return (
+        vertex.state in (TaskState.CACHED, TaskState.STALE)
+        and isinstance(vertex.task, TaskOnKart)
+        and bool(vertex.outputs)
+        and results.policy(type(vertex.task)) != 'ignore'
+        and results.result(vertex) is None
+        and results.changed_files(vertex) is not Files.UNFINISHED
+        and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
+    )
+
+
+def _note_present_times(vertex: Vertex, results: KnownResults) -> None:
+    """Let a record that was copied with its result tell the present times, so that plans open it no more."""
+    task: Any = vertex.task
+    directory = results.directory_of(task.workspace_directory, type(task).__module__)
+    directory.rename(vertex.stem, results.moved.pop(vertex.key))
+
+
+def adopt(vertex: Vertex, results: KnownResults) -> None:
+    """Give a result a record that says that it was there before it."""
+    task: Any = vertex.task
+    seen = [seen_output(target) for target in vertex.outputs]
+    outputs = tuple(file for file, _ in seen)
+    made = utc_text(max(file.modified or 0.0 for file in outputs))
+    files = joint_mark(told.mark for _, told in seen)
+    result = results.next_result(vertex).with_id(uuid.uuid4().hex[:12], files)
+    code = results.code.print_of(type(task))
+    record = RunRecord(
+        task=type(task).__name__,
+        module=type(task).__module__,
+        unique_id=vertex.unique_id,
+        parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
+        state='adopted',
+        result_id=result.result_id,
+        inputs=results.inputs(vertex),
+        outputs=outputs,
+        started=made,
+        ended=made,
+        seconds=0.0,
+        error='',
+        build_id='',
+        host='',
+        pid=0,
+        notebook='',
+        versions={},
+        code=code.key,
+        unknown=code.unknown,
+        checks=tuple(told.check for _, told in seen),
+    )
+    keep_code(task.workspace_directory, code.key, code.to_json())
+    results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem).write(
+        result, record.to_json(), iso_seconds(made)
+    )
+    results.put(vertex, result)

@@ -1,4 +1,8 @@
-"""What runs in a worker process: unpack a parcel of task orders, run them in turn, send back how they went on."""
+"""What runs in a worker process: unpack a parcel of work items, run them in turn, send back how they went on.
+
+A parcel brings the settings along that the tasks would see where the build is: luigi's configuration, the command line,
+the file formats.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,12 @@ import pickle
 import re
 import threading
 import traceback
-from abc import ABC, abstractmethod
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Mapping
 from configparser import RawConfigParser
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import luigi
 from luigi.cmdline_parser import CmdlineParser
@@ -22,141 +24,16 @@ from luigi.cmdline_parser import CmdlineParser
 from kartnb._luigi import set_command_line
 from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
-from kartnb.capture.task_log import TaskLog
 from kartnb.errors import WorkerError
-from kartnb.execution.channel import Channel, Receiver, Sender, connect
-from kartnb.execution.recording import SentHandlers, TaskOrder, TaskRun, keep_output
+from kartnb.execution.channel import Channel, Sender, connect
+from kartnb.execution.recording import TaskRun, WorkItem
 from kartnb.execution.task_run import advance, seeding_allowed
-from kartnb.execution.transport import WorkerClasses
-from kartnb.model import TaskEvent
+from kartnb.execution.transport import SentHandlers, WorkerClasses
 from kartnb.storage.formats.registry import packed_formats, unpack_formats
 from kartnb.storage.places import CapturedLine
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
 from kartnb.task.values import flatten, map_nested, required
-
-#: What a worker is given to do: a function of the package, and its argument.
-Work: TypeAlias = Callable[[bytes], bytes]
-
-
-class WorkerPool(ABC):
-    """Some workers.
-
-    Attributes
-    ----------
-    live
-        Whether they are on this computer, so that they can tell what happens while tasks run.
-    can_end
-        Whether one of them can be ended while it works.
-    """
-
-    live: bool = False
-    can_end: bool = False
-
-    def tell_starting(self, tell: Callable[[int], None]) -> None:  # noqa: B027 - most pools know nothing of it
-        """Let somebody know how many workers are being started, whenever that changes, where it is known."""
-
-    @abstractmethod
-    def submit(self, function: Work, data: bytes) -> Any:
-        """Let a worker do something; gives a future."""
-
-    def submit_again(self, function: Work, data: bytes) -> Any:
-        """As `submit`, before what waits: it has waited already."""
-        return self.submit(function, data)
-
-    def end(self, future: Any, error: BaseException) -> None:
-        """End the worker that works on this future, and its children; the future gets an error."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def shut_down(self, at_once: bool) -> None:
-        """Let go of the workers when the build has ended, or at once."""
-
-
-class ForeignPool(WorkerPool):
-    """The workers of an executor of the user's, which is left open.
-
-    Parameters
-    ----------
-    executor
-        Any executor whose workers are other processes.
-    """
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-
-    def submit(self, function: Work, data: bytes) -> Any:
-        return self._executor.submit(function, data)
-
-    def shut_down(self, at_once: bool) -> None:
-        """The executor is the user's."""
-
-
-class RemoteOutput:
-    """The output of the tasks that run elsewhere just now.
-
-    Parameters
-    ----------
-    receiver
-        Hears the workers, or None when they cannot tell anything.
-    hear
-        Is given the events of last words.
-    """
-
-    def __init__(self, receiver: Receiver | None, hear: Callable[[TaskEvent], None]) -> None:
-        self._receiver = receiver
-        self._hear = hear
-        self._runs: dict[str, TaskRun] = {}
-
-    def begin(self, run: TaskRun) -> None:
-        """A task is sent to a worker."""
-        run.output = None  # it may have been sent before, to one that died
-        self._runs[run.order.key] = run
-
-    def remember(self, key: str, event: TaskEvent) -> None:
-        """A worker has told something of its task."""
-        run = self._runs.get(key)
-        if run is not None:
-            self._log_of(run).remember(event)
-
-    def end(self, run: TaskRun) -> str:
-        """The outcome of a task has come; there are no last words."""
-        self._runs.pop(run.order.key, None)
-        return ''
-
-    def lose(self, run: TaskRun) -> str:
-        """A worker has died: what it had written, and not told, is told now; gives the line that tells most."""
-        words = self._receiver.last_words(run.order.key) if self._receiver is not None else []
-        if run.output is None and not any(data for _, data in words):
-            return ''
-        log = self._log_of(run)
-        for stream, data in words:
-            log.wait_with(stream, data.decode('utf-8', 'replace'))
-        log.settle()
-        lines = [line.text.strip() for line in log.lines if line.text.strip()]
-        fatal = [line for line in lines if line.startswith('Fatal Python error')]
-        return (fatal or lines or [''])[-1]
-
-    def unfinished(self) -> list[TaskRun]:
-        """The runs whose outcome has not come."""
-        return list(self._runs.values())
-
-    def keep(self, runs: Iterable[TaskRun]) -> None:
-        """These were interrupted, and their workers ended: what they printed is kept."""
-        for run in runs:
-            self.lose(run)
-            if run.output is not None:
-                keep_output(run)
-
-    def _log_of(self, run: TaskRun) -> TaskLog:
-        if run.output is None:
-            run.output = TaskLog(run.order.build_id, run.order.key, self._hear)
-        return run.output
-
-
-_VARIABLE = re.compile(r'\$\{([^}]+)\}')
-
-_Luigis: Any = CmdlineParser
 
 
 @dataclass(frozen=True)
@@ -181,72 +58,16 @@ class Settings:
     formats: bytes = b''
 
 
-def current_settings() -> Settings:
-    """The settings of this process."""
-    sections = _sections(luigi.configuration.get_config())
-    named = {
-        name for section in sections.values() for text in section.values() for name in _VARIABLE.findall(str(text))
-    }
-    parser = _Luigis.get_instance()
-    given = {} if parser is None else {name: value for name, value in vars(parser.known_args).items() if value}
-    variables = {name: os.environ[name] for name in named if name in os.environ}
-    return Settings(sections, variables, given, packed_formats())
-
-
-class _CommandLine:
-    """What luigi's parameters ask of a parsed command line."""
-
-    def __init__(self, known_args: Namespace) -> None:
-        self.known_args = known_args
-
-
-class SettingsKeeper:
-    """Lets a worker process have the settings of the process that sends it tasks."""
-
-    def __init__(self) -> None:
-        self._used: Settings | None = None
-
-    def use(self, settings: Settings) -> None:
-        """Take these settings over, if they are not those that were used last."""
-        if settings == self._used:
-            return
-        config: Any = luigi.configuration.get_config()
-        if isinstance(config, RawConfigParser):
-            for section in config.sections():
-                config.remove_section(section)
-            RawConfigParser.read_dict(config, settings.sections)
-        else:
-            config.data = settings.sections
-        os.environ.update(settings.variables)
-        given = settings.command_line
-        set_command_line(_CommandLine(Namespace(**given)) if given else None)
-        unpack_formats(settings.formats)
-        self._used = settings
-
-
-def _sections(config: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(config, RawConfigParser):
-        return dict(config.data)
-    return {name: dict(config.items(name, raw=True)) for name in config.sections()}
-
-
-_classes = WorkerClasses()
-_settings = SettingsKeeper()
-_handlers = SentHandlers()
-#: A worker runs one parcel at a time, also where its pool has threads (Dask's workers do).
-_one_at_a_time = threading.Lock()
-
-
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Some orders on their way to a worker.
+    """Some work items on their way to a worker.
 
     Attributes
     ----------
-    orders
-        The pickled orders.
+    items
+        The pickled work items.
     digests
-        The classes that the orders need.
+        The classes that they need.
     classes
         Those of them that the worker has asked for.
     log_level
@@ -261,7 +82,7 @@ class Parcel:
         The version of kartnb that has packed it.
     """
 
-    orders: bytes
+    items: bytes
     digests: tuple[str, ...]
     log_level: int
     directory: str
@@ -280,7 +101,7 @@ class Reply:
     missing
         The classes that it has to be sent first; nothing was run then.
     outcomes
-        A pickled list of `RemoteOutcome`, one for each order.
+        A pickled list of `RemoteOutcome`, one for each work item.
     sent
         The id of the worker's process, and how many messages it has sent through its channel; None without one.
     """
@@ -307,7 +128,7 @@ class RemoteOutcome:
 
 
 def perform(data: bytes) -> bytes:
-    """Run the orders of a pickled parcel; gives a pickled reply.
+    """Run the work items of a pickled parcel; gives a pickled reply.
 
     Raises
     ------
@@ -325,7 +146,7 @@ def perform(data: bytes) -> bytes:
             missing = _classes.missing(parcel.digests)
             if missing:
                 return pickle.dumps(Reply(tuple(missing)))
-            orders: list[TaskOrder] = _classes.loads(parcel.orders)
+            items: list[WorkItem] = _classes.loads(parcel.items)
         except ModuleNotFoundError as error:
             raise WorkerError(
                 f'A worker has no module {error.name!r}, which the tasks need: install it there.'
@@ -333,31 +154,31 @@ def perform(data: bytes) -> bytes:
         _handlers.use(_classes.handlers(parcel.digests))
         os.chdir(parcel.directory)
         with seeding_allowed():
-            return pickle.dumps(_run_all(orders, parcel))
+            return pickle.dumps(_run_all(items, parcel))
 
 
-def _run_all(orders: list[TaskOrder], parcel: Parcel) -> Reply:
+def _run_all(items: list[WorkItem], parcel: Parcel) -> Reply:
     if parcel.channel is not None:
         send = connect(parcel.channel, swallow_output())
-        outcomes = [_run(order, parcel.log_level, send) for order in orders]
+        outcomes = [_run(item, parcel.log_level, send) for item in items]
         return Reply((), _packed(outcomes), send.sent)
     # an executor without processes of its own runs this in the process that builds, which hears by itself
     with nullcontext() if is_building() else taken_output():
-        return Reply((), _packed([_run(order, parcel.log_level, None) for order in orders]))
+        return Reply((), _packed([_run(item, parcel.log_level, None) for item in items]))
 
 
-def _run(order: TaskOrder, log_level: int, sender: Sender | None) -> RemoteOutcome:
+def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome:
     def send(what: str, value: Any) -> None:
         if sender is not None:
-            sender(order.key, what, value)
+            sender(item.key, what, value)
 
-    task = order.task
+    task = item.task
     if isinstance(task, TaskOnKart):
-        identity.adopt_id(task, order.unique_id)
+        identity.adopt_id(task, item.unique_id)
     send('running', None)
-    run = TaskRun(order, send)
+    run = TaskRun(item, send)
     elsewhere = not is_building()
-    with captured(order.build_id, log_level, lambda event: send('event', event)):
+    with captured(item.build_id, log_level, lambda event: send('event', event)):
         outcome = advance(run)
         while outcome.requirements is not None and _are_complete(outcome.requirements):
             run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
@@ -429,3 +250,63 @@ def _can_travel(value: Any) -> bool:
     except Exception:
         return False
     return True
+
+
+_VARIABLE = re.compile(r'\$\{([^}]+)\}')
+_Luigis: Any = CmdlineParser
+
+
+def current_settings() -> Settings:
+    """The settings of this process."""
+    sections = _sections(luigi.configuration.get_config())
+    named = {
+        name for section in sections.values() for text in section.values() for name in _VARIABLE.findall(str(text))
+    }
+    parser = _Luigis.get_instance()
+    given = {} if parser is None else {name: value for name, value in vars(parser.known_args).items() if value}
+    variables = {name: os.environ[name] for name in named if name in os.environ}
+    return Settings(sections, variables, given, packed_formats())
+
+
+def _sections(config: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(config, RawConfigParser):
+        return dict(config.data)
+    return {name: dict(config.items(name, raw=True)) for name in config.sections()}
+
+
+class SettingsKeeper:
+    """Lets a worker process have the settings of the process that sends it tasks."""
+
+    def __init__(self) -> None:
+        self._used: Settings | None = None
+
+    def use(self, settings: Settings) -> None:
+        """Take these settings over, if they are not those that were used last."""
+        if settings == self._used:
+            return
+        config: Any = luigi.configuration.get_config()
+        if isinstance(config, RawConfigParser):
+            for section in config.sections():
+                config.remove_section(section)
+            RawConfigParser.read_dict(config, settings.sections)
+        else:
+            config.data = settings.sections
+        os.environ.update(settings.variables)
+        given = settings.command_line
+        set_command_line(_CommandLine(Namespace(**given)) if given else None)
+        unpack_formats(settings.formats)
+        self._used = settings
+
+
+class _CommandLine:
+    """What luigi's parameters ask of a parsed command line."""
+
+    def __init__(self, known_args: Namespace) -> None:
+        self.known_args = known_args
+
+
+_classes = WorkerClasses()
+_settings = SettingsKeeper()
+_handlers = SentHandlers()
+#: A worker runs one parcel at a time, also where its pool has threads (Dask's workers do).
+_one_at_a_time = threading.Lock()

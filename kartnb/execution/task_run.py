@@ -35,136 +35,7 @@ from kartnb.storage.locks import hold, make_task_lock_params_for_run
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import path_of
 
-
-def lost(run: TaskRun, error: BaseException) -> Outcome:
-    """What came of a run whose process was lost; luigi's event for it is fired here."""
-    event = luigi.Event.TIMEOUT if isinstance(error, TaskTimeoutError) else luigi.Event.PROCESS_FAILURE
-    fire(run.task, event, run.task, str(error))
-    record_loss(run, error)
-    return Outcome(run.spent, error=error)
-
-
-def learn(task: luigi.Task, outcome: Outcome) -> None:
-    """Let the task know here what it did in another process."""
-    if outcome.task_log is None:
-        return
-    known = vars(task)
-    for name in ('_rerun_pending', '_rerun_state'):  # kartnb's and gokart's
-        if name in known:
-            known[name] = False
-    if isinstance(known.get('task_log'), dict):
-        known['task_log'].update(outcome.task_log)
-
-
-def close(run: TaskRun) -> None:
-    """End a generator that will not be resumed, so that its `finally` blocks run."""
-    if run.generator is not None:
-        try:
-            run.generator.close()
-        except Exception:
-            logger.exception('%s could not be closed', run.order.key)
-
-
-_LARGEST_SEED = 2**32 - 1
-_thread = threading.local()
-
-
-def seed_of(task: TaskOnKart[Any]) -> int:
-    """The seed of a task: the one that it asks for, or else one that follows from its unique id (gokart's rule)."""
-    if task.fix_random_seed_value != task.FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER:
-        return task.fix_random_seed_value
-    return int(task.make_unique_id(), 16) % _LARGEST_SEED
-
-
-def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
-    """Seed the process for a task.
-
-    Returns
-    -------
-    dict
-        ``seed``, and ``seed_methods``: the functions, by dotted name, that really were given it.
-    """
-    seed = seed_of(task)
-    methods = task.fix_random_seed_methods if _may_seed() else ()
-    return {'seed': seed, 'seed_methods': [name for name in methods if _give(name, seed)]}
-
-
-@contextmanager
-def seeding_allowed() -> Iterator[None]:
-    """Within the block, this thread may seed: it is the only one that runs tasks in a worker process."""
-    _thread.may_seed = True
-    try:
-        yield
-    finally:
-        _thread.may_seed = False
-
-
-@contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Put the random state of Python, numpy and torch back at the end; what is imported meanwhile starts afresh."""
-    if not _may_seed():
-        yield
-        return
-    state = random.getstate()
-    keepers = {name: _KEEPERS[name](sys.modules[name]) for name in _KEEPERS if name in sys.modules}
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        for name in _KEEPERS:
-            if name in keepers:
-                keepers[name]()
-            elif name in sys.modules:
-                _RESEEDERS[name](sys.modules[name])
-
-
-def seed_anew() -> None:
-    """In a forked process: let it draw numbers of its own, where nobody seeds it. Python sees to `random` by itself."""
-    for name, reseed in _RESEEDERS.items():
-        if name in sys.modules:
-            reseed(sys.modules[name])
-
-
-def _may_seed() -> bool:
-    return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
-
-
-@functools.cache
-def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
-    """The package of a function, and how to find the function in it."""
-    package, _, attributes = dotted_name.partition('.')
-    return package, operator.attrgetter(attributes) if attributes else lambda module: module
-
-
-def _give(dotted_name: str, seed: int) -> bool:
-    package, find = _finder(dotted_name)
-    try:
-        found: Any = find(sys.modules.get(package) or importlib.import_module(package))
-    except (ImportError, AttributeError):
-        return False
-    found(seed)
-    return True
-
-
-def _keep_numpy(numpy: Any) -> Callable[[], None]:
-    state = numpy.random.get_state()
-    return lambda: numpy.random.set_state(state)
-
-
-def _keep_torch(torch: Any) -> Callable[[], None]:
-    state = torch.random.get_rng_state()
-    return lambda: torch.random.set_rng_state(state)
-
-
-_KEEPERS: dict[str, Callable[[Any], Callable[[], None]]] = {'numpy': _keep_numpy, 'torch': _keep_torch}
-_RESEEDERS: dict[str, Callable[[Any], object]] = {
-    'numpy': lambda numpy: numpy.random.seed(),
-    'torch': lambda torch: torch.seed(),
-}
-
-
 logger = logging.getLogger('kartnb')
-
 #: The attributes that a task has while it runs only, luigi's.
 _LENT = (
     'set_status_message',
@@ -173,6 +44,8 @@ _LENT = (
     'decrease_running_resources',
     'scheduler_messages',
 )
+_LARGEST_SEED = 2**32 - 1
+_thread = threading.local()
 
 
 def advance(run: TaskRun) -> Outcome:
@@ -183,7 +56,7 @@ def advance(run: TaskRun) -> Outcome:
     KeyboardInterrupt
         When it is interrupted; its record says so.
     """
-    place = (run.order.build_id, run.order.key)
+    place = (run.item.build_id, run.item.key)
     token = current_task.set(place)
     run.output = run.output or task_log(*place)
     outcome = None
@@ -220,7 +93,7 @@ def _start(run: TaskRun) -> None:
     keep_replaced(run)
     fire(task, luigi.Event.START, task)
     if _is_kartnb_task(task):
-        run.logs = RunLogs(task, run.order.unique_id)
+        run.logs = RunLogs(task, run.item.unique_id)
         run.logs.write_start(seed_for(task))
         vars(task).update(_reporters(run))
     else:
@@ -282,10 +155,26 @@ def _succeed(run: TaskRun) -> None:
     if _is_kartnb_task(task):
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
-        run.logs.write_success(run.spent, [path_of(target) for target in run.order.outputs])
+        run.logs.write_success(run.spent, [path_of(target) for target in run.item.outputs])
     write_record(run, 'done', None)
     fire(task, luigi.Event.SUCCESS, task)
     _forget_reporters(task)
+
+
+def _require_outputs(run: TaskRun) -> None:
+    task = run.task
+    complete = type(task).complete
+    if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
+        return
+    missing = [target for target in run.item.outputs if not target.exists()]
+    if not missing:
+        return
+    told = f'{type(task).__name__}.run() ended without writing its output {path_of(missing[0])}'
+    if run.item.value_wanted:
+        how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
+        raise TaskNotDumpedError(f'{told}: {how}')
+    logger.warning('%s, so it runs again in the next build.', told)
+    run.item.outputs = tuple(target for target in run.item.outputs if target not in missing)
 
 
 def _fail(run: TaskRun, error: BaseException) -> BaseException:
@@ -320,17 +209,124 @@ def _is_kartnb_task(task: luigi.Task) -> TypeGuard[TaskOnKart[Any]]:
     return TaskOnKart in type(task).__mro__
 
 
-def _require_outputs(run: TaskRun) -> None:
-    task = run.task
-    complete = type(task).complete
-    if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
+def close(run: TaskRun) -> None:
+    """End a generator that will not be resumed, so that its `finally` blocks run."""
+    if run.generator is not None:
+        try:
+            run.generator.close()
+        except Exception:
+            logger.exception('%s could not be closed', run.item.key)
+
+
+def learn(task: luigi.Task, outcome: Outcome) -> None:
+    """Let the task know here what it did in another process."""
+    if outcome.task_log is None:
         return
-    missing = [target for target in run.order.outputs if not target.exists()]
-    if not missing:
+    known = vars(task)
+    for name in ('_rerun_pending', '_rerun_state'):  # kartnb's and gokart's
+        if name in known:
+            known[name] = False
+    if isinstance(known.get('task_log'), dict):
+        known['task_log'].update(outcome.task_log)
+
+
+def lost(run: TaskRun, error: BaseException) -> Outcome:
+    """What came of a run whose process was lost; luigi's event for it is fired here."""
+    event = luigi.Event.TIMEOUT if isinstance(error, TaskTimeoutError) else luigi.Event.PROCESS_FAILURE
+    fire(run.task, event, run.task, str(error))
+    record_loss(run, error)
+    return Outcome(run.spent, error=error)
+
+
+def seed_of(task: TaskOnKart[Any]) -> int:
+    """The seed of a task: the one that it asks for, or else one that follows from its unique id (gokart's rule)."""
+    if task.fix_random_seed_value != task.FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER:
+        return task.fix_random_seed_value
+    return int(task.make_unique_id(), 16) % _LARGEST_SEED
+
+
+def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
+    """Seed the process for a task.
+
+    Returns
+    -------
+    dict
+        ``seed``, and ``seed_methods``: the functions, by dotted name, that really were given it.
+    """
+    seed = seed_of(task)
+    methods = task.fix_random_seed_methods if _may_seed() else ()
+    return {'seed': seed, 'seed_methods': [name for name in methods if _give(name, seed)]}
+
+
+def _give(dotted_name: str, seed: int) -> bool:
+    package, find = _finder(dotted_name)
+    try:
+        found: Any = find(sys.modules.get(package) or importlib.import_module(package))
+    except (ImportError, AttributeError):
+        return False
+    found(seed)
+    return True
+
+
+@functools.cache
+def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
+    """The package of a function, and how to find the function in it."""
+    package, _, attributes = dotted_name.partition('.')
+    return package, operator.attrgetter(attributes) if attributes else lambda module: module
+
+
+def _may_seed() -> bool:
+    return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
+
+
+@contextmanager
+def seeding_allowed() -> Iterator[None]:
+    """Within the block, this thread may seed: it is the only one that runs tasks in a worker process."""
+    _thread.may_seed = True
+    try:
+        yield
+    finally:
+        _thread.may_seed = False
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Put the random state of Python, numpy and torch back at the end; what is imported meanwhile starts afresh."""
+    if not _may_seed():
+        yield
         return
-    told = f'{type(task).__name__}.run() ended without writing its output {path_of(missing[0])}'
-    if run.order.value_wanted:
-        how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
-        raise TaskNotDumpedError(f'{told}: {how}')
-    logger.warning('%s, so it runs again in the next build.', told)
-    run.order.outputs = tuple(target for target in run.order.outputs if target not in missing)
+    state = random.getstate()
+    keepers = {name: _KEEPERS[name](sys.modules[name]) for name in _KEEPERS if name in sys.modules}
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        for name in _KEEPERS:
+            if name in keepers:
+                keepers[name]()
+            elif name in sys.modules:
+                _RESEEDERS[name](sys.modules[name])
+
+
+def _keep_numpy(numpy: Any) -> Callable[[], None]:
+    state = numpy.random.get_state()
+    return lambda: numpy.random.set_state(state)
+
+
+def _keep_torch(torch: Any) -> Callable[[], None]:
+    state = torch.random.get_rng_state()
+    return lambda: torch.random.set_rng_state(state)
+
+
+_KEEPERS: dict[str, Callable[[Any], Callable[[], None]]] = {'numpy': _keep_numpy, 'torch': _keep_torch}
+_RESEEDERS: dict[str, Callable[[Any], object]] = {
+    'numpy': lambda numpy: numpy.random.seed(),
+    'torch': lambda torch: torch.seed(),
+}
+
+
+def seed_anew() -> None:
+    """In a forked process: let it draw numbers of its own, where nobody seeds it. Python sees to `random` by itself."""
+    for name, reseed in _RESEEDERS.items():
+        if name in sys.modules:
+            reseed(sys.modules[name])

@@ -2,7 +2,7 @@
 
 A class of a notebook (or of a script, or from inside a function) cannot be imported elsewhere, so it travels by value.
 It travels once to each worker: what is sent names such classes by a digest, and a worker that does not know one asks
-for it.
+for it. The event handlers that users have put on classes travel in the same way.
 """
 
 from __future__ import annotations
@@ -16,87 +16,25 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import luigi
 
-from kartnb._luigi import by_value_id, class_of_by_value_id
+from kartnb._luigi import by_value_id, class_of_by_value_id, event_handlers
 from kartnb.errors import TransportError
-from kartnb.execution.recording import HandlersOf, handlers_of
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 
 #: Pickled classes of more bytes than this are worth a warning.
-HEAVY = 10_000_000
-
+LARGE = 10_000_000
 _NOT_DATA = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-
-
-def warn_of_baggage(cls: type, dumps: Callable[[Any], bytes]) -> None:
-    """Name the large variables that are sent to every worker together with a class.
-
-    Parameters
-    ----------
-    cls
-        A class whose pickle is large.
-    dumps
-        Pickles a value as it would be sent.
-    """
-    heavy = [(name, size) for name, value in _taken_along(cls) if (size := _size(value, dumps)) > HEAVY]
-    names = ', '.join(f'{name} ({size / 1e6:,.0f} MB)' for name, size in heavy) or 'what its methods use'
-    warnings.warn(
-        f'{cls.__name__} takes {names} along to every worker process: make it the result of a task, or load it in '
-        'run().',
-        stacklevel=2,
-    )
-
-
-def _taken_along(cls: type) -> Iterator[tuple[str, Any]]:
-    """The names and values of class attributes, and of global variables that methods reach."""
-    seen: set[int] = set()
-    functions: list[types.FunctionType] = []
-    for name, value in vars(cls).items():
-        if name.startswith(('__', '_kart')):
-            continue
-        found = _function_in(value)
-        if found is not None:
-            functions.append(found)
-        else:
-            yield f'{cls.__name__}.{name}', value
-    while functions:
-        function = functions.pop()
-        for name in _names(function.__code__):
-            value = function.__globals__.get(name)
-            if value is None or id(value) in seen:
-                continue
-            seen.add(id(value))
-            if isinstance(value, types.FunctionType) and value.__module__ == cls.__module__:
-                functions.append(value)
-            elif not isinstance(value, _NOT_DATA):
-                yield name, value
-
-
-def _function_in(value: Any) -> types.FunctionType | None:
-    inner = getattr(value, '__func__', None) or getattr(value, 'fget', None) or getattr(value, '__wrapped__', value)
-    return inner if isinstance(inner, types.FunctionType) else None
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
-
-
-def _size(value: Any, dumps: Callable[[Any], bytes]) -> int:
-    try:
-        return len(dumps(value))
-    except Exception:
-        return 0
-
-
+#: Importing these puts their handlers on their classes in a worker too.
+_BRING_THEIR_OWN = ('gokart', 'kartnb', 'luigi')
 #: What the digests of event handlers begin with.
 _HANDLERS = 'handlers:'
+Handler: TypeAlias = Callable[..., Any]
+#: A class, and the handlers that were put on it by event.
+HandlersOf: TypeAlias = tuple[type, dict[str, list[Handler]]]
 
 
 class ClassStore:
@@ -261,8 +199,8 @@ def _pickled_class(cls: type) -> bytes:
             f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
             f'({type(error).__name__}: {error}): make that inside of run(), or build without workers.'
         ) from error
-    if len(data) > HEAVY:
-        warn_of_baggage(cls, task_pickler.dumps)
+    if len(data) > LARGE:
+        warn_of_large_payload(cls, task_pickler.dumps)
     return data
 
 
@@ -288,3 +226,119 @@ def _can_be_pickled(value: Any) -> bool:
     except Exception:
         return False
     return True
+
+
+def warn_of_large_payload(cls: type, dumps: Callable[[Any], bytes]) -> None:
+    """Name the large variables that are sent to every worker together with a class.
+
+    Parameters
+    ----------
+    cls
+        A class whose pickle is large.
+    dumps
+        Pickles a value as it would be sent.
+    """
+    heavy = [(name, size) for name, value in _payload(cls) if (size := _size(value, dumps)) > LARGE]
+    names = ', '.join(f'{name} ({size / 1e6:,.0f} MB)' for name, size in heavy) or 'what its methods use'
+    warnings.warn(
+        f'{cls.__name__} takes {names} along to every worker process: make it the result of a task, or load it in '
+        'run().',
+        stacklevel=2,
+    )
+
+
+def _payload(cls: type) -> Iterator[tuple[str, Any]]:
+    """The names and values of class attributes, and of global variables that methods reach."""
+    seen: set[int] = set()
+    functions: list[types.FunctionType] = []
+    for name, value in vars(cls).items():
+        if name.startswith(('__', '_kart')):
+            continue
+        found = _function_in(value)
+        if found is not None:
+            functions.append(found)
+        else:
+            yield f'{cls.__name__}.{name}', value
+    while functions:
+        function = functions.pop()
+        for name in _names(function.__code__):
+            value = function.__globals__.get(name)
+            if value is None or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, types.FunctionType) and value.__module__ == cls.__module__:
+                functions.append(value)
+            elif not isinstance(value, _NOT_DATA):
+                yield name, value
+
+
+def _function_in(value: Any) -> types.FunctionType | None:
+    inner = getattr(value, '__func__', None) or getattr(value, 'fget', None) or getattr(value, '__wrapped__', value)
+    return inner if isinstance(inner, types.FunctionType) else None
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _size(value: Any, dumps: Callable[[Any], bytes]) -> int:
+    try:
+        return len(dumps(value))
+    except Exception:
+        return 0
+
+
+def handlers_of(cls: type) -> HandlersOf | None:
+    """The handlers that somebody has put on a class, and that a worker process has to be sent; None without any."""
+    found = {
+        event: [handler for handler in handlers if _root(handler) not in _BRING_THEIR_OWN]
+        for event, handlers in event_handlers().get(cls, {}).items()
+    }
+    found = {event: handlers for event, handlers in found.items() if handlers}
+    return (cls, found) if found else None
+
+
+def _root(handler: Handler) -> str:
+    return str(getattr(handler, '__module__', '')).partition('.')[0]
+
+
+class SentHandlers:
+    """In a worker process: the handlers that the build whose tasks run just now has sent."""
+
+    def __init__(self) -> None:
+        self._in_use: dict[str, list[tuple[type, str, Handler]]] = {}
+
+    def use(self, sent: Mapping[str, HandlersOf]) -> None:
+        """Put these handlers on their classes, and take away those of another build.
+
+        Parameters
+        ----------
+        sent
+            Handlers by what names them; the same name is the same handlers.
+        """
+        for name in [name for name in self._in_use if name not in sent]:
+            for cls, event, handler in self._in_use.pop(name):
+                event_handlers()[cls][event].discard(handler)
+        for name, handlers in sent.items():
+            if name not in self._in_use:
+                self._in_use[name] = _put(handlers)
+
+
+def _put(handlers: HandlersOf) -> list[tuple[type, str, Handler]]:
+    cls, by_event = handlers
+    added = []
+    for event, sent in by_event.items():
+        present = event_handlers().setdefault(cls, {}).setdefault(event, set())
+        for handler in [handler for handler in sent if not _is_there(handler, present)]:
+            added.append((cls, event, handler))
+        present.update(handler for _, its_event, handler in added if its_event == event)
+    return added
+
+
+def _is_there(handler: Handler, present: set[Handler]) -> bool:
+    """Whether a handler, or what it is a copy of, is on the class already (a forked worker has its parent's)."""
+    code = getattr(handler, '__code__', None)
+    return handler in present or (code is not None and any(getattr(x, '__code__', None) == code for x in present))

@@ -17,7 +17,7 @@ import luigi
 from kartnb import display
 from kartnb.config import log_level_named
 from kartnb.errors import FilterError
-from kartnb.execution.background import BackgroundBuild, Heard, Subject, build_id_of, plan_of, running_builds
+from kartnb.execution.background import BackgroundBuild, OutputEvent, Subject, build_id_of, plan_of, running_builds
 from kartnb.history.log_store import LogStore, captured_path
 from kartnb.history.run_record import iso_seconds
 from kartnb.model import LogLine
@@ -169,7 +169,7 @@ class Logs(display.Displayed, Sequence[TaskLine]):
         build = None if self._origin is None else self._origin.build
         return None if build is None or build.done() else build
 
-    def lines_of(self, event: Heard) -> list[TaskLine]:
+    def lines_of(self, event: OutputEvent) -> list[TaskLine]:
         """What of an event of that build belongs here."""
         if self._origin is None or event.key not in self._origin.owners:
             return []
@@ -289,7 +289,7 @@ def _heard_lines(build: BackgroundBuild, owners: Mapping[str, _Owner]) -> dict[s
     return found
 
 
-def _event_lines(event: Heard, owner: _Owner) -> Iterator[TaskLine]:
+def _event_lines(event: OutputEvent, owner: _Owner) -> Iterator[TaskLine]:
     if isinstance(event, LogLine):
         yield TaskLine(event.time, owner.name, owner.unique_id, 'log', event.level, event.logger, event.text)
         return

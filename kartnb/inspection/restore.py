@@ -9,7 +9,7 @@ from typing import Any
 import luigi
 
 from kartnb.errors import MissingResultError, TaskArgumentError
-from kartnb.execution.engine import adopt_results
+from kartnb.execution.recording import adopt_results
 from kartnb.history.run_record import iso_seconds, parsed_record
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import restored_task

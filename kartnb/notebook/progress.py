@@ -24,8 +24,7 @@ from kartnb import display
 from kartnb.config import BuildOptions
 from kartnb.errors import DrawingError
 from kartnb.execution.background import BackgroundBuild, Handle
-from kartnb.execution.build import build_in_background, log_printer, run_build
-from kartnb.execution.loop import retried_while_locked
+from kartnb.execution.build import build_in_background, log_printer, retried_while_locked, run_build
 from kartnb.execution.report import BuildReport, raise_failures
 from kartnb.model import BuildStarted, Event, Listener, Plan, TaskState
 from kartnb.notebook.live_graph import LiveGraph

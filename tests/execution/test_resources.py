@@ -11,7 +11,7 @@ import pytest
 
 import kartnb
 from kartnb.errors import TaskSettingError
-from kartnb.execution.resources import ReadyQueue, Resources
+from kartnb.execution.limits import ReadyQueue, Resources
 from tests.execution.luigi_settings import luigi_settings
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import kartnb
 from kartnb.errors import TaskSettingError
-from kartnb.execution.loop import Retries
+from kartnb.execution.limits import Retries
 from kartnb.model import TaskState, TaskStateChanged
 from tests.execution.luigi_settings import luigi_settings
 

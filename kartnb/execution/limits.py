@@ -1,0 +1,411 @@
+"""What luigi lets a task and its configuration say of when it runs: priority, resources, time limit, retries.
+
+`TaskLimits` are those of one task; `ReadyQueue`, `Timeouts` and `Retries` hold the tasks of one build to them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import luigi
+from luigi.worker import worker as worker_settings
+
+from kartnb.errors import (
+    CyclicRequirementsError,
+    RequirementError,
+    TaskDisabledError,
+    TaskSettingError,
+    TransportError,
+)
+
+#: What a task takes of each resource while it runs.
+Demand: TypeAlias = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLimits:
+    """How urgent a task is, what it takes, and how long it may run.
+
+    Attributes
+    ----------
+    priority
+        Higher ones run first.
+    demand
+        What it takes of luigi's resources.
+    timeout
+        Seconds after which it is ended; 0 for never.
+    """
+
+    priority: float = 0
+    demand: Demand = ()
+    timeout: float = 0
+
+
+_USUAL = TaskLimits()
+
+
+class LimitsReader:
+    """Reads the limits of tasks.
+
+    Parameters
+    ----------
+    resources
+        What there is to take.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._timeout = usual_timeout()
+
+    def read(self, task: luigi.Task) -> TaskLimits:
+        """The limits of a task that has to run.
+
+        Raises
+        ------
+        TaskSettingError
+            When one of the attributes makes no sense.
+        TaskDisabledError
+            When the task is not to run.
+        """
+        if task.disabled:
+            raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
+        timeout = timeout_of(task, self._timeout)
+        limits = TaskLimits(_number(task, 'priority'), demand_of(task, self._resources), timeout)
+        return limits if limits != _USUAL else _USUAL
+
+
+def usual_timeout() -> float:
+    """Seconds after which tasks are ended that say nothing of it themselves: luigi's configuration, or 0 for never."""
+    # one of luigi's settings of a worker: to read all of them takes as long as to plan a dozen tasks
+    seconds: float = worker_settings.timeout.task_value(worker_settings.get_task_family(), 'timeout')
+    return seconds
+
+
+def timeout_of(task: luigi.Task, usual: float) -> float:
+    """Seconds after which a task is ended; 0 for never.
+
+    Raises
+    ------
+    TaskSettingError
+        When it is no number.
+    """
+    return max(usual if task.worker_timeout is None else _number(task, 'worker_timeout'), 0)
+
+
+def _number(task: luigi.Task, name: str) -> float:
+    value = getattr(task, name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TaskSettingError(f'{type(task).__name__}.{name} is {value!r:.40}: it must be a number.')
+    return value
+
+
+class Resources:
+    """How much of each resource there is, and how much of it running tasks take.
+
+    Parameters
+    ----------
+    limits
+        How much there is; of a resource that has no limit there is 1 (luigi's rule).
+    """
+
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        self._limits = limits
+        self._used: dict[str, float] = {}
+        self._held: dict[str, dict[str, float]] = {}
+
+    @classmethod
+    def configured(cls) -> Resources:
+        """With the limits of the section ``[resources]`` of luigi's configuration.
+
+        Raises
+        ------
+        TaskSettingError
+            When one of them is no number.
+        """
+        try:
+            limits = dict(luigi.configuration.get_config().getintdict('resources'))
+        except ValueError as error:
+            raise TaskSettingError(
+                f"A limit in [resources] of luigi's configuration is no whole number: {error}"
+            ) from None
+        for name, limit in limits.items():
+            if not _is_amount(limit):
+                raise TaskSettingError(f"The limit of {name} in [resources] of luigi's configuration is {limit!r}.")
+        return cls(limits)
+
+    def limit(self, name: str) -> float:
+        """How much there is of a resource."""
+        return self._limits.get(name, 1)
+
+    def has_free(self, name: str, amount: float) -> bool:
+        """Whether so much of a resource is free."""
+        return self._used.get(name, 0) + amount <= self.limit(name)
+
+    def take(self, key: str, demand: Demand) -> None:
+        """A task begins to run."""
+        if demand:
+            self._held[key] = dict(demand)
+            for name, amount in demand:
+                self._used[name] = self._used.get(name, 0) + amount
+
+    def give_back(self, key: str, amounts: Mapping[str, float] | None = None) -> list[str]:
+        """A task has ended, or gives some of what it takes back while it runs; the names of what is freer now."""
+        held = self._held.get(key)
+        if held is None:
+            return []
+        freed = dict(held) if amounts is None else {name: min(n, held.get(name, 0)) for name, n in amounts.items()}
+        for name, amount in freed.items():
+            self._used[name] = self._used.get(name, 0) - amount
+            held[name] = held.get(name, 0) - amount
+        if amounts is None:
+            del self._held[key]
+        return [name for name, amount in freed.items() if amount > 0]
+
+
+def demand_of(task: luigi.Task, resources: Resources) -> Demand:
+    """What a task takes.
+
+    Raises
+    ------
+    TaskSettingError
+        When it asks for what makes no sense, or for more than there is.
+    """
+    asked = task.process_resources()
+    if not asked:
+        return ()
+    name = type(task).__name__
+    if not isinstance(asked, Mapping):
+        raise TaskSettingError(f'{name}.resources is {asked!r:.80}: write a dict of amounts, such as {{"gpu": 1}}.')
+    for resource, amount in asked.items():
+        if not _is_amount(amount):
+            raise TaskSettingError(
+                f'{name} takes {amount!r:.40} of the resource {resource!r}: the amount is a number from 0.'
+            )
+        if amount > resources.limit(resource):
+            raise TaskSettingError(
+                f'{name} takes {amount} of the resource {resource!r}, of which there is {resources.limit(resource)}: '
+                f"raise {resource} in the section [resources] of luigi's configuration."
+            )
+    return tuple((resource, amount) for resource, amount in asked.items() if amount)
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+#: The rank of a ready task: higher priority first, then first come, first served.
+_Rank: TypeAlias = tuple[float, int, str]
+
+
+class ReadyQueue:
+    """The tasks that are ready to run, best first: one of higher priority keeps others off the resource it waits for.
+
+    Parameters
+    ----------
+    resources
+        What the tasks take.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._demands: dict[str, Demand] = {}
+        self._ready: list[_Rank] = []
+        self._waiting: dict[str, list[_Rank]] = {}
+        #: For a task that has waited: the resource that became free.
+        self._woken: dict[str, str] = {}
+        self._order = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def push(self, key: str, priority: float, demand: Demand = ()) -> None:
+        """Add a task."""
+        self._order += 1
+        self._count += 1
+        if demand:
+            self._demands[key] = demand
+        heapq.heappush(self._ready, (-priority, self._order, key))
+
+    def pop(self) -> str | None:
+        """Take out the best task whose resources are free, and take these; None when there is none now."""
+        while self._ready:
+            rank = heapq.heappop(self._ready)
+            key = rank[2]
+            demand = self._demands.get(key)
+            if demand is None:
+                self._count -= 1
+                return key
+            lacking = self._lacking(rank, demand)
+            if lacking is None:
+                self._resources.take(key, demand)
+            else:
+                heapq.heappush(self._waiting.setdefault(lacking, []), rank)
+            woken_by = self._woken.pop(key, None)
+            if woken_by is not None and woken_by != lacking:
+                self._wake(woken_by)
+            if lacking is None:
+                self._count -= 1
+                del self._demands[key]
+                return key
+        return None
+
+    def give_back(self, key: str, amounts: Mapping[str, float] | None = None) -> None:
+        """A task has ended, or gives back some of what it takes."""
+        for name in self._resources.give_back(key, amounts):
+            self._wake(name)
+
+    def _lacking(self, rank: _Rank, demand: Demand) -> str | None:
+        """The first resource that is taken, or that a better task waits for."""
+        for name, amount in demand:
+            waiting = self._waiting.get(name)
+            if not self._resources.has_free(name, amount) or (waiting and waiting[0] < rank):
+                return name
+        return None
+
+    def _wake(self, name: str) -> None:
+        """Let the best task that waits for a resource try again; it wakes the next one when it goes on."""
+        waiting = self._waiting.get(name)
+        if waiting:
+            rank = heapq.heappop(waiting)
+            self._woken[rank[2]] = name
+            heapq.heappush(self._ready, rank)
+
+
+class Timeouts:
+    """The clocks of the running tasks that may run for a limited time only."""
+
+    def __init__(self) -> None:
+        self._limits: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
+        self._warned = False
+
+    def __bool__(self) -> bool:
+        """Whether any task's time is limited."""
+        return bool(self._limits)
+
+    def limit(self, key: str, seconds: float) -> None:
+        """A task will have so many seconds from when it starts."""
+        self._limits[key] = seconds
+
+    def has_limit(self, key: str) -> bool:
+        """Whether a task's time is limited."""
+        return key in self._limits
+
+    def start(self, key: str) -> None:
+        """A task starts to run."""
+        seconds = self._limits.get(key)
+        if seconds is not None:
+            self._ends[key] = time.monotonic() + seconds
+
+    def forget(self, key: str) -> None:
+        """A task has ended."""
+        self._ends.pop(key, None)
+
+    def wait(self) -> float | None:
+        """Seconds until the next task has had its time; None when none is limited."""
+        return max(0.0, min(self._ends.values()) - time.monotonic()) if self._ends else None
+
+    def expired(self) -> list[tuple[str, float]]:
+        """The tasks that have had their time, each with its limit in seconds; their clocks are taken away."""
+        now = time.monotonic()
+        keys = [key for key, end in self._ends.items() if end <= now]
+        for key in keys:
+            del self._ends[key]
+        return [(key, self._limits[key]) for key in keys]
+
+    def warn_of_no_effect(self, task: luigi.Task) -> None:
+        """Say once that tasks cannot be ended where they run."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f'{type(task).__name__}.worker_timeout has no effect: only tasks in worker processes can be ended; '
+                "build with workers=2 or executor='processes'.",
+                stacklevel=3,
+            )
+
+
+#: What another try would raise again.
+_FINAL = (TransportError, RequirementError, CyclicRequirementsError)
+#: luigi's scheduler forgets failures that are older than this many seconds.
+_DISABLE_WINDOW = 3600
+
+
+@dataclass(slots=True)
+class _Failures:
+    first: float
+    recent: deque[float] = field(default_factory=deque)
+
+
+class Retries:
+    """Decides by luigi's settings: a task's own, or else those of ``[scheduler]`` in luigi's configuration.
+
+    A task is run `retry_count` times at most. Without such a setting it is run once, as by `luigi.build`. A failure
+    that is older than `disable_window` seconds does not count; no try begins later than `disable_hard_timeout` seconds
+    after the first failure. Tries begin `retry_delay` seconds after a failure, by default at once.
+
+    Parameters
+    ----------
+    clock
+        Tells the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[str, _Failures] = {}
+        self._count: float | None = _setting('retry_count')
+        self._window: float | None = _setting('disable_window')
+        self._hard_timeout: float | None = _setting('disable_hard_timeout')
+        self._delay: float = _setting('retry_delay') or 0
+
+    def delay(self, key: str, task: luigi.Task, error: BaseException) -> float | None:
+        """Note a failure; gives the seconds to wait before the next try, or None when there is none.
+
+        Raises
+        ------
+        TaskSettingError
+            When a setting of the task is no number.
+        """
+        count = _own(task, 'retry_count', self._count)
+        if count is None or self._delay < 0 or isinstance(error, _FINAL):
+            return None
+        now = self._clock()
+        failures = self._failures.setdefault(key, _Failures(now))
+        failures.recent.append(now)
+        window = _own(task, 'disable_window', self._window)
+        while failures.recent and failures.recent[0] < now - (_DISABLE_WINDOW if window is None else window):
+            failures.recent.popleft()
+        hard_timeout = _own(task, 'disable_hard_timeout', self._hard_timeout)
+        if len(failures.recent) >= count:
+            return None
+        if hard_timeout is not None and now + self._delay >= failures.first + hard_timeout:
+            return None
+        return self._delay
+
+
+def _setting(name: str) -> float | None:
+    """A number of luigi's section [scheduler]; None when it is not set."""
+    config = luigi.configuration.get_config()
+    if not config.has_option('scheduler', name):
+        return None
+    value = config.get('scheduler', name)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TaskSettingError(f"{name} in [scheduler] of luigi's configuration is no number: {value!r}.") from None
+
+
+def _own(task: luigi.Task, name: str, default: float | None) -> float | None:
+    value: Any = getattr(task, name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TaskSettingError(f'{type(task).__name__}.{name} is {value!r:.40}: it must be a number.')
+    return value
