@@ -1,4 +1,8 @@
-"""Builds that go on while the caller does something else: in the background, or awaited."""
+"""Builds in the background: their handle, and the feed of their events.
+
+`Handle` is the part that sweeps share: a thread, its status, waiting, stopping, awaiting, display. `plan_of` and
+`build_id_of` take whatever a user may give as a build: a handle, a report, an error, a plan or a task.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ class Handle(ABC):
 
     @abstractmethod
     def _work(self) -> None:
-        """Do it, in the thread of the handle."""
+        """Do the work, in the thread of the handle."""
 
     @abstractmethod
     def _stop(self) -> None:
@@ -67,7 +71,7 @@ class Handle(ABC):
 
     @abstractmethod
     def _value(self) -> Any:
-        """What it gives in the end."""
+        """The result of the work."""
 
     @property
     @abstractmethod
@@ -77,15 +81,15 @@ class Handle(ABC):
     @property
     @abstractmethod
     def status(self) -> Status:
-        """How it stands."""
+        """'running', 'done', 'failed' or 'stopped'."""
 
     @property
     @abstractmethod
     def progress(self) -> object:
-        """How far it is; as text, in a few words."""
+        """How far it is, with a short text as `str`."""
 
     def done(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Whether it has ended, well or not."""
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -127,7 +131,7 @@ class Handle(ABC):
         return self._await_value(None)
 
     def __repr__(self) -> str:
-        # here and not in a subclass: there IPython would take it before the form of `_repr_pretty_`
+        # not in a subclass, where IPython would prefer it to `_repr_pretty_`
         return f'<{type(self).__name__} of {self._about}: {self.status}, {self.progress}>'
 
     def _ipython_display_(self) -> None:
@@ -156,7 +160,7 @@ class Handle(ABC):
 
 OutputEvent: TypeAlias = LogLine | TaskOutput
 
-#: Lines that are remembered of a build, and characters of them; files have all lines of tasks that have ended.
+#: Most events with output, and characters of them, that are kept of a build; the files of ended tasks have all lines.
 MOST_EVENTS = 2_000
 MOST_CHARACTERS = 1_000_000
 
@@ -164,68 +168,68 @@ _begun: weakref.WeakSet[BackgroundBuild] = weakref.WeakSet()
 
 
 class EventFeed:
-    """Passes the events of a build on; those who join later are given what has been, too.
+    """Passes the events of a build on; listeners that join later are given the earlier ones first.
 
     Attributes
     ----------
     status
-        How the build stands.
+        The state of the build.
     """
 
     def __init__(self) -> None:
         self.status = BuildStatus()
         self._history: list[TaskStateChanged | BuildFinished] = []
-        self._heard: deque[OutputEvent] = deque()
+        self._output: deque[OutputEvent] = deque()
         self._characters = 0
-        self._followers: list[Listener] = []
+        self._listeners: list[Listener] = []
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Take in an event, and give it to those who follow."""
+        """Take in an event, and give it to the listeners."""
         with self._lock:
             self._take(event)
-            for follower in self._followers:
-                follower(event)
+            for listener in self._listeners:
+                listener(event)
 
     def follow(self, listener: Listener, build_id: str, planned: Plan) -> None:
-        """Give `listener` what has happened so far, and from now on every event."""
+        """Give `listener` the events so far, and every event from now on."""
         with self._lock:
             status = self.status
             began = status.started if status.plan is not None else time.time()
             listener(BuildStarted(build_id, status.plan or planned, began))
-            for event in (*self._heard, *self._history):
+            for event in (*self._output, *self._history):
                 listener(event)
-            self._followers.append(listener)
+            self._listeners.append(listener)
 
     def join(self, listener: Listener) -> None:
         """Give `listener` every event from now on."""
         with self._lock:
-            self._followers.append(listener)
+            self._listeners.append(listener)
 
     def leave(self, listener: Listener) -> None:
         """Give `listener` no more events."""
         with self._lock:
-            self._followers = [other for other in self._followers if other is not listener]
+            self._listeners = [other for other in self._listeners if other is not listener]
 
     def heard(self) -> Sequence[OutputEvent]:
-        """What the tasks have printed and logged lately."""
+        """The latest output of the tasks."""
         with self._lock:
-            return tuple(self._heard)
+            return tuple(self._output)
 
     def _take(self, event: Event) -> None:
         self.status.apply(event)
         if isinstance(event, TaskStateChanged | BuildFinished):
             self._history.append(event)
         elif isinstance(event, LogLine | TaskOutput):
-            self._hear(event)
+            self._keep_output(event)
         elif isinstance(event, BuildStarted):
             self._history.clear()
 
-    def _hear(self, event: OutputEvent) -> None:
-        self._heard.append(event)
+    def _keep_output(self, event: OutputEvent) -> None:
+        self._output.append(event)
         self._characters += len(event.text)
-        while len(self._heard) > MOST_EVENTS or (self._characters > MOST_CHARACTERS and len(self._heard) > 1):
-            self._characters -= len(self._heard.popleft().text)
+        while len(self._output) > MOST_EVENTS or (self._characters > MOST_CHARACTERS and len(self._output) > 1):
+            self._characters -= len(self._output.popleft().text)
 
 
 class BackgroundBuild(Handle):
@@ -253,7 +257,7 @@ class BackgroundBuild(Handle):
 
     @property
     def workers(self) -> int:
-        """How many tasks run at a time, as it was asked for."""
+        """How many tasks run at once, as requested."""
         return self._build.workers
 
     @property
@@ -297,7 +301,7 @@ class BackgroundBuild(Handle):
         return self._await_value(timeout)
 
     def follow(self, listener: Listener) -> None:
-        """Give every event of the build to `listener`: first how it came to stand as it does, then what comes."""
+        """Give every event of the build to `listener`: first those so far, then each as it happens."""
         self._feed.follow(listener, self.build_id, self._build.plan)
 
     def unfollow(self, listener: Listener) -> None:
@@ -305,7 +309,7 @@ class BackgroundBuild(Handle):
         self._feed.leave(listener)
 
     def heard(self) -> Sequence[OutputEvent]:
-        """What the tasks have printed and logged so far; of very much the latest."""
+        """What the tasks have printed and logged so far; if that is very much, the latest part."""
         return self._feed.heard()
 
     def _work(self) -> None:
@@ -319,7 +323,7 @@ class BackgroundBuild(Handle):
         assert self._report is not None
         raise_failures(self._report)
         if self._report.interrupted:
-            raise BuildStoppedError('The build was stopped; what had finished by then is kept.')
+            raise BuildStoppedError('The build was stopped; finished results are kept.')
         return result_of(self._task) if self._return_value else None
 
     @property
@@ -328,7 +332,7 @@ class BackgroundBuild(Handle):
 
 
 def running_builds() -> list[BackgroundBuild]:
-    """The builds of this process that go on in the background."""
+    """The background builds of this process that have not ended."""
     return [build for build in list(_begun) if not build.done()]
 
 
@@ -341,7 +345,7 @@ def plan_of(subject: Subject) -> Plan:
     Raises
     ------
     TaskArgumentError
-        When it is none of these.
+        When it is something else.
     """
     if isinstance(subject, Plan):
         return subject
@@ -352,12 +356,12 @@ def plan_of(subject: Subject) -> Plan:
     if isinstance(subject, luigi.Task | type):
         return plan(subject)  # a class is refused there, with what to write instead
     raise TaskArgumentError(
-        f'A task, a plan, or a build (background handle, report or error) is needed, not {type(subject).__name__}.'
+        f'Expected a task, a plan or a build (background handle, report or error), not {type(subject).__name__}.'
     )
 
 
 def build_id_of(subject: object) -> str:
-    """The id of a build, or '' for what is none."""
+    """The id of a build, '' for anything else."""
     if isinstance(subject, GokartBuildError):
         return '' if subject.report is None else subject.report.build_id
     return subject.build_id if isinstance(subject, BackgroundBuild | BuildReport) else ''

@@ -18,7 +18,7 @@ from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
 from kartnb.execution.loop import BuildLoop
-from kartnb.execution.recording import adopt_results, fire_broken
+from kartnb.execution.recording import fire_broken, record_existing_results
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_random_state
 from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskStateChanged
@@ -87,7 +87,7 @@ def build(
         What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
     on_code_change
-        What happens to results whose code has changed: 'rerun' makes them anew, 'warn' keeps and names them, 'ignore'
+        What happens to results whose code has changed: 'rerun' recomputes them, 'warn' keeps and names them, 'ignore'
         keeps them as gokart does. By default what the class, the session, the environment or the configuration says;
         else 'rerun' for classes of the notebook and 'warn' for those of imported modules.
     listeners
@@ -105,9 +105,9 @@ def build(
     GokartBuildError
         When a task failed. What does not depend on it has run all the same.
     TaskArgumentError
-        When `task` is no task instance.
+        When `task` is not a task instance.
     UnknownOptionError, ExecutorChoiceError
-        When there is no such option or executor, or the scheduler cannot be reached.
+        When an option or the executor is not known, or the scheduler cannot be reached.
     HasLockedTaskException
         When another process still held a lock after the last try.
 
@@ -277,13 +277,13 @@ class Build:
         """
         __tracebackhide__ = True
         with captured(self.build_id, self._log_level, self._emit), kept_random_state():
-            self.adopt()
+            self.record_existing()
             self._engine.run()
         return self._engine.report(time.perf_counter() - self._started)
 
-    def adopt(self) -> None:
+    def record_existing(self) -> None:
         """Give a record to the results that are used and have none; `run` begins with it."""
-        adopt_results(self._graph, self._graph.vertices.values())
+        record_existing_results(self._graph, self._graph.vertices.values())
 
     def stop(self) -> None:
         """End it from another thread, as soon as its executor can."""
@@ -297,7 +297,7 @@ def _scheduler_loop(planned: PlannedBuild, url: str) -> Engine:
 
 
 class _Emitter:
-    """Gives events to listeners; one that fails is told of once and left out, and the build goes on."""
+    """Gives events to listeners; the failure of one is logged, it gets no more events, and the build goes on."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
         self._listeners = list(listeners)
@@ -305,13 +305,13 @@ class _Emitter:
     def __call__(self, event: Event) -> None:
         for listener in tuple(self._listeners):
             try:
-                _tell(listener, event)
+                _notify(listener, event)
             except Exception:
                 self._listeners.remove(listener)
-                logger.exception('A listener of the build failed and is left out from here on')
+                logger.exception('A listener of the build failed; it gets no more events')
 
 
-def _tell(listener: Listener, event: Event) -> None:
+def _notify(listener: Listener, event: Event) -> None:
     token = current_task.set(NOBODY)  # what a listener prints belongs to no task
     try:
         listener(event)
@@ -331,11 +331,11 @@ def log_printer(level: int, announce: bool = True) -> Listener:
             where = f' [{event.key.rpartition("_")[0]}]' if event.key else ''
             sys.stderr.write(f'{logging.getLevelName(event.level)}: {event.logger}{where}: {event.text}\n')
 
-    told: set[str] = set()
+    announced: set[str] = set()
 
     def print_changes(plan: Plan) -> None:
-        for line in announcement(plan, told):
+        for line in announcement(plan, announced):
             sys.stderr.write(f'{line}\n')
-        told.update(node.key for node in plan)
+        announced.update(node.key for node in plan)
 
     return print_line

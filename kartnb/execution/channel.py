@@ -1,4 +1,4 @@
-"""How worker processes on this computer tell at once what happens in them: a pipe that needs a key to be opened."""
+"""How worker processes on this computer report at once what happens in them: a pipe that is opened with a key."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Send: TypeAlias = Callable[[str, str, Any], None]
 _STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
 #: Seconds to wait for messages that are on their way.
 _PATIENCE = 5.0
-#: Seconds to wait for the last word of workers that have ended.
+#: Seconds to wait for the last messages of workers that have ended.
 _SHORT_PATIENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Where a worker connects to, and the key that lets it in."""
+    """The address that a worker connects to, and the key that lets it in."""
 
     address: Any
     key: bytes
@@ -47,7 +47,7 @@ class Receiver:
         self._listener = Listener(authkey=key, backlog=64)
         self.channel = Channel(self._listener.address, key)
         self._closed = False
-        self._heard = threading.Condition()
+        self._changed = threading.Condition()
         self._workers: dict[int, _Worker] = {}
         self._reading: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True, name='kartnb-receiver')
@@ -62,23 +62,23 @@ class Receiver:
         deadline = time.monotonic() + _SHORT_PATIENCE
         for thread in self._reading:
             thread.join(max(deadline - time.monotonic(), 0.0))
-        with self._heard:
+        with self._changed:
             for worker in self._workers.values():
                 worker.close()
 
     def wait_for(self, sent: tuple[int, int]) -> None:
         """Wait until so many messages (the second number) of a worker (the first) have been received."""
         pid, count = sent
-        with self._heard:
-            self._heard.wait_for(lambda: pid in self._workers and self._workers[pid].received >= count, _PATIENCE)
+        with self._changed:
+            self._changed.wait_for(lambda: pid in self._workers and self._workers[pid].received >= count, _PATIENCE)
 
-    def last_words(self, key: str) -> list[tuple[Stream, bytes]]:
-        """What a worker has written but not told, which was working on a node when it died: streams and bytes."""
-        with self._heard:
+    def unsent_output(self, key: str) -> list[tuple[Stream, bytes]]:
+        """What the worker of a node had written and not sent when it died, as pairs of stream and bytes."""
+        with self._changed:
             found = [worker for worker in self._workers.values() if worker.key == key]
             if not found:
                 return []
-            self._heard.wait_for(lambda: found[-1].gone, _PATIENCE)
+            self._changed.wait_for(lambda: found[-1].gone, _PATIENCE)
             return found[-1].read_rest()
 
     def _accept(self) -> None:
@@ -87,7 +87,7 @@ class Receiver:
                 connection = self._listener.accept()
             except (OSError, EOFError):
                 continue
-            except Exception:  # somebody without the key
+            except Exception:  # a stranger without the key
                 continue
             thread = threading.Thread(target=self._read, args=(connection,), daemon=True, name='kartnb-reader')
             self._reading.append(thread)
@@ -107,23 +107,23 @@ class Receiver:
                 if message[1] == 'running':
                     worker.key = message[0]
                 self._receive(*message)
-                with self._heard:
+                with self._changed:
                     worker.received += 1
-                    self._heard.notify_all()
-            with self._heard:
+                    self._changed.notify_all()
+            with self._changed:
                 worker.gone = True
-                self._heard.notify_all()
+                self._changed.notify_all()
 
     def _greet(self, connection: Connection[Any, Any]) -> _Worker:
         pid, count = connection.recv()
         worker = _Worker(tuple(recv_handle(connection) for _ in range(count)))
-        with self._heard:
+        with self._changed:
             self._workers[pid] = worker
         return worker
 
 
 def _knock(address: Any) -> None:
-    """Wake a thread that waits for connections: closing what it waits for does not."""
+    """Wake the thread that waits for connections: closing its listener does not."""
     try:
         Client(address).close()
     except (OSError, EOFError):
@@ -131,12 +131,12 @@ def _knock(address: Any) -> None:
 
 
 class _Worker:
-    """What the receiver knows of a worker process.
+    """A worker process, as the receiver knows it.
 
     Parameters
     ----------
     readers
-        Descriptors that read on in what it writes, from where it has read itself.
+        Descriptors of the files that its output goes to; they share its reading positions.
     """
 
     def __init__(self, readers: tuple[int, ...]) -> None:
@@ -162,14 +162,14 @@ def _read_all(descriptor: int) -> bytes:
 
 
 class Sender:
-    """The end of the pipe in a worker; without a channel, what is sent is dropped, and comes with the outcome alone.
+    """The end of the pipe in a worker. Without a channel nothing is sent, and output comes with the outcome only.
 
     Parameters
     ----------
     channel
-        Where to connect to.
+        What to connect to.
     readers
-        Descriptors from which the other end can read what this process has written and not told, if it dies.
+        Descriptors from which the other end can read what this process has not sent when it dies.
     """
 
     def __init__(self, channel: Channel | None, readers: Sequence[int] = ()) -> None:
@@ -178,7 +178,7 @@ class Sender:
         self._connection: Connection[Any, Any] | None = None
         if channel is not None:
             self._connection = Client(channel.address, authkey=channel.key)
-            # descriptors travel through sockets of this computer only
+            # only a Unix socket passes descriptors on; its address is a path
             sendable = readers if isinstance(channel.address, str) else ()
             self._connection.send((os.getpid(), len(sendable)))
             for reader in sendable:
@@ -190,7 +190,7 @@ class Sender:
         return os.getpid(), self._count
 
     def __call__(self, key: str, what: str, value: Any) -> None:
-        """Send a message; a build that has ended, or was interrupted, does not listen any more."""
+        """Send a message; it is dropped when the build has ended or was interrupted."""
         if self._connection is None:
             return
         with self._lock:

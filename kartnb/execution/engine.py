@@ -30,7 +30,7 @@ from kartnb.execution.executors import (
     needs_this_process,
 )
 from kartnb.execution.limits import Timeouts
-from kartnb.execution.recording import Outcome, TaskRun, WorkItem, adopt_results, fire
+from kartnb.execution.recording import Outcome, TaskRun, WorkItem, fire, record_existing_results
 from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
 from kartnb.execution.task_run import close, learn, lost
 from kartnb.model import (
@@ -58,24 +58,24 @@ from kartnb.task.describe import shown_parameters
 from kartnb.task.values import map_nested, required
 
 logger = logging.getLogger('kartnb')
-#: Reasons that a result that appears meanwhile (another process has made it) does away with.
-_MADE_GOOD_BY_EXISTENCE = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
-#: What tells that a task was lost together with its process.
+#: Reasons to run that no longer hold when the result has appeared meanwhile, made by another process.
+_SETTLED_BY_A_RESULT = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
+#: Errors that mean that a task was lost together with its process.
 _LOSSES = (WorkerDiedError, TaskTimeoutError)
 
 
-class _StopAskedError(Exception):
-    """Somebody has asked to stop the build."""
+class _StopRequestedError(Exception):
+    """`Engine.stop` was called."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBuild:
-    """What an engine needs for one build.
+    """One planned build, as an engine takes it.
 
     Attributes
     ----------
     graph, plan
-        What `draw_up` gives.
+        What `planner.draw_up` gives.
     build_id
         Names the build in events and records.
     choose
@@ -102,7 +102,7 @@ class Engine(ABC):
         self._choose = build.choose
         self._emit = build.emit
         self._inbox: Inbox = SimpleQueue()
-        self._executor: TaskExecutor = _NO_EXECUTOR
+        self._executor: TaskExecutor = InlineExecutor(self._inbox)  # until `run` makes the one that was chosen
         self._ledger = Ledger(build.plan, build.build_id, build.emit, build.verbose)
         self._work_items = WorkItems(build.build_id, self._inbox, build.emit, build.graph.results)
         self._timeouts = Timeouts()
@@ -122,12 +122,12 @@ class Engine(ABC):
         try:
             self._enlist(list(self._graph.vertices.values()))
             self._go()
-        except _StopAskedError:
+        except _StopRequestedError:
             self._abandon()
         except BaseException as error:
             self._abandon()
             if isinstance(error, KeyboardInterrupt) and not error.args:
-                error.args = (self._ledger.how_far(),)
+                error.args = (self._ledger.interrupt_message(),)
             raise
         else:
             self._executor.close()
@@ -154,7 +154,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _await(self, vertex: Vertex, needed: Sequence[Vertex]) -> None:
-        """Let a task that has begun go on as soon as what it has asked for is complete."""
+        """Let a task that has begun go on as soon as the tasks that it yielded are complete."""
 
     @abstractmethod
     def _failed(self, vertex: Vertex, error: BaseException) -> None:
@@ -169,7 +169,7 @@ class Engine(ABC):
         """A running task gives back some of luigi's resources (None: all, because it has ended)."""
 
     def _announce(self, vertex: Vertex) -> None:
-        """Fire luigi's events of a task that is planned."""
+        """Fire luigi's events of a task that enters the build."""
         task = vertex.task
         for other in vertex.requires:
             fire(task, luigi.Event.DEPENDENCY_DISCOVERED, task, other.task)
@@ -183,7 +183,7 @@ class Engine(ABC):
         run = self._suspended.pop(vertex.key, None)
         if run is None:
             if self._was_made_meanwhile(vertex):
-                logger.warning('%s is not run, because it is complete already.', vertex.key)
+                logger.warning('%s is skipped: already complete.', vertex.key)
                 self._completed(vertex, TaskState.CACHED)
                 return None
             run = self._work_items.new_run(vertex)
@@ -194,12 +194,12 @@ class Engine(ABC):
 
     def _was_made_meanwhile(self, vertex: Vertex) -> bool:
         task = vertex.task
-        if vertex.reason is None or vertex.reason.kind not in _MADE_GOOD_BY_EXISTENCE:
+        if vertex.reason is None or vertex.reason.kind not in _SETTLED_BY_A_RESULT:
             return False
         return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
 
     def _limit_time(self, vertex: Vertex, seconds: float) -> None:
-        """A task may run for so many seconds (0: as long as it likes), where its executor can end it."""
+        """Limit the time of a task (0: no limit), where the executor can end it."""
         if seconds and self._executor.can_end:
             self._timeouts.limit(vertex.key, seconds)
         elif seconds:
@@ -222,7 +222,7 @@ class Engine(ABC):
         self._run_here(here)
 
     def _run_here(self, runs: Sequence[TaskRun]) -> None:
-        """Run what needs the memory of this process, when the workers have got something to do meanwhile."""
+        """Run tasks that need the memory of this process; the workers have been given theirs before."""
         for run in runs:
             self._timeouts.forget(run.item.key)
             if self._executor.live:
@@ -236,7 +236,7 @@ class Engine(ABC):
             self._running[key].started = time.time()
 
     def _wait(self, seconds: float | None) -> bool:
-        """Wait for the next message of the executor, for at most so long, and take it in; gives whether one came."""
+        """Wait at most so long for the next message and handle it; gives whether one came."""
         if seconds is None and not self._timeouts:
             self._take(self._inbox.get())
             return True
@@ -254,14 +254,14 @@ class Engine(ABC):
     def _end_expired(self) -> None:
         for key, seconds in self._timeouts.expired():
             name = self._graph.vertices[key].name
-            error = TaskTimeoutError(f'{name} ran longer than its worker_timeout of {seconds:g} s, and was ended.')
+            error = TaskTimeoutError(f'{name} ran longer than its worker_timeout of {seconds:g} s and was ended.')
             self._executor.end(key, error)
 
     def _take(self, message: Message) -> None:
         if isinstance(message, tuple):
-            self._settle(*message)
+            self._finish(*message)
         elif isinstance(message, StopRequest):
-            raise _StopAskedError
+            raise _StopRequestedError
         elif isinstance(message, TaskStateChanged):
             if message.key in self._running:  # its outcome may have come another, shorter way
                 self._begin(message.key)
@@ -271,7 +271,7 @@ class Engine(ABC):
         else:
             self._emit(message)
 
-    def _settle(self, key: str, outcome: Outcome) -> None:
+    def _finish(self, key: str, outcome: Outcome) -> None:
         vertex = self._graph.vertices[key]
         run = self._running.pop(key, None)
         self._timeouts.forget(key)
@@ -291,7 +291,7 @@ class Engine(ABC):
             self._completed(vertex, TaskState.DONE)
 
     def _suspend(self, vertex: Vertex, outcome: Outcome) -> None:
-        """Let a task wait for the tasks that its `run` has asked for; it goes on when they are complete."""
+        """Let a task wait for the tasks that its `run` yielded; it goes on when they are complete."""
         requirements = required(outcome.requirements)
         run = outcome.run or self._work_items.new_run(vertex)
         try:
@@ -307,9 +307,9 @@ class Engine(ABC):
         self._await(vertex, needed)
 
     def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
-        """Take the tasks that a running one has asked for, and all that they need, into the build."""
+        """Take the tasks that a running one yielded, and all that they need, into the build."""
         needed, fresh = grow(self._graph, vertex, requirements, self._ledger.states)
-        adopt_results(self._graph, fresh)
+        record_existing_results(self._graph, fresh)
         if any(other not in vertex.requires for other in needed):
             vertex.requires = list(dict.fromkeys([*vertex.requires, *needed]))
             plan = self._ledger.plan
@@ -318,7 +318,7 @@ class Engine(ABC):
         return needed
 
     def _abandon(self) -> None:
-        """The build was interrupted: what ran is interrupted, what waited stays as it was planned."""
+        """End an interrupted build: running tasks become interrupted, waiting ones are again as they were planned."""
         self._executor.close(at_once=True)
         self._take_last_outcomes()
         for key, state in list(self._ledger.states.items()):
@@ -328,7 +328,7 @@ class Engine(ABC):
                 self._ledger.change(key, self._graph.vertices[key].state)
 
     def _take_last_outcomes(self) -> None:
-        """Tasks that have ended well while their executor was closed are done."""
+        """Count tasks as done that succeeded while the executor was being closed."""
         while not self._inbox.empty():
             message = self._inbox.get()
             if isinstance(message, tuple):
@@ -341,7 +341,7 @@ class Engine(ABC):
 
 
 class Ledger:
-    """States, times and errors of the tasks of one build, by node key.
+    """States, times and errors of the tasks of one build, by node key; emits the events of their changes.
 
     Parameters
     ----------
@@ -377,22 +377,22 @@ class Ledger:
         return self._status.states
 
     def begin(self) -> None:
-        """Tell that the build begins."""
-        self._tell(BuildStarted(self._build_id, self.plan))
+        """The build begins."""
+        self._apply(BuildStarted(self._build_id, self.plan))
 
     def end(self) -> None:
-        """Tell that the build has ended."""
-        self._tell(BuildFinished(self._build_id, dict(self.states)))
+        """The build has ended."""
+        self._apply(BuildFinished(self._build_id, dict(self.states)))
 
     def grow(self, plan: Plan) -> None:
-        """Tell that there are more tasks."""
-        self._tell(PlanGrew(self._build_id, plan))
+        """The plan has more tasks."""
+        self._apply(PlanGrew(self._build_id, plan))
 
     def change(self, key: str, state: TaskState, error: str = '') -> None:
         """A task enters a state."""
-        self._tell(TaskStateChanged(self._build_id, key, state, error))
+        self._apply(TaskStateChanged(self._build_id, key, state, error))
 
-    def _tell(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         self._status.apply(event)
         self._emit(event)
 
@@ -401,41 +401,41 @@ class Ledger:
         self.errors[key] = error
         self.change(key, TaskState.FAILED, error_line(error))
 
-    def put_off(self, key: str, error: BaseException) -> None:
+    def retry_later(self, key: str, error: BaseException) -> None:
         """A task has failed and will be tried again."""
         self._earlier.setdefault(key, []).append(error)
         self.change(key, TaskState.QUEUED, error_line(error))
 
-    def take_back(self, key: str) -> None:
-        """A task that has failed is tried again after all."""
+    def retry_now(self, key: str) -> None:
+        """A task that had failed for good is tried again (luigi's scheduler gave it out once more)."""
         error = self.errors.pop(key, None)
         if error is not None:
             self._earlier.setdefault(key, []).append(error)
 
     def spend(self, key: str, seconds: float) -> None:
-        """A task took so long."""
+        """A task ran for so many seconds."""
         self.durations[key] = seconds
         self._spent.append(seconds)
 
     def typical_seconds(self) -> float | None:
-        """How long the last tasks took on average; None before the first one."""
+        """How long the last tasks ran on average; None before the first one."""
         return sum(self._spent) / len(self._spent) if self._spent else None
 
     def is_met(self, key: str) -> bool:
-        """Whether what needs this task can run."""
+        """Whether tasks that need this one can run."""
         return self.states[key] in (TaskState.CACHED, TaskState.EXTERNAL, TaskState.DONE)
 
     def is_lost(self, key: str) -> bool:
-        """Whether what needs this task cannot run in this build any more."""
+        """Whether tasks that need this one cannot run in this build any more."""
         return self.states[key] in (TaskState.FAILED, TaskState.BLOCKED)
 
     def log(self, message: str, *args: Any) -> None:
-        """Log at INFO where somebody reads it: a log record costs as much as a file."""
+        """Log at INFO if that is shown anywhere: a log record costs as much as writing a file."""
         if self._verbose:
             logger.info(message, *args)
 
-    def how_far(self) -> str:
-        """What an interrupt leaves, in one line."""
+    def interrupt_message(self) -> str:
+        """How far the build got before it was interrupted, in one line."""
         to_run = [node for node in self.plan if node.will_run]
         done = sum(self._status.state(node) is TaskState.DONE for node in to_run)
         return f'the build was interrupted; {done} of {len(to_run)} tasks are done and kept, build again to go on'
@@ -463,7 +463,7 @@ class WorkItems:
     build_id
         Names the build.
     inbox
-        Takes what running tasks tell the build's loop.
+        Takes messages of running tasks to the build's loop.
     emit
         Is given what running tasks report.
     results
@@ -495,7 +495,7 @@ class WorkItems:
         return run
 
     def renew(self, run: TaskRun, vertex: Vertex) -> None:
-        """Let a run know of the present results of all that its task needs, before it begins or goes on."""
+        """Update what a run knows of results, its task's and those it needs, before it begins or goes on."""
         item = run.item
         item.inputs = self._results.inputs(vertex)
         directory = self._results.directory(vertex.task)
@@ -508,7 +508,7 @@ class WorkItems:
             item.replaces = self._results.replaced(vertex)
 
     def note(self, vertex: Vertex, outcome: Outcome) -> None:
-        """Take down what came of a run that has ended."""
+        """Note the outcome of a run that has ended."""
         if outcome.requirements is not None or vertex.key not in self._expected:
             return
         expected = self._expected.pop(vertex.key)
@@ -516,7 +516,7 @@ class WorkItems:
         self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None)
 
     def _code(self, vertex: Vertex) -> tuple[str, ...]:
-        """Keep the source of a task, once for each print; gives what of it nobody can compare."""
+        """Keep the source of a task, once for each print; gives the parts of it that cannot be compared."""
         task: Any = vertex.task
         code = self._results.code.print_of(type(task))
         place = (task.workspace_directory, code.key)
@@ -524,16 +524,3 @@ class WorkItems:
             self._kept.add(place)
             keep_code(*place, code.to_json())
         return code.unknown
-
-
-class _NoExecutor(TaskExecutor):
-    """Stands where no executor has been made yet."""
-
-    def submit(self, runs: Sequence[TaskRun]) -> None:
-        raise AssertionError('the build has not begun')
-
-    def close(self, *, at_once: bool = False) -> None:
-        """Nothing is to be ended."""
-
-
-_NO_EXECUTOR = _NoExecutor()

@@ -42,13 +42,13 @@ from kartnb.execution.remote import (
 )
 from kartnb.execution.task_run import advance
 from kartnb.execution.transport import ClassStore
-from kartnb.execution.worker_pools import DaskWorkers, ForeignPool, Work, WorkerPool
+from kartnb.execution.worker_pools import DaskPool, ForeignPool, Work, WorkerPool
 from kartnb.model import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
 from kartnb.task.values import flatten
 
 
 class StopRequest:
-    """Somebody asks to stop the build."""
+    """The build is to be stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ Inbox: TypeAlias = 'SimpleQueue[Message]'
 ExecutorFactory: TypeAlias = Callable[[Inbox], 'TaskExecutor']
 #: WorkItems are sent together for as long as they are expected to take no longer than this many seconds.
 _PARCEL_SECONDS = 0.1
-#: The modules whose `InMemoryTarget` is known to one process only; asked only when somebody has imported them.
+#: Modules with an `InMemoryTarget`, whose results one process has only; looked at only when already imported.
 _IN_MEMORY = ('kartnb.storage.targets', 'gokart.in_memory.target')
 
 
 def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
-    """Understand what a caller has asked for.
+    """The executor that a caller has asked for.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
     Raises
     ------
     ExecutorChoiceError
-        When there is no such executor, or `workers` is no positive number.
+        When the executor is not known, or `workers` is not a positive number.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
@@ -104,7 +104,7 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
     if is_dask(executor):
         return lambda inbox: _dask(inbox, executor, log_level)
     raise ExecutorChoiceError(
-        f'There is no executor {executor!r:.60}: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
+        f'Executor not known: {executor!r:.60}. Give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
         'address, or a concurrent.futures.Executor.'
     )
 
@@ -117,7 +117,7 @@ def is_dask(executor: Any) -> bool:
 
 
 def get_ready(executor: Any, workers: int) -> None:
-    """Begin to start what a chosen executor will need, when it is known that something will run."""
+    """Start what the executor will need in the background, once it is known that something will run."""
     if executor == 'processes' or (executor is None and workers > 1):
         from kartnb.execution import process_pool
 
@@ -133,7 +133,7 @@ def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
 def _dask(inbox: Inbox, executor: Any, log_level: int) -> TaskExecutor:
 
     try:
-        cluster = DaskWorkers(executor)
+        cluster = DaskPool(executor)
     except ImportError as error:
         raise MissingPackageError("Dask is not installed: pip install 'kartnb[dask]'") from error
     return ParcelExecutor(inbox, cluster, cluster.size(), log_level)
@@ -149,7 +149,7 @@ class TaskExecutor(ABC):
     parallel
         How many tasks it runs at once.
     live
-        Whether it tells itself when a task begins to run.
+        Whether it sends a message when a task begins to run.
     can_end
         Whether it can end one running task.
     shares_memory
@@ -164,23 +164,23 @@ class TaskExecutor(ABC):
 
     @abstractmethod
     def submit(self, runs: Sequence[TaskRun]) -> None:
-        """Take tasks; an outcome for each of them comes into the inbox."""
+        """Run tasks; the outcome of each comes into the inbox."""
 
     def batch_size(self, ready: int, typical: float | None) -> int:
-        """How many of the ready tasks are best given at once, when one typically takes this many seconds."""
+        """How many of the ready tasks are best submitted at once, when one typically takes this many seconds."""
         return 1
 
     def end(self, key: str, error: BaseException) -> None:
-        """End a running task, whose outcome is this error then, unless it has just ended itself."""
+        """End a running task with this error as its outcome, unless it has just ended by itself."""
         raise NotImplementedError
 
     @abstractmethod
     def close(self, *, at_once: bool = False) -> None:
-        """End what runs tasks; at once when nobody wants their outcomes any more."""
+        """End what runs tasks; `at_once` if their outcomes are not needed any more."""
 
 
 class InlineExecutor(TaskExecutor):
-    """Runs a task in the calling thread as it is submitted, so that prints, plots and the debugger work as usual."""
+    """Runs a task in the calling thread when it is submitted, so that prints, plots and the debugger work as usual."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -203,7 +203,7 @@ class ThreadExecutor(TaskExecutor):
     workers
         How many tasks run at once.
     executor
-        The user's own thread pool, which is left open; by default one is made.
+        The user's own thread pool, which stays open; by default a new one.
     """
 
     def __init__(self, inbox: Inbox, workers: int, executor: ThreadPoolExecutor | None = None) -> None:
@@ -220,7 +220,7 @@ class ThreadExecutor(TaskExecutor):
             future.add_done_callback(functools.partial(self._deliver, run.item.key))
 
     def close(self, *, at_once: bool = False) -> None:
-        """Wait for the running tasks, and say so: a thread cannot be stopped."""
+        """Wait for the running tasks, with a warning: a thread cannot be stopped."""
         running = [future for future in list(self._futures) if not future.cancel()]
         if at_once and running:
             warnings.warn(f'Threads cannot be stopped: the build ends when {_tasks(len(running))} ended.', stacklevel=2)
@@ -251,13 +251,13 @@ class ParcelExecutor(TaskExecutor):
     workers
         How many parcels are worked on at once.
     log_level
-        From which level on logged lines are wanted.
+        The lowest level of logged lines that are sent back.
     """
 
     shares_memory = False
 
     def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int) -> None:
-        # one parcel is worked on, and one waits, so that no worker is idle while its outcomes travel
+        # two for each worker, so that it has the next parcel while the outcomes of the last one travel
         self.places = 2 * workers
         self.parallel = workers
         self._inbox = inbox
@@ -271,7 +271,7 @@ class ParcelExecutor(TaskExecutor):
         self.can_end = pool.can_end
         self._receiver = Receiver(self._receive) if pool.live else None
         self._output = RemoteOutput(self._receiver, inbox.put)
-        pool.tell_starting(lambda number: inbox.put(WorkersStarting(self._build_id, number)))
+        pool.report_starting(lambda number: inbox.put(WorkersStarting(self._build_id, number)))
 
     def batch_size(self, ready: int, typical: float | None) -> int:
         if not typical:
@@ -311,7 +311,7 @@ class ParcelExecutor(TaskExecutor):
             self._receiver.close()
 
     def _submit_each(self, runs: Sequence[TaskRun]) -> None:
-        """Find the task that cannot be sent; the others go on their way."""
+        """Send tasks one by one, because one of them cannot be sent; that one fails."""
         for run in runs:
             try:
                 self._store.dumps(run.item)
@@ -332,7 +332,7 @@ class ParcelExecutor(TaskExecutor):
         future.add_done_callback(lambda done: self._take(done, parcel, runs))
 
     def _take(self, future: Any, parcel: Parcel, runs: Sequence[TaskRun]) -> None:
-        """Put the outcomes of a parcel into the inbox, or send it again with the classes that its worker lacks."""
+        """Put the outcomes of a parcel into the inbox, or send it again with the classes that the worker lacks."""
         for run in runs:
             del self._futures[run.item.key]
         try:
@@ -354,7 +354,7 @@ class ParcelExecutor(TaskExecutor):
             self._inbox.put((run.item.key, _arrived(outcome)))
 
     def _lose(self, runs: Sequence[TaskRun], error: BaseException) -> None:
-        """A parcel was lost with its worker: of several tasks each is sent again, alone, to see which one it was."""
+        """A parcel failed. If its worker died, send several tasks again, each alone, to see which one kills it."""
         if len(runs) == 1 or not isinstance(error, BrokenExecutor):
             self._fail(runs, error)
             return
@@ -364,8 +364,8 @@ class ParcelExecutor(TaskExecutor):
     def _fail(self, runs: Sequence[TaskRun], error: BaseException) -> None:
         is_lost = isinstance(error, BrokenExecutor | TaskTimeoutError)
         for run in runs:
-            last_words = self._output.lose(run) if is_lost else self._output.end(run)
-            self._inbox.put((run.item.key, Outcome(0.0, error=_worker_error(error, last_words))))
+            last_output = self._output.lose(run) if is_lost else self._output.end(run)
+            self._inbox.put((run.item.key, Outcome(0.0, error=_worker_error(error, last_output))))
 
     def _receive(self, key: str, what: str, value: Any) -> None:
         if what == 'running':
@@ -384,15 +384,14 @@ def _share(ready: int, places: int) -> int:
 
 
 def _arrived(sent: RemoteOutcome) -> Outcome:
-    told = (sent.spent, sent.result_id, sent.error, sent.requirements)
-    return Outcome(*told, task_log=sent.task_log, files=sent.files)
+    return Outcome(sent.spent, sent.result_id, sent.error, sent.requirements, task_log=sent.task_log, files=sent.files)
 
 
-def _worker_error(error: BaseException, last_words: str) -> BaseException:
+def _worker_error(error: BaseException, last_output: str) -> BaseException:
     if isinstance(error, KartError):
         return error
     if isinstance(error, BrokenExecutor):
-        hint = f'its last words were {last_words!r:.200}' if last_words else 'build without workers to see more'
+        hint = f'its last output was {last_output!r:.200}' if last_output else 'build without workers to see more'
         return WorkerDiedError(
             f'The worker process that ran this task died (killed, crashed or out of memory): {hint}.'
         )
@@ -400,44 +399,44 @@ def _worker_error(error: BaseException, last_words: str) -> BaseException:
 
 
 class RemoteOutput:
-    """The output of the tasks that run elsewhere just now.
+    """The output of the tasks that are in workers just now.
 
     Parameters
     ----------
     receiver
-        Hears the workers, or None when they cannot tell anything.
-    hear
-        Is given the events of last words.
+        Receives the messages of workers; None where they send none.
+    emit
+        Is given the events of output that a dead worker could not send.
     """
 
-    def __init__(self, receiver: Receiver | None, hear: Callable[[TaskEvent], None]) -> None:
+    def __init__(self, receiver: Receiver | None, emit: Callable[[TaskEvent], None]) -> None:
         self._receiver = receiver
-        self._hear = hear
+        self._emit = emit
         self._runs: dict[str, TaskRun] = {}
 
     def begin(self, run: TaskRun) -> None:
         """A task is sent to a worker."""
-        run.output = None  # it may have been sent before, to one that died
+        run.output = None  # an earlier worker may have died with it
         self._runs[run.item.key] = run
 
     def remember(self, key: str, event: TaskEvent) -> None:
-        """A worker has told something of its task."""
+        """A worker has sent an event of its task."""
         run = self._runs.get(key)
         if run is not None:
             self._log_of(run).remember(event)
 
     def end(self, run: TaskRun) -> str:
-        """The outcome of a task has come; there are no last words."""
+        """The outcome of a task has come, and all its output before."""
         self._runs.pop(run.item.key, None)
         return ''
 
     def lose(self, run: TaskRun) -> str:
-        """A worker has died: what it had written, and not told, is told now; gives the line that tells most."""
-        words = self._receiver.last_words(run.item.key) if self._receiver is not None else []
-        if run.output is None and not any(data for _, data in words):
+        """Take in what a dead worker had written and not sent; gives the most telling line of all its output."""
+        unsent = self._receiver.unsent_output(run.item.key) if self._receiver is not None else []
+        if run.output is None and not any(data for _, data in unsent):
             return ''
         log = self._log_of(run)
-        for stream, data in words:
+        for stream, data in unsent:
             log.wait_with(stream, data.decode('utf-8', 'replace'))
         log.settle()
         lines = [line.text.strip() for line in log.lines if line.text.strip()]
@@ -445,11 +444,11 @@ class RemoteOutput:
         return (fatal or lines or [''])[-1]
 
     def unfinished(self) -> list[TaskRun]:
-        """The runs whose outcome has not come."""
+        """The runs whose outcome has not come yet."""
         return list(self._runs.values())
 
     def keep(self, runs: Iterable[TaskRun]) -> None:
-        """These were interrupted, and their workers ended: what they printed is kept."""
+        """Keep the output of runs that were interrupted and whose workers have ended."""
         for run in runs:
             self.lose(run)
             if run.output is not None:
@@ -457,12 +456,12 @@ class RemoteOutput:
 
     def _log_of(self, run: TaskRun) -> TaskLog:
         if run.output is None:
-            run.output = TaskLog(run.item.build_id, run.item.key, self._hear)
+            run.output = TaskLog(run.item.build_id, run.item.key, self._emit)
         return run.output
 
 
 def needs_this_process(task: luigi.Task) -> bool:
-    """Whether a task makes or loads a result that is kept in memory."""
+    """Whether a task makes or loads a result that lives in the memory of this process."""
     kinds = tuple(sys.modules[name].InMemoryTarget for name in _IN_MEMORY if name in sys.modules)
     if not kinds:
         return False

@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import luigi
 from luigi.worker import worker as worker_settings
@@ -25,30 +25,29 @@ from kartnb.errors import (
     TransportError,
 )
 
+_Default = TypeVar('_Default', float, float | None)
+
 #: What a task takes of each resource while it runs.
 Demand: TypeAlias = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskLimits:
-    """How urgent a task is, what it takes, and how long it may run.
+    """How urgent a task is, what it takes of luigi's resources, and how long it may run.
 
     Attributes
     ----------
     priority
         Higher ones run first.
     demand
-        What it takes of luigi's resources.
+        How much it takes of each resource.
     timeout
         Seconds after which it is ended; 0 for never.
     """
 
-    priority: float = 0
-    demand: Demand = ()
-    timeout: float = 0
-
-
-_USUAL = TaskLimits()
+    priority: float
+    demand: Demand
+    timeout: float
 
 
 class LimitsReader:
@@ -70,33 +69,37 @@ class LimitsReader:
         Raises
         ------
         TaskSettingError
-            When one of the attributes makes no sense.
+            When one of the attributes is not valid.
         TaskDisabledError
-            When the task is not to run.
+            When the task is disabled.
         """
         if task.disabled:
             raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
         timeout = timeout_of(task, self._timeout)
-        limits = TaskLimits(_number(task, 'priority'), demand_of(task, self._resources), timeout)
-        return limits if limits != _USUAL else _USUAL
+        return TaskLimits(_number(task, 'priority'), demand_of(task, self._resources), timeout)
 
 
 def usual_timeout() -> float:
-    """Seconds after which tasks are ended that say nothing of it themselves: luigi's configuration, or 0 for never."""
-    # one of luigi's settings of a worker: to read all of them takes as long as to plan a dozen tasks
+    """The time limit in seconds of tasks without one of their own, from luigi's configuration; 0 for none."""
+    # not luigi's whole worker configuration: reading all of it takes as long as planning a dozen tasks
     seconds: float = worker_settings.timeout.task_value(worker_settings.get_task_family(), 'timeout')
     return seconds
 
 
 def timeout_of(task: luigi.Task, usual: float) -> float:
-    """Seconds after which a task is ended; 0 for never.
+    """The time limit of a task in seconds; 0 for none.
 
     Raises
     ------
     TaskSettingError
-        When it is no number.
+        When it is not a number.
     """
-    return max(usual if task.worker_timeout is None else _number(task, 'worker_timeout'), 0)
+    return max(_own(task, 'worker_timeout', usual), 0)
+
+
+def _own(task: luigi.Task, name: str, default: _Default) -> float | _Default:
+    """A number that a task may set itself."""
+    return default if getattr(task, name) is None else _number(task, name)
 
 
 def _number(task: luigi.Task, name: str) -> float:
@@ -107,12 +110,12 @@ def _number(task: luigi.Task, name: str) -> float:
 
 
 class Resources:
-    """How much of each resource there is, and how much of it running tasks take.
+    """How much of each of luigi's resources there is, and how much of it running tasks take.
 
     Parameters
     ----------
     limits
-        How much there is; of a resource that has no limit there is 1 (luigi's rule).
+        How much there is; 1 of a resource without a limit (luigi's rule).
     """
 
     def __init__(self, limits: Mapping[str, float]) -> None:
@@ -127,17 +130,19 @@ class Resources:
         Raises
         ------
         TaskSettingError
-            When one of them is no number.
+            When one of them is not a number.
         """
         try:
             limits = dict(luigi.configuration.get_config().getintdict('resources'))
         except ValueError as error:
             raise TaskSettingError(
-                f"A limit in [resources] of luigi's configuration is no whole number: {error}"
+                f"A limit in [resources] of luigi's configuration is not a whole number: {error}"
             ) from None
         for name, limit in limits.items():
             if not _is_amount(limit):
-                raise TaskSettingError(f"The limit of {name} in [resources] of luigi's configuration is {limit!r}.")
+                raise TaskSettingError(
+                    f"The limit of {name} in [resources] of luigi's configuration is {limit!r}: write a number from 0."
+                )
         return cls(limits)
 
     def limit(self, name: str) -> float:
@@ -156,7 +161,7 @@ class Resources:
                 self._used[name] = self._used.get(name, 0) + amount
 
     def give_back(self, key: str, amounts: Mapping[str, float] | None = None) -> list[str]:
-        """A task has ended, or gives some of what it takes back while it runs; the names of what is freer now."""
+        """Free what a task takes, all or some of it; gives the names of what is freer now."""
         held = self._held.get(key)
         if held is None:
             return []
@@ -175,7 +180,7 @@ def demand_of(task: luigi.Task, resources: Resources) -> Demand:
     Raises
     ------
     TaskSettingError
-        When it asks for what makes no sense, or for more than there is.
+        When it asks for something that is not an amount, or for more than the limit.
     """
     asked = task.process_resources()
     if not asked:
@@ -186,7 +191,7 @@ def demand_of(task: luigi.Task, resources: Resources) -> Demand:
     for resource, amount in asked.items():
         if not _is_amount(amount):
             raise TaskSettingError(
-                f'{name} takes {amount!r:.40} of the resource {resource!r}: the amount is a number from 0.'
+                f'{name} takes {amount!r:.40} of the resource {resource!r}: the amount must be a number from 0.'
             )
         if amount > resources.limit(resource):
             raise TaskSettingError(
@@ -205,7 +210,10 @@ _Rank: TypeAlias = tuple[float, int, str]
 
 
 class ReadyQueue:
-    """The tasks that are ready to run, best first: one of higher priority keeps others off the resource it waits for.
+    """The tasks that are ready to run, best first.
+
+    A task that waits for a resource is overtaken on that resource by none of lower priority; tasks that need other
+    resources go ahead.
 
     Parameters
     ----------
@@ -235,7 +243,7 @@ class ReadyQueue:
         heapq.heappush(self._ready, (-priority, self._order, key))
 
     def pop(self) -> str | None:
-        """Take out the best task whose resources are free, and take these; None when there is none now."""
+        """Take out the best task whose resources are free, and reserve these; None if all wait."""
         while self._ready:
             rank = heapq.heappop(self._ready)
             key = rank[2]
@@ -258,12 +266,12 @@ class ReadyQueue:
         return None
 
     def give_back(self, key: str, amounts: Mapping[str, float] | None = None) -> None:
-        """A task has ended, or gives back some of what it takes."""
+        """Free what a task takes, all or some of it, and let the best of those that wait for it try again."""
         for name in self._resources.give_back(key, amounts):
             self._wake(name)
 
     def _lacking(self, rank: _Rank, demand: Demand) -> str | None:
-        """The first resource that is taken, or that a better task waits for."""
+        """The first resource that is used up, or that a better task waits for."""
         for name, amount in demand:
             waiting = self._waiting.get(name)
             if not self._resources.has_free(name, amount) or (waiting and waiting[0] < rank):
@@ -280,7 +288,7 @@ class ReadyQueue:
 
 
 class Timeouts:
-    """The clocks of the running tasks that may run for a limited time only."""
+    """The clocks of the running tasks with a time limit."""
 
     def __init__(self) -> None:
         self._limits: dict[str, float] = {}
@@ -288,15 +296,15 @@ class Timeouts:
         self._warned = False
 
     def __bool__(self) -> bool:
-        """Whether any task's time is limited."""
+        """Whether any task has a time limit."""
         return bool(self._limits)
 
     def limit(self, key: str, seconds: float) -> None:
-        """A task will have so many seconds from when it starts."""
+        """Give a task so many seconds from its start."""
         self._limits[key] = seconds
 
     def has_limit(self, key: str) -> bool:
-        """Whether a task's time is limited."""
+        """Whether a task has a time limit."""
         return key in self._limits
 
     def start(self, key: str) -> None:
@@ -310,11 +318,11 @@ class Timeouts:
         self._ends.pop(key, None)
 
     def wait(self) -> float | None:
-        """Seconds until the next task has had its time; None when none is limited."""
+        """Seconds until the next time limit is over; None without any."""
         return max(0.0, min(self._ends.values()) - time.monotonic()) if self._ends else None
 
     def expired(self) -> list[tuple[str, float]]:
-        """The tasks that have had their time, each with its limit in seconds; their clocks are taken away."""
+        """The tasks whose time is over, each with its limit in seconds; their clocks are removed."""
         now = time.monotonic()
         keys = [key for key, end in self._ends.items() if end <= now]
         for key in keys:
@@ -322,7 +330,7 @@ class Timeouts:
         return [(key, self._limits[key]) for key in keys]
 
     def warn_of_no_effect(self, task: luigi.Task) -> None:
-        """Say once that tasks cannot be ended where they run."""
+        """Warn once that tasks cannot be ended where they run."""
         if not self._warned:
             self._warned = True
             warnings.warn(
@@ -332,7 +340,7 @@ class Timeouts:
             )
 
 
-#: What another try would raise again.
+#: Errors that another try would raise again.
 _FINAL = (TransportError, RequirementError, CyclicRequirementsError)
 #: luigi's scheduler forgets failures that are older than this many seconds.
 _DISABLE_WINDOW = 3600
@@ -345,7 +353,9 @@ class _Failures:
 
 
 class Retries:
-    """Decides by luigi's settings: a task's own, or else those of ``[scheduler]`` in luigi's configuration.
+    """Decides whether and when a failed task is tried again.
+
+    luigi's settings count: a task's own, or else those of ``[scheduler]`` in luigi's configuration.
 
     A task is run `retry_count` times at most. Without such a setting it is run once, as by `luigi.build`. A failure
     that is older than `disable_window` seconds does not count; no try begins later than `disable_hard_timeout` seconds
@@ -354,7 +364,7 @@ class Retries:
     Parameters
     ----------
     clock
-        Tells the time in seconds.
+        Gives the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -366,12 +376,12 @@ class Retries:
         self._delay: float = _setting('retry_delay') or 0
 
     def delay(self, key: str, task: luigi.Task, error: BaseException) -> float | None:
-        """Note a failure; gives the seconds to wait before the next try, or None when there is none.
+        """Count a failure; gives the seconds to wait before the next try, or None for no further try.
 
         Raises
         ------
         TaskSettingError
-            When a setting of the task is no number.
+            When a setting of the task is not a number.
         """
         count = _own(task, 'retry_count', self._count)
         if count is None or self._delay < 0 or isinstance(error, _FINAL):
@@ -399,13 +409,4 @@ def _setting(name: str) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise TaskSettingError(f"{name} in [scheduler] of luigi's configuration is no number: {value!r}.") from None
-
-
-def _own(task: luigi.Task, name: str, default: float | None) -> float | None:
-    value: Any = getattr(task, name)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TaskSettingError(f'{type(task).__name__}.{name} is {value!r:.40}: it must be a number.')
-    return value
+        raise TaskSettingError(f"{name} in [scheduler] of luigi's configuration is not a number: {value!r}.") from None

@@ -24,7 +24,7 @@ class BuildLoop(Engine):
     Raises
     ------
     TaskSettingError
-        When luigi's configuration has a limit or a retry setting that is no number.
+        When luigi's configuration has a limit or a retry setting that is not a number.
     """
 
     def __init__(self, build: PlannedBuild) -> None:
@@ -37,21 +37,21 @@ class BuildLoop(Engine):
         self._priorities: dict[str, float] = {}
         self._unmet: dict[str, int] = {}
         self._dependents: dict[str, list[str]] = {}
-        #: Tasks that are tried again later: when, and which.
-        self._put_off: list[tuple[float, str]] = []
+        #: Tasks that are tried again later: when, and which; a heap.
+        self._retries_due: list[tuple[float, str]] = []
 
     def _go(self) -> None:
-        while self._ready or self._running or self._put_off:
-            self._take_up_again()
+        while self._ready or self._running or self._retries_due:
+            self._make_due_ready()
             self._hand_out()
-            if self._running or self._put_off:
-                self._wait(max(0.0, self._put_off[0][0] - time.monotonic()) if self._put_off else None)
+            if self._running or self._retries_due:
+                self._wait(max(0.0, self._retries_due[0][0] - time.monotonic()) if self._retries_due else None)
 
     def _hand_out(self) -> None:
         """Give ready tasks to the executor while it has places."""
         executor = self._executor
         while self._ready and len(self._running) < executor.places:
-            # only what has a long way is sent together
+            # tasks are grouped only where each message to a worker costs time
             alone = executor.shares_memory
             size = 1 if alone else executor.batch_size(len(self._ready), self._ledger.typical_seconds())
             keys = [key for key in (self._ready.pop() for _ in range(size)) if key is not None]
@@ -62,7 +62,7 @@ class BuildLoop(Engine):
                 self._launch(runs)
 
     def _take_up(self, key: str) -> TaskRun | None:
-        """The run of a ready task; None, and its resources are free again, when it was made meanwhile."""
+        """The run of a ready task; None when its result has appeared meanwhile, which frees its resources."""
         run = self._next_run(self._graph.vertices[key])
         if run is None:
             self._freed(key, None)
@@ -85,7 +85,7 @@ class BuildLoop(Engine):
                 self._await(vertex, vertex.requires)
 
     def _read_limits(self, vertex: Vertex) -> BaseException | None:
-        """Read a task's limits; gives what was raised instead, by the user's properties perhaps."""
+        """Read a task's limits; gives the error if that fails, perhaps in properties of the user's."""
         if vertex.broken is not None:
             fire_broken(vertex.task, vertex.broken)
             trim_traceback(vertex.broken)
@@ -104,7 +104,7 @@ class BuildLoop(Engine):
         return None
 
     def _raise_priorities(self, vertices: Sequence[Vertex]) -> None:
-        """What a task of high priority needs is as urgent as the task itself (luigi's rule)."""
+        """Give what a task of high priority needs the same priority (luigi's rule)."""
         for vertex in reversed(vertices):
             priority = self._priorities.get(vertex.key, 0)
             if priority > 0:
@@ -140,19 +140,19 @@ class BuildLoop(Engine):
         try:
             delay = self._retries.delay(vertex.key, vertex.task, error)
         except Exception as second:
-            error.add_note(f'It is not tried again: {error_line(second)}')
+            error.add_note(f'It is not tried again, because its retry settings are not valid: {error_line(second)}')
             delay = None
         if delay is None:
             self._fail(vertex, error)
             return
         logger.warning('%s is tried again in %g s: %s', vertex.key, delay, error_line(error))
-        self._ledger.put_off(vertex.key, error)
-        heapq.heappush(self._put_off, (time.monotonic() + delay, vertex.key))
+        self._ledger.retry_later(vertex.key, error)
+        heapq.heappush(self._retries_due, (time.monotonic() + delay, vertex.key))
 
-    def _take_up_again(self) -> None:
-        """Make the tasks ready that have waited long enough since their failure."""
-        while self._put_off and self._put_off[0][0] <= time.monotonic():
-            self._make_ready(heapq.heappop(self._put_off)[1])
+    def _make_due_ready(self) -> None:
+        """Make tasks ready that have waited long enough since their failure."""
+        while self._retries_due and self._retries_due[0][0] <= time.monotonic():
+            self._make_ready(heapq.heappop(self._retries_due)[1])
 
     def _fail(self, vertex: Vertex, error: BaseException) -> None:
         self._ledger.fail(vertex.key, error)
@@ -160,7 +160,7 @@ class BuildLoop(Engine):
             self._block(key)
 
     def _block(self, key: str) -> None:
-        """Mark all that waits for a task that cannot be complete."""
+        """Mark a task as blocked, and all tasks that wait for it."""
         pending = [key]
         while pending:
             key = pending.pop()

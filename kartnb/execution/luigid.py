@@ -27,7 +27,7 @@ from kartnb.planning.graph import Vertex
 from kartnb.planning.planner import missing_external
 from kartnb.planning.staleness import is_complete
 
-#: How often, and how many seconds apart, a request is tried while a build runs: a scheduler may be started anew.
+#: How often, and how many seconds apart, a request is tried while a build runs: a scheduler may be restarted.
 _TRIES, _WAIT_SECONDS = 10, 1
 _FIRST_TIMEOUT_SECONDS = 5.0
 
@@ -50,13 +50,13 @@ def connect(url: str) -> Any:
     except RPCError as error:
         scheduler.close()
         raise SchedulerError(
-            f"luigi's scheduler cannot be reached at {url}: start luigid there, or mend the URL ({_cause(error)})."
+            f"luigi's scheduler cannot be reached at {url}: start luigid there, or correct the URL ({_cause(error)})."
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         scheduler.close()
-        raise SchedulerError(f"What answers at {url} is no scheduler of luigi's: mend the URL.") from error
+        raise SchedulerError(f'The server at {url} is not a luigi scheduler: correct the URL.') from error
     if not isinstance(answer, dict) or 'enabled' not in answer:
-        raise SchedulerError(f"What answers at {url} is no scheduler of luigi's: mend the URL.")
+        raise SchedulerError(f'The server at {url} is not a luigi scheduler: correct the URL.')
     _be_patient(scheduler)
     return scheduler
 
@@ -70,13 +70,13 @@ def _be_patient(scheduler: Any) -> None:
 
 
 def be_quick(scheduler: Any) -> None:
-    """Try once from now on: there is nothing to wait for any more."""
+    """From now on try once, with a short timeout."""
     set_patience(scheduler, 1, _FIRST_TIMEOUT_SECONDS)
 
 
 @contextmanager
 def scheduler_errors(url: str) -> Iterator[None]:
-    """Within the block, losing the scheduler is an error that says so.
+    """Raise what luigi raises when the scheduler is lost as an error that says so.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def scheduler_errors(url: str) -> Iterator[None]:
         yield
     except RPCError as error:
         raise SchedulerError(
-            f"luigi's scheduler at {url} does not answer any more ({_cause(error)}); what has finished is kept."
+            f"luigi's scheduler at {url} does not answer any more ({_cause(error)}); finished results are kept."
         ) from error
 
 
@@ -96,19 +96,19 @@ def _cause(error: RPCError) -> str:
     return f'{type(cause).__name__}: {cause!s:.160}' if cause is not None else str(error)
 
 
-#: luigi's words for how a task stands.
+#: luigi's names of the states of a task.
 DONE, FAILED, PENDING = 'DONE', 'FAILED', 'PENDING'
 
 
 class BuildWorker(SchedulerWorker):
-    """Asks the scheduler what to run, and tells it what came of that.
+    """Asks the scheduler what to run, and reports the outcomes to it.
 
     Parameters
     ----------
     builder
         Runs the tasks.
     scheduler
-        The scheduler, or what speaks with it.
+        The client of the scheduler.
     parallel
         How many tasks run at once.
     """
@@ -117,37 +117,37 @@ class BuildWorker(SchedulerWorker):
         super().__init__(builder, scheduler, _new_id(), parallel)
 
     def finished(self, task: luigi.Task) -> None:
-        """Tell that a task is complete."""
-        self._tell(task, DONE)
+        """Report that a task is complete."""
+        self._report(task, DONE)
 
     def failed(self, task: luigi.Task, explanation: str) -> None:
-        """Tell that a task has failed; luigi's mail about it goes out where luigi's configuration says so."""
+        """Report that a task has failed; luigi's mail about it goes out where luigi's configuration says so."""
         try:
             self.mail_failure(task, explanation)
         except Exception:
             logger.exception('The mail about the failure of %s could not be sent', type(task).__name__)
-        self._tell(task, FAILED, explanation)
+        self._report(task, FAILED, explanation)
         self.run_succeeded = False
 
     def asked_for(self, task: luigi.Task, needed: Sequence[luigi.Task]) -> None:
-        """Tell that a task that has begun needs these first."""
+        """Report that a task that has begun needs these first."""
         for other in needed:
             self.add(other)
-        self._tell(task, PENDING, new_deps=[other.task_id for other in needed])
+        self._report(task, PENDING, new_deps=[other.task_id for other in needed])
 
     def given_up(self, task: luigi.Task) -> None:
-        """Tell that a task that has begun cannot go on, because what it has asked for has failed."""
-        self._tell(task, FAILED, 'What it asks for has failed.')
+        """Report that a task that has begun cannot go on, because a task that it yielded has failed."""
+        self._report(task, FAILED, 'A task that it yielded has failed.')
 
     def give_back(self) -> None:
         """The build is interrupted: let the scheduler give the running tasks out again."""
         for task in self.running():
-            self._tell(task, FAILED, 'The build was interrupted.')
-            # an interrupt is no failure of the task: it counts neither for retries nor for disabling it
+            self._report(task, FAILED, 'The build was interrupted.')
+            # an interrupt is not a failure of the task: it counts neither for retries nor for disabling it
             self.scheduler.re_enable_task(task.task_id)
             self.scheduler.forgive_failures(task.task_id)
 
-    def _tell(self, task: luigi.Task, status: str, explanation: str = '', new_deps: Sequence[str] = ()) -> None:
+    def _report(self, task: luigi.Task, status: str, explanation: str = '', new_deps: Sequence[str] = ()) -> None:
         self.tell(
             task,
             status=status,
@@ -176,7 +176,7 @@ _PENDING = (TaskState.QUEUED, TaskState.WAITING)
 
 
 class SchedulerLoop(Engine):
-    """One build of one planned graph, whose order, resources, priorities and retries are the scheduler's affair.
+    """One build of one planned graph, whose order, resources, priorities and retries are up to the scheduler.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class SchedulerLoop(Engine):
         self._by_task_id: dict[str, Vertex] = {}
 
     def judge(self, task: luigi.Task) -> bool | str:
-        """Whether a task is complete, by the plan; the traceback as text where that cannot be told."""
+        """Whether a task is complete, by the plan; the traceback as text where that is unknown."""
         vertex = self._by_task_id[task.task_id]
         if vertex.broken is not None:
             return ''.join(traceback.format_exception(vertex.broken))
@@ -209,7 +209,7 @@ class SchedulerLoop(Engine):
     def start(self, task: luigi.Task, messages: Queue[Any] | None) -> None:
         """Begin to run a task that the scheduler has given out."""
         vertex = self._by_task_id[task.task_id]
-        self._ledger.take_back(vertex.key)
+        self._ledger.retry_now(vertex.key)
         run = self._next_run(vertex)
         if run is not None:
             run.messages = messages
@@ -234,7 +234,7 @@ class SchedulerLoop(Engine):
             with self._worker:
                 self._worker.add(root)
                 self._worker.run()
-            self._judge_the_rest(self._scheduler.dep_graph(root.task_id))
+            self._settle_the_rest(self._scheduler.dep_graph(root.task_id))
         self._scheduler.close()
 
     def _abandon(self) -> None:
@@ -244,7 +244,7 @@ class SchedulerLoop(Engine):
             if self._worker is not None:
                 self._worker.give_back()
         except RPCError as error:
-            logger.warning('The interrupt could not be told to the scheduler: %s', error)
+            logger.warning('The interrupt could not be reported to the scheduler: %s', error)
         self._scheduler.close()
 
     def _enlist(self, vertices: Sequence[Vertex]) -> None:
@@ -265,8 +265,8 @@ class SchedulerLoop(Engine):
         known = self._by_task_id.setdefault(vertex.task.task_id, vertex)
         if known is not vertex and (known.reason is not None or vertex.reason is not None):
             raise SchedulerError(
-                f"luigi's scheduler cannot tell two tasks {vertex.name} apart ({vertex.task.task_id}), which differ in "
-                'parameters that luigi does not count: build without scheduler_url.'
+                f"luigi's scheduler takes two tasks {vertex.name} for one ({vertex.task.task_id}): they differ in "
+                "parameters that luigi's task id does not contain. Build without scheduler_url."
             )
 
     def _await(self, vertex: Vertex, needed: Sequence[Vertex]) -> None:
@@ -294,15 +294,15 @@ class SchedulerLoop(Engine):
         return self._worker
 
     def _pass_on(self, event: Event) -> None:
-        """Tell the listeners, and the scheduler, whose web page shows it, how far a task is."""
+        """Give an event to the listeners, and progress to the scheduler too, for its web page."""
         self._notify_listeners(event)
         if isinstance(event, TaskProgress):
             try:
-                self._tell_progress(event, self._graph.vertices[event.key].task.task_id)
+                self._report_progress(event, self._graph.vertices[event.key].task.task_id)
             except RPCError as error:
-                logger.warning('The scheduler could not be told how far %s is: %s', event.key, error)
+                logger.warning('The progress of %s could not be reported to the scheduler: %s', event.key, error)
 
-    def _tell_progress(self, event: TaskProgress, task_id: str) -> None:
+    def _report_progress(self, event: TaskProgress, task_id: str) -> None:
         if event.percentage is not None:
             self._scheduler.set_task_progress_percentage(task_id, event.percentage)
         if event.message is not None:
@@ -312,8 +312,8 @@ class SchedulerLoop(Engine):
                 task_id=task_id, worker=self._the_worker.id, status='RUNNING', tracking_url=event.tracking_url
             )
 
-    def _judge_the_rest(self, known: dict[str, Any]) -> None:
-        """Say what became of the tasks that this worker was not given."""
+    def _settle_the_rest(self, known: dict[str, Any]) -> None:
+        """Settle the states of the tasks that this worker was not given."""
         for vertex in self._graph.upstream_of([self._graph.vertices[self._ledger.plan.root.key]]):
             if self._ledger.states[vertex.key] not in _PENDING:
                 continue
@@ -335,9 +335,11 @@ class SchedulerLoop(Engine):
             error = self._scheduler.fetch_error(vertex.task.task_id).get('error') or ''
             return SchedulerError(f'{name} failed in another worker of {where}: {error}')
         if status == 'DONE':
-            return SchedulerError(f'{where} counts {name} as done just now: build again in some seconds.')
+            return SchedulerError(
+                f'{where} counts {name} as done, but its result is not there yet: build again in some seconds.'
+            )
         if self._scheduler.is_paused().get('paused'):
-            return SchedulerError(f'{where} is paused and gives no tasks out: go on on its web page.')
+            return SchedulerError(f'{where} is paused and gives no tasks out: resume it on its web page.')
         taken = vertex.task.process_resources()
-        hint = f' It takes {dict(taken)}: are there so many in [resources] of its configuration?' if taken else ''
-        return SchedulerError(f'{where} did not give {name} out; it calls it {status}.{hint}')
+        hint = f' It takes {dict(taken)}: check [resources] in the configuration of luigid.' if taken else ''
+        return SchedulerError(f'{where} did not give {name} out; its status there is {status}.{hint}')

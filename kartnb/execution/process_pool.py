@@ -38,9 +38,9 @@ from kartnb._luigi import interpreter_flags
 from kartnb.errors import WorkerError
 from kartnb.execution.worker_pools import Work, WorkerPool
 
-#: Elsewhere than on Linux, libraries of the system may not bear it that a process that has loaded them is forked.
+#: Only on Linux do all system libraries survive a fork of the process that has loaded them.
 _CAN_FORK = sys.platform == 'linux'
-#: Libraries that start threads of their own read how many from these.
+#: Environment variables from which libraries read how many threads of their own they may start.
 _THREAD_LIMITS = (
     'OMP_NUM_THREADS',
     'OPENBLAS_NUM_THREADS',
@@ -50,26 +50,26 @@ _THREAD_LIMITS = (
     'NUMEXPR_NUM_THREADS',
     'NUMBA_NUM_THREADS',
 )
-#: Seconds that a nursery waits for more to do.
+#: Seconds that a nursery without workers waits for requests before it ends.
 IDLE = 60.0
 #: Seconds that a nursery is given to end.
 _PATIENCE = 5.0
 #: Seconds that a worker is given to end by itself.
 _STOP_PATIENCE = 10.0
-#: How often a worker is asked for: a nursery may just have ended.
+#: How many times a worker is requested: a nursery may just have ended.
 _TRIES = 3
 #: Seconds between two looks whether workers have ended.
 _LOOK = 1.0
-#: What the process that builds asks for: a worker, with the connection that it is to use, or the end.
+#: Requests to a nursery: fork a worker for the connection that comes along; end when the workers have ended.
 FORK = b'f'
 RETIRE = b'r'
-_BEGIN = """\
+_NURSERY_CODE = """\
 import json, sys
 sys.path[:], sys.argv[:], control, idle, also = json.loads(sys.argv[1])
 from kartnb.execution.process_pool import main
 main(control, idle, also)
 """
-#: What every worker imports sooner or later: to unpack tasks, to seed them, to pack their outcomes.
+#: Modules that every worker imports sooner or later, to unpack tasks, seed them and pack their outcomes.
 _NEEDED = (
     'cloudpickle',
     'numpy.random',
@@ -78,26 +78,25 @@ _NEEDED = (
     'kartnb.execution.task_pickler',
     'kartnb.storage.formats.simple',
 )
-#: What tasks will need that is slow to import, and bears being forked, if this process has imported it.
+#: Slow imports that survive a fork: a nursery has them if this process has imported them.
 _ALSO = ('pandas',)
-#: Where luigi looks for its configuration as it is imported, beside the path that the environment names.
+#: Where luigi looks for its configuration when imported, beside the path in the environment variable.
 _CONFIGURATION = ('/etc/luigi/client.cfg', '/etc/luigi/luigi.cfg', '/etc/luigi/luigi.toml', 'client.cfg', 'luigi.cfg')
 _CONFIGURATION_VARIABLE = 'LUIGI_CONFIG_PATH'
-#: All that the workers of a nursery have from the process that has started it.
+#: Everything that the workers of a nursery have from the process that started it; when it changes, a new one starts.
 Inheritance: TypeAlias = tuple[Any, ...]
 _Job: TypeAlias = tuple[Work, bytes, 'Future[bytes]']
 
 
 class ProcessPool(WorkerPool):
-    """Worker processes, started as they are needed and ended with the build, so that no worker has yesterday's code.
+    """Worker processes, started when needed and ended with the build, so that no worker has outdated code.
 
-    Each worker is forked from a process that has imported what all of them need and nothing of the user's; where that
-    does not work well, a pool of loky's of its own. When one dies, or is ended, the others go on.
+    Each worker is a process of its own, so when one dies or is ended, the others go on.
 
     Parameters
     ----------
     workers
-        How many there are; each may use its share of the cores for threads of its own.
+        How many; each may use its share of the cores for threads of its own.
     """
 
     live = True
@@ -113,10 +112,10 @@ class ProcessPool(WorkerPool):
         self._busy: dict[Future[bytes], Any] = {}
         self._lost: list[Any] = []
         self._closed = False
-        self._tell_starting: Callable[[int], None] = lambda number: None
+        self._report_starting: Callable[[int], None] = lambda number: None
 
-    def tell_starting(self, tell: Callable[[int], None]) -> None:
-        self._tell_starting = tell
+    def report_starting(self, report: Callable[[int], None]) -> None:
+        self._report_starting = report
 
     def submit(self, function: Work, data: bytes) -> Future[bytes]:
         future: Future[bytes] = Future()
@@ -151,7 +150,7 @@ class ProcessPool(WorkerPool):
                 list(threads.map(lambda worker: worker.shutdown(wait=True, kill_workers=at_once), workers))
 
     def _dispatch(self) -> None:
-        """Give jobs to workers while there are free ones."""
+        """Give jobs to free workers; start workers while there are fewer than allowed."""
         while True:
             with self._gate:
                 if self._closed or not self._jobs or len(self._busy) >= self._workers:
@@ -179,7 +178,7 @@ class ProcessPool(WorkerPool):
     def _take(self, worker: Any, future: Future[bytes], done: Future[bytes]) -> None:
         error = done.exception()
         with self._gate:
-            if self._busy.pop(future, None) is None:  # somebody has ended the worker
+            if self._busy.pop(future, None) is None:  # `end` was called meanwhile
                 return
             (self._lost if isinstance(error, BrokenExecutor) else self._idle).append(worker)
         if error is None:
@@ -200,13 +199,13 @@ class ProcessPool(WorkerPool):
     def _count_starting(self, more: int) -> None:
         with self._gate:
             self._starting += more
-            self._tell_starting(self._starting)
+            self._report_starting(self._starting)
 
 
 def get_ready(workers: int) -> None:
-    """Begin to start what forks worker processes, when it is known that something will run in them."""
+    """Start the nursery in the background, once it is known that something will run in workers."""
     if _CAN_FORK:
-        with contextlib.suppress(OSError):  # the build will say it
+        with contextlib.suppress(OSError):  # the build reports it
             nursery_for(_thread_limits(workers))
 
 
@@ -218,14 +217,14 @@ def _thread_limits(workers: int) -> dict[str, str]:
 
 
 class ForkedWorker:
-    """A worker process, which does one thing after the other. Its methods are those of an executor.
+    """A worker process, which does one job after the other. Its methods are those of an executor.
 
     Parameters
     ----------
     limits
-        Environment variables that it has beside those of this process.
+        Environment variables in addition to those of this process.
     started
-        Is called, in a thread of the worker's, when it is there; when it cannot be had, too.
+        Is called in a thread when the process is there, or could not be started.
     """
 
     def __init__(self, limits: Mapping[str, str], started: Callable[[], None]) -> None:
@@ -240,7 +239,7 @@ class ForkedWorker:
         self._thread.start()
 
     def submit(self, work: Work, data: bytes) -> Future[bytes]:
-        """Let it do something, when it has done what it was given before.
+        """Add a job to its queue.
 
         Raises
         ------
@@ -255,13 +254,13 @@ class ForkedWorker:
         return future
 
     def shutdown(self, wait: bool = True, kill_workers: bool = False) -> None:
-        """Let it end; or end it, and all that it has started, at once."""
+        """Let it end after its jobs; with `kill_workers` end it and its children at once."""
         self._jobs.put(None)
         if kill_workers:
             self._kill()
         if wait:
             self._thread.join(_STOP_PATIENCE)
-            if self._thread.is_alive():  # something that a task has left running keeps it
+            if self._thread.is_alive():  # a thread or child that a task left running keeps it
                 self._kill()
                 self._thread.join()
 
@@ -283,7 +282,7 @@ class ForkedWorker:
                 self._connection.close()
 
     def _begin(self) -> Any:
-        """Give the stream to a new worker."""
+        """The stream to a new process."""
         try:
             for _ in range(_TRIES):
                 stream = self._ask()
@@ -294,7 +293,7 @@ class ForkedWorker:
         raise BrokenProcessPool('No worker process could be started.')
 
     def _ask(self) -> Any:
-        """A stream to a new worker, or None when nobody answers."""
+        """The stream to a new process, or None when no process answers."""
         ours, theirs = socket.socketpair()
         with theirs:
             with self._gate:
@@ -316,7 +315,7 @@ class ForkedWorker:
         return stream
 
     def _let_end(self, stream: Any) -> None:
-        """Tell the worker that nothing more comes, and wait until it has ended."""
+        """Signal the end of the jobs, and wait until the process has ended."""
         assert self._connection is not None
         self._connection.shutdown(socket.SHUT_WR)
         stream.read()
@@ -329,12 +328,12 @@ class ForkedWorker:
             return
         if pid and not _has_hung_up(connection):
             end_tree(pid)
-        else:  # it is not there yet, and will find nobody
+        else:  # it has not said hello yet, and ends when it finds the connection closed
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _break(self, error: BaseException, future: Future[bytes] | None) -> None:
-        """It has died: tell those who wait for it."""
+        """It has died: fail the jobs that wait for it."""
         with self._gate:
             self._is_over = True
         waiting = [future] if future is not None else []
@@ -359,25 +358,25 @@ def _has_hung_up(connection: socket.socket | None) -> bool:
 
 
 def end_tree(pid: int) -> None:
-    """End a process and all that it has started, at once."""
+    """Kill a process and all its descendants."""
     from loky.backend.utils import kill_process_tree
 
     kill_process_tree(_Tree(pid))
 
 
 class _Tree:
-    """A process, as loky wants it."""
+    """A process with the methods that loky needs."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
     def kill(self) -> None:
-        """End it."""
+        """Kill it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
     def join(self) -> None:
-        """Its parent waits for it."""
+        """Do nothing: its parent waits for it."""
 
 
 _lock = threading.Lock()
@@ -385,14 +384,14 @@ _nurseries: list[Nursery] = []
 
 
 class Nursery:
-    """A process that forks workers.
+    """The handle of a process that forks workers.
 
     Parameters
     ----------
     environment
         The environment of the workers.
     inheritance
-        All that the workers have from this process.
+        What the workers have from this process.
 
     Raises
     ------
@@ -407,7 +406,7 @@ class Nursery:
         with theirs:
             settings = json.dumps([_paths(), sys.argv, theirs.fileno(), IDLE, _also()])
             self._process = subprocess.Popen(
-                [sys.executable, *interpreter_flags(), '-c', _BEGIN, settings],
+                [sys.executable, *interpreter_flags(), '-c', _NURSERY_CODE, settings],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -416,18 +415,18 @@ class Nursery:
             )
 
     def has_ended(self) -> bool:
-        """Whether it has ended; if so, nothing is left of it."""
+        """Whether it has ended; if so, its connection is closed."""
         if self._process.poll() is None:
             return False
         self._control.close()
         return True
 
     def serves(self, inheritance: Inheritance) -> bool:
-        """Whether its next worker would be as a new process with this inheritance."""
+        """Whether its next worker would be like a new process with this inheritance."""
         return not self._is_retired and self._inheritance == inheritance
 
     def fork(self, connection: socket.socket) -> None:
-        """Ask for a worker at the other end of a connection; where none can be had, the connection is closed.
+        """Request a worker for the other end of a connection; it is closed when the worker cannot be started.
 
         Raises
         ------
@@ -437,7 +436,7 @@ class Nursery:
         socket.send_fds(self._control, [FORK], [connection.fileno()])
 
     def retire(self) -> None:
-        """Let it end as soon as it has no more workers."""
+        """Let it end as soon as it has no workers."""
         self._is_retired = True
         with contextlib.suppress(OSError):  # it has ended
             self._control.send(RETIRE)
@@ -452,13 +451,13 @@ class Nursery:
             self._process.wait()
 
     def forget(self) -> None:
-        """In a forked process: it is another's."""
+        """In a forked process: leave it to the parent process."""
         self._control.close()
         self._process.returncode = 0
 
 
 def nursery_for(limits: Mapping[str, str]) -> Nursery:
-    """A nursery whose workers are as new processes of this one would be now, with these variables added."""
+    """A nursery whose workers are like new child processes started now with these variables added."""
     environment = {**os.environ, **limits}
     inheritance = _inheritance(environment)
     with _lock:
@@ -517,7 +516,7 @@ def _also() -> list[str]:
 
 
 def _paths() -> list[str]:
-    """Where modules are imported from; '' is the working directory."""
+    """The search path of modules, with the working directory in place of ''."""
     return [path or os.getcwd() for path in sys.path if isinstance(path, str)]
 
 
@@ -530,7 +529,7 @@ def _version(path: str) -> tuple[int, int] | None:
 
 
 def _process_limits() -> list[Any]:
-    """What the system lets processes do that this one starts."""
+    """Limits and other settings that child processes inherit from this one by the system."""
     import resource
 
     kinds = [getattr(resource, name) for name in dir(resource) if name.startswith('RLIMIT_')]
@@ -540,16 +539,16 @@ def _process_limits() -> list[Any]:
 
 
 def main(descriptor: int, idle: float, also: Sequence[str] = ()) -> None:
-    """Fork workers as they are asked for, until nobody is there to ask any more.
+    """Run a nursery: fork workers as they are requested, until the building process has ended.
 
     Parameters
     ----------
     descriptor
-        A socket to the process that builds. When that process has ended, the workers are ended too.
+        A socket to the building process. When that has ended, the workers are killed.
     idle
-        After so many seconds without workers and requests this process ends.
+        Seconds without workers and requests after which this process ends.
     also
-        What else to import for the workers.
+        Modules to import for the workers beside those that all need.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _import_needed((*_NEEDED, *also))
@@ -569,16 +568,16 @@ def _import_needed(names: Sequence[str]) -> None:
         with contextlib.suppress(ImportError):
             import_module(name)
     gc.collect()
-    gc.freeze()  # a worker has no use for looking through all this, least of all when it ends
+    gc.freeze()  # spares workers from collecting all this, at the latest when they end
 
 
 class _NurseryProcess:
-    """What goes on in this process.
+    """The loop of a nursery.
 
     Parameters
     ----------
     control
-        Where requests come from.
+        The socket that requests come from.
     idle
         As in `main`.
     """
@@ -591,7 +590,7 @@ class _NurseryProcess:
         self._retired = False
 
     def tend(self) -> socket.socket | None:
-        """Fork workers; gives its connection in each worker, and None in this process when there is no more to do."""
+        """Fork workers; gives its connection in each worker, and None in this process at the end."""
         while not self._is_over():
             if not select.select([self._control], [], [], self._patience())[0]:
                 continue
@@ -618,12 +617,14 @@ class _NurseryProcess:
         return _LOOK if self._workers else max(self._asked + self._idle - time.monotonic(), 0.0) + 0.01
 
     def _fork(self) -> bool:
-        """Fork a worker; gives whether this is it."""
+        """Fork a worker; True in the worker."""
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # the only threads are those of a library that knows of forks
+            warnings.simplefilter(
+                'ignore'
+            )  # of Python, that there are threads: those of numpy's BLAS, which survives forks
             try:
                 worker = os.fork()
-            except OSError:  # the one who has asked finds that nobody answers
+            except OSError:  # whoever requested it finds the connection closed
                 return False
         if worker:
             self._workers.add(worker)
@@ -632,7 +633,7 @@ class _NurseryProcess:
         return True
 
     def _end_workers(self) -> None:
-        """End all workers, and whatever they have started: nobody is there to take what they make."""
+        """Kill all workers and their children: the building process is gone."""
         for worker in self._workers:
             end_tree(worker)
 
@@ -646,13 +647,13 @@ def _received(control: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def serve(connection: socket.socket) -> None:
-    """In a worker: do what comes in through its connection, until that is closed."""
-    from kartnb.execution.task_run import seed_anew
+    """In a worker: do the jobs that come in through its connection, until that is closed."""
+    from kartnb.execution.task_run import reseed
 
-    # it stays open until the very end of the process, which is what the other end waits for
+    # not closed before the process ends, which is what the other end waits for
     descriptor = connection.detach()
     os.register_at_fork(after_in_child=lambda: os.close(descriptor))
-    seed_anew()
+    reseed()
     if 'PYTHONFAULTHANDLER' not in os.environ:
         faulthandler.enable()
     reader, writer = (open(descriptor, mode, closefd=False) for mode in ('rb', 'wb'))  # noqa: SIM115
@@ -667,7 +668,7 @@ def serve(connection: socket.socket) -> None:
 
 
 def _done(work: Any, data: bytes) -> tuple[bool, Any]:
-    """Whether something could be done, and what came of it, or the error."""
+    """Whether a job succeeded, and its result or error."""
     try:
         return True, work(data)
     except BaseException as error:

@@ -36,7 +36,7 @@ from kartnb.storage.run_records import RecordedResult, RecordSlot
 from kartnb.storage.superseded import KeptResult, Replacement
 from kartnb.storage.targets import SingleFileTarget
 from kartnb.task.base import TaskOnKart
-from kartnb.task.describe import shown_parameters, shown_texts
+from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
 from kartnb.task.results import path_of
 
@@ -47,7 +47,7 @@ Reporter = Callable[[str, Any], None]
 
 @dataclass(slots=True)
 class WorkItem:
-    """What a worker is to run. It can be sent to another process.
+    """One task that is to run, with what a worker must know of it. It can be sent to another process.
 
     Attributes
     ----------
@@ -60,9 +60,9 @@ class WorkItem:
     record
         Where its record goes; None for a plain luigi task, which keeps none.
     result
-        What the name of the record will tell, except for the id of the result.
+        What the name of the record will say, except for the id of the result.
     unknown
-        What of the code nobody can compare, and why.
+        Parts of the code that cannot be compared, and why.
     replaces
         The result that is there already, or None.
     value_wanted
@@ -91,7 +91,7 @@ class TaskRun:
     item
         What runs.
     report
-        Is told ``('percentage', float)``, ``('message', str)``, ``('tracking_url', str)`` and ``('resources', dict)``
+        Is given ``('percentage', float)``, ``('message', str)``, ``('tracking_url', str)`` and ``('resources', dict)``
         while the task runs.
     started
         When it began, in seconds since the epoch; 0 before that.
@@ -130,7 +130,7 @@ class TaskRun:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a task run went on: finished, failed, or waiting for the tasks that it has asked for meanwhile.
+    """How a task run went on: finished, failed, or waiting for the tasks that it yielded.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class Outcome:
     error
         What it raised, its traceback starting in the user's code, or None.
     requirements
-        What it asked for in a ``yield``, or None when it has finished.
+        What it yielded, or None when it has finished.
     run
         The run to go on with when its requirements are complete; None when it has to begin again.
     task_log
@@ -182,7 +182,7 @@ def fire(task: luigi.Task, event: str, *args: Any) -> None:
 
 
 def fire_broken(task: luigi.Task, error: Exception) -> None:
-    """Tell the handlers of luigi's BROKEN_TASK that a task could not be planned."""
+    """Fire luigi's BROKEN_TASK for a task that could not be planned."""
     fire(task, luigi.Event.BROKEN_TASK, task, error)
 
 
@@ -193,7 +193,7 @@ def keep_output(run: TaskRun) -> None:
     try:
         run.item.record.write_log(run.output.lines, run.item.build_id)
     except KartError as error:
-        logger.warning('What %s has printed and logged could not be kept: %s', run.item.key, error)
+        logger.warning('The log of %s could not be kept: %s', run.item.key, error)
 
 
 def keep_replaced(run: TaskRun) -> None:
@@ -260,7 +260,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
 
 
 def seen_output(target: Any) -> tuple[OutputFile, Seen]:
-    """What a record tells of one output, and what its content is known by."""
+    """What a record says of one output, and the marks of its content."""
     path = path_of(target)
     if not isinstance(target, SingleFileTarget):
         return OutputFile(path, None, None), _NOTHING_SEEN
@@ -268,7 +268,7 @@ def seen_output(target: Any) -> tuple[OutputFile, Seen]:
     return OutputFile(path, seen.size, seen.modified), seen if target.is_plain_file else _NOTHING_SEEN
 
 
-def adopt_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
+def record_existing_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
     """Give a record to results that have none, so that later changes are noticed.
 
     Parameters
@@ -286,8 +286,8 @@ def adopt_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
         if not (wanted or vertex.key in results.moved) or task.workspace_directory in unwritable:
             continue
         try:
-            adopt(vertex, results) if wanted else _note_present_times(vertex, results)
-        except OSError:  # a workspace that one can only read is used as it is
+            _record_existing(vertex, results) if wanted else _note_present_times(vertex, results)
+        except OSError:  # a read-only workspace is used as it is
             unwritable.add(task.workspace_directory)
 
 
@@ -304,26 +304,26 @@ def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
 
 
 def _note_present_times(vertex: Vertex, results: KnownResults) -> None:
-    """Let a record that was copied with its result tell the present times, so that plans open it no more."""
+    """Put the present times into a record that was copied with its result, so that plans need not open it again."""
     task: Any = vertex.task
     directory = results.directory_of(task.workspace_directory, type(task).__module__)
     directory.rename(vertex.stem, results.moved.pop(vertex.key))
 
 
-def adopt(vertex: Vertex, results: KnownResults) -> None:
-    """Give a result a record that says that it was there before it."""
+def _record_existing(vertex: Vertex, results: KnownResults) -> None:
+    """Give a result the record of a run that was not seen; its state is 'adopted'."""
     task: Any = vertex.task
     seen = [seen_output(target) for target in vertex.outputs]
     outputs = tuple(file for file, _ in seen)
     made = utc_text(max(file.modified or 0.0 for file in outputs))
-    files = joint_mark(told.mark for _, told in seen)
+    files = joint_mark(found.mark for _, found in seen)
     result = results.next_result(vertex).with_id(uuid.uuid4().hex[:12], files)
     code = results.code.print_of(type(task))
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,
         unique_id=vertex.unique_id,
-        parameters={parameter.name: parameter.text for parameter in shown_parameters(task)},
+        parameters=shown_texts(task),
         state='adopted',
         result_id=result.result_id,
         inputs=results.inputs(vertex),
@@ -339,7 +339,7 @@ def adopt(vertex: Vertex, results: KnownResults) -> None:
         versions={},
         code=code.key,
         unknown=code.unknown,
-        checks=tuple(told.check for _, told in seen),
+        checks=tuple(found.check for _, found in seen),
     )
     keep_code(task.workspace_directory, code.key, code.to_json())
     results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem).write(

@@ -38,16 +38,16 @@ from kartnb.task.values import flatten, map_nested, required
 
 @dataclass(frozen=True)
 class Settings:
-    """What default values of parameters come from, and what reads and writes files.
+    """Settings that tasks read: defaults of parameters, and file formats.
 
     Attributes
     ----------
     sections
-        What luigi's configuration says, by section and name, not interpolated.
+        luigi's configuration by section and name, not interpolated.
     variables
         The environment variables that it refers to.
     command_line
-        What the command line of `kartnb.run` gives, by luigi's names.
+        The arguments of the command line of `kartnb.run`, by luigi's names.
     formats
         The registered file formats, pickled.
     """
@@ -71,15 +71,15 @@ class Parcel:
     classes
         Those of them that the worker has asked for.
     log_level
-        From which level on logged lines are wanted.
+        The lowest level of logged lines that are sent back.
     directory
         The working directory, which relative workspaces start from.
     channel
-        Where events are to be sent while the tasks run, or None.
+        Where events are sent while the tasks run, or None.
     settings
-        What the configuration and the command line say where the build is.
+        The settings of the building process.
     version
-        The version of kartnb that has packed it.
+        The version of kartnb in the building process.
     """
 
     items: bytes
@@ -94,12 +94,12 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a worker sends back.
+    """The answer of a worker to a parcel.
 
     Attributes
     ----------
     missing
-        The classes that it has to be sent first; nothing was run then.
+        The classes that it needs to be sent first; if any, nothing was run.
     outcomes
         A pickled list of `RemoteOutcome`, one for each work item.
     sent
@@ -113,9 +113,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class RemoteOutcome:
-    """How a task run went on elsewhere: as in `Outcome`, and what the task has put into its log.
+    """An `Outcome` on its way back, with what the task has put into its `task_log`.
 
-    `lines` is what it has printed and logged, where there is no channel that has told of it.
+    `lines` is what it has printed and logged, where no channel has sent that before.
     """
 
     spent: float
@@ -133,13 +133,13 @@ def perform(data: bytes) -> bytes:
     Raises
     ------
     WorkerError
-        When this worker has another kartnb, or lacks a module that the tasks are from.
+        When this worker has another version of kartnb, or lacks a module that the tasks need.
     """
     parcel: Parcel = pickle.loads(data)
     if parcel.version != __version__:
         raise WorkerError(f'A worker has kartnb {__version__}, not {parcel.version}: install the same version there.')
     with _one_at_a_time:
-        if not is_building():  # an executor without processes of its own shares the settings anyway
+        if not is_building():  # a pool of threads has the settings of its process anyway
             _settings.use(parcel.settings)
         try:
             _classes.receive(parcel.classes)
@@ -149,7 +149,7 @@ def perform(data: bytes) -> bytes:
             items: list[WorkItem] = _classes.loads(parcel.items)
         except ModuleNotFoundError as error:
             raise WorkerError(
-                f'A worker has no module {error.name!r}, which the tasks need: install it there.'
+                f'A worker lacks the module {error.name!r}, which the tasks need: install it there.'
             ) from error
         _handlers.use(_classes.handlers(parcel.digests))
         os.chdir(parcel.directory)
@@ -162,7 +162,7 @@ def _run_all(items: list[WorkItem], parcel: Parcel) -> Reply:
         send = connect(parcel.channel, swallow_output())
         outcomes = [_run(item, parcel.log_level, send) for item in items]
         return Reply((), _packed(outcomes), send.sent)
-    # an executor without processes of its own runs this in the process that builds, which hears by itself
+    # a pool of threads runs this in the building process, which captures output by itself
     with nullcontext() if is_building() else taken_output():
         return Reply((), _packed([_run(item, parcel.log_level, None) for item in items]))
 
@@ -184,12 +184,13 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
             run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
             outcome = advance(run)
     if outcome.requirements is not None and run.generator is not None:
-        # it begins again, perhaps in another process, when what it asks for is complete (luigi's way)
+        # it begins again, perhaps in another process, when what it yielded is complete (luigi's way)
         run.generator.close()
     task_log = getattr(task, 'task_log', {})
     lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
-    told = (outcome.spent, outcome.result_id, outcome.error, outcome.requirements)
-    return RemoteOutcome(*told, task_log, lines, outcome.files)
+    return RemoteOutcome(
+        outcome.spent, outcome.result_id, outcome.error, outcome.requirements, task_log, lines, outcome.files
+    )
 
 
 def _are_complete(asked: Any) -> bool:
@@ -208,7 +209,7 @@ def _packed(outcomes: list[RemoteOutcome]) -> bytes:
 
 
 def _untie(error: BaseException, above: tuple[BaseException, ...]) -> None:
-    """Let the causes of an exception come to an end, so that it can be pickled: some are their own cause."""
+    """Cut circles in the causes of an exception, so that it can be pickled: some are their own cause."""
     above = (*above, error)
     for name in ('__cause__', '__context__'):
         earlier = getattr(error, name)
@@ -221,11 +222,11 @@ def _untie(error: BaseException, above: tuple[BaseException, ...]) -> None:
 def _let_tracebacks_travel(error: BaseException) -> None:
     from tblib import pickling_support
 
-    pickling_support.install(error)  # and those that it comes from
+    pickling_support.install(error)  # with its causes
 
 
 def _sendable(outcome: RemoteOutcome) -> RemoteOutcome:
-    """The same outcome, with what cannot be pickled replaced by what says so."""
+    """The same outcome; parts that cannot be pickled are replaced by an error that says so."""
     error, requirements = outcome.error, outcome.requirements
     if error is not None and not _can_travel(error):
         text = ''.join(traceback.format_exception(error))
@@ -234,7 +235,7 @@ def _sendable(outcome: RemoteOutcome) -> RemoteOutcome:
     if requirements is not None and not _can_travel(requirements):
         requirements, error = (
             None,
-            WorkerError('What run() yields cannot be sent to the building process: yield tasks.'),
+            WorkerError('What run() yields cannot be pickled for the building process: yield tasks.'),
         )
     return replace(
         outcome,
@@ -275,13 +276,13 @@ def _sections(config: Any) -> dict[str, dict[str, Any]]:
 
 
 class SettingsKeeper:
-    """Lets a worker process have the settings of the process that sends it tasks."""
+    """In a worker process: applies the settings of the building process."""
 
     def __init__(self) -> None:
         self._used: Settings | None = None
 
     def use(self, settings: Settings) -> None:
-        """Take these settings over, if they are not those that were used last."""
+        """Apply these settings, unless they are in use already."""
         if settings == self._used:
             return
         config: Any = luigi.configuration.get_config()
@@ -299,7 +300,7 @@ class SettingsKeeper:
 
 
 class _CommandLine:
-    """What luigi's parameters ask of a parsed command line."""
+    """A parsed command line, as far as luigi's parameters read it."""
 
     def __init__(self, known_args: Namespace) -> None:
         self.known_args = known_args

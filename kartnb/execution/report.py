@@ -1,4 +1,4 @@
-"""What a build did, as an object that can be shown."""
+"""How a build ended: the report, the error that it raises, and the place in the user's code to look at."""
 
 from __future__ import annotations
 
@@ -192,13 +192,13 @@ def _sentences(report: BuildReport) -> list[str]:
 def _described(failure: TaskFailure) -> list[str]:
     parameters = ', '.join(f'{name}={text}' for name, text in failure.parameters)
     lines = [f'  {failure.name}({parameters}) [{failure.unique_id}]']
-    lines.append(f'    {_said(failure.error)}')
+    lines.append(f'    {_one_line(failure.error)}')
     if failure.location:
         lines.append(f'    at {failure.location}')
     return lines
 
 
-def _said(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     """An exception as one line, without its notes."""
     text = ' '.join(str(error).split())
     return f'{type(error).__name__}: {text}' if text else type(error).__name__

@@ -1,4 +1,7 @@
-"""The pickler of what goes between processes. Imported only where something is sent: it needs cloudpickle."""
+"""The pickler of tasks, classes, code and tracebacks on their way between processes.
+
+Only `transport` imports it, and only when something is sent: it needs cloudpickle, which is slow to import.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ import luigi
 from kartnb.execution.report import entries_of
 from kartnb.storage.by_value import ByValuePickler
 
-#: Gives a class the name under which it travels, or None where it is imported by name or pickled in its place.
+#: Gives the name under which a class travels, or None where it is imported by name or pickled in place.
 Naming = Callable[[type], str | None]
 
-#: What gokart's own tasks hang on each instance, and what their constructor makes again.
-_MADE_BY_GOKART = ('to_str_params', 'run')
+#: Attributes that the constructor of gokart's tasks sets on each instance, and sets again in the other process.
+_SET_BY_GOKART = ('to_str_params', 'run')
 
 
 class SentFrame(NamedTuple):
@@ -58,21 +61,21 @@ class TaskPickler(ByValuePickler):
         return self._naming(value) if isinstance(value, type) else None
 
     def reducer_override(self, value: Any) -> Any:
-        """Let tasks of gokart's be made again from their parameters: their instances cannot be pickled."""
+        """Rebuild gokart's own tasks from their parameters: their instances cannot be pickled."""
         if isinstance(value, luigi.Task) and 'to_str_params' in vars(value):
-            state = {name: item for name, item in vars(value).items() if name not in _MADE_BY_GOKART}
-            return (made_again, (type(value), value.param_kwargs, state))
+            state = {name: item for name, item in vars(value).items() if name not in _SET_BY_GOKART}
+            return (rebuilt_task, (type(value), value.param_kwargs, state))
         return super().reducer_override(value)
 
     def reduce_code(self, code: CodeType) -> tuple[Any, tuple[Any, ...]]:
-        """Take the source of a cell along: the other process has no file to read it from."""
+        """Send the source of a cell along: the other process has no file to read it from."""
         make, arguments = super().reduce_code(code)
         source = self._source(code.co_filename) if self._with_sources else ''
         return (code_with_source, (make, arguments, source)) if source else (make, arguments)
 
     def _source(self, file: str) -> str:
         if file not in self._sources:
-            # IPython keeps cells here; the time is None of what no file was read for
+            # IPython keeps cells here; an entry that was not read from a file has no time
             match linecache.cache.get(file):
                 case (_, None, lines, _):
                     self._sources[file] = ''.join(lines)
@@ -89,27 +92,27 @@ def dumps(value: Any, naming: Naming = lambda cls: None, *, with_sources: bool =
 
 
 def code_with_source(make: Callable[..., CodeType], arguments: tuple[Any, ...], source: str) -> CodeType:
-    """A code, whose source is then known to `linecache`, and so to tracebacks and `inspect`."""
+    """Code whose source is in `linecache`, where tracebacks and `inspect` look for it."""
     code = make(*arguments)
     file = code.co_filename
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     return code
 
 
-def made_again(cls: type[luigi.Task], values: dict[str, Any], state: dict[str, Any]) -> luigi.Task:
-    """A task of gokart's as it was."""
+def rebuilt_task(cls: type[luigi.Task], values: dict[str, Any], state: dict[str, Any]) -> luigi.Task:
+    """One of gokart's tasks, with its state."""
     task = cls(**values)
     vars(task).update(state)
     return task
 
 
 def reduce_traceback(trace: TracebackType) -> tuple[Any, tuple[Any, ...]]:
-    """Let a traceback be pickled, without the variables of its frames."""
+    """Pickle a traceback without the variables of its frames."""
     return rebuilt_traceback, (tuple(map(_sent, entries_of(trace))),)
 
 
 def rebuilt_traceback(frames: Sequence[SentFrame]) -> TracebackType | None:
-    """A traceback that looks as the one that was sent: the same files, functions, lines and columns.
+    """A traceback that looks like the one that was sent: the same files, functions, lines and columns.
 
     Examples
     --------
@@ -147,11 +150,11 @@ def _sent(entry: TracebackType) -> SentFrame:
 
 
 def _failing_code(frame: SentFrame) -> Any:
-    """Code that fails at a given place: Python makes no frames but for code that runs."""
+    """Code that fails at the place of a frame: Python makes frames only by running code."""
     end = frame.end_column
     if end is None:
         end = len(linecache.getline(frame.file, frame.line).rstrip().encode())
-    name = 'q' * max(1, end - frame.column)  # nothing is called so, in builtins neither
+    name = 'q' * max(1, end - frame.column)  # not a name of anything, builtins included
     above, before = '\n' * (frame.line - frame.first_line), ' ' * frame.column
     text = f'({above}{before if above else before[1:]}{name})' if above or before else name
     return compile(text, frame.file, 'exec').replace(

@@ -36,8 +36,8 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.results import path_of
 
 logger = logging.getLogger('kartnb')
-#: The attributes that a task has while it runs only, luigi's.
-_LENT = (
+#: Attributes that luigi gives a task only while it runs.
+_REPORTERS = (
     'set_status_message',
     'set_progress_percentage',
     'set_tracking_url',
@@ -102,13 +102,13 @@ def _start(run: TaskRun) -> None:
 
 
 def _reporters(run: TaskRun) -> dict[str, Any]:
-    """What luigi lends a task while it runs."""
+    """The attributes of `_REPORTERS` for a run."""
     return {
         'set_status_message': lambda message: run.report('message', str(message)),
         'set_progress_percentage': lambda percentage: run.report('percentage', float(percentage)),
         'set_tracking_url': lambda url: run.report('tracking_url', str(url)),
         'decrease_running_resources': lambda amounts: run.report('resources', dict(amounts)),
-        # nobody sends messages but luigi's central scheduler
+        # only luigi's central scheduler sends messages
         'scheduler_messages': (run.messages or Queue()) if run.task.accepts_messages else None,
     }
 
@@ -142,7 +142,7 @@ def _go_on(run: TaskRun) -> Any:
 
 
 def _user_run(task: luigi.Task) -> Callable[[], Any]:
-    # the instance's own `run` skips complete tasks; the build has looked already
+    # the instance's own `run` skips complete tasks; the build has checked that already
     bound: Callable[[], Any] = type(task).run.__get__(task) if _is_kartnb_task(task) else task.run
     return bound
 
@@ -169,11 +169,11 @@ def _require_outputs(run: TaskRun) -> None:
     missing = [target for target in run.item.outputs if not target.exists()]
     if not missing:
         return
-    told = f'{type(task).__name__}.run() ended without writing its output {path_of(missing[0])}'
+    text = f'{type(task).__name__}.run() ended without writing its output {path_of(missing[0])}'
     if run.item.value_wanted:
         how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
-        raise TaskNotDumpedError(f'{told}: {how}')
-    logger.warning('%s, so it runs again in the next build.', told)
+        raise TaskNotDumpedError(f'{text}: {how}')
+    logger.warning('%s, so it runs again in the next build.', text)
     run.item.outputs = tuple(target for target in run.item.outputs if target not in missing)
 
 
@@ -197,20 +197,20 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
 def _forget_reporters(task: luigi.Task) -> None:
     if _is_kartnb_task(task):
         attributes = vars(task)
-        for name in _LENT:
+        for name in _REPORTERS:
             attributes.pop(name, None)
     else:
-        for name in _LENT:
+        for name in _REPORTERS:
             setattr(task, name, None)
 
 
 def _is_kartnb_task(task: luigi.Task) -> TypeGuard[TaskOnKart[Any]]:
-    # isinstance takes the detour of abstract base classes, at ten times the cost
+    # isinstance goes through the abstract base classes, at ten times the cost
     return TaskOnKart in type(task).__mro__
 
 
 def close(run: TaskRun) -> None:
-    """End a generator that will not be resumed, so that its `finally` blocks run."""
+    """Close a generator that will not be resumed, so that its `finally` blocks run."""
     if run.generator is not None:
         try:
             run.generator.close()
@@ -219,7 +219,7 @@ def close(run: TaskRun) -> None:
 
 
 def learn(task: luigi.Task, outcome: Outcome) -> None:
-    """Let the task know here what it did in another process."""
+    """Update the task here after its run in another process."""
     if outcome.task_log is None:
         return
     known = vars(task)
@@ -231,7 +231,7 @@ def learn(task: luigi.Task, outcome: Outcome) -> None:
 
 
 def lost(run: TaskRun, error: BaseException) -> Outcome:
-    """What came of a run whose process was lost; luigi's event for it is fired here."""
+    """The outcome of a run whose process was lost; fires luigi's event for it."""
     event = luigi.Event.TIMEOUT if isinstance(error, TaskTimeoutError) else luigi.Event.PROCESS_FAILURE
     fire(run.task, event, run.task, str(error))
     record_loss(run, error)
@@ -239,7 +239,7 @@ def lost(run: TaskRun, error: BaseException) -> Outcome:
 
 
 def seed_of(task: TaskOnKart[Any]) -> int:
-    """The seed of a task: the one that it asks for, or else one that follows from its unique id (gokart's rule)."""
+    """The seed of a task: its own setting, or else a number from its unique id (gokart's rule)."""
     if task.fix_random_seed_value != task.FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER:
         return task.fix_random_seed_value
     return int(task.make_unique_id(), 16) % _LARGEST_SEED
@@ -251,7 +251,7 @@ def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``seed``, and ``seed_methods``: the functions, by dotted name, that really were given it.
+        ``seed``, and ``seed_methods``: the dotted names of the functions that were called with it.
     """
     seed = seed_of(task)
     methods = task.fix_random_seed_methods if _may_seed() else ()
@@ -281,7 +281,7 @@ def _may_seed() -> bool:
 
 @contextmanager
 def seeding_allowed() -> Iterator[None]:
-    """Within the block, this thread may seed: it is the only one that runs tasks in a worker process."""
+    """Within the block this thread may seed: in a worker process it is the only one that runs tasks."""
     _thread.may_seed = True
     try:
         yield
@@ -291,7 +291,7 @@ def seeding_allowed() -> Iterator[None]:
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Put the random state of Python, numpy and torch back at the end; what is imported meanwhile starts afresh."""
+    """Restore the random state of Python, numpy and torch at the end; reseed what was imported meanwhile."""
     if not _may_seed():
         yield
         return
@@ -325,8 +325,8 @@ _RESEEDERS: dict[str, Callable[[Any], object]] = {
 }
 
 
-def seed_anew() -> None:
-    """In a forked process: let it draw numbers of its own, where nobody seeds it. Python sees to `random` by itself."""
+def reseed() -> None:
+    """In a forked process: draw other numbers than the parent. Python does this for `random` itself."""
     for name, reseed in _RESEEDERS.items():
         if name in sys.modules:
             reseed(sys.modules[name])

@@ -28,7 +28,7 @@ from kartnb.task.base import TaskOnKart
 #: Pickled classes of more bytes than this are worth a warning.
 LARGE = 10_000_000
 _NOT_DATA = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-#: Importing these puts their handlers on their classes in a worker too.
+#: Packages whose handlers need not be sent: importing them in a worker puts the handlers on their classes.
 _BRING_THEIR_OWN = ('gokart', 'kartnb', 'luigi')
 #: What the digests of event handlers begin with.
 _HANDLERS = 'handlers:'
@@ -38,7 +38,7 @@ HandlersOf: TypeAlias = tuple[type, dict[str, list[Handler]]]
 
 
 class ClassStore:
-    """The classes that travel by value from this process, as they are during one build."""
+    """The classes and event handlers that one build sends by value."""
 
     def __init__(self) -> None:
         self._digests: dict[type, str] = {}
@@ -47,7 +47,7 @@ class ClassStore:
         self.pickled: dict[str, bytes] = {}
 
     def add_handlers(self, cls: type) -> None:
-        """Let the event handlers that are on a class and its bases travel too; one that cannot is warned of."""
+        """Send the event handlers on a class and its bases too, with a warning for any that cannot be pickled."""
         for base in cls.__mro__ if cls not in self._handlers_seen else ():
             handlers = handlers_of(base) if base not in self._handlers_seen else None
             self._handlers_seen.add(base)
@@ -69,7 +69,7 @@ class ClassStore:
                     self.pickled[f'{_HANDLERS}{hashlib.blake2b(data, digest_size=16).hexdigest()}'] = data
 
     def digest(self, cls: type) -> str:
-        """The name under which a class travels; it is pickled the first time that it is asked for.
+        """The name under which a class travels; the first call pickles the class.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class ClassStore:
             raise TransportError(_culprit(value, error)) from error
 
     def loads(self, data: bytes) -> Any:
-        """Read what a worker sent: its copies of classes become the classes of this process again."""
+        """Unpickle what a worker sent: its copies of classes become the classes of this process again."""
         return _Unpickler(io.BytesIO(data), self._classes).load()
 
     def _name(self, cls: type) -> str | None:
@@ -139,11 +139,11 @@ class WorkerClasses:
                 self._digests[cls] = digest
 
     def loads(self, data: bytes) -> Any:
-        """Read what the parent process sent."""
+        """Unpickle what the building process sent."""
         return _Unpickler(io.BytesIO(data), self._classes).load()
 
     def dumps(self, value: Any) -> bytes:
-        """Pickle a value for the parent process; the classes that it has sent are named by their digests."""
+        """Pickle a value for the building process; the classes that it has sent are named by their digests."""
         from kartnb.execution import task_pickler
 
         return task_pickler.dumps(value, self._digest, with_sources=False)
@@ -151,7 +151,7 @@ class WorkerClasses:
     def _digest(self, cls: type) -> str | None:
         known = self._digests.get(cls)
         if known is None and travels_by_value(cls):
-            # a class that came inside of another one: the parent process knows it by cloudpickle's id, or by name
+            # a class that came inside another one: the building process knows it by cloudpickle's id, or by name
             return f'{cls.__module__}:{cls.__qualname__}:{by_value_id(cls)}'
         return known
 
@@ -197,15 +197,15 @@ def _pickled_class(cls: type) -> bytes:
     except Exception as error:
         raise TransportError(
             f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
-            f'({type(error).__name__}: {error}): make that inside of run(), or build without workers.'
+            f'({type(error).__name__}: {error}): create it in run(), or build without workers.'
         ) from error
     if len(data) > LARGE:
-        warn_of_large_payload(cls, task_pickler.dumps)
+        _warn_of_large_payload(cls, task_pickler.dumps)
     return data
 
 
 def _culprit(value: Any, error: Exception) -> str:
-    """Say which attribute of a task cannot be pickled."""
+    """The message of an error in pickling; for a task it names the attribute."""
     task = getattr(value, 'task', value)
     if isinstance(task, luigi.Task):
         state = task.__getstate__() if isinstance(task, TaskOnKart) else vars(task)
@@ -213,7 +213,7 @@ def _culprit(value: Any, error: Exception) -> str:
             if not _can_be_pickled(attribute):
                 return (
                     f'{type(task).__name__}.{name} ({type(attribute).__name__}) cannot be sent to a worker process: '
-                    f'{type(error).__name__}: {error}. Make it inside of run(), or build without workers.'
+                    f'{type(error).__name__}: {error}. Create it in run(), or build without workers.'
                 )
     return f'This cannot be sent to a worker process: {type(error).__name__}: {error}'
 
@@ -228,8 +228,8 @@ def _can_be_pickled(value: Any) -> bool:
     return True
 
 
-def warn_of_large_payload(cls: type, dumps: Callable[[Any], bytes]) -> None:
-    """Name the large variables that are sent to every worker together with a class.
+def _warn_of_large_payload(cls: type, dumps: Callable[[Any], bytes]) -> None:
+    """Warn of the large variables that are sent to every worker together with a class.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def warn_of_large_payload(cls: type, dumps: Callable[[Any], bytes]) -> None:
     heavy = [(name, size) for name, value in _payload(cls) if (size := _size(value, dumps)) > LARGE]
     names = ', '.join(f'{name} ({size / 1e6:,.0f} MB)' for name, size in heavy) or 'what its methods use'
     warnings.warn(
-        f'{cls.__name__} takes {names} along to every worker process: make it the result of a task, or load it in '
+        f'{cls.__name__} takes {names} along to every worker process: make that the result of a task, or load it in '
         'run().',
         stacklevel=2,
     )
@@ -292,7 +292,7 @@ def _size(value: Any, dumps: Callable[[Any], bytes]) -> int:
 
 
 def handlers_of(cls: type) -> HandlersOf | None:
-    """The handlers that somebody has put on a class, and that a worker process has to be sent; None without any."""
+    """The handlers on a class that a worker process has to be sent; None without any."""
     found = {
         event: [handler for handler in handlers if _root(handler) not in _BRING_THEIR_OWN]
         for event, handlers in event_handlers().get(cls, {}).items()
@@ -306,18 +306,18 @@ def _root(handler: Handler) -> str:
 
 
 class SentHandlers:
-    """In a worker process: the handlers that the build whose tasks run just now has sent."""
+    """In a worker process: the event handlers of the build whose tasks run there now."""
 
     def __init__(self) -> None:
         self._in_use: dict[str, list[tuple[type, str, Handler]]] = {}
 
     def use(self, sent: Mapping[str, HandlersOf]) -> None:
-        """Put these handlers on their classes, and take away those of another build.
+        """Put these handlers on their classes, and remove those of another build.
 
         Parameters
         ----------
         sent
-            Handlers by what names them; the same name is the same handlers.
+            Handlers by digest.
         """
         for name in [name for name in self._in_use if name not in sent]:
             for cls, event, handler in self._in_use.pop(name):
@@ -332,13 +332,13 @@ def _put(handlers: HandlersOf) -> list[tuple[type, str, Handler]]:
     added = []
     for event, sent in by_event.items():
         present = event_handlers().setdefault(cls, {}).setdefault(event, set())
-        for handler in [handler for handler in sent if not _is_there(handler, present)]:
+        for handler in [handler for handler in sent if not _is_present(handler, present)]:
             added.append((cls, event, handler))
         present.update(handler for _, its_event, handler in added if its_event == event)
     return added
 
 
-def _is_there(handler: Handler, present: set[Handler]) -> bool:
+def _is_present(handler: Handler, present: set[Handler]) -> bool:
     """Whether a handler, or what it is a copy of, is on the class already (a forked worker has its parent's)."""
     code = getattr(handler, '__code__', None)
     return handler in present or (code is not None and any(getattr(x, '__code__', None) == code for x in present))

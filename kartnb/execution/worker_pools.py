@@ -12,17 +12,17 @@ from typing import Any, TypeAlias
 
 from kartnb.errors import ExecutorChoiceError
 
-#: What a worker is given to do: a function of the package, and its argument.
+#: A function that a worker can import, for pickled data.
 Work: TypeAlias = Callable[[bytes], bytes]
 
 
 class WorkerPool(ABC):
-    """Some workers.
+    """Workers that share no memory with this process.
 
     Attributes
     ----------
     live
-        Whether they are on this computer, so that they can tell what happens while tasks run.
+        Whether they are on this computer, so that they can report while tasks run.
     can_end
         Whether one of them can be ended while it works.
     """
@@ -30,15 +30,15 @@ class WorkerPool(ABC):
     live: bool = False
     can_end: bool = False
 
-    def tell_starting(self, tell: Callable[[int], None]) -> None:  # noqa: B027 - most pools know nothing of it
-        """Let somebody know how many workers are being started, whenever that changes, where it is known."""
+    def report_starting(self, report: Callable[[int], None]) -> None:  # noqa: B027 - few pools know it
+        """Call `report` with the number of workers that are being started whenever it changes."""
 
     @abstractmethod
     def submit(self, function: Work, data: bytes) -> Any:
-        """Let a worker do something; gives a future."""
+        """Call a function in a worker; gives a future."""
 
     def submit_again(self, function: Work, data: bytes) -> Any:
-        """As `submit`, before what waits: it has waited already."""
+        """As `submit`, ahead of the queue: this has waited in it already."""
         return self.submit(function, data)
 
     def end(self, future: Any, error: BaseException) -> None:
@@ -47,11 +47,11 @@ class WorkerPool(ABC):
 
     @abstractmethod
     def shut_down(self, at_once: bool) -> None:
-        """Let go of the workers when the build has ended, or at once."""
+        """Release the workers at the end of the build; `at_once` without waiting for what they do."""
 
 
 class ForeignPool(WorkerPool):
-    """The workers of an executor of the user's, which is left open.
+    """The workers of an executor of the user's, which stays open.
 
     Parameters
     ----------
@@ -66,21 +66,21 @@ class ForeignPool(WorkerPool):
         return self._executor.submit(function, data)
 
     def shut_down(self, at_once: bool) -> None:
-        """The executor is the user's."""
+        """Leave the executor open: it is the user's."""
 
 
-class DaskWorkers(WorkerPool):
-    """The workers of a Dask cluster.
+class DaskPool(WorkerPool):
+    """The workers of a Dask cluster; results must lie on storage that all of them share.
 
     Parameters
     ----------
     executor
-        A client, which is left open, or an address such as ``dask://127.0.0.1:8786``.
+        A client, which stays open, or an address such as ``dask://127.0.0.1:8786``.
 
     Raises
     ------
     ExecutorChoiceError
-        When the address cannot be reached, or there is no worker.
+        When the address cannot be reached, or the cluster has no workers.
     """
 
     def __init__(self, executor: Any) -> None:
@@ -92,7 +92,7 @@ class DaskWorkers(WorkerPool):
         """How many tasks run at once: one in each worker, because seeds are process-wide."""
         workers = len(self._client.scheduler_info(n_workers=-1)['workers'])
         if not workers:
-            raise ExecutorChoiceError('The Dask cluster has no worker: start one, or scale the cluster up.')
+            raise ExecutorChoiceError('The Dask cluster has no workers: start one, or scale the cluster up.')
         return workers
 
     def submit(self, function: Work, data: bytes) -> Any:
@@ -101,7 +101,7 @@ class DaskWorkers(WorkerPool):
         return future
 
     def shut_down(self, at_once: bool) -> None:
-        """Let go of the cluster, which goes on running."""
+        """Disconnect from the cluster, which goes on running."""
         if at_once:
             self._client.cancel(self._futures)
         self._futures.clear()
@@ -117,5 +117,5 @@ def _connect(address: str) -> Any:
         return Client(place, timeout='5s', set_as_default=False)  # type: ignore[no-untyped-call]
     except OSError as error:
         raise ExecutorChoiceError(
-            f'There is no Dask scheduler at {address}: start one there, or mend the address.'
+            f'No Dask scheduler answers at {address}: start one there, or correct the address.'
         ) from error

@@ -9,7 +9,7 @@ from typing import Any
 import luigi
 
 from kartnb.errors import MissingResultError, TaskArgumentError
-from kartnb.execution.recording import adopt_results
+from kartnb.execution.recording import record_existing_results
 from kartnb.history.run_record import iso_seconds, parsed_record
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import restored_task
@@ -109,7 +109,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
             found.directory,
         )
     # a result that another program wrote has no record yet, and only a recorded one can be kept
-    adopt_results(graph, graph.vertices.values())
+    record_existing_results(graph, graph.vertices.values())
     present = graph.results.present(vertex) if graph.results.all_exist(vertex) else None
     if present is not None:
         present.keep()

@@ -283,7 +283,7 @@ class SweepPlan(SweepRun):
         if self._build is None:
             return
         if not self.to_run:
-            self._build.adopt()
+            self._build.record_existing()
             return
         report = self._build.run()
         self.report, self.plan = report, report.plan

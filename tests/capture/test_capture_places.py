@@ -203,7 +203,7 @@ def test_the_last_words_of_a_worker_that_dies_are_kept_with_the_task() -> None:
             os._exit(1)
 
     events: list[Any] = []
-    with pytest.raises(kartnb.GokartBuildError, match="its last words were 'fatal words'"):
+    with pytest.raises(kartnb.GokartBuildError, match="its last output was 'fatal words'"):
         kartnb.build(Dying(), workers=2, listeners=[events.append])
     assert _texts(Dying())[:2] == ['before it dies', 'fatal words']
     assert [event.text for event in events if isinstance(event, TaskOutput)] == ['before it dies', 'fatal words']

@@ -328,9 +328,9 @@ def test_a_worker_that_dies_is_said_within_seconds_and_what_was_finished_stays()
         ({'workers': 0}, 'workers must be a whole number from 1 on, not 0'),
         ({'workers': -1}, 'not -1'),
         ({'workers': 1.5}, 'not 1.5'),
-        ({'executor': 'cluster'}, "There is no executor 'cluster': give 'inline', 'processes', 'threads'"),
-        ({'executor': 3}, 'There is no executor 3'),
-        ({'executor': 'dask://127.0.0.1:1'}, 'There is no Dask scheduler at dask://127.0.0.1:1'),
+        ({'executor': 'cluster'}, "Executor not known: 'cluster'. Give 'inline', 'processes', 'threads'"),
+        ({'executor': 3}, 'Executor not known: 3'),
+        ({'executor': 'dask://127.0.0.1:1'}, 'No Dask scheduler answers at dask://127.0.0.1:1'),
     ],
 )
 def test_a_choice_that_is_none_is_said_at_once(options: dict[str, Any], message: str) -> None:

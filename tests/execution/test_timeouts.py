@@ -67,7 +67,7 @@ def test_a_task_that_takes_too_long_is_ended_with_its_children_and_others_go_on(
     assert time.monotonic() - started < 60
     error = caught.value.__cause__
     assert isinstance(error, TaskTimeoutError)
-    assert str(error) == 'Slow ran longer than its worker_timeout of 2 s, and was ended.'
+    assert str(error) == 'Slow ran longer than its worker_timeout of 2 s and was ended.'
     assert heard == [str(error)]
     assert [task.complete() for task in others] == [True] * 8
     assert [pid for pid in map(int, (tmp_path / 'pids').read_text().split()) if _alive(pid)] == []
