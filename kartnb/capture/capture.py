@@ -1,8 +1,8 @@
-"""What tasks print and log while they run, each task's by itself.
+"""Capturing what tasks print and log while they run, separately for each task.
 
-A build announces itself (`captured`), and each task of it that runs in this process (`captured_task`). What is
-written then belongs to the task of the context it is written in; what C code and child processes write, to the one task
-that runs in the foreground. Where that cannot be told, because tasks run in threads, it belongs to the build.
+A build is captured by `captured`, and each task of it that runs in this process by `captured_task`. What Python code
+writes belongs to the task of its context; what C code and child processes write, to the one task that runs in the
+foreground. Where several tasks run in threads, that is unknown, and it belongs to the build.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kartnb.capture.taps import Mode, OutputTaps
 from kartnb.capture.task_log import LogTap, Stream, TaskLog, is_echo
 from kartnb.model import LogLine, TaskEvent
 
-#: The build and the node key of the task that runs in this context; None where nobody has said so.
+#: The build and the node key of the task that runs in this context; None where it is unknown.
 current_task: ContextVar[tuple[str, str] | None] = ContextVar('kartnb_current_task', default=None)
 
 #: The value of `current_task` while kartnb's own code and listeners run: what they write belongs to no task.
@@ -32,22 +32,22 @@ _formatter = logging.Formatter()
 
 
 @contextmanager
-def captured(build_id: str, level: int, hear: Callable[[TaskEvent], None]) -> Iterator[None]:
-    """Hear what the tasks of a build print and log in this process while the block runs.
+def captured(build_id: str, level: int, emit: Callable[[TaskEvent], None]) -> Iterator[None]:
+    """Capture what the tasks of a build print and log in this process while the block runs.
 
     Parameters
     ----------
     build_id
         Names the build. If it is captured in this process already, the block changes nothing.
     level
-        Logged lines of this level and above are heard; those of INFO and above in any case.
-    hear
+        Logged lines of this level and above are captured; those of INFO and above in any case.
+    emit
         Is given the events.
     """
-    if not _capture.enter(build_id, min(level, logging.INFO), hear):
+    if not _capture.enter(build_id, min(level, logging.INFO), emit):
         yield
         return
-    # what is logged between tasks belongs to this build, also inside of a task that builds
+    # what is logged between tasks belongs to this build, also inside a task that builds
     token = current_task.set((build_id, ''))
     try:
         yield
@@ -57,7 +57,7 @@ def captured(build_id: str, level: int, hear: Callable[[TaskEvent], None]) -> It
 
 
 class captured_task:  # noqa: N801 - it is used as a function is
-    """Let what is printed and logged in the block belong to a task; `current_task` is to name it."""
+    """Let what is printed and logged in the block belong to a task, which `current_task` must name."""
 
     def __init__(self, log: TaskLog) -> None:
         self._log = log
@@ -70,24 +70,24 @@ class captured_task:  # noqa: N801 - it is used as a function is
 
 
 def is_enabled(logger: logging.Logger, level: int) -> bool:
-    """Whether a logger passes records of a level by the user's settings, whatever builds need to hear."""
+    """Whether a logger passes records of a level by the user's settings, whatever is captured."""
     return _capture.is_enabled(logger, level)
 
 
 def swallow_output() -> tuple[int, ...]:
-    """In a worker process of kartnb's own: from now on nothing that is printed leaves it by itself.
+    """In a worker process of kartnb's own: from now on show nothing that is printed.
 
     Returns
     -------
     tuple
-        Two descriptors from which another process can read what this one has not told of; none on Windows.
+        Two descriptors from which another process can read what this one has not sent; none on Windows.
     """
-    return _capture.stay(Mode.SWALLOWED).readers
+    return _capture.keep_taps(Mode.SWALLOWED).readers
 
 
 def task_log(build_id: str, key: str) -> TaskLog:
     """The log of a task that will run in this process."""
-    return TaskLog(build_id, key, _capture.tell)
+    return TaskLog(build_id, key, _capture.emit)
 
 
 def is_building() -> bool:
@@ -97,18 +97,18 @@ def is_building() -> bool:
 
 @contextmanager
 def taken_output() -> Iterator[None]:
-    """In a worker process of somebody else's: what tasks print in the block is not shown there."""
-    _capture.stay(Mode.TAKEN)
+    """In a worker process of another program: do not show there what tasks print in the block."""
+    _capture.keep_taps(Mode.TAKEN)
     try:
         yield
     finally:
-        _capture.stay_no_longer()
+        _capture.release_taps()
 
 
 @dataclass(frozen=True, slots=True)
 class _Build:
     level: int
-    hear: Callable[[TaskEvent], None]
+    emit: Callable[[TaskEvent], None]
     log: TaskLog
 
 
@@ -121,18 +121,18 @@ class _Capture:
         self._running: dict[tuple[str, str], tuple[TaskLog, threading.Thread]] = {}
         self._taps: OutputTaps | None = None
         self._log_tap = LogTap(self._take_record)
-        self._stays = False
+        self._keeps_taps = False
         self._mode = Mode.SHOWN
         self._older_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
-    def enter(self, build_id: str, level: int, hear: Callable[[TaskEvent], None]) -> bool:
+    def enter(self, build_id: str, level: int, emit: Callable[[TaskEvent], None]) -> bool:
         with self._gate:
             if build_id in self._builds:
                 return False
             if not self._builds:
                 self._log_tap.install()
             self._older_threads.add(threading.current_thread())
-            self._builds[build_id] = _Build(level, hear, TaskLog(build_id, '', hear))
+            self._builds[build_id] = _Build(level, emit, TaskLog(build_id, '', emit))
             self._log_tap.lower(level)
             return True
 
@@ -142,7 +142,7 @@ class _Capture:
                 return
             if len(self._builds) == 1:
                 self._log_tap.remove()
-                if not self._stays:
+                if not self._keeps_taps:
                     self._remove_taps()
             del self._builds[build_id]
 
@@ -153,19 +153,19 @@ class _Capture:
     def is_enabled(self, logger: logging.Logger, level: int) -> bool:
         return logger.isEnabledFor(level) and (not self._builds or self._log_tap.would_pass(logger, level))
 
-    def tell(self, event: TaskEvent) -> None:
+    def emit(self, event: TaskEvent) -> None:
         build = self._builds.get(event.build_id)
         if build is not None:
-            build.hear(event)
+            build.emit(event)
 
-    def stay(self, mode: Mode) -> OutputTaps:
+    def keep_taps(self, mode: Mode) -> OutputTaps:
         with self._gate:
-            self._stays, self._mode = True, mode
+            self._keeps_taps, self._mode = True, mode
             return self._install_taps()
 
-    def stay_no_longer(self) -> None:
+    def release_taps(self) -> None:
         with self._gate:
-            self._stays, self._mode = False, Mode.SHOWN
+            self._keeps_taps, self._mode = False, Mode.SHOWN
             self._remove_taps()
 
     def begin(self, log: TaskLog) -> None:
@@ -173,7 +173,7 @@ class _Capture:
             return
         with self._gate:
             self._install_taps().begin()
-            self._log_tap.stay()
+            self._log_tap.be_last()
             self._running[log.build_id, log.key] = (log, threading.current_thread())
 
     def finish(self, log: TaskLog) -> None:
@@ -196,7 +196,7 @@ class _Capture:
         self._gate.release()
 
     def after_fork_in_child(self) -> None:
-        """Know of nothing: the parent process hears what its children write."""
+        """Forget all: the parent process captures what its children write."""
         if self._builds:
             self._log_tap.remove()
         if self._taps is not None:
@@ -220,10 +220,10 @@ class _Capture:
             log.advance()
 
     def _take_text(self, stream: Stream, text: str) -> bool:
-        """Hear what Python code writes; tells whether it is not to be shown."""
+        """Capture what Python code writes; gives whether it must not be shown."""
         taps = self._taps
         if taps is not None:
-            taps.before_text()  # what C code wrote before comes first
+            taps.before_text()  # what C code wrote earlier comes first
         logs = self._logs_here()
         if not is_echo():
             for log in logs:
@@ -244,7 +244,7 @@ class _Capture:
                 log.log(LogLine(log.build_id, log.key, record.levelno, record.name, text, shown, time=record.created))
 
     def _logs_here(self) -> list[TaskLog]:
-        """The logs that what the running code prints belongs to: of its task, or of its builds."""
+        """The logs for what the running code prints: its task's, or those of the builds."""
         place = current_task.get()
         if place is not None:
             running = self._running.get(place)
@@ -252,7 +252,7 @@ class _Capture:
         thread = threading.current_thread()
         if not self._running or thread in self._older_threads or thread.name.startswith('kartnb'):
             return []
-        # a thread that was started while a task ran, and that knows nothing of it
+        # a thread that was started while a task ran, with a context of its own
         alone = self._alone()
         return self._logs_of_builds() if alone is None else [alone[0]]
 
@@ -261,12 +261,12 @@ class _Capture:
         return [build.log for build in builds if place is None or place[0] == build.log.build_id]
 
     def _alone(self) -> tuple[TaskLog, threading.Thread] | None:
-        """The innermost of the running tasks, if they all run in one thread."""
+        """The innermost running task, if all run in one thread."""
         running = list(self._running.values())
         return running[-1] if len({thread for _, thread in running}) == 1 else None
 
     def _owners(self) -> list[TaskLog]:
-        """The logs that output belongs to of which only the process is known."""
+        """The logs for output of which only the process is known."""
         alone = self._alone()
         if alone is not None and (self._mode is not Mode.SHOWN or alone[1] is threading.main_thread()):
             return [alone[0]]
@@ -276,7 +276,7 @@ class _Capture:
 def _text_of(record: logging.LogRecord) -> str:
     try:
         return _formatter.format(record)
-    except Exception:  # the handlers of logging complain of this, and the task goes on
+    except Exception:  # the handlers of logging report this, and the task goes on
         return record.msg if isinstance(record.msg, str) else 'a log line that cannot be formatted'
 
 

@@ -1,4 +1,4 @@
-"""From a stream of printed text to lines, as a terminal would show them in the end.
+"""From printed text to lines, as a terminal would show them in the end, and of very many the first and the last.
 
 A line that is written over (a progress bar) is kept in its last state. Colours and other escape sequences are left out;
 other control characters are made visible.
@@ -17,13 +17,13 @@ from kartnb.storage.places import CapturedLine, Source
 #: Characters of the first lines that are kept, and of the last ones.
 KEPT_FIRST = 1_000_000
 KEPT_LAST = 1_000_000
-#: What a line costs beside its characters: its time, its stream.
+#: What a line counts beside its characters, for its time and stream.
 _LINE_COST = 40
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Lines that came together."""
+    """Lines that came in together."""
 
     time: float
     source: Source
@@ -58,7 +58,7 @@ class KeptLines:
         self._characters = 0
 
     def add(self, time: float, source: Source, lines: Sequence[str], level: int = 0, logger: str = '') -> None:
-        """Take in lines that came together."""
+        """Take in lines that came in together."""
         block = _Block(time, source, lines, level, logger)
         if not self._last:
             block = self._fill_first(block)
@@ -73,7 +73,7 @@ class KeptLines:
             self._leave_out(dropped)
 
     def lines(self) -> list[CapturedLine]:
-        """The lines, and in the middle how much was left out."""
+        """The kept lines; a line in the middle says how much was left out."""
         self._trim_last()
         first = [line for block in self._first for line in block.captured()]
         last = [line for block, _ in self._last for line in block.captured()]
@@ -83,20 +83,20 @@ class KeptLines:
         return first + last
 
     def _fill_first(self, block: _Block) -> _Block:
-        """Put what has room to the first lines; gives the rest."""
+        """Add as much as there is room for to the first lines; gives the rest."""
         cost = block.cost
         if cost <= self._room_first:
             count = len(block.lines)
         else:
             count = _how_many(block.lines, self._room_first)
-            cost = self._room_first  # there is none left, so that no later line comes before what follows
+            cost = self._room_first  # no room is left, so that no later line is put before these
         self._room_first -= cost
         if count:
             self._first.append(block.part(block.lines[:count]))
         return block.part(block.lines[count:])
 
     def _trim_last(self) -> None:
-        """Leave out lines of the oldest block that there is no room for."""
+        """Leave out lines of the oldest block, as far as room is lacking."""
         if self._cost_last > KEPT_LAST and len(self._last) > 0:
             block, cost = self._last.popleft()
             count = max(_how_many(block.lines[::-1], KEPT_LAST - self._cost_last + cost), 0 if self._last else 1)
@@ -150,7 +150,7 @@ def visible(text: str) -> str:
     bell\x07
     """
     if text.isascii() and len(text.encode('ascii').translate(None, _INVISIBLE_ASCII)) == len(text):
-        return text  # nearly always, and twenty times as fast
+        return text  # nearly always, and 20 times as fast
     return text.translate(_escapes()) if _INVISIBLE.search(text) else text
 
 
@@ -161,7 +161,7 @@ def _escapes() -> dict[int, str]:
 
 
 def progress_of(line: str) -> tuple[float | None, str]:
-    """What a line that is written over tells: a percentage, if it has one, and the words.
+    """The percentage, if any, and the text of a progress bar.
 
     Examples
     --------
@@ -193,12 +193,12 @@ class PrintedLines:
 
     @property
     def rewritten(self) -> str:
-        """The line that is being written over just now, the outermost of nested bars; '' when there is none."""
+        """The line that is being written over now, the outermost of nested bars; '' if none is."""
         bars = [row.text for row in self._rows[: self._at + 1] if row.rewritten and row.text.strip()]
         return next((bar for bar in bars if progress_of(bar)[0] != 100), bars[-1] if bars else '')
 
     def feed(self, text: str) -> list[str]:
-        """Take in text; gives the lines that it has finished."""
+        """Take in text; gives the lines that it finishes."""
         text, self._held = self._held + text, ''
         only = self._rows[0]
         moves = self._fresh or any(character in text for character in _MOVES_OR_HIDES)
@@ -214,13 +214,13 @@ class PrintedLines:
         return lines
 
     def ended(self) -> list[str]:
-        """The lines that were written over and have been left with a line break, when nothing has followed yet."""
+        """The finished bars: written over, then left with a line break, with nothing after it yet."""
         if self._at == 0 or self._at + 1 < len(self._rows) or self._rows[-1].text or self._held:
             return []
         return self._finished(self._at)
 
     def end(self) -> list[str]:
-        """Finish what is unfinished; gives its lines."""
+        """End unfinished lines; gives them."""
         lines = self._finished(len(self._rows))
         if lines and not lines[-1]:
             lines.pop()
@@ -288,7 +288,7 @@ class PrintedLines:
         self._at += missing - number
 
     def _finished(self, count: int) -> list[str]:
-        """Take the first rows away; gives their lines, without bars that have been wiped out."""
+        """Remove the first rows; gives their lines, without bars that have been erased."""
         rows = self._rows[:count]
         self._rows[:count] = []
         self._rows = self._rows or [_Row()]

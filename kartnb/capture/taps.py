@@ -1,4 +1,9 @@
-"""Everything through which output leaves this process, tapped together: two stream objects, two descriptors."""
+"""Taps on everything through which output leaves this process: two descriptors and two stream objects.
+
+`OutputTaps` installs and reads them together. `DescriptorTap` leads a descriptor into a file, so that what C code and
+child processes write can be read; `TerminalTap` does so for a terminal. `StreamTap` covers the `write` of a stream
+object. `LastWords` shows what is left in the files when this process dies.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,7 @@ from kartnb.capture.task_log import INTERVAL, Stream, TaskLog
 Show = Callable[[bytes], None]
 
 _READ = 1 << 18
-#: So much that was read is given back to the disk at a time.
+#: Bytes that were read are freed on the disk in pieces of this size.
 _PUNCH = 1 << 22
 _KEEP_SIZE_AND_PUNCH = 3
 _libc: Any = None
@@ -31,7 +36,7 @@ _FULLY_BUFFERED, _LINE_BUFFERED = 0, 1
 
 
 class DescriptorTap:
-    """One descriptor of this process, from now on led into a file.
+    """Leads one descriptor of this process into a file.
 
     Parameters
     ----------
@@ -41,7 +46,7 @@ class DescriptorTap:
     Attributes
     ----------
     saved
-        Leads where the descriptor led before.
+        A copy of the descriptor as it was.
     file
         Appends to the file.
     reader
@@ -49,12 +54,12 @@ class DescriptorTap:
     position
         How many bytes have been read.
     closed
-        Whether it is over.
+        Whether the tap has been removed.
 
     Raises
     ------
     OSError
-        When the descriptor is closed, or there is no room for a temporary file.
+        When the descriptor is closed, or a temporary file cannot be created.
     """
 
     def __init__(self, number: int) -> None:
@@ -74,11 +79,11 @@ class DescriptorTap:
 
     def end(self) -> int:
         """How many bytes have been written."""
-        # a look that changes nothing, if another thread has just closed the file and its number is another one's
+        # fstat changes nothing, should another thread have closed the file and its number be reused
         return self.position if self.closed else os.fstat(self.file).st_size
 
     def read(self) -> bytes:
-        """Read some of what has been written since."""
+        """Read some of what has been written since the last read."""
         data = os.read(self.reader, _READ)
         self.position += len(data)
         if self.position - self._freed > _PUNCH:
@@ -93,19 +98,19 @@ class DescriptorTap:
         return skipped
 
     def decoded(self, data: bytes) -> str:
-        """The text that bytes begin or go on with; what is not UTF-8 becomes U+FFFD."""
+        """Decode the next bytes; what is not UTF-8 becomes U+FFFD."""
         self._has_decoded = True
         return self._decoder.decode(data)
 
     def end_of_text(self) -> str:
-        """What stands for a character that was begun and not ended, '' as a rule."""
+        """U+FFFD for an unfinished character at the end, else ''."""
         if not self._has_decoded:
             return ''
         self._has_decoded = False
         return self._decoder.decode(b'', final=True)
 
     def give_back(self) -> None:
-        """Lead the descriptor where it led before; what has been written can still be read."""
+        """Restore the descriptor; what has been written can still be read."""
         os.dup2(self.saved, self.number)
 
     def close(self) -> None:
@@ -115,7 +120,7 @@ class DescriptorTap:
             os.close(descriptor)
 
     def _free(self) -> None:
-        """Give the space of what was read back to the disk, where the system can do that."""
+        """Free the disk space of what was read, where the system can do that."""
         if sys.platform == 'linux':
             length = self.position - self._freed
             _c_library().fallocate(self.file, _KEEP_SIZE_AND_PUNCH, ctypes.c_long(self._freed), ctypes.c_long(length))
@@ -123,7 +128,7 @@ class DescriptorTap:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write bytes to a descriptor, also to one that does not wait by itself; a closed end takes nothing."""
+    """Write bytes to a descriptor, also a non-blocking one; drop them if the other end is closed."""
     view = memoryview(data)
     while view:
         try:
@@ -135,7 +140,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def flush_c_streams() -> None:
-    """Let C's own buffer of standard output go where it is to go."""
+    """Flush C's own buffer of standard output."""
     # not fflush(NULL): it would wait for a thread that reads standard input
     library = _c_library()
     if library.kartnb_stdout:
@@ -145,8 +150,8 @@ def flush_c_streams() -> None:
 def buffer_c_lines(lines: bool) -> bool:
     """Let C's standard output leave its buffer with each line, or when the buffer is full; gives whether that is new.
 
-    So what C code prints comes before what a child process prints after it. It is done only where the system tells
-    how the buffer works, so that it can be left as it was found.
+    So what C code prints comes before what a child process prints after it. Done only where the system says how the
+    buffer works, so that it can be restored.
     """
     library = _c_library()
     stdout = library.kartnb_stdout
@@ -155,7 +160,7 @@ def buffer_c_lines(lines: bool) -> bool:
     except AttributeError:
         return False
     size.restype = ctypes.c_size_t
-    if not stdout or bool(has_lines) == lines or size(stdout) == 1:  # a buffer of one byte is none
+    if not stdout or bool(has_lines) == lines or size(stdout) == 1:  # a size of one means unbuffered
         return False
     kind = _LINE_BUFFERED if lines else _FULLY_BUFFERED
     return bool(library.setvbuf(stdout, None, kind, ctypes.c_size_t(0)) == 0)
@@ -174,7 +179,7 @@ def _c_library() -> Any:
 
 
 def _open_file() -> tuple[int, int]:
-    """Give a descriptor that appends to a file without a name, and one that reads it."""
+    """Two descriptors of a new file without a name: one appends, one reads."""
     created, path = tempfile.mkstemp(prefix='kartnb-')
     os.close(created)
     try:
@@ -189,17 +194,17 @@ def _open_file() -> tuple[int, int]:
 
 
 _SHELL = '/bin/sh'
-#: Ends when it is told to; if it is not told before this process ends, it shows what is left in the two files.
+#: Ends when it reads a line; if this process ends without sending one, it shows what is left in the two files.
 _SCRIPT = 'read end <&3 || { sleep 0.2; cat <&4 >&5; cat <&6 >&7; }'
 
 
 class LastWords:
-    """Shows what is left in the files of taken descriptors as soon as this process is dead.
+    """A small process that shows what is left in the files of tapped descriptors when this process dies.
 
     Parameters
     ----------
     places
-        Two pairs of descriptors: one that reads a file, and one that leads to where its bytes are to be shown.
+        Pairs of descriptors: one that reads a file, and one where its bytes are shown.
 
     Raises
     ------
@@ -230,22 +235,22 @@ class LastWords:
                 os.close(number)
 
     def close(self) -> None:
-        """Say that nothing is left, and wait for the small process to end."""
+        """End the small process: nothing is left to show."""
         try:
             os.write(self._end, b'\n')
-        except OSError:  # somebody has ended it
+        except OSError:  # it was killed
             pass
         os.close(self._end)
         try:
             os.waitpid(self._process, 0)
-        except ChildProcessError:  # somebody has waited for it
+        except ChildProcessError:  # waited for elsewhere
             pass
 
 
-#: Is given a stream's name and what was written; tells whether that is to be kept from being shown.
-Hear: TypeAlias = Callable[[Stream, str], bool]
+#: Takes a stream's name and what was written; gives whether that must not be shown.
+TakeText: TypeAlias = Callable[[Stream, str], bool]
 
-#: Where a stream hands on what it is given to another one that is covered too, only the first one counts.
+#: Set while a covered stream writes: it may pass the text on to another covered one, which must not count it again.
 _writing = threading.local()
 
 
@@ -258,27 +263,27 @@ class StreamTap:
         The object.
     name
         'stdout' or 'stderr'.
-    hear
-        Is asked before each text is shown, and told of it.
+    take
+        Is called with each text before it is shown.
     around
-        A descriptor that leads where the object's own did, which has been taken over; None when it has not.
+        A copy of the object's own descriptor, when that is tapped; else None.
 
     Raises
     ------
     AttributeError
-        When the object lets nothing be covered.
+        When attributes of the object cannot be set.
     """
 
-    def __init__(self, stream: Any, name: Stream, hear: Hear, around: int | None) -> None:
+    def __init__(self, stream: Any, name: Stream, take: TakeText, around: int | None) -> None:
         self.stream = stream
         self.name = name
-        self._hear = hear
+        self._take = take
         self._own = {key: vars(stream)[key] for key in ('write', 'flush') if key in vars(stream)}
         self._shown = None if around is None else _like(stream, around)
         self._show: Callable[[str], int] = stream.write if self._shown is None else self._shown.write
         self._flush_own: Callable[[], None] = stream.flush
         self._active = True
-        # one bound method each, so that it can be told from what others put in its place
+        # one bound method each, so that `remove` can tell it from what others put in its place
         self._covers: dict[str, Any] = {'write': self._write}
         if self._shown is not None:
             self._covers['flush'] = self._flush
@@ -286,11 +291,11 @@ class StreamTap:
             setattr(stream, key, cover)
 
     def show(self, text: str) -> None:
-        """Show a text without hearing it."""
+        """Show a text without capturing it."""
         self._show(text)
 
     def flush_own(self) -> None:
-        """Let what was written to the object's own buffer go to its descriptor."""
+        """Flush the object's own buffer to its descriptor."""
         if self._shown is not None:
             self._flush_own()
 
@@ -300,7 +305,7 @@ class StreamTap:
             self._shown.flush()
 
     def remove(self) -> None:
-        """Uncover the object; what somebody has put over the cover stays."""
+        """Uncover the object; what others have put over the cover stays."""
         self.flush_shown()
         self._active = False
         for key, cover in self._covers.items():
@@ -330,7 +335,7 @@ class StreamTap:
             raise TypeError(f'write() argument must be str, not {type(text).__name__}')
         _writing.now = True
         try:
-            return len(text) if self._hear(self.name, text) else self._show(text)
+            return len(text) if self._take(self.name, text) else self._show(text)
         finally:
             _writing.now = False
 
@@ -353,16 +358,16 @@ def _like(stream: Any, descriptor: int) -> io.TextIOWrapper:
     )
 
 
-#: Written to find out what has arrived in the file. A terminal that saw it would ignore it.
+#: Written to find out what has arrived in the file; a terminal would ignore it.
 _MARK = b'\x1b]kartnb\x07'
 _LOOK_BACK = 1 << 16
-#: After so many texts of Python code with nothing in between, only those that come after a pause are waited for.
+#: After so many texts of Python code with nothing else in between, only one that comes after a pause waits.
 _CALM = 200
 _PAUSE = 0.005
 
 
 class TerminalTap(DescriptorTap):
-    """A descriptor that leads to a terminal, led into a file by way of another terminal.
+    """Leads a descriptor of a terminal into a file, through a pseudo-terminal: programs still see a terminal.
 
     Parameters
     ----------
@@ -419,14 +424,14 @@ class TerminalTap(DescriptorTap):
         os.kill(self._copier, signal.SIGKILL)
         try:
             os.waitpid(self._copier, 0)
-        except ChildProcessError:  # somebody has waited for it
+        except ChildProcessError:  # waited for elsewhere
             pass
         os.close(self._slave)
         os.close(self._master)
         super().close()
 
     def _resemble(self) -> None:
-        """Be as the terminal that stands behind: its size and modes. What is written stays as it is."""
+        """Take over size and modes of the real terminal; what is written stays unprocessed."""
         import fcntl  # not on Windows
         import termios
 
@@ -439,12 +444,12 @@ class TerminalTap(DescriptorTap):
 
 
 class Terminals:
-    """The taken descriptors that lead to terminals.
+    """The tapped descriptors that are terminals.
 
     Parameters
     ----------
     taps
-        All taken descriptors.
+        All tapped descriptors.
     """
 
     def __init__(self, taps: Iterable[DescriptorTap]) -> None:
@@ -468,7 +473,7 @@ class Terminals:
             tap.wait_for_mark()
 
     def catch_up_before_text(self) -> None:
-        """Wait for what was written before a text of Python code, as far as can be expected that there is something."""
+        """As `catch_up` before a text of Python code, if something else may have been written."""
         now = time.monotonic()
         is_due = self._calm < _CALM or now - self._asked > _PAUSE
         self._asked = now
@@ -482,14 +487,14 @@ class Terminals:
 logger = logging.getLogger('kartnb')
 
 _NUMBERS: dict[Stream, int] = {'stdout': 1, 'stderr': 2}
-#: Where nobody is shown what waits, and it is much, as many bytes of its beginning and of its end are read.
+#: Of more unread output, where it is not shown, so many bytes of the beginning and of the end are read.
 _READ_OF_TOO_MANY = 1 << 22
-#: Seconds to wait for the thread that looks after them, which may be busy with a listener.
+#: Seconds to wait for the thread of the taps, which may be busy with a listener.
 _PATIENCE = 2.0
 
 
 class Mode(Enum):
-    """What becomes of what is heard."""
+    """What happens to captured output."""
 
     SHOWN = 'shown as ever'
     TAKEN = 'not shown when it is a task that prints'
@@ -497,29 +502,29 @@ class Mode(Enum):
 
 
 class OutputTaps:
-    """The taps, while they are installed.
+    """All taps of this process while they are installed.
 
     Parameters
     ----------
     mode
-        What becomes of what is heard.
-    hear
-        Is told what Python code writes; gives whether that is not to be shown.
+        What happens to captured output.
+    take
+        Is given what Python code writes; gives whether that must not be shown.
     owners
-        Gives the logs that what C code and child processes write belongs to.
+        Gives the logs for what C code and child processes write.
     tick
-        Is called every now and then, in a thread of its own.
+        Is called every `INTERVAL` seconds in a thread.
     """
 
     def __init__(
         self,
         mode: Mode,
-        hear: Hear,
+        take: TakeText,
         owners: Callable[[], Iterable[TaskLog]],
         tick: Callable[[], None],
     ) -> None:
         self._mode = mode
-        self._hear = hear
+        self._take = take
         self._owners = owners
         self._on_tick = tick
         self._lock = threading.RLock()
@@ -552,7 +557,7 @@ class OutputTaps:
         self._terminals.begin()
 
     def before_text(self) -> None:
-        """Take in what C code and child processes have written before Python code writes something."""
+        """Take in what C code and child processes have written, before Python code writes something."""
         if self._descriptors:
             flush_c_streams()
         if self._terminals:
@@ -561,7 +566,7 @@ class OutputTaps:
         self.pump()
 
     def cover_streams(self) -> None:
-        """Hear what is written to `sys.stdout` and `sys.stderr` as they are now; the user's code may replace them."""
+        """Cover `sys.stdout` and `sys.stderr` as they are now; the user's code may have replaced them."""
         for name in _NUMBERS:
             stream = getattr(sys, name)
             if stream is not self._covered.get(name):
@@ -571,16 +576,16 @@ class OutputTaps:
 
     def pump(self) -> None:
         """Take in what C code and child processes have written so far."""
-        with self._lock:  # whoever has read something has given it on, too
-            # the ends are looked at in the opposite order: what was written to standard output before something that
-            # is seen on the error stream is seen as well, and comes before it
+        with self._lock:  # whatever was read under the lock has been passed on, too
+            # the error stream's end first: what was on standard output before something seen on the error stream is
+            # then seen too, and comes before it
             ends = [(tap, tap.end()) for tap in reversed(self._descriptors)]
             more = [(tap, end) for tap, end in reversed(ends) if end > tap.position]
         for tap, end in more:
             self._pump(tap, end)
 
     def settle(self) -> None:
-        """Take in all that has been written so far, also what is in buffers."""
+        """Take in all that has been written so far, buffers included."""
         for stream in self._streams:
             stream.flush_own()
         if self._descriptors:
@@ -607,7 +612,7 @@ class OutputTaps:
                 stream.remove()
 
     def flush_shown(self) -> None:
-        """Leave nothing in buffers of which a forked process would get a copy."""
+        """Empty the buffers, of which a forked process would get a copy."""
         for stream in self._streams:
             stream.flush_shown()
 
@@ -621,8 +626,8 @@ class OutputTaps:
     def _cover(self, name: Stream, stream: Any) -> None:
         around = next((tap.saved for tap in self._descriptors if _descriptor_of(stream) == tap.number), None)
         try:
-            self._streams.append(StreamTap(stream, name, self._hear, around))
-        except (AttributeError, TypeError):  # an object that lets nothing be covered, or None
+            self._streams.append(StreamTap(stream, name, self._take, around))
+        except (AttributeError, TypeError):  # an object without settable attributes, or None
             return
         if type(stream).__module__.startswith('ipykernel.') and hasattr(stream, 'watch_fd_thread'):
             self._cells.setdefault(name, self._streams[-1])
@@ -641,10 +646,10 @@ class OutputTaps:
                 owners = self._give(tap.stream, f'\n… {skipped:,} bytes left out …\n' if skipped else '', text)
                 if self._mode is Mode.SHOWN or (self._mode is Mode.TAKEN and not owners):
                     self._show(tap, data, text)
-            # outside of the lock, which those who print wait for
+            # outside the lock, for which threads that print wait
             for log in owners:
                 if self._mode is Mode.SWALLOWED:
-                    log.advance()  # if this process dies, what is left in the file is all that was not told
+                    log.advance()  # sent at once: if this process dies, exactly the unsent rest is in the file
                 else:
                     log.advance_soon()
             if not data:
@@ -655,7 +660,7 @@ class OutputTaps:
         for log in owners:
             for text in texts:
                 if text:
-                    log.wait_with(stream, text)
+                    log.put(stream, text)
         return owners
 
     def _show(self, tap: DescriptorTap, data: bytes, text: str) -> None:
@@ -672,11 +677,11 @@ class OutputTaps:
             places = [(tap.reader, self._terminal_of(tap)) for tap in self._descriptors]
             try:
                 self._last_words = LastWords(places)
-            except OSError:  # no shell, or no room for another process
-                logger.debug('Last words of this process would not be shown', exc_info=True)
+            except OSError:  # no shell, or too many processes
+                logger.debug('Output that is left when this process dies would not be shown', exc_info=True)
 
     def _terminal_of(self, tap: DescriptorTap) -> int:
-        """Where bytes go when this process is dead; a kernel shows no more then, but its server's terminal does."""
+        """Where bytes go when this process is dead: of a kernel, to the terminal of its server."""
         cell = self._cells.get(tap.stream)
         return tap.saved if cell is None else cell.stream.fileno()
 
@@ -713,7 +718,7 @@ class OutputTaps:
 
 
 def _take_descriptors(terminals: bool) -> list[DescriptorTap]:
-    """Take over both descriptors; neither where that does not work (on Windows, or when one is closed)."""
+    """Tap both descriptors, or neither where that does not work (on Windows, or when one is closed)."""
     if os.name != 'posix':
         return []
     taken: list[DescriptorTap] = []
@@ -729,7 +734,7 @@ def _take_descriptors(terminals: bool) -> list[DescriptorTap]:
 
 
 def _flush_streams() -> None:
-    """Let what was written before go where it would have gone."""
+    """Flush what was written before to where it belongs."""
     for stream in (sys.stdout, sys.stderr):
         if _descriptor_of(stream) in _NUMBERS.values():
             stream.flush()
@@ -740,5 +745,5 @@ def _flush_streams() -> None:
 def _descriptor_of(stream: Any) -> int | None:
     try:
         return int(stream.fileno())
-    except Exception:  # any object may be in the place of a stream
+    except Exception:  # any object may stand in for a stream
         return None

@@ -1,4 +1,7 @@
-"""What one running task prints and logs: put into lines, told to listeners, and kept within bounds."""
+"""What one running task prints and logs: put into lines, sent to listeners, and kept within bounds.
+
+`TaskLog` is the log of one task; `LogTap` is the logging handler through which logged lines come in.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,17 @@ _thread = threading.local()
 
 
 def is_echo() -> bool:
-    """Whether this thread is in a handler of the user's, which writes out a log line that is heard anyway."""
+    """Whether this thread is in a handler of the user's, which writes a log line that is captured as such."""
     return getattr(_thread, 'echo', False)
 
 
 class LogTap(logging.Handler):
-    """The handler that hears.
+    """The last handler of the root logger while a build runs; it captures every record.
 
     Parameters
     ----------
     take
-        Is given each record, and whether a handler of the user's has written it to a stream.
+        Is given each record, and whether a handler of the user's has shown it.
     """
 
     def __init__(self, take: Callable[[logging.LogRecord, bool], None]) -> None:
@@ -38,19 +41,19 @@ class LogTap(logging.Handler):
         self._filtered: list[tuple[logging.Handler, _AsBefore]] = []
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Hear a record, without the lock of a handler: listeners are called, and may wait for a thread that logs."""
+        """Capture a record without the lock of a handler: listeners are called, and may wait for a thread that logs."""
         self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hear a record."""
+        """Capture a record."""
         _thread.echo = False
         self._take(record, self._shown_by_others(record))
 
     def install(self) -> None:
-        """Begin to hear."""
+        """Begin to capture."""
         self._root_level = logging.getLogger().level
-        self.stay()
+        self.be_last()
 
     def lower(self, level: int) -> None:
         """Let the root logger pass records of this level and above."""
@@ -59,8 +62,8 @@ class LogTap(logging.Handler):
             root.setLevel(level)
             self._lowered_to = level
 
-    def stay(self) -> None:
-        """Be the last of the root logger's handlers, and guard those that the user's code has put there meanwhile."""
+    def be_last(self) -> None:
+        """Become the last handler of the root logger, and guard those that the user's code has added meanwhile."""
         root = logging.getLogger()
         if root.handlers and root.handlers[-1] is self:
             return
@@ -74,19 +77,19 @@ class LogTap(logging.Handler):
         root.addHandler(self)
 
     def remove(self) -> None:
-        """Hear no more, and leave the root logger and its handlers as they were."""
+        """Stop capturing, and leave the root logger and its handlers as they were."""
         root = logging.getLogger()
         root.removeHandler(self)
         for handler, guard in self._filtered:
             handler.removeFilter(guard)
         self._filtered.clear()
-        # a task may have set a level of its own choice, which is not ours to take back
+        # a level that a task has set itself stays
         if self._lowered_to is not None and root.level == self._lowered_to:
             root.setLevel(self._root_level)
         self._lowered_to = None
 
     def would_pass(self, logger: logging.Logger, level: int) -> bool:
-        """Whether a logger would pass records of a level if nothing was heard."""
+        """Whether a logger would pass records of a level if nothing was captured."""
         return _passes(logger, level, self._root_level)
 
     def _shown_by_others(self, record: logging.LogRecord) -> bool:
@@ -122,69 +125,69 @@ def _passes(logger: logging.Logger | None, level: int, root_level: int) -> bool:
 Stream: TypeAlias = Literal['stdout', 'stderr']
 _Waiting: TypeAlias = tuple[float, Stream, str] | LogLine
 
-#: Printed text is put into lines at once after a pause of this many seconds, and otherwise as often.
+#: Seconds between two times that printed text is put into lines; after a longer pause it is done at once.
 INTERVAL = 0.05
-#: More characters than this are not left waiting to be put into lines.
+#: When more characters than this wait, they are put into lines at once.
 _MOST_WAITING = 100_000
 #: Characters of one logged text that are kept.
 _LONGEST_LOGGED = 100_000
-#: After this many characters, listeners are told the last lines only, a few times a second.
-TOLD_IN_FULL = 1_000_000
-_TOLD_LAST = 50
+#: After this many characters, listeners are sent only the last lines, a few times a second.
+REPORTED_IN_FULL = 1_000_000
+_REPORTED_LAST = 50
 _FLOOD_INTERVAL = 0.1
-#: A thread that adds to more untold events than this waits for its listeners.
-_MOST_UNTOLD = 10_000
-#: Whoever prints while so many characters wait lets the thread that puts them into lines catch up, for a while.
+#: A thread that adds an event to more than this many unsent ones waits for the listeners.
+_MOST_EVENTS = 10_000
+#: A thread that prints while so many characters wait lets the one that puts them into lines catch up for a while.
 _FAR_BEHIND = 2_000_000
 _PATIENCE = 1.0
 
 
 class TaskLog:
-    """The lines of one run of one task, or of a build's text that belongs to none.
+    """The lines of one run of one task, or the lines of a build that belong to no task.
 
     Parameters
     ----------
     build_id, key
-        Whose they are; the key is '' for the build.
-    hear
+        The build and the node; the key is '' for the build itself.
+    emit
         Is given the events.
     """
 
-    def __init__(self, build_id: str, key: str, hear: Callable[[TaskEvent], None]) -> None:
+    def __init__(self, build_id: str, key: str, emit: Callable[[TaskEvent], None]) -> None:
         self.build_id = build_id
         self.key = key
-        self._hear = hear
+        self._emit = emit
         self._lock = threading.Lock()
-        self._telling = threading.Lock()
-        self._teller = 0
-        # what comes in waits here, so that nobody who prints, a signal handler or finalizer, waits for `_lock`
+        self._notifying = threading.Lock()
+        self._notifier = 0
+        # text is queued here, so that code that prints (a signal handler, a finalizer) never waits for `_lock`
         self._waiting: deque[_Waiting] = deque()
         self._waiting_size = 0
         self._taken_at = 0.0
         self._printed: dict[Stream, PrintedLines] = {}
         self._kept = KeptLines()
-        self._untold: deque[TaskEvent] = deque()
-        self._told = 0
-        self._told_at = 0.0
+        self._events: deque[TaskEvent] = deque()
+        self._reported = 0
+        self._newest_queued_at = 0.0
         self._newest: TaskOutput | None = None
         self._progress: tuple[float | None, str] = (None, '')
 
     @property
     def lines(self) -> list[CapturedLine]:
-        """What is kept of it."""
+        """The lines that are kept."""
         with self._lock:
             return self._kept.lines()
 
-    def wait_with(self, stream: Stream, text: str) -> None:
-        """Take in printed text, and leave it for the next `advance`."""
+    def put(self, stream: Stream, text: str) -> None:
+        """Queue printed text for the next `advance`."""
         self._waiting.append((time.time(), stream, text))
         self._waiting_size += len(text)
 
     def print(self, stream: Stream, text: str) -> None:
-        """Take in printed text; what follows closely waits for the next `advance`."""
+        """Queue printed text, and put it into lines unless that was done just now."""
         if len(text) > _MOST_WAITING:
             for start in range(0, len(text), _MOST_WAITING):
-                self.wait_with(stream, text[start : start + _MOST_WAITING])
+                self.put(stream, text[start : start + _MOST_WAITING])
                 self.advance()
             return
         now = time.time()
@@ -195,7 +198,7 @@ class TaskLog:
             self.advance()
 
     def advance_soon(self) -> None:
-        """Put into lines what has been waiting, unless that was done just now."""
+        """Put queued text into lines, unless that was done just now."""
         if self._waiting_size > _MOST_WAITING or time.time() - self._taken_at > INTERVAL:
             self.advance()
 
@@ -205,7 +208,7 @@ class TaskLog:
         self.advance()
 
     def remember(self, event: TaskEvent) -> None:
-        """Keep what another process has told of the task."""
+        """Keep the line of an event that another process has sent."""
         with self._lock:
             if isinstance(event, LogLine):
                 self._keep_logged(event)
@@ -213,31 +216,31 @@ class TaskLog:
                 self._kept.add(event.time, cast(Stream, event.stream), event.text.split('\n'))
 
     def advance(self) -> None:
-        """Put into lines what has been waiting, and tell of it, unless somebody is at it."""
+        """Put queued text into lines and send the events, unless another thread is doing that."""
         if self._waiting and self._may_take():
             try:
                 self._take_waiting()
             finally:
                 self._lock.release()
-        self._tell()
+        self._notify()
 
     def _may_take(self) -> bool:
         if self._waiting_size < _FAR_BEHIND:
             return self._lock.acquire(blocking=False)
-        # not without end: a signal handler may print in the thread that is at it
+        # not forever: a signal handler may print in the thread that has the lock
         return self._lock.acquire(timeout=_PATIENCE)
 
     def settle(self) -> None:
-        """Finish: unfinished lines become whole ones, and every event has been told when this returns."""
-        if not (self._waiting or self._printed or self._untold or self._telling.locked()):
+        """Finish: unfinished lines are ended, and every event has been sent when this returns."""
+        if not (self._waiting or self._printed or self._events or self._notifying.locked()):
             return
         with self._lock:
             self._take_waiting()
             for stream, printed in self._printed.items():
                 self._add(time.time(), stream, printed.end())
             self._printed.clear()
-            self._tell_newest()
-        self._tell(wait=True)
+            self._queue_newest()
+        self._notify(wait=True)
 
     def _take_waiting(self) -> None:
         self._taken_at = time.time()
@@ -247,11 +250,11 @@ class TaskLog:
             if isinstance(first, LogLine):
                 self._end_bars(first.time)
                 self._keep_logged(first)
-                self._untold.append(first)
+                self._events.append(first)
             else:
                 self._take_printed(*first)
-        if self._taken_at - self._told_at > _FLOOD_INTERVAL:
-            self._tell_newest()
+        if self._taken_at - self._newest_queued_at > _FLOOD_INTERVAL:
+            self._queue_newest()
 
     def _take_printed(self, when: float, stream: Stream, text: str) -> None:
         texts, size = [text], len(text)
@@ -268,7 +271,7 @@ class TaskLog:
         self._note_progress(printed.rewritten)
 
     def _end_bars(self, when: float, other_than: Stream | None = None) -> None:
-        """Let bars that are done come before what another stream prints, or what is logged."""
+        """Put finished bars before what another stream prints, or what is logged."""
         for stream, printed in self._printed.items():
             if stream != other_than:
                 self._add(when, stream, printed.ended())
@@ -277,27 +280,27 @@ class TaskLog:
         if not lines:
             return
         self._kept.add(when, stream, lines)
-        self._told += sum(map(len, lines)) + len(lines)
-        is_flood = self._told > TOLD_IN_FULL
-        text = '\n'.join(lines[-_TOLD_LAST:] if is_flood else lines)
+        self._reported += sum(map(len, lines)) + len(lines)
+        is_flood = self._reported > REPORTED_IN_FULL
+        text = '\n'.join(lines[-_REPORTED_LAST:] if is_flood else lines)
         event = TaskOutput(self.build_id, self.key, stream, text, when)
         if is_flood:
             self._newest = event
         else:
-            self._untold.append(event)
+            self._events.append(event)
 
-    def _tell_newest(self) -> None:
+    def _queue_newest(self) -> None:
         if self._newest is not None:
-            self._untold.append(self._newest)
+            self._events.append(self._newest)
             self._newest = None
-            self._told_at = time.time()
+            self._newest_queued_at = time.time()
 
     def _note_progress(self, line: str) -> None:
         if line:
             progress = progress_of(line)
             if progress != self._progress:
                 self._progress = progress
-                self._untold.append(TaskProgress(self.build_id, self.key, *progress))
+                self._events.append(TaskProgress(self.build_id, self.key, *progress))
 
     def _keep_logged(self, line: LogLine) -> None:
         text = visible(line.text)
@@ -306,23 +309,23 @@ class TaskLog:
             text = f'{text[:_LONGEST_LOGGED]}… and {left_out:,} more characters'
         self._kept.add(line.time, 'log', [text], line.level, line.logger)
 
-    def _tell(self, wait: bool = False) -> None:
-        # outside of `_lock`, which a listener's own lock could wait for; one thread at a time, for the order
-        while self._untold and self._telling.acquire(blocking=wait or self._is_behind()):
-            self._teller = threading.get_ident()
+    def _notify(self, wait: bool = False) -> None:
+        # outside `_lock`, for which a thread with a listener's own lock could wait; one thread at a time, for the order
+        while self._events and self._notifying.acquire(blocking=wait or self._is_behind()):
+            self._notifier = threading.get_ident()
             try:
-                while self._untold:
-                    self._hear(self._untold.popleft())
+                while self._events:
+                    self._emit(self._events.popleft())
             finally:
-                self._teller = 0
-                self._telling.release()
+                self._notifier = 0
+                self._notifying.release()
 
     def _is_behind(self) -> bool:
-        return len(self._untold) > _MOST_UNTOLD and self._teller != threading.get_ident()
+        return len(self._events) > _MOST_EVENTS and self._notifier != threading.get_ident()
 
 
 def events_of(lines: Iterable[CapturedLine], build_id: str, key: str) -> Iterator[TaskEvent]:
-    """The events that lines from elsewhere stand for."""
+    """The events of captured lines that another process has sent with an outcome."""
     for line in lines:
         if line.source == 'log':
             yield LogLine(build_id, key, line.level, line.logger, line.text, time=line.time)

@@ -437,7 +437,7 @@ class RemoteOutput:
             return ''
         log = self._log_of(run)
         for stream, data in unsent:
-            log.wait_with(stream, data.decode('utf-8', 'replace'))
+            log.put(stream, data.decode('utf-8', 'replace'))
         log.settle()
         lines = [line.text.strip() for line in log.lines if line.text.strip()]
         fatal = [line for line in lines if line.startswith('Fatal Python error')]

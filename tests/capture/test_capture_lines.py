@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from kartnb.capture import lines as kept_lines
 from kartnb.capture.lines import LONGEST_LINE, KeptLines, PrintedLines, progress_of, visible
-from kartnb.capture.task_log import TOLD_IN_FULL, TaskLog
+from kartnb.capture.task_log import REPORTED_IN_FULL, TaskLog
 from kartnb.model import LogLine, TaskOutput, TaskProgress
 from kartnb.storage.places import CapturedLine, read_captured_lines, write_captured_lines
 
@@ -136,7 +136,7 @@ def test_of_too_many_lines_the_first_and_the_last_are_kept(monkeypatch: pytest.M
     assert lines[middle].text == f'{left_out} lines with {left_out * 6:,} characters are left out here'
 
 
-def test_listeners_are_told_lines_in_order_and_of_a_flood_the_newest() -> None:
+def test_listeners_get_lines_in_order_and_of_a_flood_the_newest() -> None:
     heard: list[Any] = []
     log = TaskLog('build', 'key', heard.append)
     log.print('stdout', 'first\nsec')
@@ -151,9 +151,9 @@ def test_listeners_are_told_lines_in_order_and_of_a_flood_the_newest() -> None:
     for number in range(100_000):
         log.print('stdout', f'{number:099}\n')
     log.settle()
-    told = [event.text for event in heard]
-    assert TOLD_IN_FULL * 0.8 < sum(map(len, told)) < TOLD_IN_FULL * 1.5
-    assert told[-1].endswith(f'{99_999:099}')
+    reported = [event.text for event in heard]
+    assert REPORTED_IN_FULL * 0.8 < sum(map(len, reported)) < REPORTED_IN_FULL * 1.5
+    assert reported[-1].endswith(f'{99_999:099}')
 
 
 def test_a_bar_that_is_done_comes_before_what_is_printed_and_logged_later() -> None:
@@ -175,7 +175,7 @@ def test_a_bar_that_is_done_comes_before_what_is_printed_and_logged_later() -> N
     ]
 
 
-def test_one_thread_tells_while_another_prints() -> None:
+def test_one_thread_notifies_while_another_prints() -> None:
     """A listener that waits for the printing thread does not stop it."""
     import threading
 
@@ -186,14 +186,14 @@ def test_one_thread_tells_while_another_prints() -> None:
         assert goes_on.wait(10)
 
     log = TaskLog('build', 'key', hear)
-    log.wait_with('stdout', 'first\n')
-    teller = threading.Thread(target=log.advance)
-    teller.start()
+    log.put('stdout', 'first\n')
+    notifier = threading.Thread(target=log.advance)
+    notifier.start()
     assert waits.wait(10)
-    log.wait_with('stdout', 'second\n')
+    log.put('stdout', 'second\n')
     log.advance()
     goes_on.set()
-    teller.join()
+    notifier.join()
     log.settle()
 
 
