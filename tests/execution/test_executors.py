@@ -6,6 +6,7 @@ import concurrent.futures
 import inspect
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -248,11 +249,9 @@ def test_events_come_live_from_worker_processes() -> None:
 
 
 def test_a_class_does_not_travel_with_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kartnb.execution import executors
-
     big = b'x' * 1_000_000
     sizes: list[int] = []
-    original = executors.pickle.dumps
+    original = pickle.dumps
 
     class Heavy(kartnb.TaskOnKart):
         n = luigi.IntParameter()
@@ -272,7 +271,7 @@ def test_a_class_does_not_travel_with_every_task(monkeypatch: pytest.MonkeyPatch
         sizes.append(len(data))
         return data
 
-    monkeypatch.setattr(executors.pickle, 'dumps', measuring)
+    monkeypatch.setattr(pickle, 'dumps', measuring)
     kartnb.build(All(), workers=2)
     assert sum(size > 1_000_000 for size in sizes) <= 2 * 2 * 2, (
         'two classes, at most with the first two parcels of two workers'

@@ -18,8 +18,6 @@ import pytest
 
 import kartnb
 from kartnb import display
-from kartnb.config import BuildOptions
-from kartnb.execution.build import run_build
 from kartnb.model import TaskState
 from tests.execution.luigi_settings import luigi_settings
 
@@ -140,7 +138,10 @@ def test_they_draw(shop: Any, name: str) -> None:
     assert 'data:image/svg+xml' in plan._repr_html_()
     picture = display.render(plan, 'svg')
     assert all(node.name in picture for node in plan)
-    report = run_build(root, BuildOptions())
+    handle = kartnb.build(root, background=True, executor='threads')
+    assert handle.wait(60)
+    report = handle.report
+    assert report is not None
     assert report.succeeded
     assert {node.state for node in report.plan} <= {TaskState.DONE, TaskState.CACHED}
     assert 'done' in repr(report)

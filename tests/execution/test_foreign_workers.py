@@ -43,7 +43,7 @@ def test_a_worker_without_the_users_package_is_said(tmp_path: Path, monkeypatch:
             kartnb.build(shop.Sold(), executor=pool)
     finally:
         del sys.modules['shop_of_mine']
-    assert "A worker has no module 'shop_of_mine'" in str(caught.value)
+    assert "A worker lacks the module 'shop_of_mine'" in str(caught.value)
     assert 'install' in str(caught.value)
 
 
