@@ -104,7 +104,7 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
     if is_dask(executor):
         return lambda inbox: _dask(inbox, executor, log_level)
     raise ExecutorChoiceError(
-        f'Executor not known: {executor!r:.60}. Give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
+        f'Executor {executor!r:.60} not found: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
         'address, or a concurrent.futures.Executor.'
     )
 

@@ -327,8 +327,8 @@ def test_a_worker_that_dies_is_said_within_seconds_and_what_was_finished_stays()
         ({'workers': 0}, 'workers must be a whole number from 1 on, not 0'),
         ({'workers': -1}, 'not -1'),
         ({'workers': 1.5}, 'not 1.5'),
-        ({'executor': 'cluster'}, "Executor not known: 'cluster'. Give 'inline', 'processes', 'threads'"),
-        ({'executor': 3}, 'Executor not known: 3'),
+        ({'executor': 'cluster'}, "Executor 'cluster' not found: give 'inline', 'processes', 'threads'"),
+        ({'executor': 3}, 'Executor 3 not found'),
         ({'executor': 'dask://127.0.0.1:1'}, 'No Dask scheduler answers at dask://127.0.0.1:1'),
     ],
 )

@@ -101,7 +101,7 @@ def test_a_failure_in_the_background_is_shown_in_its_cell(steps: Kernel) -> None
         ('--workers two', '--workers: two is not a whole number of at least 1'),
         ('--workers', '--workers: expected one argument'),
         ('--executor nowhere', 'executor nowhere not found: give inline, processes, threads'),
-        ('--executor os', 'Executor not known: <module'),
+        ('--executor os', 'Executor <module'),
         ('--executor dask://127.0.0.1:9', 'dask://127.0.0.1:9'),
         ('--backgroud', 'did you mean --background?'),
     ],
