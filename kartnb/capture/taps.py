@@ -36,12 +36,7 @@ _FULLY_BUFFERED, _LINE_BUFFERED = 0, 1
 
 
 class DescriptorTap:
-    """Leads one descriptor of this process into a file.
-
-    Parameters
-    ----------
-    number
-        1 or 2.
+    """Leads descriptor 1 or 2 of this process into a file.
 
     Attributes
     ----------
@@ -53,13 +48,6 @@ class DescriptorTap:
         Reads the file; a copy of it in another process goes on from where this one has read.
     position
         How many bytes have been read.
-    closed
-        Whether the tap has been removed.
-
-    Raises
-    ------
-    OSError
-        When the descriptor is closed, or a temporary file cannot be created.
     """
 
     def __init__(self, number: int) -> None:
@@ -201,15 +189,7 @@ _SCRIPT = 'read end <&3 || { sleep 0.2; cat <&4 >&5; cat <&6 >&7; }'
 class LastWords:
     """A small process that shows what is left in the files of tapped descriptors when this process dies.
 
-    Parameters
-    ----------
-    places
-        Pairs of descriptors: one that reads a file, and one where its bytes are shown.
-
-    Raises
-    ------
-    OSError
-        When no process can be started.
+    `places` are pairs of descriptors: one that reads a file, and one where its bytes are shown.
     """
 
     def __init__(self, places: Iterable[tuple[int, int]]) -> None:
@@ -267,11 +247,6 @@ class StreamTap:
         Is called with each text before it is shown.
     around
         A copy of the object's own descriptor, when that is tapped; else None.
-
-    Raises
-    ------
-    AttributeError
-        When attributes of the object cannot be set.
     """
 
     def __init__(self, stream: Any, name: Stream, take: TakeText, around: int | None) -> None:
@@ -367,13 +342,7 @@ _PAUSE = 0.005
 
 
 class TerminalTap(DescriptorTap):
-    """Leads a descriptor of a terminal into a file, through a pseudo-terminal: programs still see a terminal.
-
-    Parameters
-    ----------
-    number
-        1 or 2.
-    """
+    """Leads a descriptor of a terminal into a file, through a pseudo-terminal: programs still see a terminal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -444,13 +413,7 @@ class TerminalTap(DescriptorTap):
 
 
 class Terminals:
-    """The tapped descriptors that are terminals.
-
-    Parameters
-    ----------
-    taps
-        All tapped descriptors.
-    """
+    """Those of the tapped descriptors that are terminals."""
 
     def __init__(self, taps: Iterable[DescriptorTap]) -> None:
         self._taps = [tap for tap in taps if isinstance(tap, TerminalTap)]

@@ -27,10 +27,7 @@ def is_echo() -> bool:
 class LogTap(logging.Handler):
     """The last handler of the root logger while a build runs; it captures every record.
 
-    Parameters
-    ----------
-    take
-        Is given each record, and whether a handler of the user's has shown it.
+    `take` is given each record, and whether a handler of the user's has shown it.
     """
 
     def __init__(self, take: Callable[[logging.LogRecord, bool], None]) -> None:
@@ -143,15 +140,7 @@ _PATIENCE = 1.0
 
 
 class TaskLog:
-    """The lines of one run of one task, or the lines of a build that belong to no task.
-
-    Parameters
-    ----------
-    build_id, key
-        The build and the node; the key is '' for the build itself.
-    emit
-        Is given the events.
-    """
+    """The lines of one run of one task, or the lines of a build that belong to no task: then the key is ''."""
 
     def __init__(self, build_id: str, key: str, emit: Callable[[TaskEvent], None]) -> None:
         self.build_id = build_id

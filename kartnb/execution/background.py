@@ -168,13 +168,7 @@ _begun: weakref.WeakSet[BackgroundBuild] = weakref.WeakSet()
 
 
 class EventFeed:
-    """Passes the events of a build on; listeners that join later are given the earlier ones first.
-
-    Attributes
-    ----------
-    status
-        The state of the build.
-    """
+    """Passes the events of a build on; `status` is reduced from them."""
 
     def __init__(self) -> None:
         self.status = BuildStatus()

@@ -33,13 +33,7 @@ class Channel:
 
 
 class Receiver:
-    """The end of the pipe in the process that builds.
-
-    Parameters
-    ----------
-    receive
-        Is given what workers send, in threads of the receiver.
-    """
+    """The end of the pipe in the building process; `receive` is given what workers send, in threads of the receiver."""
 
     def __init__(self, receive: Send) -> None:
         self._receive = receive
@@ -131,16 +125,10 @@ def _knock(address: Any) -> None:
 
 
 class _Worker:
-    """A worker process, as the receiver knows it.
-
-    Parameters
-    ----------
-    readers
-        Descriptors of the files that its output goes to; they share its reading positions.
-    """
+    """A worker process, as the receiver knows it."""
 
     def __init__(self, readers: tuple[int, ...]) -> None:
-        self._readers = readers
+        self._readers = readers  # of the files that its output goes to, which share its reading positions
         self.key = ''
         self.received = 0
         self.gone = False
@@ -162,14 +150,9 @@ def _read_all(descriptor: int) -> bytes:
 
 
 class Sender:
-    """The end of the pipe in a worker. Without a channel nothing is sent, and output comes with the outcome only.
+    """The end of the pipe in a worker; without a channel it sends nothing.
 
-    Parameters
-    ----------
-    channel
-        What to connect to.
-    readers
-        Descriptors from which the other end can read what this process has not sent when it dies.
+    From the descriptors `readers` the other end can read what this process has not sent when it dies.
     """
 
     def __init__(self, channel: Channel | None, readers: Sequence[int] = ()) -> None:

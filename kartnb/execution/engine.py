@@ -341,19 +341,7 @@ class Engine(ABC):
 
 
 class Ledger:
-    """States, times and errors of the tasks of one build, by node key; emits the events of their changes.
-
-    Parameters
-    ----------
-    plan
-        The plan; it may grow.
-    build_id
-        Names the build in events.
-    emit
-        Is given every event.
-    verbose
-        Whether the beginning and the end of each task are logged.
-    """
+    """States, times and errors of the tasks of one build, by node key; emits the events of their changes."""
 
     def __init__(self, plan: Plan, build_id: str, emit: Callable[[Event], None], verbose: bool) -> None:
         self._status = BuildStatus(plan)
@@ -456,19 +444,7 @@ def _failure(node: Node, error: BaseException, earlier: tuple[BaseException, ...
 
 
 class WorkItems:
-    """Makes the runs of one build.
-
-    Parameters
-    ----------
-    build_id
-        Names the build.
-    inbox
-        Takes messages of running tasks to the build's loop.
-    emit
-        Is given what running tasks report.
-    results
-        What is recorded of the tasks.
-    """
+    """Makes the runs of one build, which report to the inbox of its loop and to its listeners."""
 
     def __init__(self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults) -> None:
         self._build_id = build_id

@@ -194,17 +194,7 @@ class InlineExecutor(TaskExecutor):
 
 
 class ThreadExecutor(TaskExecutor):
-    """Runs tasks in threads of this process.
-
-    Parameters
-    ----------
-    inbox
-        Takes the outcomes.
-    workers
-        How many tasks run at once.
-    executor
-        The user's own thread pool, which stays open; by default a new one.
-    """
+    """Runs tasks in threads of this process: of the user's own pool, which stays open, or of a new one."""
 
     def __init__(self, inbox: Inbox, workers: int, executor: ThreadPoolExecutor | None = None) -> None:
         self.places = self.parallel = workers
@@ -240,19 +230,7 @@ def _tasks(number: int) -> str:
 
 
 class ParcelExecutor(TaskExecutor):
-    """Sends tasks in parcels to workers that share no memory with this process.
-
-    Parameters
-    ----------
-    inbox
-        Takes outcomes and events.
-    pool
-        The workers.
-    workers
-        How many parcels are worked on at once.
-    log_level
-        The lowest level of logged lines that are sent back.
-    """
+    """Sends tasks in parcels to a pool of workers, which work on `workers` parcels at once."""
 
     shares_memory = False
 
@@ -401,12 +379,8 @@ def _worker_error(error: BaseException, last_output: str) -> BaseException:
 class RemoteOutput:
     """The output of the tasks that are in workers just now.
 
-    Parameters
-    ----------
-    receiver
-        Receives the messages of workers; None where they send none.
-    emit
-        Is given the events of output that a dead worker could not send.
+    `receiver` is None where workers send no messages; `emit` is given the events of output that a dead worker could
+    not send.
     """
 
     def __init__(self, receiver: Receiver | None, emit: Callable[[TaskEvent], None]) -> None:

@@ -50,33 +50,19 @@ class TaskLimits:
     timeout: float
 
 
-class LimitsReader:
-    """Reads the limits of tasks.
+def limits_of(task: luigi.Task, resources: Resources, usual: float) -> TaskLimits:
+    """The limits of a task that has to run; `usual` is the time limit of tasks without one of their own.
 
-    Parameters
-    ----------
-    resources
-        What there is to take.
+    Raises
+    ------
+    TaskSettingError
+        When one of its attributes is not valid.
+    TaskDisabledError
+        When it is disabled.
     """
-
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._timeout = usual_timeout()
-
-    def read(self, task: luigi.Task) -> TaskLimits:
-        """The limits of a task that has to run.
-
-        Raises
-        ------
-        TaskSettingError
-            When one of the attributes is not valid.
-        TaskDisabledError
-            When the task is disabled.
-        """
-        if task.disabled:
-            raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
-        timeout = timeout_of(task, self._timeout)
-        return TaskLimits(_number(task, 'priority'), demand_of(task, self._resources), timeout)
+    if task.disabled:
+        raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
+    return TaskLimits(_number(task, 'priority'), demand_of(task, resources), timeout_of(task, usual))
 
 
 def usual_timeout() -> float:
@@ -110,13 +96,7 @@ def _number(task: luigi.Task, name: str) -> float:
 
 
 class Resources:
-    """How much of each of luigi's resources there is, and how much of it running tasks take.
-
-    Parameters
-    ----------
-    limits
-        How much there is; 1 of a resource without a limit (luigi's rule).
-    """
+    """How much of each of luigi's resources there is (1 without a limit, luigi's rule), and what running tasks take."""
 
     def __init__(self, limits: Mapping[str, float]) -> None:
         self._limits = limits
@@ -214,11 +194,6 @@ class ReadyQueue:
 
     A task that waits for a resource is overtaken on that resource by none of lower priority; tasks that need other
     resources go ahead.
-
-    Parameters
-    ----------
-    resources
-        What the tasks take.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -360,11 +335,6 @@ class Retries:
     A task is run `retry_count` times at most. Without such a setting it is run once, as by `luigi.build`. A failure
     that is older than `disable_window` seconds does not count; no try begins later than `disable_hard_timeout` seconds
     after the first failure. Tries begin `retry_delay` seconds after a failure, by default at once.
-
-    Parameters
-    ----------
-    clock
-        Gives the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

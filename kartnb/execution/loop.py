@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from kartnb.execution.engine import Engine, PlannedBuild
-from kartnb.execution.limits import LimitsReader, ReadyQueue, Resources, Retries, TaskLimits
+from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
 from kartnb.execution.recording import TaskRun, fire_broken
 from kartnb.execution.report import error_line, trim_traceback
 from kartnb.model import TaskState
@@ -29,11 +29,11 @@ class BuildLoop(Engine):
 
     def __init__(self, build: PlannedBuild) -> None:
         super().__init__(build)
-        resources = Resources.configured()
-        self._ready = ReadyQueue(resources)
-        self._limits_reader = LimitsReader(resources)
+        self._resources = Resources.configured()
+        self._ready = ReadyQueue(self._resources)
+        self._usual_timeout = usual_timeout()
         self._retries = Retries()
-        self._limits_of: dict[str, TaskLimits] = {}
+        self._limits: dict[str, TaskLimits] = {}
         self._priorities: dict[str, float] = {}
         self._unmet: dict[str, int] = {}
         self._dependents: dict[str, list[str]] = {}
@@ -93,11 +93,11 @@ class BuildLoop(Engine):
         if vertex.reason is None:
             return None
         try:
-            limits = self._limits_reader.read(vertex.task)
+            limits = limits_of(vertex.task, self._resources, self._usual_timeout)
         except Exception as error:
             trim_traceback(error)
             return error
-        self._limits_of[vertex.key] = limits
+        self._limits[vertex.key] = limits
         if limits.priority:
             self._priorities[vertex.key] = limits.priority
         self._limit_time(vertex, limits.timeout)
@@ -124,7 +124,7 @@ class BuildLoop(Engine):
             self._make_ready(vertex.key)
 
     def _make_ready(self, key: str) -> None:
-        self._ready.push(key, self._priorities.get(key, 0), self._limits_of[key].demand)
+        self._ready.push(key, self._priorities.get(key, 0), self._limits[key].demand)
 
     def _freed(self, key: str, amounts: dict[str, float] | None) -> None:
         self._ready.give_back(key, amounts)

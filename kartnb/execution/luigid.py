@@ -76,13 +76,7 @@ def be_quick(scheduler: Any) -> None:
 
 @contextmanager
 def scheduler_errors(url: str) -> Iterator[None]:
-    """Raise what luigi raises when the scheduler is lost as an error that says so.
-
-    Raises
-    ------
-    SchedulerError
-        When the scheduler does not answer any more.
-    """
+    """Raise what luigi raises when the scheduler does not answer any more as a `SchedulerError`."""
     try:
         yield
     except RPCError as error:
@@ -101,17 +95,7 @@ DONE, FAILED, PENDING = 'DONE', 'FAILED', 'PENDING'
 
 
 class BuildWorker(SchedulerWorker):
-    """Asks the scheduler what to run, and reports the outcomes to it.
-
-    Parameters
-    ----------
-    builder
-        Runs the tasks.
-    scheduler
-        The client of the scheduler.
-    parallel
-        How many tasks run at once.
-    """
+    """Asks the scheduler what to run, and reports the outcomes to it."""
 
     def __init__(self, builder: Builder, scheduler: Any, parallel: int) -> None:
         super().__init__(builder, scheduler, _new_id(), parallel)
@@ -178,17 +162,10 @@ _PENDING = (TaskState.QUEUED, TaskState.WAITING)
 class SchedulerLoop(Engine):
     """One build of one planned graph, whose order, resources, priorities and retries are up to the scheduler.
 
-    Parameters
-    ----------
-    build
-        As for `Engine`.
-    url
-        Where the scheduler is.
-
     Raises
     ------
     SchedulerError
-        When no scheduler of luigi's answers there.
+        When no luigi scheduler answers at `url`.
     """
 
     def __init__(self, build: PlannedBuild, url: str) -> None:

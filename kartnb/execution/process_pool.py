@@ -118,16 +118,15 @@ class ProcessPool(WorkerPool):
         self._report_starting = report
 
     def submit(self, function: Work, data: bytes) -> Future[bytes]:
-        future: Future[bytes] = Future()
-        with self._gate:
-            self._jobs.append((function, data, future))
-        self._dispatch()
-        return future
+        return self._queue(self._jobs.append, function, data)
 
     def submit_again(self, function: Work, data: bytes) -> Future[bytes]:
+        return self._queue(self._jobs.appendleft, function, data)
+
+    def _queue(self, put: Callable[[_Job], None], function: Work, data: bytes) -> Future[bytes]:
         future: Future[bytes] = Future()
         with self._gate:
-            self._jobs.appendleft((function, data, future))
+            put((function, data, future))
         self._dispatch()
         return future
 
@@ -219,12 +218,8 @@ def _thread_limits(workers: int) -> dict[str, str]:
 class ForkedWorker:
     """A worker process, which does one job after the other. Its methods are those of an executor.
 
-    Parameters
-    ----------
-    limits
-        Environment variables in addition to those of this process.
-    started
-        Is called in a thread when the process is there, or could not be started.
+    It has the environment variables `limits` in addition to those of this process. `started` is called in a thread when
+    the process is there, or could not be started.
     """
 
     def __init__(self, limits: Mapping[str, str], started: Callable[[], None]) -> None:
@@ -239,13 +234,7 @@ class ForkedWorker:
         self._thread.start()
 
     def submit(self, work: Work, data: bytes) -> Future[bytes]:
-        """Add a job to its queue.
-
-        Raises
-        ------
-        BrokenProcessPool
-            When it has died.
-        """
+        """Add a job to its queue; BrokenProcessPool is raised when it has died."""
         future: Future[bytes] = Future()
         with self._gate:
             if self._is_over or _has_hung_up(self._connection):
@@ -384,20 +373,7 @@ _nurseries: list[Nursery] = []
 
 
 class Nursery:
-    """The handle of a process that forks workers.
-
-    Parameters
-    ----------
-    environment
-        The environment of the workers.
-    inheritance
-        What the workers have from this process.
-
-    Raises
-    ------
-    OSError
-        When the process cannot be started.
-    """
+    """The handle of a process that forks workers; OSError is raised when it cannot be started."""
 
     def __init__(self, environment: Mapping[str, str], inheritance: Inheritance) -> None:
         self._inheritance = inheritance
@@ -426,13 +402,7 @@ class Nursery:
         return not self._is_retired and self._inheritance == inheritance
 
     def fork(self, connection: socket.socket) -> None:
-        """Request a worker for the other end of a connection; it is closed when the worker cannot be started.
-
-        Raises
-        ------
-        OSError
-            When the nursery has ended.
-        """
+        """Request a worker for the other end of a connection; it is closed when the worker cannot be started."""
         socket.send_fds(self._control, [FORK], [connection.fileno()])
 
     def retire(self) -> None:
@@ -572,15 +542,7 @@ def _import_needed(names: Sequence[str]) -> None:
 
 
 class _NurseryProcess:
-    """The loop of a nursery.
-
-    Parameters
-    ----------
-    control
-        The socket that requests come from.
-    idle
-        As in `main`.
-    """
+    """The loop of a nursery, with the parameters of `main`."""
 
     def __init__(self, control: socket.socket, idle: float) -> None:
         self._control = control

@@ -12,7 +12,6 @@ import logging
 import os
 import random
 import time
-import uuid
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from queue import Queue
@@ -41,8 +40,16 @@ from kartnb.task.metaclass import trigger
 from kartnb.task.results import path_of
 
 logger = logging.getLogger('kartnb')
+
 _NOTHING_SEEN = Seen(0, 0.0)
-Reporter = Callable[[str, Any], None]
+_ids = random.Random()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
+def new_result_id() -> str:
+    """A random id of a result; tasks that seed `random` do not change it."""
+    return f'{_ids.getrandbits(48):012x}'
 
 
 @dataclass(slots=True)
@@ -110,7 +117,7 @@ class TaskRun:
     """
 
     item: WorkItem
-    report: Reporter
+    report: Callable[[str, Any], None]
     started: float = 0.0
     spent: float = 0.0
     logs: RunLogs | None = None
@@ -120,7 +127,7 @@ class TaskRun:
     messages: Queue[Any] | None = None
     kept: KeptResult | None = None
     files: str = ''
-    result_id: str = field(default_factory=lambda: new_result_id())
+    result_id: str = field(default_factory=new_result_id)
 
     @property
     def task(self) -> luigi.Task:
@@ -157,18 +164,6 @@ class Outcome:
     run: TaskRun | None = None
     task_log: dict[str, Any] | None = None
     files: str = ''
-
-
-_ids = random.Random()
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_ids.seed)
-
-
-def new_result_id() -> str:
-    """A random id of a result; tasks that seed `random` have no part in it."""
-    return f'{_ids.getrandbits(48):012x}'
 
 
 def fire(task: luigi.Task, event: str, *args: Any) -> None:
@@ -222,6 +217,11 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
     run.started = run.started or time.time()
     run.spent = time.time() - run.started
     keep_output(run)
+    record_failure(run, error)
+
+
+def record_failure(run: TaskRun, error: BaseException) -> None:
+    """Write the record of a run that failed; if that fails too, the error says so."""
     try:
         write_record(run, 'failed', error)
     except KartError as second:
@@ -269,14 +269,9 @@ def seen_output(target: Any) -> tuple[OutputFile, Seen]:
 
 
 def record_existing_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
-    """Give a record to results that have none, so that later changes are noticed.
+    """Give a record to results of a planned graph that have none, so that later changes are noticed.
 
-    Parameters
-    ----------
-    graph
-        The graph, planned.
-    vertices
-        Which of its tasks to look at, upstream first.
+    `vertices` are the tasks to look at, upstream first.
     """
     results = graph.results
     unwritable: set[str] = set()
@@ -317,7 +312,7 @@ def _record_existing(vertex: Vertex, results: KnownResults) -> None:
     outputs = tuple(file for file, _ in seen)
     made = utc_text(max(file.modified or 0.0 for file in outputs))
     files = joint_mark(found.mark for _, found in seen)
-    result = results.next_result(vertex).with_id(uuid.uuid4().hex[:12], files)
+    result = results.next_result(vertex).with_id(new_result_id(), files)
     code = results.code.print_of(type(task))
     record = RunRecord(
         task=type(task).__name__,

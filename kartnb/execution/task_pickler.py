@@ -38,17 +38,7 @@ class SentFrame(NamedTuple):
 
 
 class TaskPickler(ByValuePickler):
-    """Pickles tasks, and classes by the names under which they travel.
-
-    Parameters
-    ----------
-    file
-        Takes the pickle.
-    naming
-        Names classes.
-    with_sources
-        Whether the text of cells goes along with the code that was compiled from them.
-    """
+    """Pickles tasks, with classes by the names under which they travel, and the text of cells beside their code."""
 
     def __init__(self, file: BytesIO, naming: Naming, with_sources: bool) -> None:
         super().__init__(file, {TracebackType: reduce_traceback})

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 import luigi
 
 from kartnb.capture.capture import captured_task, current_task, task_log
-from kartnb.errors import KartError, TaskNotDumpedError, TaskTimeoutError
+from kartnb.errors import TaskNotDumpedError, TaskTimeoutError
 from kartnb.execution.recording import (
     Outcome,
     TaskRun,
@@ -26,6 +26,7 @@ from kartnb.execution.recording import (
     keep_output,
     keep_replaced,
     put_back_replaced,
+    record_failure,
     record_loss,
     write_record,
 )
@@ -186,10 +187,7 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
         task.on_failure(error)
     except Exception as second:
         error.add_note(f'on_failure raised {type(second).__name__} too: {second}')
-    try:
-        write_record(run, 'failed', error)
-    except KartError as second:
-        error.add_note(f'The failure could not be recorded: {second}')
+    record_failure(run, error)
     _forget_reporters(task)
     return error
 

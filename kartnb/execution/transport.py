@@ -229,15 +229,7 @@ def _can_be_pickled(value: Any) -> bool:
 
 
 def _warn_of_large_payload(cls: type, dumps: Callable[[Any], bytes]) -> None:
-    """Warn of the large variables that are sent to every worker together with a class.
-
-    Parameters
-    ----------
-    cls
-        A class whose pickle is large.
-    dumps
-        Pickles a value as it would be sent.
-    """
+    """Warn of the large variables that are sent to every worker together with a class."""
     heavy = [(name, size) for name, value in _payload(cls) if (size := _size(value, dumps)) > LARGE]
     names = ', '.join(f'{name} ({size / 1e6:,.0f} MB)' for name, size in heavy) or 'what its methods use'
     warnings.warn(
@@ -312,13 +304,7 @@ class SentHandlers:
         self._in_use: dict[str, list[tuple[type, str, Handler]]] = {}
 
     def use(self, sent: Mapping[str, HandlersOf]) -> None:
-        """Put these handlers on their classes, and remove those of another build.
-
-        Parameters
-        ----------
-        sent
-            Handlers by digest.
-        """
+        """Put these handlers, by digest, on their classes, and remove those of another build."""
         for name in [name for name in self._in_use if name not in sent]:
             for cls, event, handler in self._in_use.pop(name):
                 event_handlers()[cls][event].discard(handler)

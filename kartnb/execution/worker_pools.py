@@ -51,13 +51,7 @@ class WorkerPool(ABC):
 
 
 class ForeignPool(WorkerPool):
-    """The workers of an executor of the user's, which stays open.
-
-    Parameters
-    ----------
-    executor
-        Any executor whose workers are other processes.
-    """
+    """The workers of any executor of the user's whose workers are other processes; it stays open."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
