@@ -168,7 +168,7 @@ _begun: weakref.WeakSet[BackgroundBuild] = weakref.WeakSet()
 
 
 class EventFeed:
-    """Passes the events of a build on; `status` is reduced from them."""
+    """Passes the events of a build on, earlier ones first to those who `follow` late; `status` is reduced from them."""
 
     def __init__(self) -> None:
         self.status = BuildStatus()

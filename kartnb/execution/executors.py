@@ -64,7 +64,7 @@ Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskEvent | Worker
 Inbox: TypeAlias = 'SimpleQueue[Message]'
 #: Makes the executor of one build, given the build's inbox.
 ExecutorFactory: TypeAlias = Callable[[Inbox], 'TaskExecutor']
-#: WorkItems are sent together for as long as they are expected to take no longer than this many seconds.
+#: Short tasks are sent together, as many as take no longer than this many seconds: each message to a worker costs time.
 _PARCEL_SECONDS = 0.1
 #: Modules with an `InMemoryTarget`, whose results one process has only; looked at only when already imported.
 _IN_MEMORY = ('kartnb.storage.targets', 'gokart.in_memory.target')
