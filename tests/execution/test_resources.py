@@ -74,7 +74,7 @@ def test_a_task_that_asks_for_more_than_there_is_fails_and_others_go_on(tmp_path
 @pytest.mark.parametrize(
     'asked, message',
     [
-        ({'db': -1}, "takes -1 of the resource 'db': the amount is a number from 0"),
+        ({'db': -1}, "takes -1 of the resource 'db': the amount must be a number from 0"),
         ({'db': 'all'}, "takes 'all' of the resource 'db'"),
         (['db'], r"Odd.resources is \['db'\]: write a dict"),
     ],
