@@ -27,9 +27,8 @@ from kartnb.errors import KartError
 from kartnb.history.run_record import current_notebook, set_current_notebook
 from kartnb.notebook.arguments import MagicParser, words_of
 from kartnb.notebook.command import parsers_of
-from kartnb.notebook.magics import KartMagics
+from kartnb.notebook.magics import KartMagics, LookMagics
 from kartnb.notebook.magics_history import HistoryMagics
-from kartnb.notebook.magics_look import LookMagics
 from kartnb.notebook.magics_sweep import SweepMagics
 from kartnb.task import registry
 from kartnb.task.code_parts import count_as_own
