@@ -154,8 +154,8 @@ class ReasonKind(StrEnum):
 
     OUTPUT_MISSING = 'output missing'
     NO_OUTPUT = 'declares no output'
-    INCOMPLETE = 'complete() says no'
-    RERUN = 'rerun asked for'
+    INCOMPLETE = 'complete() returns False'
+    RERUN = 'rerun requested'
     UPSTREAM_RUNS = 'an upstream task will run'
     INPUT_NEWER = 'an input is newer'
     CODE_CHANGED = 'code changed'

@@ -38,7 +38,7 @@ from kartnb.view.previews.preview import Preview
 from kartnb.view.previews.show import preview
 from kartnb.view.sanitise import one_line
 from kartnb.view.scene import PointSummary, status_html, summary_html, summary_text
-from kartnb.view.sweeps import estimate_words
+from kartnb.view.sweeps import estimate_text
 from kartnb.view.words import value_text
 
 logger = logging.getLogger('kartnb')
@@ -111,7 +111,7 @@ def interact(
     >>> kartnb.interact(square, number=(1, 10))
     Square(number=3)
     ○ missing 48444706132193e41a36b1a350dcab30
-    1 task would run · how long is not known yet
+    1 task would run · duration unknown
     %kart_build Square(workspace_directory='...')
     """
     registry.drop_superseded()
@@ -567,7 +567,7 @@ class LatestTaskRunner:
         number = len(planned.to_run())
         if not number:
             return 'no task here can produce it'
-        expected = estimate_words(estimate(planned, self._options.workers, self._times))
+        expected = estimate_text(estimate(planned, self._options.workers, self._times))
         return f'{number:,} {"task" if number == 1 else "tasks"} would run · {expected}'
 
     def _preview(self, task: luigi.Task) -> Preview:

@@ -42,12 +42,12 @@ from kartnb.view.sweeps import (
     HANDLE_HINT,
     PlotPicture,
     ended_sweep_html,
-    ended_sweep_text,
     live_sweep,
     live_sweep_html,
     live_sweep_text,
     plot_picture,
     sweep_progress,
+    sweep_text,
 )
 
 logger = logging.getLogger('kartnb')
@@ -380,7 +380,7 @@ class SweepScreen:
         html = ''
         if self._screen.is_rich:
             html = ended_sweep_html(result, hint, None if self._run.is_inline else plot_picture(result))
-        self._screen.show(ended_sweep_text(result, hint), html)
+        self._screen.show(sweep_text(result, hint), html)
 
     def _draw_often(self) -> None:
         self._monitor.load_estimates()

@@ -144,13 +144,13 @@ class Box:
     kind
         'task' for one task, 'stack' for the tasks of one class, 'more' for what has no box of its own.
     members
-        The positions in the plan of the tasks that it stands for.
+        The positions in the plan of its tasks.
     name
         The class name, or '' for 'more'.
     counts
         How many of its tasks are in each state, the most urgent first.
     classes
-        How many classes it stands for.
+        How many classes its tasks have.
     """
 
     kind: Literal['task', 'stack', 'more']
@@ -174,7 +174,7 @@ class Overview:
 
     @property
     def collapsed(self) -> bool:
-        """Whether some box stands for more than one task."""
+        """Whether some box holds more than one task."""
         return any(box.kind != 'task' for box in self.boxes)
 
 

@@ -38,7 +38,7 @@ NAME_HEIGHT = 18.0
 LINE_HEIGHT = 16.0
 PADDING = 10.0
 BAR_HEIGHT = 5.0
-#: How many states a box of several tasks tells while a build goes on; its bar shows all of them.
+#: How many states a box of several tasks lists while a build runs; its bar shows all of them.
 LASTING_ROWS = 3
 #: How far the sheets behind a stack stand out.
 SHEET = 4.0
@@ -57,7 +57,7 @@ _TOOLTIP_LIMIT = 320
 
 @dataclass(frozen=True, slots=True)
 class StateLine:
-    """One line that tells a state: the state, and the text with glyph and word."""
+    """One line for a state: the state, and the text with glyph and word."""
 
     state: TaskState
     text: str
@@ -195,7 +195,7 @@ def _reason(node: Node) -> list[str]:
 
 
 def _why(node: Node) -> tuple[str, str]:
-    """The kind of the reason before the task runs, which gives its box the size, and now; '' where the state tells."""
+    """The kind of the reason before the task runs, which gives its box the size, and now; '' if the state says it."""
     if node.reason is None or node.reason.kind is ReasonKind.OUTPUT_MISSING:
         return '', ''
     now = '' if node.state is TaskState.BLOCKED else kind_text(node.reason, node.state)
@@ -251,8 +251,8 @@ def _height(rows: int) -> float:
     return 2 * PADDING + NAME_HEIGHT + LINE_HEIGHT * rows - 6
 
 
-def _tooltip(told: Sequence[str]) -> str:
-    return '\n'.join(one_line(line, _TOOLTIP_LIMIT) for line in told)
+def _tooltip(lines: Sequence[str]) -> str:
+    return '\n'.join(one_line(line, _TOOLTIP_LIMIT) for line in lines)
 
 
 #: What a frame keeps free around its boxes, and above them for its title.
@@ -336,7 +336,7 @@ def picture(plan: Plan, notes: Mapping[str, str] | None = None) -> Picture:
     for box, label, centre in zip(drawn.boxes, written, placed.centres, strict=True):
         _draw_box(graph, box, label, centre)
     _draw_legend(root, legend, placed.height + 2 * _MARGIN)
-    caption = 'Too many tasks to draw one by one: a stack stands for the tasks of one class.' if drawn.collapsed else ''
+    caption = 'Too many tasks to draw one by one: each stack groups the tasks of one class.' if drawn.collapsed else ''
     return Picture(ElementTree.tostring(root, encoding='unicode'), total_width, total_height, description, caption)
 
 
@@ -370,7 +370,7 @@ def _document(total_width: int, total_height: int, description: str, style: str)
         },
     )
     SubElement(root, 'title').text = description
-    SubElement(root, 'desc').text = 'Arrows go from a task to the tasks that need it.'
+    SubElement(root, 'desc').text = 'Arrows go from a task to the tasks that require it.'
     SubElement(root, 'style').text = style
     return root
 
@@ -457,7 +457,7 @@ def _legend_items(counts: Mapping[TaskState, int]) -> list[tuple[str, str, float
 
 def _draw_legend(root: Element, items: Sequence[tuple[str, str, float]], y: float) -> None:
     full = sum(w for _, _, w in items)
-    plate = {
+    background = {
         'class': 'legend',
         'x': _n(_MARGIN),
         'y': _n(y),
@@ -465,7 +465,7 @@ def _draw_legend(root: Element, items: Sequence[tuple[str, str, float]], y: floa
         'height': _n(_LEGEND_HEIGHT - 2),
         'rx': '6',
     }
-    SubElement(root, 'rect', plate)
+    SubElement(root, 'rect', background)
     x = _MARGIN
     for kind, text, room in items:
         _text(root, kind, x + 8, y + 16, text)

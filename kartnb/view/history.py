@@ -15,8 +15,7 @@ from kartnb.inspection.diff import Change, Difference, Section
 from kartnb.inspection.why import CodeChange, Explanation, Why
 from kartnb.model import Node, TaskState
 from kartnb.view import words
-from kartnb.view.sanitise import abbreviated, cut, one_line, seconds_text, short_id, size_text
-from kartnb.view.sanitise import lines as clean_lines
+from kartnb.view.sanitise import abbreviated, counted, cut, one_line, seconds_text, several_lines, short_id, size_text
 from kartnb.view.text import table_lines
 from kartnb.view.words import LOOKS, SUPERSEDED, DiffLine, Look, diff_line, look
 
@@ -78,7 +77,7 @@ def _cleaning_table(cleaning: Cleaning) -> _CleaningTable:
         workspace=one_line(cleaning.workspace, 300),
         lines=tuple(map(_cleaning_line, cleaning.items[:MAX_ROWS])),
         more=f'… {left:,} more, {size_text(sum(item.size for item in cleaning.items[MAX_ROWS:]))}' if left > 0 else '',
-        hint='' if cleaning.removed or not cleaning.items else 'Nothing is removed yet: remove() does it.',
+        hint='' if cleaning.removed or not cleaning.items else 'Nothing has been removed yet: call remove() to do so.',
         notes=tuple(notes),
     )
 
@@ -87,7 +86,7 @@ def _cleaning_heading(cleaning: Cleaning) -> str:
     number = len(cleaning.items)
     if not number:
         return 'Nothing to remove'
-    what = '1 entry' if number == 1 else f'{number:,} entries'
+    what = counted(number, 'entry')
     size = size_text(cleaning.size)
     return f'Removed {what}, {size}' if cleaning.removed else f'{what} can be removed, {size}'
 
@@ -95,9 +94,7 @@ def _cleaning_heading(cleaning: Cleaning) -> str:
 def _cleaning_line(item: CleanItem) -> CleaningLine:
     look, run = _LOOKS[item.kind], item.run
     if run is None:
-        count = len(item.files)
-        files = '1 file' if count == 1 else f'{count:,} files'
-        name = files if item.kind == 'code' else one_line(item.files[0].path, 80)
+        name = counted(len(item.files), 'file') if item.kind == 'code' else one_line(item.files[0].path, 80)
         return CleaningLine(look, _slug(look), name, '', '', size_text(item.size))
     given = list(run.parameters.items())[:30]
     parameters = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)
@@ -165,7 +162,7 @@ def _difference_shown(difference: Difference) -> _DifferenceShown:
     ]
     words = ', '.join(difference.differing)
     return _DifferenceShown(
-        heading=f'Differ in {words}' if words else 'Nothing differs, as far as it is known',
+        heading=f'Differences in {words}' if words else 'No known differences',
         sides=(f'− {_side(difference.before)}', f'+ {_side(difference.after)}'),
         parts=tuple(parts),
         same=f'the same: {", ".join(named)}' if named and not difference.all else '',
@@ -257,7 +254,7 @@ def why_html(why: Why) -> str:
 
 def _why_heading(why: Why) -> str:
     title = words.title(why.plan.root)
-    return f'Why, for {title}: {words.will_run(why.plan)}' + ('' if len(why) else ', and nothing is stale')
+    return f'Reasons for {title}: {words.will_run(why.plan)}' + ('' if len(why) else ', nothing is stale')
 
 
 def _why_more(why: Why) -> str:
@@ -297,7 +294,7 @@ def _code(changes: Sequence[CodeChange]) -> Iterator[tuple[str, tuple[DiffLine, 
 
 def _diff_lines(diff: Sequence[str]) -> Iterator[DiffLine]:
     kept = [line for line in diff if not line.startswith(('--- ', '+++ '))]
-    for line in clean_lines('\n'.join(kept), 20_000, _MOST_DIFF_LINES).split('\n'):
+    for line in several_lines('\n'.join(kept), 20_000, _MOST_DIFF_LINES).split('\n'):
         yield diff_line(cut(line, 400))
 
 
@@ -378,7 +375,7 @@ def _table(runs: Runs) -> _Table:
         counts=tuple((RUN_LOOKS[s], f'{counted[s]:,} {RUN_LOOKS[s].word}') for s in RunState if counted[s]),
         workspace=one_line(runs.workspace, 300),
         lines=tuple(_line(number, run) for number, run in enumerate(shown)),
-        more=f'… {left:,} more: to_dataframe() has them, and filter() chooses among them' if left > 0 else '',
+        more=f'… {left:,} more: narrow them down with filter(), or get all by to_dataframe()' if left > 0 else '',
         problems=tuple(problems),
     )
 
@@ -386,7 +383,7 @@ def _table(runs: Runs) -> _Table:
 def _heading(runs: Runs) -> str:
     if not runs.total:
         return 'No recorded results'
-    total = '1 recorded result' if runs.total == 1 else f'{runs.total:,} recorded results'
+    total = counted(runs.total, 'recorded result')
     return total if len(runs) == runs.total else f'{len(runs):,} of {total}'
 
 

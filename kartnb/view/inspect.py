@@ -65,7 +65,7 @@ class NeighbourFacts(TypedDict):
 
 
 class OutputFacts(TypedDict):
-    """One output; what only the file tells is in the details, and None or '' in the brief."""
+    """One output; what only the file shows is in the details, and None or '' in the brief."""
 
     path: str
     format: str
@@ -153,7 +153,7 @@ class Brief(TypedDict):
 
 
 class Details(TypedDict):
-    """What the files of a task tell: `run` made the result, `failure` is the latest run without one."""
+    """What is in the files of a task: `run` made the result, `failure` is the latest run without one."""
 
     position: int
     outputs: list[OutputFacts]
@@ -165,7 +165,7 @@ class Details(TypedDict):
 
 
 class Inspector:
-    """Tells of the tasks of one plan.
+    """Collects the facts about tasks of one plan.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ class Inspector:
         }
 
     def details(self, key: str, store: LogStore | None = None) -> Details:
-        """What the files of a task tell; give several tasks one store, so that directories are listed once.
+        """What is in the files of a task; give several tasks one store, so that directories are listed once.
 
         A file that cannot be read is reported as a problem and raises nothing.
         """
@@ -352,11 +352,11 @@ def _gokart_log(log: GokartLog) -> GokartLogFacts:
 def _source(cls: type[luigi.Task]) -> SourceFacts:
     found = class_source(cls)
     if found is None:
-        problem = f'The source of {one_line(cls.__name__, 120)} is not to be had.'
+        problem = f'The source of {one_line(cls.__name__, 120)} is not available.'
         return {'text': '', 'place': '', 'omitted': 0, 'problem': problem}
     rows = found.text.rstrip().split('\n')
     return {
-        'text': sanitise.lines('\n'.join(rows[:_MAX_SOURCE_LINES]), 16_000, _MAX_SOURCE_LINES),
+        'text': sanitise.several_lines('\n'.join(rows[:_MAX_SOURCE_LINES]), 16_000, _MAX_SOURCE_LINES),
         'place': one_line(f'{display.source_name(found.file)}:{found.line}', _LINE),
         'omitted': max(len(rows) - _MAX_SOURCE_LINES, 0),
         'problem': '',
@@ -402,7 +402,7 @@ class Inspection:
 
 
 def inspect(task: luigi.Task | str, plan: Plan | None = None) -> Inspection:
-    """Tell all that is known of a task: parameters, state, reason, times, outputs, log lines, gokart's logs, source.
+    """Show all that is known of a task: parameters, state, reason, times, outputs, log lines, gokart's logs, source.
 
     Nothing is run, no result is loaded, and secret parameters are left out.
 
@@ -416,9 +416,9 @@ def inspect(task: luigi.Task | str, plan: Plan | None = None) -> Inspection:
     Raises
     ------
     TaskArgumentError
-        When `task` is no task.
+        When `task` is not a task.
     KeyError
-        When the plan has no such task.
+        When the task is not in the plan.
 
     Examples
     --------
@@ -433,7 +433,7 @@ def inspect(task: luigi.Task | str, plan: Plan | None = None) -> Inspection:
     ('missing', 'output missing')
     """
     if plan is None:
-        plan = make_plan(task)  # type: ignore[arg-type] # what is no task is refused there
+        plan = make_plan(task)  # type: ignore[arg-type] # anything else is refused there
     key = plan[task].key
     inspector = Inspector(plan)
     return Inspection(inspector.brief(key), inspector.details(key))
@@ -481,7 +481,7 @@ def sections(found: Inspection) -> Iterator[Section]:
     log = details['log']
     if log['lines']:
         earlier = [f'{ELLIPSIS} {log["omitted"]:,} earlier lines'] if log['omitted'] else []
-        lines = [*earlier, *(line_text(line) for line in log['lines']), f'in full: {log["path"]}']
+        lines = [*earlier, *(line_text(line) for line in log['lines']), f'full log: {log["path"]}']
         yield Section('Log', lines, code=True)
     for gokart_log in details['gokart_logs']:
         yield Section(f"gokart's log: {gokart_log['kind'].replace('_', ' ')}", _gokart_log_lines(gokart_log))
@@ -520,7 +520,7 @@ def _neighbour_text(task: NeighbourFacts) -> str:
 
 
 def _output_text(output: OutputFacts) -> str:
-    parts = [output['format'], output['size_text'], output['modified']] if output['exists'] else ['not made']
+    parts = [output['format'], output['size_text'], output['modified']] if output['exists'] else ['not created']
     return f'{output["path"]}  ({", ".join(part for part in parts if part)})'
 
 
@@ -563,7 +563,7 @@ def task_html(task: TaskOnKart[Any]) -> str:
     planned, note = _planned(task)
     name = one_line(type(task).__name__, 120)
     if planned is None:
-        lines = [listed(shown(task)) or 'It has no parameters.']
+        lines = [listed(shown(task)) or 'This task has no parameters.']
         found = [Section('Parameters', lines, open=True)]
         return render_template('task.html', title=name, unique_id=_unique_id(task), sections=found, note=note)
     inspector = Inspector(planned)
@@ -577,13 +577,13 @@ def task_html(task: TaskOnKart[Any]) -> str:
 def _planned(task: TaskOnKart[Any]) -> tuple[Plan | None, str]:
     """The plan of a task, or why there is none."""
     if '://' in task.workspace_directory:
-        return None, 'Its workspace is not on this computer: kartnb.plan(…) asks it for the states.'
+        return None, 'The workspace is not on this computer: call kartnb.plan(…) to query the states.'
     try:
         if not _is_soon_walked(task):
-            return None, 'It needs many tasks: kartnb.plan(…) finds them all, with their states.'
+            return None, 'This task requires many others: call kartnb.plan(…) to find them all, with their states.'
         return make_plan(task), ''
     except Exception as error:  # whatever requires(), output() or complete() raises, the task itself can be shown
-        return None, f'It cannot be planned: {one_line(error_text(error), 300)}'
+        return None, f'The plan could not be made: {one_line(error_text(error), 300)}'
 
 
 def _is_soon_walked(task: luigi.Task) -> bool:

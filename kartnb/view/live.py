@@ -16,7 +16,7 @@ from kartnb.inspection.logs import Logs, TaskLine
 from kartnb.inspection.outputs import Output, Outputs
 from kartnb.model import BuildProgress, BuildStatus, Node, TaskState
 from kartnb.view import sanitise, words
-from kartnb.view.sanitise import ELLIPSIS, one_line, seconds_text, short_id
+from kartnb.view.sanitise import ELLIPSIS, counted, one_line, seconds_text, several_lines, short_id, size_text
 from kartnb.view.text import table_lines
 from kartnb.view.words import Look, count_states, counts_text, look, title
 from kartnb.view.words import workspace as workspace_of
@@ -26,7 +26,7 @@ MOST_LINES = 200
 MOST_CHARACTERS = 40_000
 _LONGEST = 2_000
 _MOST_FILES = 5
-#: The state whose colour a level takes, by the first letter that the terminal shows.
+#: The state whose colour a level takes.
 _STATE_OF_LEVEL = {
     'CRITICAL': TaskState.FAILED,
     'ERROR': TaskState.FAILED,
@@ -69,7 +69,7 @@ def row_of(line: TaskLine, several: bool) -> LogRow:
         task=f'{one_line(line.task, 60)}[{short_id(line.unique_id)}]' if several else '',
         level=level,
         slug=look(state).slug if state else '',
-        text=f'{ELLIPSIS} {line.text}' if line.source == 'left out' else sanitise.lines(line.text, _LONGEST, 40),
+        text=f'{ELLIPSIS} {line.text}' if line.source == 'left out' else several_lines(line.text, _LONGEST, 40),
     )
 
 
@@ -106,10 +106,8 @@ def totals(logs: Logs) -> Totals:
 def logs_heading(title: str, found: Totals) -> str:
     """Whose lines these are, how many, and how many of them are warnings and errors."""
     numbers = {'line': found.lines, 'error': found.errors, 'warning': found.warnings}
-    said = [
-        f'{number:,} {name}{"" if number == 1 else "s"}' for name, number in numbers.items() if number or name == 'line'
-    ]
-    return f'Log of {one_line(title, 160)}: {", ".join(said)}'
+    parts = [counted(number, name) for name, number in numbers.items() if number or name == 'line']
+    return f'Log of {one_line(title, 160)}: {", ".join(parts)}'
 
 
 def logs_text(logs: Logs) -> str:
@@ -151,8 +149,8 @@ def logs_html(logs: Logs) -> str:
 
 
 def earlier(number: int) -> str:
-    """What is said of lines that are not shown; '' where there are none."""
-    return f'{ELLIPSIS} {number:,} earlier line{"" if number == 1 else "s"}' if number > 0 else ''
+    """How many lines are not shown, in words; '' for none."""
+    return f'{ELLIPSIS} {counted(number, "earlier line")}' if number > 0 else ''
 
 
 def file_lines(logs: Logs, many: int = _MOST_FILES) -> list[str]:
@@ -160,7 +158,7 @@ def file_lines(logs: Logs, many: int = _MOST_FILES) -> list[str]:
     paths = list(logs.files.values())
     found = [one_line(path, 300) for path in paths[:many]]
     if len(paths) > many:
-        found.append(f'{ELLIPSIS} and {len(paths) - many:,} more files beside them')
+        found.append(f'{ELLIPSIS} and {len(paths) - many:,} more files in the same place')
     return found
 
 
@@ -170,7 +168,7 @@ def _omitted(logs: Logs, shown: Sequence[LogRow]) -> list[str]:
 
 
 def _files(logs: Logs) -> list[str]:
-    found = [file if file.startswith(ELLIPSIS) else f'in full: {file}' for file in file_lines(logs)]
+    found = [file if file.startswith(ELLIPSIS) else f'full log: {file}' for file in file_lines(logs)]
     return found or ([] if logs else ['Nothing was printed or logged.'])
 
 
@@ -206,8 +204,8 @@ def _row(output: Output) -> OutputRow:
         unique_id=one_line(output.unique_id, 80),
         short_id=short_id(output.unique_id),
         format=one_line(output.format, 20),
-        size='' if output.size is None else sanitise.size_text(output.size),
-        modified=output.modified.strftime('%Y-%m-%d %H:%M:%S') if output.modified else 'not made',
+        size='' if output.size is None else size_text(output.size),
+        modified=output.modified.strftime('%Y-%m-%d %H:%M:%S') if output.modified else 'not created',
         path=one_line(output.path, 400),
     )
 
@@ -238,10 +236,9 @@ def row_dicts(outputs: Sequence[Output]) -> list[dict[str, Any]]:
 
 def outputs_heading(outputs: Outputs) -> str:
     """How many outputs there are, and how large they are together."""
-    number = f'{len(outputs):,} output{"" if len(outputs) == 1 else "s"}'
-    sizes = [output.size for output in outputs if output.size is not None]
-    made = sum(output.exists for output in outputs)
-    return f'{number} of {title(outputs.plan.root)}: {made:,} made, {sanitise.size_text(sum(sizes))}'
+    size = size_text(sum(output.size or 0 for output in outputs))
+    created = sum(output.exists for output in outputs)
+    return f'{counted(len(outputs), "output")} of {title(outputs.plan.root)}: {created:,} created, {size}'
 
 
 def outputs_text(outputs: Outputs) -> str:
@@ -274,7 +271,7 @@ def outputs_html(outputs: Outputs) -> str:
 
 def _left_out(outputs: Outputs) -> list[str]:
     rest = len(outputs) - MOST_ROWS
-    return [f'… {rest:,} more: filter(…) chooses, to_dataframe() gives all of them'] if rest > 0 else []
+    return [f'… {rest:,} more: narrow them down with filter(…), or get all by to_dataframe()'] if rest > 0 else []
 
 
 _MAX_NAMED = 2
@@ -294,7 +291,7 @@ class Progress:
     running
         The running tasks, the longest running first: class name, and seconds since the start.
     remaining
-        The seconds that are probably left, or None where nothing is known to say it from.
+        The estimated seconds left, or None where unknown.
     counts
         How many of the tasks to run are in each state, the most urgent first.
     starting

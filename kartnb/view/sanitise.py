@@ -64,7 +64,7 @@ def one_line(text: str, limit: int = 200) -> str:
     return cut(flat if len(bounded) == len(text) else flat + ELLIPSIS, limit)
 
 
-def lines(text: str, limit: int = 4000, most: int = 40) -> str:
+def several_lines(text: str, limit: int = 4000, most: int = 40) -> str:
     """The text with its line breaks, otherwise as `one_line` does; at most `most` lines of it."""
     bounded = text[: limit + 1]
     kept = _made_visible(_LINE_BREAKS.sub('\n', bounded)).rstrip('\n').split('\n')
@@ -93,9 +93,9 @@ def error_text(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception:  # whatever a user's __str__ raises, the failure itself must still be shown
-        text = '<its text cannot be made>'
+        text = '<message not available>'
     name = type(error).__name__
-    return lines(f'{name}: {text}' if text else name)
+    return several_lines(f'{name}: {text}' if text else name)
 
 
 def seconds_text(seconds: float) -> str:
@@ -113,6 +113,24 @@ def seconds_text(seconds: float) -> str:
         return f'{minutes} min {rest} s' if rest else f'{minutes} min'
     hours, minutes = divmod(round(whole / 60), 60)
     return f'{hours:,} h {minutes} min' if minutes else f'{hours:,} h'
+
+
+def counted(number: int, word: str) -> str:
+    """``'1 row'``, ``'1,000 rows'``.
+
+    Examples
+    --------
+    >>> counted(1, 'row'), counted(2000, 'entry')
+    ('1 row', '2,000 entries')
+    """
+    if number == 1:
+        return f'1 {word}'
+    return f'{number:,} {word[:-1]}ies' if word.endswith('y') else f'{number:,} {word}s'
+
+
+def more(number: int, word: str) -> str:
+    """How many are not shown, as in ``'… 2 more rows'``; '' for none."""
+    return f'… {counted(number, f"more {word}")}' if number > 0 else ''
 
 
 _NARROW = frozenset(" !'()*,.:;I[]fijlrt|·")
@@ -216,7 +234,7 @@ def size_text(size: int) -> str:
 
 
 def local_time(text: str) -> str:
-    """An ISO 8601 time as it is on the clock here, to the second; '' for what is no time."""
+    """An ISO 8601 time as it is on the clock here, to the second; '' where the text is not a time."""
     try:
         return datetime.fromisoformat(text).astimezone().strftime('%Y-%m-%d %H:%M:%S')
     except (ValueError, OverflowError, OSError):
@@ -273,7 +291,7 @@ def _is_nest(value: Any) -> bool:
 
 
 def scalar_text(value: Any) -> str:
-    """A value that is no container as text; of a container its type and how many items it has."""
+    """A value as text; of a container its type and how many items it has."""
     if isinstance(value, str):
         return value[:2000]
     if isinstance(value, dict | list | tuple | set | frozenset):

@@ -35,7 +35,7 @@ from kartnb.view.words import BAR_ORDER, BEGUN, BLOCKED, LETTERS, LOOKS, PAST, U
 
 @dataclass(frozen=True, slots=True)
 class PointSummary:
-    """What is said of a task; every text is fit to be shown.
+    """A task in brief, as `%kart_interact` shows it; every text is fit to be shown.
 
     Attributes
     ----------
@@ -65,8 +65,8 @@ class PointSummary:
 
     @property
     def status(self) -> str:
-        """The state of the task in a word; that there is none, where the controls give none."""
-        return str(look(self.state)) if self.unique_id else '✗ no task'
+        """The state of the task in a word, or that the values of the controls make no valid task."""
+        return str(look(self.state)) if self.unique_id else '✗ no valid task'
 
 
 def status_html(summary: PointSummary) -> str:
@@ -224,6 +224,10 @@ def task_facts(plan: Plan) -> dict[str, Any]:
         'blocked': BLOCKED,
         'outputs': [[]] * brief + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in detailed],
     }
+
+
+def _outputs(node: Node) -> list[str]:
+    return [one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]]
 
 
 def _reason(node: Node) -> tuple[str, str, str] | None:

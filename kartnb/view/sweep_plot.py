@@ -83,11 +83,11 @@ def sweep_plot(result: SweepResult, metric: str | None = None) -> SweepPlot:
     draw = {1: _line, 2: _pair}.get(len(varied), _parallel)
     kind = draw(figure, points, varied, name, result)
     best = result.best(name)
-    told = ', '.join(f'{one_line(each, 40)}={value_text(best.values.get(each))}' for each in varied)
+    values = ', '.join(f'{one_line(each, 40)}={value_text(best.values.get(each))}' for each in varied)
     return SweepPlot(
         figure,
         f'{one_line(name, 40)} of {len(points):,} points over {", ".join(one_line(each, 40) for each in varied)} '
-        f'({kind}); best {number_text(best.metrics[name])} with {told}',
+        f'({kind}); best {number_text(best.metrics[name])} with {values}',
     )
 
 

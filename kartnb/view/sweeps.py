@@ -18,12 +18,12 @@ from kartnb.view.inspect import inspect, inspection_html
 from kartnb.view.live import Progress, bar_segments, progress_text
 from kartnb.view.previews.preview import Preview
 from kartnb.view.previews.show import preview
-from kartnb.view.sanitise import one_line, seconds_text, short_id
+from kartnb.view.sanitise import counted, one_line, seconds_text, short_id
 from kartnb.view.sweep_plot import sweep_plot
 from kartnb.view.text import table_lines
-from kartnb.view.words import Look, count_states, counts_text, look, number_text, value_text
+from kartnb.view.words import Look, count_states, counts_text, look, number_text, tasks, value_text
 
-#: Said below a table.
+#: The hint below a table.
 HINT = 'found[#] shows a point in full: its values, files, log lines and result.'
 #: The same where the table belongs to a sweep in the background.
 HANDLE_HINT = 'handle.result()[#] shows a point in full: its values, files, log lines and result.'
@@ -92,55 +92,50 @@ def sweep_table(result: SweepResult, most: int = MAX_ROWS) -> SweepTable:
     )
 
 
-def plan_words(planned: SweepPlan) -> str:
+def sweep_plan_text(planned: SweepPlan) -> str:
     """A grid in one line: how many points are cached, what will run and about how long, or what has run."""
-    number = len(planned.points)
     counts = counts_text(count_states(point.state for point in planned.points))
-    begin = f'{number:,} {"point" if number == 1 else "points"} of {one_line(planned.name, 80)}: {counts}'
+    begin = f'{counted(len(planned.points), "point")} of {one_line(planned.name, 80)}: {counts}'
     if planned.report is not None:
-        ran = f'{_tasks(len(planned.report.durations))} ran in {seconds_text(planned.report.seconds)}'
-        return f'{begin} · {ran}{_best_words(planned)}'
+        ran = f'{tasks(len(planned.report.durations))} ran in {seconds_text(planned.report.seconds)}'
+        return f'{begin} · {ran}{_best_text(planned)}'
     if planned.is_over:
-        return f'{begin} · nothing had to run{_best_words(planned)}'
-    parts = [begin, f'{_tasks(planned.to_run)} will run' if planned.to_run else 'nothing will run']
+        return f'{begin} · nothing had to run{_best_text(planned)}'
+    parts = [begin, f'{tasks(planned.to_run)} will run' if planned.to_run else 'nothing will run']
     if planned.estimate is not None:
-        parts.append(estimate_words(planned.estimate))
+        parts.append(estimate_text(planned.estimate))
     return ' · '.join(parts)
 
 
-def _tasks(number: int) -> str:
-    return f'{number:,} {"task" if number == 1 else "tasks"}'
-
-
-def run_words(run: SweepRun) -> str:
+def sweep_run_text(run: SweepRun) -> str:
     """How a sweep stands, in one line: its points by their states, and the best metric so far."""
     counts = counts_text(count_states(point.state for point in run.points))
     if isinstance(run, SweepPlan):
-        begin = f'Sweep of {one_line(run.name, 80)}: {run.total:,} {"point" if run.total == 1 else "points"}'
+        begin = f'Sweep of {one_line(run.name, 80)}: {counted(run.total, "point")}'
     else:
         begin = f'Search of {one_line(run.name, 80)}: {run.progress.ended:,} of {run.total:,} trials'
     words = f'{begin}: {counts}' if counts else begin
-    return f'{words}{_best_words(run)}{" · stopped" if run.stopped else ""}'
+    return f'{words}{_best_text(run)}{" · stopped" if run.stopped else ""}'
 
 
-def _best_words(run: SweepRun) -> str:
+def _best_text(run: SweepRun) -> str:
     best = best_so_far(run.points, run.direction)
     if best is None:
         return ''
     return f' · best {one_line(best[0], 40)}{"" if run.is_over else " so far"} {number_text(best[1])}'
 
 
-def estimate_words(expected: Estimate) -> str:
+def estimate_text(expected: Estimate) -> str:
     """About how long, in words."""
     if not expected.by_key:
-        return 'how long is not known yet'
+        return 'duration unknown'
     length = f'about {seconds_text(expected.seconds)}' if expected.seconds >= 1 else 'under 1 s'
     if expected.unknown:
-        return f'{length} and what {expected.unknown:,} take that have never run'
+        return f'{length}, plus {tasks(expected.unknown)} never run before'
     return length
 
 
-def point_words(point: SweepPoint) -> tuple[tuple[str, str], ...]:
+def point_pairs(point: SweepPoint) -> tuple[tuple[str, str], ...]:
     """What is known of one point, as pairs."""
     found = [('values', ', '.join(f'{one_line(name, 40)}={value_text(value)}' for name, value in point.values.items()))]
     found.append(('state', str(look(point.state))))
@@ -161,10 +156,9 @@ def result_preview(point: SweepPoint) -> Preview | None:
 
 
 def _heading(result: SweepResult) -> str:
-    number = len(result.points)
     counts = counts_text(count_states(point.state for point in result.points)) or 'none'
     return (
-        f'Sweep of {one_line(result.name, 80)}: {number:,} {"point" if number == 1 else "points"} in '
+        f'Sweep of {one_line(result.name, 80)}: {counted(len(result.points), "point")} in '
         f'{seconds_text(result.seconds)}: {counts}'
     )
 
@@ -178,8 +172,8 @@ def _metric_title(name: str, result: SweepResult) -> str:
 def _constants(result: SweepResult, varied: Sequence[str]) -> str:
     first: Mapping[str, Any] = result.points[0].values if result.points else {}
     same = [name for name in result.parameters if name not in varied]
-    told = [f'{one_line(name, 40)}={value_text(first.get(name))}' for name in same[:_MAX_CONSTANTS]]
-    return ', '.join([*told, *(['…'] if len(same) > _MAX_CONSTANTS else [])])
+    given = [f'{one_line(name, 40)}={value_text(first.get(name))}' for name in same[:_MAX_CONSTANTS]]
+    return ', '.join([*given, *(['…'] if len(same) > _MAX_CONSTANTS else [])])
 
 
 def _row(point: SweepPoint, varied: Sequence[str], metrics: Sequence[str], is_best: bool) -> PointRow:
@@ -192,7 +186,7 @@ def _row(point: SweepPoint, varied: Sequence[str], metrics: Sequence[str], is_be
         id=short_id(point.unique_id) if point.unique_id else '',
         error=one_line(point.error or point.problem, 160),
         is_best=is_best,
-        details=point_words(point),
+        details=point_pairs(point),
     )
 
 
@@ -200,22 +194,23 @@ def _notes(result: SweepResult, best: SweepPoint | None) -> tuple[str, ...]:
     found = [one_line(note, 300) for note in result.notes[:_MAX_NOTES]]
     problems = sum(bool(point.problem) for point in result.points)
     if problems:
-        found.append(f'{problems:,} of the results have no such metric.')
+        found.append(f'The metric is missing from {counted(problems, "result")}.')
     if best is not None and result.metric is not None:
         values = ', '.join(f'{one_line(name, 40)}={value_text(best.values.get(name))}' for name in result.varied)
-        told = f'best {one_line(result.metric, 40)}: {number_text(best.metrics[result.metric])}'
-        found.append(f'{told} with {values} (point {best.position})' if values else f'{told} (point {best.position})')
+        found_best = f'best {one_line(result.metric, 40)}: {number_text(best.metrics[result.metric])}'
+        at = f' with {values}' if values else ''
+        found.append(f'{found_best}{at} (point {best.position})')
     return tuple(found)
 
 
 def sweep_plan_html(planned: SweepPlan) -> str:
     """What a sweep would do."""
-    return render_template('line.html', line=plan_words(planned))
+    return render_template('line.html', line=sweep_plan_text(planned))
 
 
 def sweep_point_html(point: SweepPoint) -> str:
     """One point of a sweep, with its result where there is one."""
-    fragment = render_template('sweep_point.html', position=point.position, pairs=point_words(point))
+    fragment = render_template('sweep_point.html', position=point.position, pairs=point_pairs(point))
     fragment += _inspected(point)
     shown = result_preview(point)
     return fragment if shown is None else f'{fragment}\n{shown._repr_html_()}'
@@ -229,7 +224,7 @@ def sweep_html(result: SweepResult, hint: str = HINT, plot: str = '', plot_descr
 
 def sweep_run_html(run: SweepRun) -> str:
     """A sweep that runs, or could be run."""
-    return render_template('line.html', line=run_words(run))
+    return render_template('line.html', line=sweep_run_text(run))
 
 
 def background_sweep_html(handle: BackgroundSweep) -> str:
@@ -238,24 +233,14 @@ def background_sweep_html(handle: BackgroundSweep) -> str:
 
 
 def _inspected(point: SweepPoint) -> str:
-    """All that is known of the task of a point, to be opened."""
+    """The inspection of the task of a point, folded."""
     if point.task is None:
         return ''
     try:
         inner = inspection_html(inspect(point.task))
-    except Exception:  # a task whose plan fails is told of by its error
+    except Exception:  # the error of the point already says why its task cannot be planned
         return ''
-    return f'\n<details><summary>All that is known of its task</summary>{inner}</details>'
-
-
-def sweep_plan_text(planned: SweepPlan) -> str:
-    """What a sweep would do."""
-    return plan_words(planned)
-
-
-def sweep_run_text(run: SweepRun) -> str:
-    """A sweep that runs, or could be run."""
-    return run_words(run)
+    return f'\n<details><summary>Details of its task</summary>{inner}</details>'
 
 
 def background_sweep_text(handle: BackgroundSweep) -> str:
@@ -265,9 +250,9 @@ def background_sweep_text(handle: BackgroundSweep) -> str:
 
 def sweep_point_text(point: SweepPoint) -> str:
     """One point of a sweep."""
-    lines = [f'Point {point.position}', *(f'  {name}: {text}' for name, text in point_words(point))]
+    lines = [f'Point {point.position}', *(f'  {name}: {text}' for name, text in point_pairs(point))]
     if point.task is not None:
-        lines.append('  kartnb.inspect(point.task) tells all that is known of its task')
+        lines.append('  kartnb.inspect(point.task) shows all details of its task')
     shown = result_preview(point)
     return '\n'.join(lines if shown is None else [*lines, repr(shown)])
 
@@ -277,7 +262,7 @@ def sweep_text(result: SweepResult, hint: str = HINT) -> str:
     table = sweep_table(result)
     found = [table.heading, *table.notes]
     if table.constants:
-        found.append(f'the same in all: {table.constants}')
+        found.append(f'the same for all points: {table.constants}')
     return '\n'.join([*found, *sweep_table_lines(table), *([hint] if table.rows and hint else [])])
 
 
@@ -351,7 +336,7 @@ def live_sweep(run: SweepRun, progress: Progress, hint: str) -> LiveSweep:
         more = len(over.points) - _ROWS
         table = replace(table, omitted=f'… {more:,} more {"has" if more == 1 else "have"} ended')
     problem = next((point.problem for point in over.points if point.problem), '')
-    return LiveSweep(run_words(run), progress, tuple(note for note in (hint, problem) if note), table)
+    return LiveSweep(sweep_run_text(run), progress, tuple(note for note in (hint, problem) if note), table)
 
 
 def live_sweep_text(live: LiveSweep) -> str:
@@ -368,11 +353,6 @@ def live_sweep_html(live: LiveSweep, plot: PlotPicture | None = None) -> str:
 def ended_sweep_html(result: SweepResult, hint: str, plot: PlotPicture | None) -> str:
     """A sweep that has ended, with its plot; `hint` says how a point is looked at."""
     return sweep_html(result, hint, **_picture_context(plot))
-
-
-def ended_sweep_text(result: SweepResult, hint: str) -> str:
-    """A sweep that has ended, as text."""
-    return sweep_text(result, hint)
 
 
 def plot_picture(result: SweepResult) -> PlotPicture | None:

@@ -17,9 +17,9 @@ _PARAMETERS_LIMIT = 80
 
 
 def tree_lines(plan: Plan, most: int = MAX_LINES) -> list[str]:
-    """The lines of the tree, at most `most` of tasks and one that tells how many tasks are left out.
+    """The lines of the tree, at most `most` of tasks and one with the number of tasks left out.
 
-    A task that several others need has its requirements listed once; where it comes again an ellipsis follows.
+    A task that several others need has its requirements listed once; where it comes up again an ellipsis follows.
     """
     found: list[str] = []
     named: set[int] = set()

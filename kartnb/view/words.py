@@ -16,7 +16,7 @@ from kartnb.execution.report import BuildReport, TaskFailure
 from kartnb.model import Node, Plan, Reason, ReasonKind, TaskState
 from kartnb.planning.estimate import announcement
 from kartnb.task.identity import id_of
-from kartnb.view.sanitise import abbreviated, error_text, one_line, seconds_text, short_id
+from kartnb.view.sanitise import abbreviated, counted, error_text, one_line, seconds_text, short_id
 
 #: What the lines of a difference begin with, and the state whose colour they take.
 _LOOKS = {'+': 'done', '-': 'failed', '@': 'not-needed'}
@@ -31,7 +31,7 @@ class DiffLine:
 
 
 def diff_line(text: str) -> DiffLine:
-    """A line, which tells by its first character what it is."""
+    """A line of a difference; its first character says whether it was added, removed or is a heading."""
     return DiffLine(text, _LOOKS.get(text[:1], ''))
 
 
@@ -109,20 +109,20 @@ def number_text(value: float) -> str:
     return f'{value:.4g}'
 
 
-#: What is said once a task runs or has run.
+#: Reasons in the past tense, for a task that runs or has run.
 PAST = {
     ReasonKind.OUTPUT_MISSING: 'output was missing',
     ReasonKind.NO_OUTPUT: 'declares no output',
-    ReasonKind.INCOMPLETE: 'complete() said no',
-    ReasonKind.RERUN: 'rerun was asked for',
+    ReasonKind.INCOMPLETE: 'complete() returned False',
+    ReasonKind.RERUN: 'rerun was requested',
     ReasonKind.UPSTREAM_RUNS: 'an upstream task ran',
     ReasonKind.INPUT_NEWER: 'an input was newer',
     ReasonKind.CODE_CHANGED: 'code had changed',
     ReasonKind.NEWER_RESULT: 'was made from an older upstream result',
     ReasonKind.UNFINISHED: 'a run that replaces the result had not ended',
 }
-#: What is said of a task that cannot run any more, in the place of its reason.
-BLOCKED = 'a task that it needs did not succeed'
+#: What replaces the reason of a task that cannot run any more.
+BLOCKED = 'a required task did not succeed'
 #: States in which a task runs or has run.
 BEGUN = frozenset({TaskState.RUNNING, TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED})
 
@@ -233,7 +233,7 @@ BAR_ORDER: tuple[TaskState, ...] = (
     TaskState.NOT_NEEDED,
 )
 
-#: One letter a state, for a text that tells the states of many tasks.
+#: One letter a state, for a text that holds the states of many tasks.
 LETTERS: Mapping[TaskState, str] = {state: chr(ord('a') + i) for i, state in enumerate(TaskState)}
 
 
@@ -323,7 +323,7 @@ def title(node: Node) -> str:
 
 def tasks(number: int) -> str:
     """``'1 task'``, ``'7 tasks'``."""
-    return '1 task' if number == 1 else f'{number:,} tasks'
+    return counted(number, 'task')
 
 
 def will_run(plan: Plan) -> str:

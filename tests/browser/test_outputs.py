@@ -123,7 +123,7 @@ def test_a_wrong_message_is_not_answered() -> None:
         live._on_message(None, message, None)
     assert answers == []
     live._on_message(None, {'kind': 'preview', 'index': 0}, None)
-    assert 'has not been made yet' in answers[0]['html']
+    assert 'has not been created yet' in answers[0]['html']
     assert json.loads(live.widget.table)['rows'][0]['exists'] is False
 
 

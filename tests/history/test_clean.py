@@ -54,7 +54,7 @@ def test_what_no_root_needs_is_removed_on_request() -> None:
         ('Result', '2'), ('Source', '2'), ('Source', '102'),
     }  # fmt: skip
     assert _files() > needed | mine
-    assert 'Nothing is removed yet' in repr(found)
+    assert 'Nothing has been removed yet' in repr(found)
     size = sum((place / path).stat().st_size for path in _files() - needed - mine)
     assert found.size == size
     found.remove()

@@ -72,7 +72,7 @@ def test_every_output_is_a_row(built: Any) -> None:
 def test_outputs_that_are_not_made_say_so() -> None:
     found = kartnb.outputs(報告())
     assert not any(output.exists for output in found)
-    assert 'not made' in repr(found)
+    assert 'not created' in repr(found)
     assert found.to_dataframe()['size'].isna().all()
     with pytest.raises(kartnb.StorageError):
         found[0].load()
@@ -139,7 +139,7 @@ def test_logs_of_a_task_are_its_own(built: Any) -> None:
     assert [(line.source, line.level, line.text) for line in found] == [('stdout', 0, '報告'), ('log', 40, 'bad')]
     assert repr(found).splitlines()[0] == 'Log of 報告: 2 lines, 1 error'
     (path,) = found.files.values()
-    assert f'in full: {path}' in repr(found)
+    assert f'full log: {path}' in repr(found)
     assert len(kartnb.logs(built, level='error')) == 1
     assert len(kartnb.logs(built, grep='BAD|NOTHING')) == 1
 

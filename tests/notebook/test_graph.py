@@ -230,7 +230,7 @@ def test_a_result_is_loaded_on_demand_and_escaped(tmp_path: Path) -> None:
     task = Said(workspace_directory=str(tmp_path))
     live = LiveGraph(kartnb.plan(task), 'key')
     (missing,) = answers(live, kind='load', position=0, view='v')
-    assert 'has not been made yet' in missing['html']
+    assert 'has not been created yet' in missing['html']
     kartnb.build(task)
     (shown,) = answers(live, kind='load', position=0, view='v')
     assert '&lt;script&gt;' in shown['html']

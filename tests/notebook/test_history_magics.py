@@ -28,8 +28,8 @@ def test_the_history_is_a_table_with_ways_on(kernel: Kernel) -> None:
     assert "'日本'" in (kernel.ok('kartnb.Workspace().load(0)').value or '')
     assert 'depth: 3 → 5' in (kernel.ok('%kart_diff Train(depth=3) Train(depth=5)').value or '')
     first = (kernel.ok('kartnb.Workspace().runs()[0].unique_id').value or '').strip("'")
-    assert 'Nothing differs' in (kernel.ok(f'%kart_diff {first[:8]} {first}').value or '')
-    assert 'Nothing is removed yet' in (kernel.ok('%kart_clean Train(depth=5)').value or '')
+    assert 'No known differences' in (kernel.ok(f'%kart_diff {first[:8]} {first}').value or '')
+    assert 'Nothing has been removed yet' in (kernel.ok('%kart_clean Train(depth=5)').value or '')
     for several in ('Train(depth=5) Train( depth=3 )', '[Train(depth=d) for d in (3, 5)]', 'Train(depth=5), Train()'):
         assert 'Nothing to remove' in (kernel.ok(f'%kart_clean {several} --keep-number 1').value or '')
     assert 'Removed ' in (kernel.ok('%kart_clean Train(depth=5) --remove').value or '')

@@ -41,7 +41,7 @@ def built(run: Run) -> Run:
 
 def test_outputs_are_a_table(built: Run, shell: InteractiveShell) -> None:
     shown = built('%kart_output Sum()')
-    assert re.search(r'2 outputs of Sum\[\w+\]: 2 made, \d+ B', shown)
+    assert re.search(r'2 outputs of Sum\[\w+\]: 2 created, \d+ B', shown)
     assert re.search(r'● cached +Numbers +count=3 +\w{8} +pkl +\d+ B', shown)
     assert len(shell.user_ns['_']) == 2
     assert '1 output ' in built('%kart_output --filter numbers_ Sum()')
@@ -53,14 +53,14 @@ def test_outputs_are_a_table(built: Run, shell: InteractiveShell) -> None:
 
 def test_a_result_is_previewed(built: Run) -> None:
     assert 'Sum: int\n3' in built('%kart_output --preview Sum()')
-    assert 'has not been made yet' in built('%kart_output --preview Numbers(count=9)')
+    assert 'has not been created yet' in built('%kart_output --preview Numbers(count=9)')
 
 
 def test_logs_are_lines(built: Run, shell: InteractiveShell) -> None:
     shown = built('%kart_log Numbers()')
     assert 'Log of Numbers: 2 lines, 1 warning' in shown
     assert 'counting <b>' in shown
-    assert 'in full: ./resources/log/run_record/__main__/Numbers_' in shown
+    assert 'full log: ./resources/log/run_record/__main__/Numbers_' in shown
     assert '1 line' in built('%kart_log --level WARNING Numbers()')
     assert '0 lines' in built('%kart_log --grep nothing Numbers()')
     built('plan = %kart_graph Sum()')

@@ -69,7 +69,7 @@ def test_rerun_travels_downstream() -> None:
     kartnb.build(Train())
     plan = kartnb.plan(Train(), rerun=Clean)
     assert _states(plan) == {'Load': 'cached', 'Clean': 'stale', 'Train': 'stale'}
-    assert str(plan[Clean()].reason) == 'rerun asked for'
+    assert str(plan[Clean()].reason) == 'rerun requested'
     assert str(plan[Train()].reason) == 'an upstream task will run: Clean'
     assert [node.name for node in kartnb.plan(Train(), rerun='Load').to_run()] == ['Load', 'Clean', 'Train']
 

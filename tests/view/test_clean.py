@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartnb.view.sanitise import abbreviated, cut, error_text, fit, lines, one_line, seconds_text, short_id, width, wrap
+from kartnb.view.sanitise import (
+    abbreviated,
+    cut,
+    error_text,
+    fit,
+    one_line,
+    seconds_text,
+    several_lines,
+    short_id,
+    width,
+    wrap,
+)
 
 ANYTHING = st.text(st.characters(codec=None), max_size=300) | st.text(
     st.sampled_from('\x1b[31m\r\n\t\x00\x7f\x9b\u202e\u2066\u2028\ufeff\ud800\U0001fffe<&">日本🤦\u200d♂\ufe0fe\u0301')
@@ -33,7 +44,7 @@ def test_one_line_is_one_short_harmless_line(text: str, limit: int) -> None:
 
 @given(ANYTHING, st.integers(1, 80), st.integers(1, 5))
 def test_lines_are_few_and_harmless(text: str, limit: int, most: int) -> None:
-    shown = lines(text, limit, most)
+    shown = several_lines(text, limit, most)
     assert _is_harmless(shown)
     assert len(shown) <= limit
     assert shown.count('\n') <= most
@@ -77,7 +88,7 @@ def test_errors_whose_text_cannot_be_made_are_shown() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert error_text(BrokenError()) == 'BrokenError: <its text cannot be made>'
+    assert error_text(BrokenError()) == 'BrokenError: <message not available>'
     assert error_text(ValueError()) == 'ValueError'
     assert error_text(KeyError('a')) == "KeyError: 'a'"
 

@@ -49,7 +49,7 @@ def test_text_and_html_say_the_same() -> None:
 
 def test_only_what_differs_has_a_column_and_the_best_is_first() -> None:
     text = display.render(sweep(*GRID), 'text').split('\n')
-    assert 'the same in all: seed=1' in text
+    assert 'the same for all points: seed=1' in text
     assert re.split(r'\s{2,}', text[3])[:4] == ['#', 'depth', 'rate', 'score ▼']
     assert text[4].startswith('8  3      1')
     least = display.render(sweep(*GRID, direction='minimize'), 'text').split('\n')

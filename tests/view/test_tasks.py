@@ -62,15 +62,15 @@ def test_a_task_shows_its_plan_and_itself() -> None:
 
 
 def test_a_task_that_cannot_be_planned_says_why() -> None:
-    assert 'It cannot be planned: ValueError: no <b>plan</b>' in Skeleton(NoPlan()._repr_html_()).text
+    assert 'The plan could not be made: ValueError: no <b>plan</b>' in Skeleton(NoPlan()._repr_html_()).text
 
 
 def test_a_large_graph_is_not_planned_for_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('kartnb.view.inspect.MOST_TASKS', 10)
     task = All(upto=50)
     started = time.process_time()
-    assert 'It needs many tasks' in pretty(task)
-    assert 'It needs many tasks' in Skeleton(task._repr_html_()).text
+    assert 'This task requires many others' in pretty(task)
+    assert 'This task requires many others' in Skeleton(task._repr_html_()).text
     assert time.process_time() - started < 2
 
 

@@ -23,13 +23,11 @@ from kartnb.view.previews.preview import (
     Table,
     Text,
     add_previews,
-    counted,
-    more,
     short,
     text_block,
     type_name,
 )
-from kartnb.view.sanitise import one_line, size_text
+from kartnb.view.sanitise import counted, more, one_line, size_text
 
 #: A larger file is made smaller before it is shown, or not shown.
 MOST_BYTES = 500_000
@@ -38,7 +36,7 @@ _LONGEST_SIDE = 640
 _WIDEST = 800
 _MOST_TRACES = 20
 _MOST_POINTS = 400
-_TOO_MANY_PIXELS = 'It has too many pixels to be shown here.'
+_TOO_MANY_PIXELS = 'The image has too many pixels to be shown here.'
 _SIGNATURES = {
     b'\x89PNG\r\n\x1a\n': 'image/png',
     b'\xff\xd8\xff': 'image/jpeg',
@@ -69,12 +67,12 @@ def picture_of_bytes(data: bytes) -> Preview | None:
     kind = mime.removeprefix('image/').upper()
     size = size_text(len(data))
     if not has_pillow():
-        return Preview(f'{kind} image, {size}', (Note('Install Pillow to see it.'),))
+        return Preview(f'{kind} image, {size}', (Note('Install Pillow to display it.'),))
     from PIL import Image as PillowImage
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of many pixels, of which `_shown` tells
+            warnings.simplefilter('ignore')  # about many pixels: `_shown` says so
             image = PillowImage.open(io.BytesIO(data), formats=[kind])
     except PillowImage.DecompressionBombError:
         return Preview(f'{kind} image, {size}', (Note(_TOO_MANY_PIXELS),))
@@ -134,7 +132,7 @@ def preview_figure(figure: Any) -> Preview:
     finally:
         figure.set_canvas(own_canvas)
     if len(data) > MOST_BYTES:
-        return Preview(title, (Note('Its picture is too large to be shown here.'),))
+        return Preview(title, (Note('The figure is too large to be shown here.'),))
     titles = [one_line(axes.get_title(), 100) for axes in figure.axes if axes.get_title()]
     return Preview(title, (Image('image/png', data, '; '.join(titles) or 'figure'),))
 
@@ -153,7 +151,7 @@ def preview_artist(artist: Any) -> Preview:
     """Preview a part of a matplotlib figure by the figure."""
     figure = artist.get_figure()
     if figure is None:
-        return Preview(f'matplotlib {type(artist).__name__}', (Note('It is not part of a figure.'),))
+        return Preview(f'matplotlib {type(artist).__name__}', (Note('Not part of a figure.'),))
     return preview_figure(figure)
 
 

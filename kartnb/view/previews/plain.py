@@ -1,4 +1,4 @@
-"""Values of Python itself, XML, and estimators of scikit-learn; what nobody knows shows its `repr`."""
+"""Values of Python itself, XML, and estimators of scikit-learn; anything unknown shows its `repr`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from kartnb.view.previews.preview import (
     Text,
     Tree,
     add_previews,
-    counted,
-    more,
     short,
     text_block,
     type_name,
 )
-from kartnb.view.sanitise import one_line, size_text
+from kartnb.view.sanitise import counted, more, one_line, size_text
 
 _MOST_CHILDREN = 30
 _MOST_BRANCHES = 300
@@ -62,7 +60,7 @@ def make_tree(value: Any) -> Tree:
     """The tree of a nested value: a few hundred entries of it, breadth bounded at every level."""
     room = [_MOST_BRANCHES]
     branches = tuple(_branches(value, 1, room))
-    return Tree(branches, '' if room[0] > 0 else 'There is more; only the first entries are shown.')
+    return Tree(branches, '' if room[0] > 0 else 'Only the first entries are shown.')
 
 
 def is_nest(value: Any) -> bool:
@@ -137,7 +135,7 @@ def preview_element(element: Any) -> Preview:
     """Preview an XML element as a tree."""
     room = [_MOST_ELEMENTS]
     root = _element_branch(element, 0, room)
-    note = '' if room[0] > 0 else 'There is more; only the first elements are shown.'
+    note = '' if room[0] > 0 else 'Only the first elements are shown.'
     return Preview(f'XML element {one_line(str(element.tag), 80)}', (Tree((root,), note),))
 
 

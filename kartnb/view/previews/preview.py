@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 from kartnb import display
 from kartnb.view import sanitise
-from kartnb.view.sanitise import one_line
+from kartnb.view.sanitise import more, one_line
 
-#: Gives what stands for a value: a preview, a text, or any other value that has a preview.
+#: Turns a value into what is shown for it: a preview, a text, or any other value that has a preview.
 PreviewFunction: TypeAlias = Callable[[Any], Any]
 
 #: The module that knows a library, by the library's top-level package.
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of texts; `note` tells what is left out."""
+    """Rows of texts; `note` says what is left out."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
@@ -70,7 +70,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text as it is, with line breaks; `note` tells what is left out."""
+    """Text as it is, with line breaks; `note` says what is left out."""
 
     text: str
     note: str = ''
@@ -87,7 +87,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Nested entries; `note` tells what is left out."""
+    """Nested entries; `note` says what is left out."""
 
     branches: Sequence[Branch]
     note: str = ''
@@ -155,7 +155,7 @@ def register_preview(kind: type | str, function: PreviewFunction) -> None:
         The type, whose subclasses are previewed likewise; or its full name, as ``'torch.nn.modules.module.Module'``:
         then its library need not be imported.
     function
-        Is given a value and gives what stands for it: a text, a figure, a data frame, a dict, or anything else that has
+        Takes a value and returns what to show for it: a text, a figure, a data frame, a dict, or anything else that has
         a preview.
 
     Raises
@@ -174,13 +174,13 @@ def register_preview(kind: type | str, function: PreviewFunction) -> None:
     21 °C
     """
     if not callable(function):
-        raise TypeError(f'a preview is a function that takes a value, not {function!r:.80}')
+        raise TypeError(f'a preview must be a function that takes a value, not {function!r:.80}')
     if isinstance(kind, type):
         _functions[kind] = function
     elif isinstance(kind, str) and '.' in kind:
         _functions_by_name[kind] = function
     else:
-        raise TypeError(f'a type is needed, or its full name such as "package.module.Class", not {kind!r:.80}')
+        raise TypeError(f'expected a type, or its full name such as "package.module.Class", not {kind!r:.80}')
 
 
 def unregister_preview(kind: type | str) -> None:
@@ -290,25 +290,7 @@ def type_name(value: Any) -> str:
     return one_line(name if cls.__module__ in ('builtins', '__main__') else f'{cls.__module__}.{name}', 160)
 
 
-def counted(number: int, word: str) -> str:
-    """``'1 row'``, ``'1,000 rows'``.
-
-    Examples
-    --------
-    >>> counted(1, 'row'), counted(2000, 'entry')
-    ('1 row', '2,000 entries')
-    """
-    if number == 1:
-        return f'1 {word}'
-    return f'{number:,} {word[:-1]}ies' if word.endswith('y') else f'{number:,} {word}s'
-
-
-def more(number: int, word: str) -> str:
-    """How many are not shown, as in ``'… 2 more rows'``; '' for none."""
-    return f'… {counted(number, f"more {word}")}' if number > 0 else ''
-
-
 def text_block(text: str) -> Text:
     """A text, or its beginning."""
-    shown = sanitise.lines(text, _MOST_CHARACTERS, _MOST_LINES)
+    shown = sanitise.several_lines(text, _MOST_CHARACTERS, _MOST_LINES)
     return Text(shown, more(len(text) - _MOST_CHARACTERS, 'character'))

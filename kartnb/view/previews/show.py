@@ -34,11 +34,10 @@ from kartnb.view.previews.preview import (
     Text,
     Tree,
     find_preview,
-    more,
     text_block,
     type_name,
 )
-from kartnb.view.sanitise import error_text, one_line, size_text
+from kartnb.view.sanitise import error_text, more, one_line, size_text
 from kartnb.view.text import table_lines
 
 _DEEPEST = 5
@@ -93,7 +92,7 @@ def _preview(value: Any, depth: int) -> Preview:
         found = function(value)
         return _as_preview(found, value, depth)
     except Exception as error:  # nothing that a value does may keep the others from being seen
-        return Preview(type_name(value), (Note(f'It cannot be shown: {one_line(error_text(error), 300)}'),))
+        return Preview(type_name(value), (Note(f'This value could not be shown: {one_line(error_text(error), 300)}'),))
 
 
 def _as_preview(found: Any, value: Any, depth: int) -> Preview:
@@ -128,7 +127,7 @@ def preview_result(task: luigi.Task) -> Preview:
 
 
 def _not_embedded(block: Block) -> Block:
-    return Note(f'{block.description}: not shown beside so many others') if isinstance(block, Image) else block
+    return Note(f'{block.description}: not shown: too many images') if isinstance(block, Image) else block
 
 
 def preview_target(target: Any) -> Preview:
@@ -138,8 +137,8 @@ def preview_target(target: Any) -> Preview:
     try:
         found = preview(load_target(target))
     except MissingResultError:
-        return Preview('no result', (Note(f'{one_line(path, 300)} has not been made yet: build its task.'),))
-    except Exception as error:  # whatever a format or the class of a value raises, it is said
+        return Preview('no result', (Note(f'{one_line(path, 300)} has not been created yet: build its task.'),))
+    except Exception as error:  # whatever a format or the class of a value raises, the preview says so
         reason = one_line(str(error) if isinstance(error, KartError) else error_text(error), 500)
         return Preview('a result that cannot be loaded', (Note(reason), *members))
     return Preview(found.title, (*found.blocks, *members))
@@ -252,11 +251,11 @@ def cleaned(block: Block) -> Block:
     if isinstance(block, Tree):
         return Tree([_cleaned_branch(branch) for branch in block.branches], _cell(block.note))
     if isinstance(block, Text):
-        return Text(sanitise.lines(block.text, _TEXT, _LINES), _cell(block.note))
+        return Text(sanitise.several_lines(block.text, _TEXT, _LINES), _cell(block.note))
     if isinstance(block, Image):
         return replace(block, description=_cell(block.description))
     if isinstance(block, Foreign):
-        return replace(block, text=sanitise.lines(block.text, _TEXT, _LINES))
+        return replace(block, text=sanitise.several_lines(block.text, _TEXT, _LINES))
     return Note(one_line(block.text, 2 * _CELL))
 
 

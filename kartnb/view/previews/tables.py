@@ -17,11 +17,9 @@ from kartnb.view.previews.preview import (
     Table,
     Text,
     add_previews,
-    counted,
-    more,
     short,
 )
-from kartnb.view.sanitise import one_line, size_text
+from kartnb.view.sanitise import counted, more, one_line, size_text
 
 _FIRST = 10
 _LAST = 3
@@ -99,7 +97,7 @@ def preview_lazy(frame: Any) -> Preview:
     rows = [[one_line(name, _CELL), one_line(str(kind), 60)] for name, kind in list(schema.items())[:60]]
     note = more(len(schema) - 60, 'column')
     table = Table([Column('column'), Column('type')], rows, note)
-    return Preview(f'polars.LazyFrame of {counted(len(schema), "column")}', (table, Note('It has not been collected.')))
+    return Preview(f'polars.LazyFrame of {counted(len(schema), "column")}', (table, Note('Not collected yet.')))
 
 
 def preview_arrow(table: Any) -> Preview:
@@ -266,7 +264,7 @@ def _image(array: Any) -> Image | Note | None:
     elif pixels.dtype.kind == 'b':
         pixels = pixels.astype(np.uint8) * 255
     if not pictures.has_pillow():
-        return Note('It looks like a picture: install Pillow to see it as one.')
+        return Note('This looks like an image: install Pillow to display it.')
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     smaller = f', every {step}th pixel' if step > 1 else ''

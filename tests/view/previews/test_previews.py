@@ -57,7 +57,7 @@ EXPECTED: list[tuple[Any, list[str]]] = [
     (pd.DataFrame([[1, 2]], columns=['a', 'a']), ['1 row × 2 columns']),
     (pl.DataFrame({'a': [1], 'b': ['x']}), ['polars.DataFrame of 1 row × 2 columns', 'Int64', 'String']),
     (pl.Series('s', [1.5]), ['polars.Series of 1 value', '1.5']),
-    (pl.LazyFrame({'a': [1]}), ['polars.LazyFrame of 1 column', 'not been collected']),
+    (pl.LazyFrame({'a': [1]}), ['polars.LazyFrame of 1 column', 'Not collected yet']),
     (pa.table({'a': [1, 2]}), ['pyarrow.Table of 2 rows × 1 column', 'int64']),
     (np.arange(6).reshape(2, 3), ['ndarray 2 × 3 of int64', 'min 0, max 5, mean 2.5', '6 values, 48 B']),
     (np.array([1.0, np.nan, np.inf]), ['1 NaN, 1 infinite']),
@@ -153,7 +153,7 @@ def test_objects_that_draw_themselves_do_it_in_a_sandbox() -> None:
 
 
 def test_a_value_that_cannot_be_drawn_says_why() -> None:
-    assert repr(kartnb.preview(Broken())) == f'{__name__}.Broken\nIt cannot be shown: ValueError: no <b>'
+    assert repr(kartnb.preview(Broken())) == f'{__name__}.Broken\nThis value could not be shown: ValueError: no <b>'
 
 
 class Model:
@@ -180,7 +180,7 @@ def test_own_previews_come_first_and_serve_subclasses() -> None:
 def test_own_previews_that_fail_or_go_round_are_told() -> None:
     kartnb.register_preview(Model, lambda model: 1 / 0)
     try:
-        assert 'It cannot be shown: ZeroDivisionError' in repr(kartnb.preview(Model()))
+        assert 'This value could not be shown: ZeroDivisionError' in repr(kartnb.preview(Model()))
         kartnb.register_preview(Model, lambda model: Model())
         assert 'Model object' in repr(kartnb.preview(Model()))
     finally:
@@ -189,7 +189,7 @@ def test_own_previews_that_fail_or_go_round_are_told() -> None:
 
 @pytest.mark.parametrize('wrong', ['Model', 3, None])
 def test_what_is_no_type_is_refused(wrong: Any) -> None:
-    with pytest.raises(TypeError, match='a type is needed'):
+    with pytest.raises(TypeError, match='expected a type'):
         kartnb.register_preview(wrong, str)
 
 
@@ -260,10 +260,10 @@ def test_without_the_libraries_it_is_said_what_would_be_seen_with_them(monkeypat
         importlib.util, 'find_spec', lambda name, *rest: None if name in ('PIL', 'matplotlib') else find_spec(name)
     )
     array, image, sketch = (kartnb.preview(value) for value in (PIXELS[:, :, 0], PNG, figure))
-    assert 'install Pillow to see it as one' in repr(array)
+    assert 'install Pillow to display it' in repr(array)
     assert str(PIXELS[0, 1, 0]) in repr(array)
     assert repr(image).startswith('PNG image, ')
-    assert 'Install Pillow to see it' in repr(image)
+    assert 'Install Pillow to display it' in repr(image)
     assert 'Install matplotlib to see a sketch' in repr(sketch)
     assert 'curve' in repr(sketch)
 
@@ -279,7 +279,7 @@ class Words(kartnb.TaskOnKart[Any]):
 
 def test_results_of_tasks_are_loaded_on_demand() -> None:
     task = Words()
-    assert 'has not been made yet' in repr(kartnb.preview(task))
+    assert 'has not been created yet' in repr(kartnb.preview(task))
     kartnb.build(task)
     text = repr(kartnb.preview(task))
     assert 'text: list of 2 items' in text
@@ -302,7 +302,7 @@ def test_many_large_pictures_are_not_all_embedded() -> None:
     kartnb.build(Pictures())
     shown = kartnb.preview(Pictures())
     assert len(preview_html(shown)) < 1_500_000
-    assert repr(shown).count('not shown beside so many others') == 2
+    assert repr(shown).count('not shown: too many images') == 2
     assert repr(shown).count('image/png') == 2
 
 

@@ -8,7 +8,7 @@ function drawScene(g) {
   g.boxes = g.scene.boxes.map((box, i) => drawBox(g, box, i));
   g.boxOf = new Map();
   g.scene.boxes.forEach((box, i) => box.members.forEach((position) => g.boxOf.set(position, i)));
-  g.picture.setAttribute("aria-label", "Tasks; arrows go from a task to the tasks that need it");
+  g.picture.setAttribute("aria-label", "Tasks; arrows go from a task to the tasks that require it");
   g.current = Math.max(0, g.boxes.length - 1);
   if (g.boxes.length) g.boxes[g.current].element.setAttribute("tabindex", "0");
   updateTrail(g);
