@@ -537,6 +537,7 @@ def _import_needed(names: Sequence[str]) -> None:
     for name in names:
         with contextlib.suppress(ImportError):
             import_module(name)
+    # a forked page is copied when it is written to, and a collection writes to every object
     gc.collect()
     gc.freeze()  # spares workers from collecting all this, at the latest when they end
 

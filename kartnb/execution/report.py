@@ -178,7 +178,7 @@ def is_user_code(filename: str) -> bool:
 def _sentences(report: BuildReport) -> list[str]:
     count = len(report.failures)
     lines = ['1 task failed' if count == 1 else f'{count} tasks failed']
-    blocked = sum(state.value == 'blocked' for state in (node.state for node in report.plan))
+    blocked = sum(node.state is TaskState.BLOCKED for node in report.plan)
     if blocked:
         lines[0] += f', and {blocked} that {"needs" if blocked == 1 else "need"} its result did not run'
     lines[0] += ':'
