@@ -8,6 +8,7 @@ import posixpath
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import luigi
@@ -29,52 +30,41 @@ DEEP = 100
 _RERUN = Reason(ReasonKind.RERUN)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Vertex:
     """One task of a graph under construction; two instances with one identity and one set of outputs share a vertex."""
 
-    __slots__ = (
-        'broken',
-        'declared',
-        'is_external',
-        'key',
-        'name',
-        'outputs',
-        'paths',
-        'requires',
-        'rerun',
-        'result',
-        'stem',
-        'task',
-        'unique_id',
-        'value_wanted',
-        'verdict',
-    )
+    task: luigi.Task
+    unique_id: str
+    outputs: list[Any]
+    key: str = ''
+    requires: list[Vertex] = field(default_factory=list)
+    #: How many of these are known before the task runs; it asks for the others while it runs.
+    declared: int = 0
+    #: The task's state in the plan, and the reason when it will run.
+    verdict: Verdict = NOT_NEEDED
+    #: Whether its result is stale, even where the task need not run; staleness travels by it.
+    result: Verdict = UP_TO_DATE
+    #: What the task's own `complete()` raised: it is unknown whether it has to run.
+    broken: Exception | None = None
+    #: Whether its result will be loaded: that of a root may not be, and what others require is.
+    value_wanted: bool = True
+    #: Why it runs whatever its result is, or None.
+    rerun: Reason | None = field(init=False)
+    paths: tuple[str, ...] = field(init=False)
+    #: The class name.
+    name: str = field(init=False)
+    #: What the names of the task's files begin with.
+    stem: str = field(init=False)
+    #: Whether the task's output is made outside, so that there is nothing to run.
+    is_external: bool = field(init=False)
 
-    def __init__(self, task: luigi.Task, unique_id: str, outputs: list[Any]) -> None:
-        self.task = task
-        self.unique_id = unique_id
-        self.outputs = outputs
-        self.paths = tuple(path_of(target) for target in outputs)
-        self.key = ''
-        self.requires: list[Vertex] = []
-        #: How many of these are known before the task runs; it asks for the others while it runs.
-        self.declared = 0
-        #: The task's state in the plan, and the reason when it will run.
-        self.verdict: Verdict = NOT_NEEDED
-        #: Whether its result is stale, even where the task need not run; staleness travels by it.
-        self.result: Verdict = UP_TO_DATE
-        #: What the task's own `complete()` raised: it is unknown whether it has to run.
-        self.broken: Exception | None = None
-        #: Why it runs whatever its result is, or None.
-        self.rerun: Reason | None = _RERUN if _wants_rerun(task) else None
-        #: Whether its result will be loaded: that of a root may not be, and what others require is.
-        self.value_wanted = True
-        #: The class name.
-        self.name = type(task).__name__
-        #: What the names of the task's files begin with.
-        self.stem = f'{self.name}_{unique_id}'
-        #: Whether the task's output is made outside, so that there is nothing to run.
-        self.is_external = task.run is None or task.run is NotImplemented
+    def __post_init__(self) -> None:
+        self.rerun = _RERUN if _wants_rerun(self.task) else None
+        self.paths = tuple(path_of(target) for target in self.outputs)
+        self.name = type(self.task).__name__
+        self.stem = f'{self.name}_{self.unique_id}'
+        self.is_external = self.task.run is None or self.task.run is NotImplemented
 
     @property
     def state(self) -> TaskState:
