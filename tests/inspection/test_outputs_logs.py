@@ -207,7 +207,7 @@ def test_a_silent_task_says_so() -> None:
 
 @pytest.mark.parametrize('ask', [kartnb.outputs, kartnb.logs])
 def test_what_is_nothing_of_kartnb_is_refused_in_one_sentence(ask: Any) -> None:
-    with pytest.raises(TypeError, match='A task, a plan, or a build'):
+    with pytest.raises(TypeError, match='Expected a task, a plan or a build'):
         ask(3)
     with pytest.raises(TypeError, match='Words is a task class'):
         ask(Words)

@@ -72,7 +72,7 @@ def test_logs_are_lines(built: Run, shell: InteractiveShell) -> None:
     [
         ('%kart_log', '%kart_log needs an expression'),
         ('%kart_log Numbers', 'Numbers is a task class'),
-        ('%kart_log 3', 'A task, a plan, or a build'),
+        ('%kart_log 3', 'Expected a task, a plan or a build'),
         ('%kart_log --level LOUD Numbers()', 'not a log level'),
         ('%kart_log --grep [ Numbers()', 'not a regular expression'),
         ('%kart_output --sort colour Numbers()', "invalid choice: 'colour'"),
