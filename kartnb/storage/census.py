@@ -1,4 +1,7 @@
-"""All files of a workspace in one go: where each is, how large, and when it was changed."""
+"""What lies on a disk or an object store: all files of a workspace, which paths exist, and how full the disk is.
+
+Many questions are answered by one listing of a directory or prefix, because single ones cost a round trip each.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def take_census(root: str) -> Census:
     Raises
     ------
     kartnb.errors.StorageError
-        When there is no such directory, or it cannot be listed.
+        When the directory does not exist, or cannot be listed.
     """
     if '://' in root:
         from kartnb.storage.remote import files_below
@@ -57,16 +60,10 @@ def take_census(root: str) -> Census:
 
 
 def require_directory(root: str) -> None:
-    """Refuse what is no directory of this computer; a URL may be anything.
-
-    Raises
-    ------
-    kartnb.errors.StorageError
-        When it is none.
-    """
+    """Raise a `StorageError` for what is not a directory of this computer; a URL may be anything."""
     if '://' not in root and not os.path.isdir(root):
-        what = 'it is a file' if os.path.exists(root) else 'there is no such directory'
-        raise StorageError(f'{root} is no workspace: {what}', root)
+        what = 'it is a file' if os.path.exists(root) else 'the directory does not exist'
+        raise StorageError(f'{root} is not a workspace: {what}', root)
 
 
 def _local_census(root: str) -> Census:
@@ -100,7 +97,7 @@ def _take(entries: Iterable[os.DirEntry[str]], below: str, files: list[FileFound
 
 
 def read_all(root: str, files: Iterable[FileFound]) -> Iterator[tuple[FileFound, bytes | str]]:
-    """Read small files; gives each with its bytes, or with a sentence that says why there are none."""
+    """Read small files; gives each with its bytes, or with a sentence that says why it cannot be read."""
     wanted = list(files)
     if '://' in root:
         yield from _read_remote(root, wanted)
@@ -115,7 +112,7 @@ def _read_local(path: str, size: int) -> bytes | str:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
         try:
-            # as much as the directory told, and a little more: it may have been written again meanwhile
+            # as much as the directory listing says, and a little more: it may have been written again meanwhile
             return os.read(descriptor, size + _MARGIN)
         finally:
             os.close(descriptor)
@@ -173,14 +170,14 @@ logger = logging.getLogger('kartnb')
 
 _LEAST_SHARE = 0.05
 _LEAST_BYTES = 10_000_000_000
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def warn_of_full_disk(workspace: str) -> None:
     """Log a warning, once a process, when little is left of the disk that a workspace is on."""
-    if workspace in _told or '://' in workspace:
+    if workspace in _warned or '://' in workspace:
         return
-    _told.add(workspace)
+    _warned.add(workspace)
     place = absolute_place(workspace)
     while not os.path.isdir(place) and place != os.path.dirname(place):
         place = os.path.dirname(place)
@@ -229,7 +226,7 @@ class Listing:
         return known
 
     def mark(self, path: str) -> str:
-        """A short text that is another one when a file has been written since; '' where nobody knows."""
+        """A short text that changes when the file is written; '' where it is unknown."""
         known = self._marks.get(path)
         if known is None:
             known = self._marks[path] = file_system(path).mark(path)
@@ -275,5 +272,5 @@ def _by_directory(paths: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
 def _is_among(names: Container[str], name: str, path: str, place: FileSystem) -> bool:
     if name in names:
         return True
-    # a disk may keep other forms of a name than the one asked for (accents on macOS), or none of '' and '..'
+    # a disk may keep other forms of a name than the one asked for (accents on macOS), or list '' and '..' not at all
     return (not name.isascii() or name in ('', '.', '..')) and place.exists(path)

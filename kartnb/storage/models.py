@@ -11,90 +11,24 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kartnb.errors import UnreadableResultError, WrongValueError
 from kartnb.storage import pickling
 from kartnb.storage.files import FULL, raise_storage_error, sweep_litter, temporary_name
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.locks import TaskLockParams, make_task_lock_params
-from kartnb.storage.targets import TargetOnKart, add_unique_id
+from kartnb.storage.locks import TaskLockParams
+from kartnb.storage.targets import FileTarget, TargetOnKart, add_unique_id
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_PIECE = re.compile(r'data_(\d+)\.pkl')
-
-
-class LargeDataFrameProcessor:
-    """Saves a frame as pickles of at most about `max_byte` bytes each, and loads it with its rows in their order.
-
-    Parameters
-    ----------
-    max_byte
-        The most bytes of values in a piece.
-    """
-
-    def __init__(self, max_byte: int) -> None:
-        self.max_byte = int(max_byte)
-
-    def save(self, df: pd.DataFrame, file_path: str) -> None:
-        """Save the pieces in the directory of a path.
-
-        Parameters
-        ----------
-        df
-            The frame.
-        file_path
-            Only its directory counts, as gokart has it.
-        """
-        import pandas as pd
-
-        if not isinstance(df, pd.DataFrame):
-            raise WrongValueError(f'a zip file of a large frame takes a pandas DataFrame, not {type(df).__name__}')
-        directory = os.path.dirname(file_path)
-        if directory:
-            os.makedirs(directory, exist_ok=True)
-        for i, (start, end) in enumerate(_row_ranges(df, self.max_byte)):
-            with open(os.path.join(directory, f'data_{i}.pkl'), 'wb', 0) as file:
-                pickling.dump(df.iloc[start:end], file)
-
-    @staticmethod
-    def load(file_path: str) -> pd.DataFrame:
-        """Load the frame from the pieces in the directory of a path."""
-        import pandas as pd
-
-        directory = os.path.dirname(file_path) or '.'
-        numbered = {int(match[1]): match[0] for match in map(_PIECE.fullmatch, os.listdir(directory)) if match}
-        if not numbered or max(numbered) != len(numbered) - 1:
-            raise UnreadableResultError('pieces of the large frame are missing')
-        pieces = [_load_piece(os.path.join(directory, numbered[i])) for i in sorted(numbered)]
-        frame: pd.DataFrame = pieces[0] if len(pieces) == 1 else pd.concat(pieces)
-        return frame
-
-
-def _load_piece(path: str) -> Any:
-    with open(path, 'rb') as file:
-        return pickling.load(file)
-
-
-def _row_ranges(frame: pd.DataFrame, max_byte: int) -> list[tuple[int, int]]:
-    """Give the first row and the row after the last of each piece: gokart's pieces, but none that is empty."""
-    rows, columns = frame.shape
-    # the values of no rows have the type of all: their size is known without making them
-    size = frame.iloc[:0].to_numpy().dtype.itemsize * rows * columns
-    pieces = max(1, min(rows, size // max_byte + 1))
-    short, longer = divmod(rows, pieces)
-    ends = [short * i + min(i, longer) for i in range(pieces + 1)]
-    return list(itertools.pairwise(ends))
-
 
 __all__ = ['LargeDataFrameProcessor', 'LoadFunction', 'ModelTarget', 'SaveFunction', 'make_model_target']
 
 SaveFunction: TypeAlias = Callable[[Any, str], Any]
 LoadFunction: TypeAlias = Callable[[str], Any]
 
+_PIECE = re.compile(r'data_(\d+)\.pkl')
 _MODEL = 'model.pkl'
 _LOAD_FUNCTION = 'load_function.pkl'
 # the fastest: models and frames are mostly numbers, which hardly shrink
@@ -102,7 +36,7 @@ _LEVEL = 1
 _DAMAGED = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError)
 
 
-class ModelTarget(TargetOnKart):
+class ModelTarget(FileTarget):
     """A result that functions save to a path and load from it, kept in one zip file together with the load function.
 
     Parameters
@@ -131,19 +65,6 @@ class ModelTarget(TargetOnKart):
         self._load_function = load_function
         self._save_function = save_function
         self._task_lock_params = task_lock_params
-
-    @property
-    def is_plain_file(self) -> bool:
-        """Whether the result exists where its path exists."""
-        return True
-
-    def _exists(self) -> bool:
-        return file_system(self._place).exists(self._place)
-
-    def _get_task_lock_params(self) -> TaskLockParams:
-        if self._task_lock_params is None:
-            self._task_lock_params = make_task_lock_params(self._place, None)
-        return self._task_lock_params
 
     def _load(self) -> Any:
         with _private_directory(self._temporary_directory) as directory:
@@ -185,7 +106,7 @@ class ModelTarget(TargetOnKart):
     def _unreadable(self, error: Exception) -> UnreadableResultError:
         detail = str(error) if isinstance(error, UnreadableResultError) else f'{type(error).__name__}: {error}'
         return UnreadableResultError(
-            f'{self._place} cannot be read ({detail}): it is damaged or no zip file of a model. '
+            f'{self._place} cannot be read ({detail}): it is damaged, or not a zip file of a model. '
             'Delete it, or build its task with rerun=True.',
             self._place,
         )
@@ -205,15 +126,6 @@ class ModelTarget(TargetOnKart):
                 pickling.dump(self._load_function, file)
             with file_system(self._place).writing(self._place) as file:
                 _pack(directory, file)
-
-    def _remove(self) -> None:
-        file_system(self._place).remove(self._place)
-
-    def _last_modification_time(self) -> datetime:
-        return file_system(self._place).modified(self._place)
-
-    def _path(self) -> str:
-        return self._place
 
 
 @contextlib.contextmanager
@@ -279,3 +191,66 @@ def make_model_target(
     digest = hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()
     directory = os.path.join(temporary_directory, digest)
     return ModelTarget(path, directory, load_function, save_function, task_lock_params)
+
+
+class LargeDataFrameProcessor:
+    """Saves a frame as pickles of at most about `max_byte` bytes each, and loads it with its rows in their order.
+
+    Parameters
+    ----------
+    max_byte
+        The most bytes of values in a piece.
+    """
+
+    def __init__(self, max_byte: int) -> None:
+        self.max_byte = int(max_byte)
+
+    def save(self, df: pd.DataFrame, file_path: str) -> None:
+        """Save the pieces in the directory of a path.
+
+        Parameters
+        ----------
+        df
+            The frame.
+        file_path
+            Only its directory counts, as gokart has it.
+        """
+        import pandas as pd
+
+        if not isinstance(df, pd.DataFrame):
+            raise WrongValueError(f'a zip file of a large frame takes a pandas DataFrame, not {type(df).__name__}')
+        directory = os.path.dirname(file_path)
+        if directory:
+            os.makedirs(directory, exist_ok=True)
+        for i, (start, end) in enumerate(_row_ranges(df, self.max_byte)):
+            with open(os.path.join(directory, f'data_{i}.pkl'), 'wb', 0) as file:
+                pickling.dump(df.iloc[start:end], file)
+
+    @staticmethod
+    def load(file_path: str) -> pd.DataFrame:
+        """Load the frame from the pieces in the directory of a path."""
+        import pandas as pd
+
+        directory = os.path.dirname(file_path) or '.'
+        numbered = {int(match[1]): match[0] for match in map(_PIECE.fullmatch, os.listdir(directory)) if match}
+        if not numbered or max(numbered) != len(numbered) - 1:
+            raise UnreadableResultError('pieces of the large frame are missing')
+        pieces = [_load_piece(os.path.join(directory, numbered[i])) for i in sorted(numbered)]
+        frame: pd.DataFrame = pieces[0] if len(pieces) == 1 else pd.concat(pieces)
+        return frame
+
+
+def _load_piece(path: str) -> Any:
+    with open(path, 'rb') as file:
+        return pickling.load(file)
+
+
+def _row_ranges(frame: pd.DataFrame, max_byte: int) -> list[tuple[int, int]]:
+    """Give the first row and the row after the last of each piece: gokart's pieces, but none that is empty."""
+    rows, columns = frame.shape
+    # the values of no rows have the type of all: their size is known without making them
+    size = frame.iloc[:0].to_numpy().dtype.itemsize * rows * columns
+    pieces = max(1, min(rows, size // max_byte + 1))
+    short, longer = divmod(rows, pieces)
+    ends = [short * i + min(i, longer) for i in range(pieces + 1)]
+    return list(itertools.pairwise(ends))

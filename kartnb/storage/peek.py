@@ -325,5 +325,5 @@ def peek(pickled: bytes) -> Any:
     try:
         value = _Peeker(io.BytesIO(pickled)).load()
     except Exception as error:
-        raise UnreadableResultError(f'this is no pickle that can be looked at ({type(error).__name__})') from error
+        raise UnreadableResultError(f'this is not a pickle that can be previewed ({type(error).__name__})') from error
     return Unread(value.type_name) if isinstance(value, Maker) else value

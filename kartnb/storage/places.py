@@ -1,7 +1,8 @@
-"""What a task has printed and logged, as a file beside its run record: ``<Class>_<unique id>.log``.
+"""The files below ``log/`` that go with a result: gokart's five logs, captured output, and the parts of code prints.
 
-The file is UTF-8 text. Its first line names the build; each further one is a time, the stream or the level with the
-logger's name, and the text, with tabs in between. A line that begins with a tab goes on with the text of the one above.
+The captured output of a task lies beside its run record, as ``<Class>_<unique id>.log``. It is UTF-8 text. Its first
+line names the build; each further one is a time, the stream or the level with the logger's name, and the text, with
+tabs in between. A line that begins with a tab goes on with the text of the one above.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def keep_code(workspace: str, key: str, text: str) -> None:
 
 
 def read_code(workspace: str, key: str) -> str | None:
-    """The parts of a code print as text, None when they are not there or cannot be read."""
+    """The parts of a code print as text, None when they do not exist or cannot be read."""
     path = code_path(workspace, key)
     try:
         if not file_system(path).exists(path):
@@ -135,7 +136,7 @@ def read_log(path: str) -> Any:
         raise
     except Exception as error:
         raise UnreadableResultError(
-            f'{path} is no readable log ({type(error).__name__}: {error}): delete it', path
+            f'{path} is not a readable log ({type(error).__name__}: {error}): delete it', path
         ) from error
 
 
@@ -218,7 +219,7 @@ def write_captured_lines(path: str, lines: Iterable[CapturedLine], build_id: str
 
 
 def read_captured_lines(path: str) -> list[CapturedLine]:
-    """Read the captured lines of the latest run that had some; none when there is no file."""
+    """Read the captured lines of the latest run that had some; an empty list when the file does not exist."""
     try:
         data = file_system(path).read_bytes(path)
     except FileNotFoundError:
@@ -228,7 +229,7 @@ def read_captured_lines(path: str) -> list[CapturedLine]:
 
 
 def read_build_id(path: str) -> str:
-    """The id of the build that wrote captured lines; '' when there is no file."""
+    """The id of the build that wrote captured lines; '' when the file does not exist."""
     try:
         with file_system(path).open_read(path) as file:
             head = file.readline(200).decode('utf-8', 'replace').rstrip('\n')
@@ -250,7 +251,7 @@ def _line_text(line: CapturedLine) -> str:
 
 
 def _parsed(entry: str) -> CapturedLine | None:
-    """The line that an entry stands for; None for what kartnb has not written."""
+    """The line of an entry; None for what kartnb has not written."""
     parts = entry.split('\t', 2)
     if len(parts) != 3:
         return None

@@ -1,4 +1,4 @@
-"""Targets: results that know their place and their format."""
+"""Targets: a result with its place and format, in a file or in memory, and the metadata of objects in the cloud."""
 
 from __future__ import annotations
 
@@ -22,78 +22,11 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import FileProcessor, make_file_processor
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 
+_BYTES = luigi.format.Nop
 _MOST_BYTES = 8 * 1024  # Google's limit for one object
 _LOGS = re.compile(
     r'^gs://.+?/log/(processing_time|task_info|task_log|module_versions|random_seed|task_params|run_record)/'
 )
-
-
-def has_labels(path: str) -> bool:
-    """Whether an object gets metadata: those in Google Cloud Storage do, but not the logs.
-
-    Examples
-    --------
-    >>> has_labels('gs://bucket/module/Task_0f.pkl'), has_labels('gs://bucket/log/task_log/Task_0f.pkl')
-    (True, False)
-    """
-    return path.startswith('gs://') and _LOGS.match(path) is None
-
-
-def object_labels(
-    task_params: Mapping[str, Any] | None = None,
-    custom_labels: Mapping[str, Any] | None = None,
-    required_task_outputs: Any = None,
-) -> dict[str, str]:
-    """Give the metadata of an object.
-
-    Parameters
-    ----------
-    task_params
-        The task's parameters.
-    custom_labels
-        The user's own; they come first, and win where a parameter has the same name.
-    required_task_outputs
-        What the task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too.
-
-    Returns
-    -------
-    At most 8 KiB of names and values; the last ones are left out where there are more. Empty values are left out.
-
-    Examples
-    --------
-    >>> object_labels({'n': 1, 'empty': ''}, {'n': 'mine', 'owner': 'me'})
-    {'n': 'mine', 'owner': 'me'}
-    """
-    outputs = (
-        {'__required_task_outputs': json.dumps(_serialized(required_task_outputs))} if required_task_outputs else {}
-    )
-    labels: dict[str, str] = {}
-    for source in (custom_labels or {}, task_params or {}, outputs):
-        for name, value in source.items():
-            if str(value):
-                labels.setdefault(str(name), str(value))
-    return _within_limit(labels)
-
-
-def _serialized(outputs: Any) -> Any:
-    if hasattr(outputs, 'serialize'):
-        return outputs.serialize()
-    if isinstance(outputs, Mapping):
-        return {name: _serialized(output) for name, output in outputs.items()}
-    if isinstance(outputs, list | tuple):
-        return [_serialized(output) for output in outputs]
-    return outputs
-
-
-def _within_limit(labels: dict[str, str]) -> dict[str, str]:
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
-    while size > _MOST_BYTES:
-        name, value = labels.popitem()
-        size -= len(name.encode()) + len(value.encode())
-    return labels
-
-
-_BYTES = luigi.format.Nop
 
 
 class TargetOnKart(luigi.Target):
@@ -101,7 +34,7 @@ class TargetOnKart(luigi.Target):
 
     @property
     def is_plain_file(self) -> bool:
-        """Whether the result exists where its path exists, so that a listing can tell."""
+        """Whether the result exists where its path exists, so that a directory listing answers `exists`."""
         return False
 
     def exists(self) -> bool:
@@ -199,8 +132,40 @@ class TargetOnKart(luigi.Target):
     def _path(self) -> str: ...
 
 
-class SingleFileTarget(TargetOnKart):
-    """A result in one file.
+class FileTarget(TargetOnKart):
+    """A result at a path; what targets of one file have in common."""
+
+    _place: str
+    _task_lock_params: TaskLockParams | None
+
+    @property
+    def is_plain_file(self) -> bool:
+        """Whether the result exists where its path exists."""
+        return True
+
+    def _exists(self) -> bool:
+        return file_system(self._place).exists(self._place)
+
+    def _lock(self) -> TaskLockParams | None:
+        return None if self._task_lock_params is None else super()._lock()
+
+    def _get_task_lock_params(self) -> TaskLockParams:
+        if self._task_lock_params is None:
+            self._task_lock_params = make_task_lock_params(self._place, None)
+        return self._task_lock_params
+
+    def _remove(self) -> None:
+        file_system(self._place).remove(self._place)
+
+    def _last_modification_time(self) -> datetime:
+        return file_system(self._place).modified(self._place)
+
+    def _path(self) -> str:
+        return self._place
+
+
+class SingleFileTarget(FileTarget):
+    """A result in one file, written and read by a processor.
 
     Parameters
     ----------
@@ -225,27 +190,17 @@ class SingleFileTarget(TargetOnKart):
         return self._luigi_target is None
 
     def _exists(self) -> bool:
-        if self._luigi_target is not None:
-            return bool(self._luigi_target.exists())
-        return file_system(self._place).exists(self._place)
-
-    def _lock(self) -> TaskLockParams | None:
-        return None if self._task_lock_params is None else super()._lock()
-
-    def _get_task_lock_params(self) -> TaskLockParams:
-        if self._task_lock_params is None:
-            self._task_lock_params = make_task_lock_params(self._place, None)
-        return self._task_lock_params
+        return super()._exists() if self._luigi_target is None else bool(self._luigi_target.exists())
 
     def _load(self) -> Any:
         try:
             with self._open_read() as file:
                 return self._processor.load(file)
         except (KartError, OSError) as error:
-            told = _named(error, self._place)
-            if told is error:
+            named = _named(error, self._place)
+            if named is error:
                 raise
-            raise told from error
+            raise named from error
         except Exception as error:
             raise _unreadable(error, self._place) from error
 
@@ -277,13 +232,7 @@ class SingleFileTarget(TargetOnKart):
         if self._luigi_target is not None:
             self._luigi_target.remove()
         else:
-            file_system(self._place).remove(self._place)
-
-    def _last_modification_time(self) -> datetime:
-        return file_system(self._place).modified(self._place)
-
-    def _path(self) -> str:
-        return self._place
+            super()._remove()
 
     def _open_read(self) -> Any:
         if self._luigi_target is not None:
@@ -341,8 +290,8 @@ def _named(error: Exception, path: str) -> Exception:
         return MissingPackageError(f'{path} cannot be read: {error}')
     if isinstance(error, OSError) and not isinstance(error, StorageError):
         # a damaged file may ask for a position that no file has
-        told_by_disk = error.errno not in (None, errno.EINVAL)
-        return storage_error(error, path, 'read') if told_by_disk else _unreadable(error, path)
+        is_from_disk = error.errno not in (None, errno.EINVAL)
+        return storage_error(error, path, 'read') if is_from_disk else _unreadable(error, path)
     return error
 
 
@@ -428,11 +377,11 @@ class InMemoryCacheRepository:
     _cache: ClassVar[dict[str, tuple[Any, datetime]]] = {}
 
     def get_value(self, key: str) -> Any:
-        """Give a value; KeyError when there is none."""
+        """Give a value; raises KeyError when the key is not known."""
         return self._cache[key][0]
 
     def get_last_modification_time(self, key: str) -> datetime:
-        """When a value was set, in local time; KeyError when there is none."""
+        """When a value was set, in local time; raises KeyError when the key is not known."""
         return self._cache[key][1]
 
     def set_value(self, key: str, obj: Any) -> None:
@@ -444,13 +393,13 @@ class InMemoryCacheRepository:
         return key in self._cache
 
     def remove(self, key: str) -> None:
-        """Forget a value; AssertionError when there is none, as in gokart."""
+        """Forget a value; raises AssertionError when the key is not known, as gokart does."""
         if key not in self._cache:
             raise AssertionError(f'{key} does not exist.')
         del self._cache[key]
 
     def empty(self) -> bool:
-        """Whether there is nothing."""
+        """Whether it holds no values."""
         return not self._cache
 
     def clear(self) -> None:
@@ -541,3 +490,68 @@ def make_in_memory_target(target_key: str, task_lock_params: TaskLockParams | No
     ['a', 'b']
     """
     return InMemoryTarget(target_key, task_lock_params or make_task_lock_params(target_key, None))
+
+
+def has_labels(path: str) -> bool:
+    """Whether an object gets metadata: those in Google Cloud Storage do, but not the logs.
+
+    Examples
+    --------
+    >>> has_labels('gs://bucket/module/Task_0f.pkl'), has_labels('gs://bucket/log/task_log/Task_0f.pkl')
+    (True, False)
+    """
+    return path.startswith('gs://') and _LOGS.match(path) is None
+
+
+def object_labels(
+    task_params: Mapping[str, Any] | None = None,
+    custom_labels: Mapping[str, Any] | None = None,
+    required_task_outputs: Any = None,
+) -> dict[str, str]:
+    """Give the metadata of an object.
+
+    Parameters
+    ----------
+    task_params
+        The task's parameters.
+    custom_labels
+        The user's own; they come first, and win where a parameter has the same name.
+    required_task_outputs
+        What the task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too.
+
+    Returns
+    -------
+    At most 8 KiB of names and values; the last ones are left out where there are more. Empty values are left out.
+
+    Examples
+    --------
+    >>> object_labels({'n': 1, 'empty': ''}, {'n': 'mine', 'owner': 'me'})
+    {'n': 'mine', 'owner': 'me'}
+    """
+    outputs = (
+        {'__required_task_outputs': json.dumps(_serialized(required_task_outputs))} if required_task_outputs else {}
+    )
+    labels: dict[str, str] = {}
+    for source in (custom_labels or {}, task_params or {}, outputs):
+        for name, value in source.items():
+            if str(value):
+                labels.setdefault(str(name), str(value))
+    return _within_limit(labels)
+
+
+def _serialized(outputs: Any) -> Any:
+    if hasattr(outputs, 'serialize'):
+        return outputs.serialize()
+    if isinstance(outputs, Mapping):
+        return {name: _serialized(output) for name, output in outputs.items()}
+    if isinstance(outputs, list | tuple):
+        return [_serialized(output) for output in outputs]
+    return outputs
+
+
+def _within_limit(labels: dict[str, str]) -> dict[str, str]:
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())
+    while size > _MOST_BYTES:
+        name, value = labels.popitem()
+        size -= len(name.encode()) + len(value.encode())
+    return labels

@@ -159,7 +159,7 @@ def test_remote_workspaces_are_cleared_up() -> None:
         ([], {'keep_age': 'long'}, 'is not a duration'),
         ([], {'keep_number': -1}, 'is not a number of results'),
         ([], {'keep_bytes': 'much'}, 'is not a number of bytes'),
-        ([], {'workspace': 'nowhere'}, 'is no workspace'),
+        ([], {'workspace': 'nowhere'}, 'is not a workspace'),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(roots: list[Any], options: dict[str, Any], words: str) -> None:
@@ -188,7 +188,7 @@ def test_text_and_html_say_the_same() -> None:
 def test_a_full_disk_is_warned_of_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, '_LEAST_SHARE', 2)
     monkeypatch.setattr(census, '_LEAST_BYTES', 1 << 80)
-    monkeypatch.setattr(census, '_told', set())
+    monkeypatch.setattr(census, '_warned', set())
     with caplog.at_level('WARNING', 'kartnb'):
         kartnb.build(Source(n=1))
         kartnb.build(Source(n=2))

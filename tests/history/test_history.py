@@ -236,10 +236,10 @@ def test_hand_edited_values_do_no_harm() -> None:
 
 
 def test_what_is_no_workspace_is_said(tmp_path: Path) -> None:
-    with pytest.raises(kartnb.StorageError, match='is no workspace: there is no such directory'):
+    with pytest.raises(kartnb.StorageError, match='is not a workspace: the directory does not exist'):
         kartnb.Workspace(str(tmp_path / 'nowhere'))
     (tmp_path / 'file').touch()
-    with pytest.raises(kartnb.StorageError, match='is no workspace: it is a file'):
+    with pytest.raises(kartnb.StorageError, match='is not a workspace: it is a file'):
         kartnb.Workspace(str(tmp_path / 'file'))
     (tmp_path / 'empty').mkdir()
     assert repr(kartnb.Workspace(str(tmp_path / 'empty'))).startswith('No recorded results')

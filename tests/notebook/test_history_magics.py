@@ -37,7 +37,7 @@ def test_the_history_is_a_table_with_ways_on(kernel: Kernel) -> None:
 
 
 def test_what_is_wrong_is_one_line(run: Run) -> None:
-    assert run('%kart_runs /nowhere').strip().endswith('is no workspace: there is no such directory')
+    assert run('%kart_runs /nowhere').strip().endswith('is not a workspace: the directory does not exist')
     assert 'is not a time' in run('%kart_runs . --since sometime')
     assert 'unknown option --tsk: did you mean --task?' in run('%kart_runs --tsk a')
     assert 'invalid choice' in run('%kart_runs --state lost')

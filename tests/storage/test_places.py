@@ -241,5 +241,5 @@ def test_a_missing_and_a_damaged_log() -> None:
         places.read_log(path)
     os.makedirs(os.path.dirname(path))
     Path(path).write_bytes(b'\x80\x04')
-    with pytest.raises(UnreadableResultError, match=f'{path} is no readable log'):
+    with pytest.raises(UnreadableResultError, match=f'{path} is not a readable log'):
         places.read_log(path)
