@@ -44,7 +44,7 @@ def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -
     """
     __tracebackhide__ = True
     lend_names(shell)
-    before = stale_results()
+    before = stale_results()  # the card says only what this cell makes stale
     run_cell(cell, shell)
     registry.drop_superseded()
     entries = definitions.note_cell(cell)

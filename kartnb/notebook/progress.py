@@ -247,7 +247,7 @@ class BuildScreen:
         if self._thread is not None:
             self._thread.join()
         if self._line is not None:
-            self._line.close()
+            self._line.close()  # before anything else is printed in its place
         shown = self._result if self._result is not None else self._monitor.plan_now()
         if shown is not None:
             self._screen.show_object(shown, failed_tails(getattr(shown, 'plan', shown), self._monitor.tail))

@@ -64,7 +64,7 @@ def _bared(error: BaseException) -> Iterator[None]:
             if isinstance(e, _CLEAR) and not any(_has_user_code(other.__traceback__) for other in _chain(e)[1:]):
                 e.__cause__ = e.__context__ = None
         yield
-    finally:
+    finally:  # %debug, and whoever raises it again, need all of it
         for e, trace, cause, context, suppressed in kept:
             e.__traceback__, e.__cause__, e.__context__ = trace, cause, context
             e.__suppress_context__ = suppressed

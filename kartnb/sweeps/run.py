@@ -298,6 +298,7 @@ class SweepPlan(SweepRun):
         for point in self.points:
             if point.task is None or point.state is TaskState.FAILED:
                 continue
+            # points that differ only in parameters that are not significant share the node of one of them
             node = by_task.get(id(point.task)) or by_name[type(point.task).__name__, point.unique_id]
             point.state = node.state
             self._by_key.setdefault(node.key, []).append(point)

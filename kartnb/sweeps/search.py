@@ -112,7 +112,7 @@ class Search(SweepRun):
         """Build the points of earlier trials; those whose results were deleted meanwhile are recomputed."""
         found = []
         for trial in study.get_trials(deepcopy=False)[: self._trials]:
-            with contextlib.suppress(KeyError, IndexError):
+            with contextlib.suppress(KeyError, IndexError):  # a failed trial may lack a value
                 found.append({each.name: each.value(trial.params) for each in self._dimensions})
         if found:
             self._build(found)
