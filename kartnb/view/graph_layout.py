@@ -11,7 +11,7 @@ import math
 import threading
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kartnb.errors import DrawingError
@@ -217,10 +217,14 @@ def _opened(plan: Plan, box: Box, opened: Collection[Family], most: int) -> list
     """The tasks of a box each by itself where its family is opened, beyond `most` of them in one stack."""
     if box.kind != 'stack' or family_of(plan.nodes[box.members[0]]) not in opened:
         return [box.members]
-    if len(box.members) <= most:
-        return [(i,) for i in box.members]
-    ordered = sorted(box.members, key=lambda i: (urgency(plan.nodes[i].state), i))
-    return [*((i,) for i in ordered[:most]), tuple(sorted(ordered[most:]))]
+    return _most_urgent(plan, box.members, most)
+
+
+def _most_urgent(plan: Plan, members: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
+    """The `most` most urgent tasks each by itself, and the others together."""
+    ordered = sorted(members, key=lambda i: (urgency(plan.nodes[i].state), i))
+    rest = [tuple(sorted(ordered[most:]))] if len(ordered) > most else []
+    return [*((i,) for i in (ordered[:most] if rest else members)), *rest]
 
 
 def _overview(plan: Plan, max_boxes: int, max_links: int, readable: int) -> Overview:
@@ -627,15 +631,7 @@ def _are_linked(plan: Plan, members: set[int]) -> bool:
 
 
 def _inside(plan: Plan, stack: Box, room: int) -> tuple[Box, ...]:
-    if len(stack.members) <= room:
-        return tuple(_task_box(plan, i) for i in stack.members)
-    ordered = sorted(stack.members, key=lambda i: (urgency(plan.nodes[i].state), i))
-    shown = ordered[: max(min(LEGIBLE, room - 1), 1)]
-    rest = tuple(sorted(ordered[len(shown) :]))
-    counts = count_states(plan.nodes[i].state for i in rest)
-    return (*(_task_box(plan, i) for i in shown), Box('stack', rest, stack.name, counts))
-
-
-def _task_box(plan: Plan, position: int) -> Box:
-    node = plan.nodes[position]
-    return Box('task', (position,), node.name, {node.state: 1})
+    most = room if len(stack.members) <= room else max(min(LEGIBLE, room - 1), 1)
+    *shown, last = (_box(plan, group) for group in _most_urgent(plan, stack.members, most))
+    # the others are a stack even where there is one only, so that it is labelled as what is left
+    return (*shown, last if len(stack.members) <= most else replace(last, kind='stack'))

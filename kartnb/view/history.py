@@ -15,13 +15,128 @@ from kartnb.inspection.diff import Change, Difference, Section
 from kartnb.inspection.why import CodeChange, Explanation, Why
 from kartnb.model import Node, TaskState
 from kartnb.view import words
+from kartnb.view.html import render_template
 from kartnb.view.sanitise import abbreviated, counted, cut, one_line, seconds_text, several_lines, short_id, size_text
 from kartnb.view.text import table_lines
-from kartnb.view.words import LOOKS, SUPERSEDED, DiffLine, Look, diff_line, look
+from kartnb.view.words import LOOKS, SUPERSEDED, Look, look
+
+# ----- runs -----------------------------------------------------------------------------------------------------------
+
+MAX_ROWS = 50
+_MOST_PROBLEMS = 5
+_MOST_PARAMETERS = 40
+RUN_HEADINGS = ('#', 'state', 'task', 'parameters', 'ended', 'took', 'size')
+RUN_LOOKS: dict[RunState, Look] = {
+    RunState.CACHED: LOOKS[TaskState.CACHED],
+    RunState.MISSING: LOOKS[TaskState.MISSING],
+    RunState.FAILED: LOOKS[TaskState.FAILED],
+    RunState.INTERRUPTED: LOOKS[TaskState.INTERRUPTED],
+    RunState.SUPERSEDED: SUPERSEDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _RunLine:
+    """One run; every text is fit to be shown."""
+
+    number: str
+    look: Look
+    task: str
+    parameters: str
+    when: str
+    seconds: str
+    size: str
+    note: str
+    tooltip: str
+
+
+@dataclass(frozen=True, slots=True)
+class _RunsTable:
+    heading: str
+    counts: tuple[tuple[Look, str], ...]
+    workspace: str
+    lines: tuple[_RunLine, ...]
+    more: str
+    problems: tuple[str, ...]
+
+
+def runs_text(runs: Runs) -> str:
+    """The table as text."""
+    table = _runs_table(runs)
+    counts = ', '.join(f'{look.glyph} {text}' for look, text in table.counts)
+    found = [f'{table.heading}: {counts}' if counts else table.heading, f'workspace: {table.workspace}']
+    if table.lines:
+        found += ['', *_run_rows(table.lines)]
+    return '\n'.join([*found, *([table.more] if table.more else []), *(f'! {text}' for text in table.problems)])
+
+
+def runs_html(runs: Runs) -> str:
+    """The table as an HTML fragment."""
+    return render_template('runs.html', table=_runs_table(runs), headings=RUN_HEADINGS)
+
+
+def _run_rows(lines: tuple[_RunLine, ...]) -> list[str]:
+    cells = [
+        (line.number, str(line.look), line.task, cut(line.parameters, 60), line.when, line.seconds, line.size)
+        for line in lines
+    ]
+    notes = ['', *(line.note for line in lines)]
+    rows = zip(table_lines(RUN_HEADINGS, cells), notes, strict=True)
+    return [text for row, note in rows for text in ([row, f'   {note}'] if note else [row])]
+
+
+def _runs_table(runs: Runs) -> _RunsTable:
+    shown = runs[:MAX_ROWS]
+    counted = Counter(run.state for run in runs)
+    left = runs.total - len(shown)
+    problems = [one_line(text, 300) for text in runs.problems[:_MOST_PROBLEMS]]
+    if len(runs.problems) > _MOST_PROBLEMS:
+        problems.append(f'{len(runs.problems) - _MOST_PROBLEMS:,} more files could not be read')
+    return _RunsTable(
+        heading=_runs_heading(runs),
+        counts=tuple((RUN_LOOKS[s], f'{counted[s]:,} {RUN_LOOKS[s].word}') for s in RunState if counted[s]),
+        workspace=one_line(runs.workspace, 300),
+        lines=tuple(_run_line(number, run) for number, run in enumerate(shown)),
+        more=f'… {left:,} more: narrow them down with filter(), or get all by to_dataframe()' if left > 0 else '',
+        problems=tuple(problems),
+    )
+
+
+def _runs_heading(runs: Runs) -> str:
+    if not runs.total:
+        return 'No recorded results'
+    total = counted(runs.total, 'recorded result')
+    return total if len(runs) == runs.total else f'{len(runs):,} of {total}'
+
+
+def _run_line(number: int, run: Run) -> _RunLine:
+    given = list(run.parameters.items())[:_MOST_PARAMETERS]
+    short = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)
+    full = ', '.join(f'{name}={text[:200]}' for name, text in given)
+    who = [run.module, run.unique_id, run.result_id]
+    facts = [*who, versions_text(run), run.host, run.notebook, full, *run.outputs[:3]]
+    return _RunLine(
+        number=str(number),
+        look=RUN_LOOKS[run.state],
+        task=f'{one_line(run.task, 80)}[{short_id(run.result_id if run.state == "superseded" else run.unique_id)}]',
+        parameters=one_line(short, 160),
+        when=_time_text(run),
+        seconds='' if run.seconds is None else seconds_text(run.seconds),
+        size='' if run.size is None else size_text(run.size),
+        note=one_line(run.error, 200),
+        tooltip=' · '.join(one_line(fact, 300) for fact in facts if fact),
+    )
+
+
+def _time_text(run: Run) -> str:
+    return run.when.astimezone().strftime('%Y-%m-%d %H:%M:%S') if run.when else ''
+
+
+# ----- cleaning -------------------------------------------------------------------------------------------------------
 
 _MOST_NOTES = 10
-CLEANING_HEADINGS = ('why', 'task', 'parameters', 'ended', 'size')
-_LOOKS: dict[ItemKind, Look] = {
+_CLEANING_HEADINGS = ('why', 'task', 'parameters', 'ended', 'size')
+_ITEM_LOOKS: dict[ItemKind, Look] = {
     'not needed': LOOKS[TaskState.NOT_NEEDED],
     'superseded': SUPERSEDED,
     'code': Look('≡', 'unused source', LOOKS[TaskState.NOT_NEEDED].light, LOOKS[TaskState.NOT_NEEDED].dark),
@@ -29,7 +144,7 @@ _LOOKS: dict[ItemKind, Look] = {
 
 
 @dataclass(frozen=True, slots=True)
-class CleaningLine:
+class _CleaningLine:
     """One thing that can be removed; every text is fit to be shown."""
 
     look: Look
@@ -44,7 +159,7 @@ class CleaningLine:
 class _CleaningTable:
     heading: str
     workspace: str
-    lines: tuple[CleaningLine, ...]
+    lines: tuple[_CleaningLine, ...]
     more: str
     hint: str
     notes: tuple[str, ...]
@@ -56,15 +171,13 @@ def cleaning_text(cleaning: Cleaning) -> str:
     found = [table.heading, f'workspace: {table.workspace}']
     if table.lines:
         cells = [(str(line.look), line.task, line.parameters, line.when, line.size) for line in table.lines]
-        found += ['', *table_lines(CLEANING_HEADINGS, cells)]
+        found += ['', *table_lines(_CLEANING_HEADINGS, cells)]
     return '\n'.join([*found, *filter(None, (table.more, table.hint)), *(f'! {note}' for note in table.notes)])
 
 
 def cleaning_html(cleaning: Cleaning) -> str:
     """What can be removed, as an HTML fragment."""
-    from kartnb.view.html import render_template
-
-    return render_template('cleaning.html', table=_cleaning_table(cleaning), headings=CLEANING_HEADINGS)
+    return render_template('cleaning.html', table=_cleaning_table(cleaning), headings=_CLEANING_HEADINGS)
 
 
 def _cleaning_table(cleaning: Cleaning) -> _CleaningTable:
@@ -91,26 +204,45 @@ def _cleaning_heading(cleaning: Cleaning) -> str:
     return f'Removed {what}, {size}' if cleaning.removed else f'{what} can be removed, {size}'
 
 
-def _cleaning_line(item: CleanItem) -> CleaningLine:
-    look, run = _LOOKS[item.kind], item.run
+def _cleaning_line(item: CleanItem) -> _CleaningLine:
+    look, run = _ITEM_LOOKS[item.kind], item.run
     if run is None:
         name = counted(len(item.files), 'file') if item.kind == 'code' else one_line(item.files[0].path, 80)
-        return CleaningLine(look, _slug(look), name, '', '', size_text(item.size))
+        return _CleaningLine(look, _slug(look), name, '', '', size_text(item.size))
     given = list(run.parameters.items())[:30]
     parameters = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)
     shown = run.result_id if item.kind == 'superseded' else run.unique_id
-    return CleaningLine(
+    return _CleaningLine(
         look,
         _slug(look),
         f'{one_line(run.task, 80)}[{short_id(shown)}]',
         one_line(parameters, 60),
-        run.when.astimezone().strftime('%Y-%m-%d %H:%M:%S') if run.when else '',
+        _time_text(run),
         size_text(item.size),
     )
 
 
 def _slug(look: Look) -> str:
     return 'not-needed' if look.word == 'unused source' else look.slug
+
+
+# ----- differences ----------------------------------------------------------------------------------------------------
+
+#: What the lines of a difference begin with, and the state whose colour they take.
+_DIFF_SLUGS = {'+': 'done', '-': 'failed', '@': 'not-needed'}
+
+
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    """One line of a difference, and the class of its colour."""
+
+    text: str
+    slug: str
+
+
+def diff_line(text: str) -> DiffLine:
+    """A line of a difference; its first character says whether it was added, removed or is a heading."""
+    return DiffLine(text, _DIFF_SLUGS.get(text[:1], ''))
 
 
 _MOST_CHANGES = 60
@@ -148,8 +280,6 @@ def difference_text(difference: Difference) -> str:
 
 def difference_html(difference: Difference) -> str:
     """The difference as an HTML fragment."""
-    from kartnb.view.html import render_template
-
     return render_template('difference.html', shown=_difference_shown(difference))
 
 
@@ -170,7 +300,7 @@ def _difference_shown(difference: Difference) -> _DifferenceShown:
 
 
 def _side(run: Run) -> str:
-    when = run.when.astimezone().strftime(' of %Y-%m-%d %H:%M:%S') if run.when else ''
+    when = f' of {_time_text(run)}' if run.when else ''
     replaced = ', superseded' if run.state is RunState.SUPERSEDED else ''
     result = f', result {run.result_id}' if run.result_id else ''
     return one_line(f'{run.task}[{run.unique_id[:8]}]{result}{when}{replaced}', 200)
@@ -202,6 +332,8 @@ def _lines(diff: tuple[str, ...]) -> tuple[DiffLine, ...]:
     return tuple(found)
 
 
+# ----- explanations ---------------------------------------------------------------------------------------------------
+
 _MOST_SHOWN = 40
 _MOST_DIFF_LINES = 80
 _MOST_PARTS = 12
@@ -209,7 +341,7 @@ _MOST_NODES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class _Shown:
     """One explanation, fit to be shown.
 
     Attributes
@@ -247,8 +379,6 @@ def why_text(why: Why) -> str:
 
 def why_html(why: Why) -> str:
     """The reasons as an HTML fragment."""
-    from kartnb.view.html import render_template
-
     return render_template('why.html', heading=_why_heading(why), shown=[*_why_shown(why)], more=_why_more(why))
 
 
@@ -262,9 +392,9 @@ def _why_more(why: Why) -> str:
     return f'… {left:,} more reasons' if left > 0 else ''
 
 
-def _why_shown(why: Why) -> Iterator[Shown]:
+def _why_shown(why: Why) -> Iterator[_Shown]:
     for explanation in why.explanations[:_MOST_SHOWN]:
-        yield Shown(
+        yield _Shown(
             look(explanation.nodes[0].state),
             _tasks(explanation.nodes),
             one_line(explanation.reason, 300),
@@ -296,111 +426,3 @@ def _diff_lines(diff: Sequence[str]) -> Iterator[DiffLine]:
     kept = [line for line in diff if not line.startswith(('--- ', '+++ '))]
     for line in several_lines('\n'.join(kept), 20_000, _MOST_DIFF_LINES).split('\n'):
         yield diff_line(cut(line, 400))
-
-
-MAX_ROWS = 50
-_MOST_PROBLEMS = 5
-_MOST_PARAMETERS = 40
-HEADINGS = ('#', 'state', 'task', 'parameters', 'ended', 'took', 'size')
-RUN_LOOKS: dict[RunState, Look] = {
-    RunState.CACHED: LOOKS[TaskState.CACHED],
-    RunState.MISSING: LOOKS[TaskState.MISSING],
-    RunState.FAILED: LOOKS[TaskState.FAILED],
-    RunState.INTERRUPTED: LOOKS[TaskState.INTERRUPTED],
-    RunState.SUPERSEDED: SUPERSEDED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One run; every text is fit to be shown."""
-
-    number: str
-    look: Look
-    task: str
-    parameters: str
-    when: str
-    seconds: str
-    size: str
-    note: str
-    tooltip: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    heading: str
-    counts: tuple[tuple[Look, str], ...]
-    workspace: str
-    lines: tuple[Line, ...]
-    more: str
-    problems: tuple[str, ...]
-
-
-def runs_text(runs: Runs) -> str:
-    """The table as text."""
-    table = _table(runs)
-    counts = ', '.join(f'{look.glyph} {text}' for look, text in table.counts)
-    found = [f'{table.heading}: {counts}' if counts else table.heading, f'workspace: {table.workspace}']
-    if table.lines:
-        found += ['', *_rows(table.lines)]
-    return '\n'.join([*found, *([table.more] if table.more else []), *(f'! {text}' for text in table.problems)])
-
-
-def runs_html(runs: Runs) -> str:
-    """The table as an HTML fragment."""
-    from kartnb.view.html import render_template
-
-    return render_template('runs.html', table=_table(runs), headings=HEADINGS)
-
-
-def _rows(lines: tuple[Line, ...]) -> list[str]:
-    cells = [
-        (line.number, str(line.look), line.task, cut(line.parameters, 60), line.when, line.seconds, line.size)
-        for line in lines
-    ]
-    notes = ['', *(line.note for line in lines)]
-    rows = zip(table_lines(HEADINGS, cells), notes, strict=True)
-    return [text for row, note in rows for text in ([row, f'   {note}'] if note else [row])]
-
-
-def _table(runs: Runs) -> _Table:
-    shown = runs[:MAX_ROWS]
-    counted = Counter(run.state for run in runs)
-    left = runs.total - len(shown)
-    problems = [one_line(text, 300) for text in runs.problems[:_MOST_PROBLEMS]]
-    if len(runs.problems) > _MOST_PROBLEMS:
-        problems.append(f'{len(runs.problems) - _MOST_PROBLEMS:,} more files could not be read')
-    return _Table(
-        heading=_heading(runs),
-        counts=tuple((RUN_LOOKS[s], f'{counted[s]:,} {RUN_LOOKS[s].word}') for s in RunState if counted[s]),
-        workspace=one_line(runs.workspace, 300),
-        lines=tuple(_line(number, run) for number, run in enumerate(shown)),
-        more=f'… {left:,} more: narrow them down with filter(), or get all by to_dataframe()' if left > 0 else '',
-        problems=tuple(problems),
-    )
-
-
-def _heading(runs: Runs) -> str:
-    if not runs.total:
-        return 'No recorded results'
-    total = counted(runs.total, 'recorded result')
-    return total if len(runs) == runs.total else f'{len(runs):,} of {total}'
-
-
-def _line(number: int, run: Run) -> Line:
-    given = list(run.parameters.items())[:_MOST_PARAMETERS]
-    short = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)
-    full = ', '.join(f'{name}={text[:200]}' for name, text in given)
-    who = [run.module, run.unique_id, run.result_id]
-    facts = [*who, versions_text(run), run.host, run.notebook, full, *run.outputs[:3]]
-    return Line(
-        number=str(number),
-        look=RUN_LOOKS[run.state],
-        task=f'{one_line(run.task, 80)}[{short_id(run.result_id if run.state == "superseded" else run.unique_id)}]',
-        parameters=one_line(short, 160),
-        when=run.when.astimezone().strftime('%Y-%m-%d %H:%M:%S') if run.when else '',
-        seconds='' if run.seconds is None else seconds_text(run.seconds),
-        size='' if run.size is None else size_text(run.size),
-        note=one_line(run.error, 200),
-        tooltip=' · '.join(one_line(fact, 300) for fact in facts if fact),
-    )

@@ -449,8 +449,6 @@ def inspection_text(found: Inspection) -> str:
 
 def inspection_html(found: Inspection) -> str:
     """An inspection as an HTML fragment."""
-    from kartnb.view.html import render_template
-
     return render_template('inspection.html', **inspection_context(found))
 
 

@@ -16,6 +16,7 @@ from kartnb.inspection.logs import Logs, TaskLine
 from kartnb.inspection.outputs import Output, Outputs
 from kartnb.model import BuildProgress, BuildStatus, Node, TaskState
 from kartnb.view import sanitise, words
+from kartnb.view.html import render_template
 from kartnb.view.sanitise import ELLIPSIS, counted, one_line, seconds_text, several_lines, short_id, size_text
 from kartnb.view.text import table_lines
 from kartnb.view.words import Look, count_states, counts_text, look, title
@@ -136,8 +137,6 @@ def _text(row: LogRow, coloured: bool) -> str:
 
 def logs_html(logs: Logs) -> str:
     """The lines as an HTML fragment."""
-    from kartnb.view.html import render_template
-
     shown = log_rows(logs)
     return render_template(
         'logs.html',
@@ -257,8 +256,6 @@ def _file(row: OutputRow) -> tuple[str, ...]:
 
 def outputs_html(outputs: Outputs) -> str:
     """Outputs as an HTML fragment."""
-    from kartnb.view.html import render_template
-
     return render_template(
         'outputs.html',
         heading=outputs_heading(outputs),
@@ -438,8 +435,6 @@ def progress_text(state: Progress) -> str:
 
 def progress_html(state: Progress, changes: Sequence[str] = ()) -> str:
     """The same as a bar with one segment per state, named for screen readers; above it, what changes make run."""
-    from kartnb.view.html import render_template
-
     return render_template('progress.html', progress=state, segments=bar_segments(state), changes=changes)
 
 

@@ -27,6 +27,7 @@ from kartnb.view.graph_layout import (
     tip_path,
 )
 from kartnb.view.graph_svg import LASTING_ROWS, Label, PlacedFrame, make_labels, outer_size, placed_frame
+from kartnb.view.html import render_template
 from kartnb.view.live import phase_words
 from kartnb.view.previews.preview import Preview
 from kartnb.view.sanitise import one_line, short_id
@@ -71,15 +72,11 @@ class PointSummary:
 
 def status_html(summary: PointSummary) -> str:
     """State, id and words, without values and result."""
-    from kartnb.view.html import render_template
-
     return render_template('point_summary.html', summary=summary, look=look(summary.state), whole=False)
 
 
 def summary_html(summary: PointSummary) -> str:
     """A task in short, with its result, as an HTML fragment."""
-    from kartnb.view.html import render_template
-
     html = render_template('point_summary.html', summary=summary, look=look(summary.state), whole=True)
     return html if summary.result is None else f'{html}\n{summary.result._repr_html_()}'
 

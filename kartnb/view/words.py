@@ -18,23 +18,6 @@ from kartnb.planning.estimate import announcement
 from kartnb.task.identity import id_of
 from kartnb.view.sanitise import abbreviated, counted, error_text, one_line, seconds_text, short_id
 
-#: What the lines of a difference begin with, and the state whose colour they take.
-_LOOKS = {'+': 'done', '-': 'failed', '@': 'not-needed'}
-
-
-@dataclass(frozen=True, slots=True)
-class DiffLine:
-    """One line of a difference, and the class of its colour."""
-
-    text: str
-    slug: str
-
-
-def diff_line(text: str) -> DiffLine:
-    """A line of a difference; its first character says whether it was added, removed or is a heading."""
-    return DiffLine(text, _LOOKS.get(text[:1], ''))
-
-
 Pairs = tuple[tuple[str, str], ...]
 
 
