@@ -236,14 +236,14 @@ def open_again() -> None:
         wrong.append('logs: the printed line is not there')
     failed = kartnb.inspect(compatibility_tasks.Failing())
     if 'this is meant to fail' not in repr(failed) or 'before the end' not in repr(failed):
-        wrong.append(f'inspect: the failure is not told:\n{failed!r}')
+        wrong.append(f'inspect: the failure is missing:\n{failed!r}')
     differing = kartnb.diff(tasks['parameters'], tasks['other parameters']).differing
     if 'parameters' not in differing or 'code' in differing:
         wrong.append(f'diff: {differing}')
     if kartnb.sweep(compatibility_tasks.Leaf, depth=[0, 1, 2, 3]).to_dataframe().shape[0] != 4:
         wrong.append('sweep: not four points')
     kartnb.clean()
-    # what a sweep and a build of complete tasks write anew is their own log, never a result
+    # a sweep and a build of complete tasks write their own log again, but no result
     changed = {name for name in before if before[name] != _files().get(name)}
     wrong += [f'changed: {name}' for name in sorted(changed)]
     if wrong:

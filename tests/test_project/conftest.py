@@ -1,4 +1,4 @@
-"""What the tests of the project as a whole share."""
+"""Fixtures for the tests of the project as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope='session')
 def tracked(repository: Path) -> list[Path]:
-    """Give the files under version control."""
+    """The files under version control."""
     done = subprocess.run(['git', 'ls-files', '-z'], cwd=repository, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip('needs a git checkout')

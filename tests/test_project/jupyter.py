@@ -1,4 +1,4 @@
-"""A Jupyter server of one's own for a test: private directories, a free port, this machine only."""
+"""A Jupyter server for a test: private directories, a free port, reachable from this machine only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class PrivateJupyter:
-    """Settings below one directory, touching no one else's."""
+    """Settings below one directory, separate from those of the user."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -30,13 +30,13 @@ class PrivateJupyter:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Give the variables that keep a server inside `place`."""
+        """The environment variables that keep a server inside `place`."""
         own = {f'JUPYTER_{name.upper()}_DIR': str(self.place / name) for name in ('config', 'data', 'runtime')}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(('JUPYTER_', 'VIRTUAL_ENV'))}
         return {**kept, **own, 'JUPYTERLAB_SETTINGS_DIR': str(self.place / 'lab')}
 
     def configure(self) -> None:
-        """Serve on the chosen port, without a token, without a browser; keep what is configured already."""
+        """Serve on the chosen port, without a token or a browser; keep existing settings."""
         file = self.place / 'config' / 'jupyter_server_config.json'
         settings = json.loads(file.read_text()) if file.exists() else {}
         server = {'ip': '127.0.0.1', 'port': self.port, 'open_browser': False, 'allow_root': True}
@@ -46,7 +46,7 @@ class PrivateJupyter:
 
     @contextmanager
     def serving(self, command: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Run `command` in a process group of its own, and end all of it afterwards."""
+        """Run `command` in its own process group, and end the whole group afterwards."""
         with self.log.open('w') as output:
             server = subprocess.Popen(
                 command,
@@ -65,7 +65,7 @@ class PrivateJupyter:
             server.wait(30)
 
     def get(self, path: str, server: subprocess.Popen[bytes], within: float) -> HTTPResponse:
-        """Wait for an answer, and give it with the address that redirects led to."""
+        """Wait for an answer, and return it with the address after redirects."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline and server.poll() is None:
             try:

@@ -1,4 +1,4 @@
-"""The benchmarks run; what they find is not judged here."""
+"""The benchmarks run; their figures are not judged here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Binder builds opens the quickstart."""
+"""Binder opens the quickstart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, loads nothing from elsewhere, and its examples run."""
+"""The documentation builds without a warning, loads nothing from other sites, names existing files; examples run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_reference_has_every_public_name() -> None:
 
 
 def test_the_map_names_every_module(repository: Path) -> None:
-    """The table of packages names the modules that there are, and those only."""
+    """The table of packages names every module, and no other."""
     rows = re.findall(r'^\| `(kartnb/[\w/]*)` \|.*\| ([^|]*) \|$', (DOCS / 'architecture.md').read_text(), re.MULTILINE)
     named = {f'{folder}{module}.py' for folder, modules in rows for module in re.findall(r'`(\w+)`', modules)}
     files = {file.relative_to(repository).as_posix() for file in (repository / 'kartnb').rglob('*.py')}
@@ -63,7 +63,7 @@ def test_every_public_name_is_documented() -> None:
 
 @pytest.mark.parametrize('page', [page for page in PAGES if '```python' in (DOCS / page).read_text()])
 def test_examples_run(page: str, tmp_path: Path) -> None:
-    """All examples of a page are one script; a call to `run()` would parse our command line, so there is none."""
+    """All examples of a page are one script. None calls `run()`, which would parse our command line."""
     script = tmp_path / 'example.py'
     script.write_text('\n'.join(re.findall(r'```python\n(.*?)```', (DOCS / page).read_text(), re.DOTALL)))
     environment = {**os.environ, 'PYTHONPATH': str(DOCS.parent)}
@@ -89,7 +89,7 @@ def test_notebook_examples_run(page: str, tmp_path: Path) -> None:
 
 
 def _undocumented(name: str, value: object) -> list[str]:
-    """Name what has no docstring, not even an inherited one: a function or class, and its public methods."""
+    """The names without a docstring, not even an inherited one: of a function or class, and its public methods."""
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return []
     missing = [] if inspect.getdoc(value) else [name]

@@ -1,4 +1,4 @@
-"""kartnb is about as light to import as luigi, on which it stands: what is heavy waits until it is needed."""
+"""Importing kartnb takes about as long as importing luigi, which it needs: heavy imports wait until they are used."""
 
 from __future__ import annotations
 

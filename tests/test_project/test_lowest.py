@@ -1,4 +1,4 @@
-"""The package works with the oldest dependencies that pyproject.toml admits."""
+"""The package works with the oldest dependencies that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_lowest_supported_versions(
 
 
 def _environment(repository: Path, place: Path) -> Path:
-    """Make a virtual environment with the lowest versions and give its Python."""
+    """Create a virtual environment with the lowest versions, and return its Python."""
     uv = shutil.which('uv', path=str(Path(sys.executable).parent)) or 'uv'
     python = place / 'bin' / 'python'
     _run([uv, 'venv', '--quiet', '--python', sys.executable, str(place)])

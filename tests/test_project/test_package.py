@@ -1,4 +1,4 @@
-"""What is built is what was written: one version, every file, no word of where it was built."""
+"""The built package has one version, every file, and no trace of the machine that built it."""
 
 from __future__ import annotations
 

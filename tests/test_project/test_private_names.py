@@ -97,7 +97,7 @@ NEEDED = (
     # parameters
     Needed('luigi.parameter:_no_value', 'know a parameter without a default'),
     Needed('luigi:Parameter()._default', 'show which values are not the default ones'),
-    Needed('luigi:Parameter()._config_path', 'read defaults that come from the configuration anew'),
+    Needed('luigi:Parameter()._config_path', 'read defaults again that come from the configuration'),
     Needed('luigi:Parameter.has_task_value', 'keep default values', ('task_name', 'param_name')),
     Needed('luigi:Parameter.task_value', 'keep default values', ('task_name', 'param_name')),
     Needed('luigi:Parameter._get_value', 'see whether a parameter finds its default in a way of its own'),
@@ -133,7 +133,7 @@ NEEDED = (
     Needed('luigi.cmdline_parser:CmdlineParser._get_task_kwargs', 'keep secret values out of messages'),
     # the central scheduler
     Needed('luigi.rpc:RemoteScheduler()._rpc_retry_attempts', 'say soon that luigid cannot be reached'),
-    Needed('luigi.rpc:RemoteScheduler()._rpc_retry_wait', 'wait while luigid is started anew'),
+    Needed('luigi.rpc:RemoteScheduler()._rpc_retry_wait', 'wait while luigid restarts'),
     Needed('luigi.rpc:RemoteScheduler()._rpc_log_retries', 'say once that luigid cannot be reached'),
     Needed('luigi.rpc:RemoteScheduler()._connect_timeout', 'say soon that luigid cannot be reached'),
     Needed('luigi.rpc:RemoteScheduler.add_task', 'tell luigid how a task stands'),
@@ -152,7 +152,7 @@ NEEDED = (
     Needed('luigi.worker:Worker()._config', 'wait as long as luigi is configured to'),
     Needed('luigi.worker:Worker()._scheduler', 'speak with luigid'),
     Needed('luigi.worker:Worker()._running_tasks', 'know what runs'),
-    Needed('luigi.worker:Worker()._scheduled_tasks', 'know what luigid was told of'),
+    Needed('luigi.worker:Worker()._scheduled_tasks', 'know which tasks luigid knows'),
     Needed('luigi.worker:Worker()._task_completion_cache', 'let the plan say what is complete'),
     Needed('luigi.worker:Worker._add', 'let the plan say what is complete', ('task', 'is_complete')),
     Needed('luigi.worker:Worker._add_task', 'tell luigid how a task stands'),

@@ -1,4 +1,4 @@
-"""What the README says is so: its commands work in a fresh clone, its links lead somewhere, its example runs."""
+"""The README is true: its commands work in a fresh clone, its links exist, its example runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_quickstart_command_works_in_a_fresh_clone(readme: str, repository: 
     jupyter = PrivateJupyter(tmp_path / 'jupyter')
     jupyter.configure()
     with jupyter.serving(['bash', '-c', _commands(readme)[0]], cwd=clone) as server:
-        # Jupyter's root is the directory of the file that it is told to open
+        # Jupyter's root is the directory of the file that it opens
         page = jupyter.get('/api/contents/00-quickstart.ipynb', server, within=STARTED_WITHIN)
         assert json.loads(page.read())['type'] == 'notebook'
         assert jupyter.get('/lab/tree/00-quickstart.ipynb', server, within=30).status == 200

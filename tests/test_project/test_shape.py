@@ -1,4 +1,4 @@
-"""The shape of the house: whole files, few of them in a folder, functions that fit a screen, no circle of imports."""
+"""The shape of the package: whole files, few in a folder, functions that fit a screen, no circle of imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for the tests: each asserts, where all parts must be there none is skipped, second tries have reasons."""
+"""Rules for the tests: each asserts something, none is skipped where nothing may be, second tries have reasons."""
 
 from __future__ import annotations
 
