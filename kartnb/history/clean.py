@@ -14,11 +14,10 @@ import luigi
 from kartnb import display
 from kartnb.errors import HistoryError, TaskArgumentError
 from kartnb.history.gather import Inventory, gather, take_inventory
-from kartnb.history.run_record import record_name
 from kartnb.history.runs import Run, RunState
 from kartnb.history.select import Bounds
 from kartnb.storage.census import FileFound, absolute_place, path_below, remove_file, require_directory, unchanged
-from kartnb.storage.run_records import RecordedResult
+from kartnb.storage.run_records import record_name
 from kartnb.task.base import TaskOnKart
 from kartnb.task.identity import required_tasks
 from kartnb.task.results import output_paths
@@ -287,10 +286,10 @@ def _unused_code(found: Inventory, items: list[CleanItem]) -> list[CleanItem]:
     ]
     used: set[str] = set()
     for name in staying:
-        result = RecordedResult.from_suffix(name.removesuffix('.json').rpartition('~')[2])
-        used.update((result.made_by, *(result.kept_for or ())))
-        if not record_name(name).result_id:
+        result = record_name(name).result
+        if result is None:
             return []  # the record of a failure names its code only inside, and no record is opened here
+        used.update((result.made_by, *(result.kept_for or ())))
     files = tuple(file for key, file in found.code.items() if key not in used)
     return [CleanItem('code', None, files)] if files else []
 

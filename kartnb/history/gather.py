@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kartnb.history.gokart_runs import GokartLogs
-from kartnb.history.run_record import RunRecord, epoch_moment, iso_moment, iso_seconds, record_name
+from kartnb.history.run_record import RunRecord, epoch_moment, iso_moment, iso_seconds
 from kartnb.history.runs import Run, RunState
 from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import LOG_KINDS
+from kartnb.storage.run_records import record_name
 
 RECORDS = 'log/run_record/'
 SUPERSEDED = 'log/superseded/'

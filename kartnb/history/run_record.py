@@ -223,28 +223,6 @@ def _checked_output(item: dict[str, Any]) -> OutputFile:
     return OutputFile(str(item['path']), *numbers)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordName:
-    """What the name of a record's file says; the result id is '' for a run without a result."""
-
-    task: str
-    unique_id: str
-    result_id: str
-
-
-def record_name(name: str) -> RecordName:
-    """Take the name of a record's file apart.
-
-    Examples
-    --------
-    >>> record_name('Train_0f~r77aa-311-0123456789ab-abcdef0123.json')
-    RecordName(task='Train', unique_id='0f', result_id='77aa')
-    """
-    stem, _, suffix = name.removesuffix('.json').rpartition('~')
-    task, _, unique_id = stem.rpartition('_')
-    return RecordName(task or stem, unique_id, suffix[1:].partition('-')[0] if suffix[:1] == 'r' else '')
-
-
 _notebook = ''
 
 

@@ -1,8 +1,8 @@
-"""The files of run records: where they are, and what their names tell without opening them.
+"""The files of run records: where they are, and what their names say without being opened.
 
 A record of a result is ``<Class>_<unique id>~r<result id>-<Python>-<code print>-<inputs>.json`` in
-``log/run_record/<module path>/``, so that one listing tells of every task which result there is, by what code and of
-what inputs it was made.
+``log/run_record/<module path>/``, so that one listing gives for every task which result
+exists, by what code and of what inputs it was made.
 ``-d`` follows where the run asked for more tasks while it ran, ``-f`` with a digest of size and time of the result's
 files, and ``-k-<Python>-<code print>-<inputs>`` where a result that was brought back is kept for that code and these
 inputs too. The latest run that gave no result is
@@ -27,7 +27,7 @@ _FAILED_SUFFIX = f'~{_FAILED}{_SUFFIX}'
 
 @dataclass(frozen=True, slots=True)
 class RecordedResult:
-    """What the name of a record tells.
+    """What the name of a record says.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class RecordedResult:
     made_of
         A digest of the results that it was made from; '' when it is not known.
     asked_later
-        Whether the run asked for more tasks while it ran: the record tells which.
+        Whether the run asked for more tasks while it ran: the record says which.
     kept_for
         Code print and inputs for which a result that was brought back is kept too; empty for other results.
     files
@@ -57,7 +57,7 @@ class RecordedResult:
         return RecordedResult(result_id, self.made_by, self.made_of, self.asked_later, self.kept_for, files)
 
     def suffix(self) -> str:
-        """The part of the record's name that tells this."""
+        """The part of the record's name that says this."""
         words = [self.result_id]
         if self.made_by:
             words += [self.made_by, self.made_of]
@@ -68,7 +68,7 @@ class RecordedResult:
 
     @classmethod
     def from_suffix(cls, text: str) -> RecordedResult:
-        """Read what a name tells; what it does not tell, or tells wrongly, is not known.
+        """Read what a name says; what it leaves out, or says wrongly, is unknown.
 
         Examples
         --------
@@ -85,6 +85,36 @@ class RecordedResult:
         files = rest.pop(0)[1:] if rest and rest[0].startswith('f') else ''
         kept_for = (f'{rest[1]}-{rest[2]}', rest[3]) if len(rest) == 4 and rest[0] == 'k' else None
         return cls(words[0], f'{words[1]}-{words[2]}', words[3], later, kept_for, files)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordName:
+    """What the name of a record's file says; the result id is '' for a run without a result."""
+
+    task: str
+    unique_id: str
+    result_id: str
+    suffix: str
+
+    @property
+    def result(self) -> RecordedResult | None:
+        """The result, None for a run without one."""
+        return RecordedResult.from_suffix(self.suffix) if self.result_id else None
+
+
+def record_name(name: str) -> RecordName:
+    """Take the name of a record's file apart.
+
+    Examples
+    --------
+    >>> record_name('Train_0f~r77aa-311-0123456789ab-abcdef0123.json')
+    RecordName(task='Train', unique_id='0f', result_id='77aa', suffix='r77aa-311-0123456789ab-abcdef0123')
+    """
+    stem, _, suffix = name.removesuffix(_SUFFIX).rpartition('~')
+    task, _, unique_id = stem.rpartition('_')
+    # a workspace may hold 100,000 records: their names are read whole only where that is asked for
+    result_id = suffix[1:].partition('-')[0] if suffix[:1] == 'r' else ''
+    return RecordName(task or stem, unique_id, result_id, suffix)
 
 
 @dataclass(slots=True)
@@ -114,7 +144,7 @@ class RecordSlot:
         Parameters
         ----------
         result
-            What its name tells; None for a run that gave no result.
+            What its name says; None for a run that gave no result.
         text
             The record.
         moment
@@ -165,7 +195,7 @@ class RecordDirectory:
                 self._logs.add(name)
 
     def result_id(self, stem: str) -> str:
-        """The id of the newest recorded result of a task, '' when there is none.
+        """The id of the newest recorded result of a task; '' when it has no result.
 
         Parameters
         ----------
@@ -176,7 +206,7 @@ class RecordDirectory:
         return found.result_id if found is not None else ''
 
     def result(self, stem: str) -> RecordedResult | None:
-        """What the name of the newest record of a result tells, None when there is none."""
+        """What the name of the newest record of a result says; None when the task has no result."""
         name = self.newest(stem)
         return None if name is None else RecordedResult.from_suffix(name[len(stem) + 1 : -len(_SUFFIX)])
 
@@ -190,7 +220,7 @@ class RecordDirectory:
         return None if name is None else self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
 
     def written(self, stem: str) -> float:
-        """When the newest record of a result was written, in epoch seconds; 0 where there is none."""
+        """When the newest record of a result was written, in epoch seconds; 0 when the task has no result."""
         name = self.newest(stem)
         return 0.0 if name is None else self._files.stamp(os.path.join(self.path, name))[1]
 
@@ -216,7 +246,7 @@ class RecordDirectory:
         self._logs.add(captured_log_name(stem))
 
     def rename(self, stem: str, result: RecordedResult) -> None:
-        """Let the name of the newest record of a result tell something else."""
+        """Rename the newest record of a result, so that its name says something else."""
         before, name = self.newest(stem), _name(stem, result)
         if before not in (None, name):
             place = os.path.join(self.path, str(before))
@@ -261,7 +291,7 @@ def present_records(workspace: str, module: str) -> RecordDirectory:
 
 
 def _changed(directory: str) -> int:
-    """When a directory was last changed, in nanoseconds; 0 where nobody knows."""
+    """When a directory was last changed, in nanoseconds; 0 where that is unknown."""
     try:
         return os.stat(directory).st_mtime_ns
     except OSError:
