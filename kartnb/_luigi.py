@@ -1,7 +1,7 @@
 """Every private name of other packages that kartnb needs: of luigi above all, and of cloudpickle, IPython and Python.
 
 A private name may move with any release. So each is used here and nowhere else, behind a function with a name of its
-own, and tests/test_private_names.py says for each what kartnb needs it for and which release no longer has it.
+own, and a test says for each what kartnb needs it for and fails where a release no longer has it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ raw_environment: MutableMapping[Any, Any] | None = getattr(os.environ, '_data', 
 
 
 def interpreter_flags() -> list[str]:
-    """The options of this interpreter, for one that is to behave alike."""
+    """The options of this interpreter, for one that shall behave alike."""
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return flags
 
@@ -46,7 +46,7 @@ def option_names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def pool_size(executor: Executor) -> int | None:
-    """How many calls an executor runs at once; None where it does not tell."""
+    """How many calls an executor runs at once; None where unknown."""
     return getattr(executor, '_max_workers', None)
 
 
@@ -99,7 +99,7 @@ def adds_requirements(task_class: Any) -> bool:
 #: What luigi takes for "no default".
 NO_VALUE: Any = _no_value
 
-#: How luigi finds a default value; a parameter with another way of its own is asked anew each time.
+#: How luigi finds a default value; a parameter with a way of its own is asked each time.
 _DEFAULT_HOOKS = ('has_task_value', 'task_value', '_get_value', '_value_iterator', '_get_value_from_config')
 
 
@@ -137,7 +137,7 @@ def parsed_list(parameter: luigi.Parameter[Any], texts: list[Any]) -> Any:
 
 
 def plain_parser_options(name: str, task_name: str | None) -> dict[str, Any]:
-    """What argparse is told of a parameter that takes a value, also where it is true or false."""
+    """The options for argparse of a parameter that takes a value, also where it is true or false."""
     options: dict[str, Any] = luigi.Parameter._parser_kwargs(name, task_name)
     return options
 
@@ -174,12 +174,12 @@ configuration_in_use: Callable[[Any], Any] = attrgetter('_instance')
 
 
 def configured_sections(config: Any) -> Collection[str] | None:
-    """The sections of a cfg file, which a `configparser` tells only after copying them; None for a TOML file."""
+    """The sections of a cfg file, which a `configparser` gives only after copying them; None for a TOML file."""
     return getattr(config, '_sections', None)
 
 
 def forget_config_path(configuration: Any, path: str) -> None:
-    """Let luigi read a configuration file no more: it would stumble over it again with each one that is added."""
+    """Stop luigi from reading a configuration file: it would fail on it again with each one that is added."""
     configuration._config_paths.remove(path)
 
 
@@ -242,7 +242,7 @@ class Builder(Protocol):
     """What runs the tasks of a `SchedulerWorker`."""
 
     def judge(self, task: luigi.Task) -> bool | str:
-        """Whether a task is complete, by the plan; the traceback as text where that cannot be told."""
+        """Whether a task is complete, by the plan; the traceback as text where `complete()` fails."""
 
     def start(self, task: luigi.Task, messages: Queue[Any] | None) -> None:
         """Begin to run a task; messages of the scheduler come in this queue."""
@@ -267,7 +267,7 @@ class SchedulerWorker(_LuigisWorker):  # type: ignore[misc]
     scheduler
         The scheduler, or what speaks with it.
     worker_id
-        How the scheduler calls this worker.
+        The worker's name for the scheduler.
     parallel
         How many tasks run at once.
     """
@@ -285,10 +285,10 @@ class SchedulerWorker(_LuigisWorker):  # type: ignore[misc]
         """The tasks that have begun and not ended."""
         return [self._scheduled_tasks[task_id] for task_id in self._running_tasks]
 
-    def tell(self, task: luigi.Task, **said: Any) -> None:
-        """Tell the scheduler how a task stands, which runs no more."""
+    def report_status(self, task: luigi.Task, **status: Any) -> None:
+        """Report the status of a task that no longer runs to the scheduler."""
         self._running_tasks.pop(task.task_id, None)
-        self._add_task(worker=self._id, task_id=task.task_id, **said)
+        self._add_task(worker=self._id, task_id=task.task_id, **status)
 
     def mail_failure(self, task: luigi.Task, explanation: str) -> None:
         """Send luigi's mail about a failure, where luigi's configuration says so."""
@@ -324,7 +324,7 @@ class SchedulerWorker(_LuigisWorker):  # type: ignore[misc]
 
 
 class _Running(NamedTuple):
-    """Stands for a running task where luigi has its process."""
+    """A running task, in the place where luigi keeps its process."""
 
     status_reporter: Any
 
@@ -403,7 +403,7 @@ def class_of_by_value_id(class_id: str) -> type | None:
 
 
 def aimported_modules(shell: Any) -> list[str]:
-    """The modules that a person has told `%autoreload` to watch, with `%aimport`."""
+    """The modules that `%aimport` lets `%autoreload` watch."""
     magics = shell.magics_manager.registry.get('AutoreloadMagics')
     watched = getattr(getattr(magics, '_reloader', None), 'modules', {})
     return [name for name, on in watched.items() if on] if isinstance(watched, dict) else []

@@ -132,7 +132,7 @@ class BuildWorker(SchedulerWorker):
             self.scheduler.forgive_failures(task.task_id)
 
     def _report(self, task: luigi.Task, status: str, explanation: str = '', new_deps: Sequence[str] = ()) -> None:
-        self.tell(
+        self.report_status(
             task,
             status=status,
             expl=json.dumps(explanation),

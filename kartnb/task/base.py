@@ -26,6 +26,7 @@ from kartnb.task.parameters import (
     parsed_exactly,
 )
 from kartnb.task.secrets import is_secret
+from kartnb.task.values import flatten
 
 T = TypeVar('T')
 K = TypeVar('K')
@@ -379,7 +380,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def load_generator(self, target: list[TaskOnKart[K]]) -> Generator[K, None, None]: ...
     def load_generator(self, target: Any = None) -> Generator[Any, None, None]:
         """The results that `load` gives, one after the other, so that one at a time is in memory; dicts' values."""
-        yield from results.load_one_by_one(results.input_targets(self, target))
+        for leaf in flatten(results.input_targets(self, target)):
+            yield results.load_target(leaf)
 
     @overload
     def dump(self, obj: T, target: None = None, custom_labels: dict[Any, Any] | None = None) -> None: ...

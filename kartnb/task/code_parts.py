@@ -1,4 +1,8 @@
-"""The parts that a code print is made of, as they are kept: source and constants by name."""
+"""What code prints are made of: parts and their digests, whose code counts, and what one function uses and changes.
+
+`kartnb.task.code_print` walks from function to function with these. The names that a function uses are read from its
+instructions, which are always there; what it changes in place only a syntax tree tells.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,159 @@ from types import BuiltinMethodType, CodeType, FunctionType, MethodType
 from typing import Any, Literal
 
 from kartnb.task.source import once_per_code
+
+# ----- parts and digests ----------------------------------------------------------------------------------------------
+
+Kind = Literal['source', 'code', 'value', 'unknown']
+#: Each Python version writes syntax trees in its own way, so prints are compared under one version only.
+PYTHON = ''.join(platform.python_version_tuple()[:2])
+_KINDS = ('source', 'code', 'value', 'unknown')
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One function, class or constant that counts.
+
+    Attributes
+    ----------
+    name
+        As a person knows it: ``Train.run``, ``SCALE``.
+    kind
+        'source': `text` is Python. 'code': only the compiled code could be compared, and `text` is its digest. 'value':
+        `text` is the constant. 'unknown': it cannot be compared, and `text` says why.
+    text
+        The content.
+    """
+
+    name: str
+    kind: Kind
+    text: str
+
+
+def source_digest(text: str) -> str:
+    """A digest of Python source that comments, docstrings and formatting do not change.
+
+    Examples
+    --------
+    >>> source_digest('def f(x): return x+1') == source_digest('def f(x): "Add."; return (x + 1)  # one more')
+    True
+    """
+    try:
+        tree: ast.AST = ast.parse(text)
+    except SyntaxError:
+        return _digest(text)
+    return tree_digest(tree)
+
+
+def tree_digest(tree: ast.AST) -> str:
+    """The digest of a syntax tree, whose docstrings are dropped in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            _drop_docstring(node)
+        elif isinstance(node, ast.Constant):
+            node.kind = None
+    return _digest(ast.dump(tree, annotate_fields=False))
+
+
+def _drop_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> None:
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        node.body = node.body[1:] or [ast.Pass()]
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=10).hexdigest()
+
+
+def part_digest(part: Part) -> str:
+    """What counts of one part."""
+    return source_digest(part.text) if part.kind == 'source' else _digest(part.text)
+
+
+def print_of_digests(digests: Iterable[tuple[str, str, str]]) -> str:
+    """The print of parts that are given by name, kind and digest."""
+    return _digest('\n'.join('\t'.join(item) for item in sorted(digests)))[:12]
+
+
+def print_of_parts(parts: Iterable[Part]) -> str:
+    """The print of parts under the Python that runs."""
+    return print_of_digests((part.name, part.kind, part_digest(part)) for part in parts)
+
+
+def parts_to_json(parts: Iterable[Part], title: str) -> str:
+    """Parts as the text of a file."""
+    content = {'format_version': 1, 'of': title, 'python': PYTHON, 'parts': [asdict(part) for part in parts]}
+    return json.dumps(content, ensure_ascii=False, indent=1)
+
+
+def parts_from_json(text: str) -> tuple[Part, ...]:
+    """Read parts.
+
+    Raises
+    ------
+    ValueError
+        When the text does not hold parts of code.
+    """
+    content: Any = json.loads(text)
+    try:
+        parts = tuple(Part(**item) for item in content['parts'])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'these are not parts of code: {error}') from error
+    if not all(isinstance(part.text, str) and isinstance(part.name, str) and part.kind in _KINDS for part in parts):
+        raise ValueError('these are not parts of code')
+    return parts
+
+
+# ----- whose code counts ----------------------------------------------------------------------------------------------
+
+_NEVER = frozenset({'kartnb', 'luigi', 'gokart', 'builtins'})
+_INSTALLED = ('site-packages', 'dist-packages')
+_also_own: set[str] = set()
+
+
+def count_as_own(package: str) -> None:
+    """Let the code of an installed package count too, for instance because `%autoreload` watches it."""
+    _also_own.add(package)
+
+
+def is_own(module: str | None) -> bool:
+    """Whether the code of a module counts: the notebook, and the user's own packages, editable installs included.
+
+    Examples
+    --------
+    >>> is_own('__main__'), is_own('json'), is_own('numpy'), is_own('luigi')
+    (True, False, False, False)
+    """
+    if not module:
+        return False
+    if module in ('__main__', '__mp_main__'):
+        return True
+    top = module.partition('.')[0]
+    if top in _NEVER:
+        return False
+    if module in _also_own or top in _also_own:
+        return True
+    if top in sys.stdlib_module_names:
+        return False
+    loaded = sys.modules.get(module)
+    if loaded is None:
+        return True  # made by hand, or taken out of sys.modules: installed code stays there
+    file = getattr(loaded, '__file__', None)
+    if file is None:
+        return not getattr(loaded, '__spec__', None) or _is_own_path(next(iter(getattr(loaded, '__path__', ())), ''))
+    return _is_own_path(file)
+
+
+@cache
+def _is_own_path(file: str) -> bool:
+    path = os.path.abspath(file)
+    if any(part in _INSTALLED for part in path.split(os.sep)):
+        return False
+    standard = [sysconfig.get_path(name) for name in ('stdlib', 'platstdlib')]
+    return not any(place and path.startswith(os.path.join(place, '')) for place in standard)
+
+
+# ----- the names that a function uses ---------------------------------------------------------------------------------
 
 _ATTRIBUTES = ('LOAD_ATTR', 'LOAD_METHOD')
 _LOCALS = ('LOAD_FAST', 'LOAD_FAST_BORROW', 'LOAD_FAST_CHECK', 'LOAD_DEREF', 'LOAD_CLASSDEREF', 'LOAD_NAME')
@@ -47,12 +204,12 @@ class Chain:
     level: int = 0
 
 
+@dataclass(frozen=True, slots=True)
 class Names:
     """The chains that a function uses, and the globals that it assigns."""
 
-    def __init__(self, chains: tuple[Chain, ...], assigned: frozenset[str]) -> None:
-        self.chains = chains
-        self.assigned = assigned
+    chains: tuple[Chain, ...]
+    assigned: frozenset[str]
 
 
 @once_per_code
@@ -70,11 +227,11 @@ def names_in(code: CodeType) -> Names:
     """
     chains: dict[Chain, None] = {}
     assigned: set[str] = set()
-    _read(code, code, {}, chains, assigned)
+    _collect_names(code, code, {}, chains, assigned)
     return Names(tuple(chains), frozenset(assigned))
 
 
-def _read(
+def _collect_names(
     code: CodeType, outermost: CodeType, modules: dict[str, Chain], chains: dict[Chain, None], assigned: set[str]
 ) -> None:
     modules = dict(modules)
@@ -91,7 +248,7 @@ def _read(
             chains.setdefault(Chain(start.kind, (*start.names, *_attributes(instructions, i + 1)), start.level))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            _read(constant, outermost, modules, chains, assigned)
+            _collect_names(constant, outermost, modules, chains, assigned)
 
 
 def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
@@ -151,52 +308,7 @@ def _is_renamed(instructions: list[dis.Instruction], at: int) -> bool:
     return following.opname == 'IMPORT_FROM' or '.' not in path
 
 
-_NEVER = frozenset({'kartnb', 'luigi', 'gokart', 'builtins'})
-_INSTALLED = ('site-packages', 'dist-packages')
-_also_own: set[str] = set()
-
-
-def count_as_own(package: str) -> None:
-    """Let the code of an installed package count too, for instance because `%autoreload` watches it."""
-    _also_own.add(package)
-
-
-def is_own(module: str | None) -> bool:
-    """Whether the code of a module counts: the notebook, and the user's own packages, editable installs included.
-
-    Examples
-    --------
-    >>> is_own('__main__'), is_own('json'), is_own('numpy'), is_own('luigi')
-    (True, False, False, False)
-    """
-    if not module:
-        return False
-    if module in ('__main__', '__mp_main__'):
-        return True
-    top = module.partition('.')[0]
-    if top in _NEVER:
-        return False
-    if module in _also_own or top in _also_own:
-        return True
-    if top in sys.stdlib_module_names:
-        return False
-    loaded = sys.modules.get(module)
-    if loaded is None:
-        return True  # made by hand, or taken out of sys.modules: installed code stays there
-    file = getattr(loaded, '__file__', None)
-    if file is None:
-        return not getattr(loaded, '__spec__', None) or _is_own_path(next(iter(getattr(loaded, '__path__', ())), ''))
-    return _is_own_path(file)
-
-
-@cache
-def _is_own_path(file: str) -> bool:
-    path = os.path.abspath(file)
-    if any(part in _INSTALLED for part in path.split(os.sep)):
-        return False
-    standard = [sysconfig.get_path(name) for name in ('stdlib', 'platstdlib')]
-    return not any(place and path.startswith(os.path.join(place, '')) for place in standard)
-
+# ----- what a function changes and reads ------------------------------------------------------------------------------
 
 #: The methods by which containers are changed.
 CHANGING = frozenset(
@@ -327,7 +439,9 @@ def _dotted(node: ast.AST) -> str | None:
     return '.'.join([node.id, *reversed(names)])
 
 
-#: Whose methods may be had as functions of their own.
+# ----- functions inside of wrappers -----------------------------------------------------------------------------------
+
+#: A bound method of one of these, such as `table.get`, counts by the content of the container.
 _CONTAINERS = (dict, list, tuple, set, frozenset, str, bytes, re.Pattern)
 
 
@@ -359,103 +473,3 @@ def _held_by_library(value: Any) -> tuple[Any, ...] | None:
     kinds = (FunctionType, functools.partial, MethodType)
     found = tuple(item for item in held.values() if isinstance(item, kinds)) if isinstance(held, dict) else ()
     return found or None
-
-
-Kind = Literal['source', 'code', 'value', 'unknown']
-#: A syntax tree is written in another way by each Python, so prints are compared under one only.
-PYTHON = ''.join(platform.python_version_tuple()[:2])
-_KINDS = ('source', 'code', 'value', 'unknown')
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One function, class or constant that counts.
-
-    Attributes
-    ----------
-    name
-        As a person knows it: ``Train.run``, ``SCALE``.
-    kind
-        'source': `text` is Python. 'code': only the compiled code could be compared, and `text` is its digest. 'value':
-        `text` is the constant. 'unknown': nobody can tell, and `text` says why.
-    text
-        The content.
-    """
-
-    name: str
-    kind: Kind
-    text: str
-
-
-def source_digest(text: str) -> str:
-    """A digest of Python source that comments, docstrings and formatting do not change.
-
-    Examples
-    --------
-    >>> source_digest('def f(x): return x+1') == source_digest('def f(x): "Add."; return (x + 1)  # one more')
-    True
-    """
-    try:
-        tree: ast.AST = ast.parse(text)
-    except SyntaxError:
-        return _digest(text)
-    return tree_digest(tree)
-
-
-def tree_digest(tree: ast.AST) -> str:
-    """The same of a syntax tree, which is changed by it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
-            _drop_docstring(node)
-        elif isinstance(node, ast.Constant):
-            node.kind = None
-    return _digest(ast.dump(tree, annotate_fields=False))
-
-
-def _drop_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> None:
-    first = node.body[0] if node.body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        node.body = node.body[1:] or [ast.Pass()]
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=10).hexdigest()
-
-
-def part_digest(part: Part) -> str:
-    """What counts of one part."""
-    return source_digest(part.text) if part.kind == 'source' else _digest(part.text)
-
-
-def print_of_digests(digests: Iterable[tuple[str, str, str]]) -> str:
-    """The print of parts that are given by name, kind and digest."""
-    return _digest('\n'.join('\t'.join(item) for item in sorted(digests)))[:12]
-
-
-def print_of_parts(parts: Iterable[Part]) -> str:
-    """The print of parts under the Python that runs."""
-    return print_of_digests((part.name, part.kind, part_digest(part)) for part in parts)
-
-
-def parts_to_json(parts: Iterable[Part], title: str) -> str:
-    """Parts as the text of a file."""
-    content = {'format_version': 1, 'of': title, 'python': PYTHON, 'parts': [asdict(part) for part in parts]}
-    return json.dumps(content, ensure_ascii=False, indent=1)
-
-
-def parts_from_json(text: str) -> tuple[Part, ...]:
-    """Read parts.
-
-    Raises
-    ------
-    ValueError
-        When the text is none of ours.
-    """
-    content: Any = json.loads(text)
-    try:
-        parts = tuple(Part(**item) for item in content['parts'])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'these are no parts of code: {error}') from error
-    if not all(isinstance(part.text, str) and isinstance(part.name, str) and part.kind in _KINDS for part in parts):
-        raise ValueError('these are no parts of code')
-    return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +73,6 @@ def load(targets: Any) -> Any:
     if isinstance(targets, list | tuple):
         return [load(target) for target in targets]
     return load_target(targets)
-
-
-def load_one_by_one(targets: Any) -> Generator[Any, None, None]:
-    """Load nested targets one after the other."""
-    for target in flatten(targets):
-        yield load_target(target)
 
 
 def load_target(target: Any) -> Any:

@@ -20,6 +20,8 @@ from kartnb.errors import ParameterValueError
 from kartnb.task.parameters import ListTaskInstanceParameter, TaskInstanceParameter
 from kartnb.task.secrets import is_secret
 
+# ----- the range of a slider ------------------------------------------------------------------------------------------
+
 P = TypeVar('P', bound=luigi.Parameter[Any])
 
 
@@ -116,6 +118,8 @@ def is_finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+# ----- nested structures ----------------------------------------------------------------------------------------------
+
 T = TypeVar('T')
 K = TypeVar('K')
 
@@ -173,6 +177,8 @@ def _is_nest(items: Any) -> bool:
     # many times faster than isinstance(items, Iterable), and asked for every task and target
     return hasattr(type(items), '__iter__') and not isinstance(items, str)
 
+
+# ----- a given value as its parameter means it ------------------------------------------------------------------------
 
 _DATES = (luigi.DateParameter, luigi.MonthParameter, luigi.YearParameter)
 _TIMES = (luigi.DateHourParameter, luigi.DateMinuteParameter, luigi.DateSecondParameter)
