@@ -204,7 +204,7 @@ class TestPlainLuigiTasks:
 
     def test_a_target_without_a_file(self) -> None:
         message = _message(lambda: consumer(Flagged(), lambda task: task.load()))
-        assert 'A Flag cannot be loaded: open it yourself, with self.input().' in message
+        assert 'A Flag cannot be loaded: open it through self.input().' in message
 
     def test_gokart_cannot(self) -> None:
         class GokartConsumer(gokart.TaskOnKart):
