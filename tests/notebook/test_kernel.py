@@ -123,7 +123,7 @@ def test_a_value_is_not_lost_where_nothing_can_be_drawn(kernel: Kernel) -> None:
         kernel.ok('sys.modules["pygraphviz"] = kept or sys.modules.pop("pygraphviz")')
     assert cell.value == '6'
     assert '5 done' in cell.html[0]
-    assert 'Drawing failed; the text is shown instead' in cell.stderr
+    assert 'Graphs cannot be drawn and are shown as text' in cell.stderr
 
 
 def test_an_interrupted_build_can_be_gone_on_with(kernel: Kernel) -> None:
