@@ -21,7 +21,7 @@ def test_the_reason_is_shown_and_the_policy_obeyed(run: Run) -> None:
     run(CELL.format(factor=1))
     assert 'New: no run of Load is recorded in this workspace.' in run('%kart_why Load()')
     assert '21' in run('%kart_build Load()')
-    assert 'nothing will run, and nothing is stale' in run('%kart_why Load()')
+    assert 'nothing will run, nothing is stale' in run('%kart_why Load()')
     assert 'Makes 1 result stale: Load.' in run(CELL.format(factor=2))
     shown = run('%kart_why Load()')
     assert 'code changed: scaled' in shown

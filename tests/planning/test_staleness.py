@@ -279,7 +279,7 @@ def test_a_name_tells_what_a_plan_compares(notebook: Notebook) -> None:
 
 def test_why_tells_the_difference_the_parameters_and_the_cause(notebook: Notebook) -> None:
     kartnb.build(notebook['Train']())
-    assert 'nothing will run, and nothing is stale' in repr(kartnb.why(notebook['Train']()))
+    assert 'nothing will run, nothing is stale' in repr(kartnb.why(notebook['Train']()))
     notebook.run(LOAD.format(value='"<b>二</b>"'))
     told = kartnb.why(notebook['Train'](depth=6))
     load, train = told
