@@ -137,7 +137,7 @@ def test_extending_a_class_under_its_own_name_replaces_nothing(notebook: Noteboo
 def test_decorated_classes(notebook: Notebook) -> None:
     cell = """
 from luigi.util import requires
-from kartnb.task.config import inherits_config_params
+from kartnb import inherits_config_params
 
 class Conf(luigi.Config):
     seed = luigi.IntParameter(default={seed})
@@ -170,7 +170,7 @@ def test_two_classes_made_of_one_do_not_replace_it_or_each_other(notebook: Noteb
 def test_two_decorated_classes_do_not_replace_each_other(notebook: Notebook) -> None:
     notebook.run(
         """
-from kartnb.task.config import inherits_config_params
+from kartnb import inherits_config_params
 
 class Conf(luigi.Config):
     seed = luigi.IntParameter(default=4)
