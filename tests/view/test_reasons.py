@@ -11,7 +11,6 @@ from kartnb.view.graph_svg import plan_svg
 from kartnb.view.html import plan_html
 from kartnb.view.inspect import Inspector, brief_sections
 from kartnb.view.scene import task_facts
-from kartnb.view.text import plan_text
 from kartnb.view.words import BLOCKED, PAST, reason_text
 from tests.view.graphs import pipeline
 
@@ -35,7 +34,7 @@ def test_text_html_picture_and_inspector_agree(state: TaskState, words: str, hea
     plan = pipeline()
     plan = plan.with_states({node.key: state for node in plan})
     assert reason_text(plan.root).startswith(words)
-    for told in (plan_text(plan), html.unescape(plan_html(plan)), plan_svg(plan)):
+    for told in (repr(plan), html.unescape(plan_html(plan)), plan_svg(plan)):
         assert words in told
         assert ('will run' in told.replace('4 will run', '')) == ('will' in words)
     brief = Inspector(plan).brief(plan.root.key)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kartnb.model import Plan
 from kartnb.view.sanitise import columns_of
-from kartnb.view.text import MAX_LINES, plan_text, report_text, table_lines
+from kartnb.view.text import MAX_LINES, table_lines
 from tests.view.graphs import FAMILIES, Load, chain, generated, node, pipeline, raised, report
 from tests.view.hostile import TEXTS
 
@@ -22,7 +22,7 @@ def _ids(plan: Plan) -> list[str]:
 def test_a_plan_is_a_tree_from_the_root() -> None:
     plan = pipeline()
     load, first, second, third, root = _ids(plan)
-    assert plan_text(plan).split('\n') == [
+    assert repr(plan).split('\n') == [
         f'Plan of Evaluate[{root}]: 4 will run',
         '5 tasks: ◐ 1 stale, ○ 3 missing, ● 1 cached',
         'workspace: /home/me/project/resources',
@@ -42,7 +42,7 @@ def test_what_a_task_requires_is_listed_once() -> None:
         (node(Load()), node(FAMILIES[0](n=0), requires=[0]), *(node(FAMILIES[1](n=i), requires=[1]) for i in range(2)),
          node(FAMILIES[2](n=0), requires=[2, 3])), '/w'
     )  # fmt: skip
-    lines = plan_text(plan).split('\n')[3:]
+    lines = repr(plan).split('\n')[3:]
     assert sum('Load[' in line for line in lines) == 1
     assert sum(line.endswith('…') for line in lines) == 1
 
@@ -50,7 +50,7 @@ def test_what_a_task_requires_is_listed_once() -> None:
 def test_a_chain_of_ten_thousand_is_told_without_recursion() -> None:
     plan = chain(10_000)
     begin = time.process_time()
-    lines = plan_text(plan).split('\n')
+    lines = repr(plan).split('\n')
     assert time.process_time() - begin < 1
     assert len(lines) == 3 + MAX_LINES + 1
     assert lines[-1] == f'… {10_000 - MAX_LINES:,} more'
@@ -58,21 +58,21 @@ def test_a_chain_of_ten_thousand_is_told_without_recursion() -> None:
 
 
 def test_a_large_plan_is_cut() -> None:
-    lines = plan_text(generated(3000)).split('\n')
+    lines = repr(generated(3000)).split('\n')
     assert len(lines) == 3 + MAX_LINES + 1
     assert lines[-1].endswith(' more')
 
 
 def test_a_plan_of_one_task() -> None:
     plan = Plan((node(Load()),), '/w')
-    assert plan_text(plan).split('\n')[:2] == [
+    assert repr(plan).split('\n')[:2] == [
         f'Plan of Load[{_ids(plan)[0]}]: nothing will run',
         '1 task: ○ 1 missing',
     ]
 
 
 def test_a_failed_build_names_the_task_and_the_line() -> None:
-    text = report_text(report(error=ValueError('not a number\nin row 3')))
+    text = repr(report(error=ValueError('not a number\nin row 3')))
     ids = _ids(pipeline())
     failed = pipeline().nodes[2]
     assert text.split('\n') == [
@@ -91,14 +91,14 @@ def test_a_failed_build_names_the_task_and_the_line() -> None:
 
 
 def test_a_good_build_is_short() -> None:
-    text = report_text(report())
+    text = repr(report())
     assert text.startswith('✓ Build of Evaluate[')
     assert ' succeeded in 12 s\n' in text
     assert 'ValueError' not in text
 
 
 def test_an_endless_exception_text_is_cut() -> None:
-    text = report_text(report(error=raised(ValueError('x\n' * 100_000))))
+    text = repr(report(error=raised(ValueError('x\n' * 100_000))))
     assert len(text) < 6000
     assert 'more lines' in text
 
