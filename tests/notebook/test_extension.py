@@ -143,7 +143,11 @@ def test_loading_in_a_running_kernel_is_quick(kernel: Kernel, record_property: C
     """Everything is imported anew, as in a kernel that has imported what kartnb depends on."""
     kernel.ok('%unload_ext kartnb')
     kernel.ok('import sys; [sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "kartnb"]')
-    kernel.ok('from time import process_time as now; start = now()\n%load_ext kartnb\nspent = now() - start')
-    seconds = float(kernel.ok('spent').value or 'nan')
-    record_property('measured', f'%load_ext kartnb in a running kernel: {1000 * seconds:.0f} ms CPU')
-    assert seconds < 0.1
+    # what the machine is worth just now: the time that it takes to compile so many lines
+    kernel.ok(
+        'from time import process_time as now; start = now()\n_ = compile("a = [b + 1 for b in c]\\n" * 1_000, "", "exec")'
+    )
+    kernel.ok('unit = now() - start; start = now()\n%load_ext kartnb\nspent = now() - start')
+    unit, spent = (float(kernel.ok(name).value or 'nan') for name in ('unit', 'spent'))
+    record_property('measured', f'%load_ext kartnb in a running kernel: {1000 * spent:.0f} ms CPU')
+    assert spent < unit, (spent, unit)
