@@ -62,8 +62,8 @@ def _shown(task: luigi.Task, values: Mapping[str, Any]) -> list[tuple[str, Any]]
     own = [item for item in public.own if item[0] in values]
     if [*map(values.get, public.shared)] == public.defaults:
         return own
-    shared = public.shared.items()
-    return [item for item in shared if item[0] in values and values[item[0]] != declared_default(item[1])] + own
+    shared = zip(public.shared.items(), public.defaults, strict=True)
+    return [item for item, default in shared if item[0] in values and values[item[0]] != default] + own
 
 
 class _PublicParameters:

@@ -258,5 +258,5 @@ def test_log_lines_of_tasks_do_not_hold_them() -> None:
         Query().run()
     finally:
         logging.getLogger().removeHandler(handler)
-    assert 'is not run' in stream.getvalue()
+    assert 'is skipped' in stream.getvalue()
     has_no_secret(stream.getvalue())
