@@ -28,16 +28,16 @@ _IN_PART = '~'
 
 
 class Seen(NamedTuple):
-    """What can be told of a file in little time.
+    """What a quick look at a file shows.
 
     Attributes
     ----------
     size, modified
         Its bytes, and the time of its last change in epoch seconds.
     mark
-        A short text that is another one when it has been written since; '' where nobody knows.
+        A short text that changes when the file is written; '' where it is unknown.
     check
-        What its content is known by, `is_whole` or in part; '' where nobody knows.
+        A checksum of its content, `is_whole` or in part; '' where it is unknown.
     """
 
     size: int
@@ -76,7 +76,7 @@ def _check(descriptor: int, size: int) -> str:
 
 
 def seen_object(size: int, modified: float, etag: str) -> Seen:
-    """What an object store tells of an object; the ETag, where it has one, names the content."""
+    """What an object store says of an object; the ETag, where it has one, names the content."""
     if not etag:
         return Seen(size, modified, f'{size}.{modified!r}' if modified else '', f'{size}-{_IN_PART}')
     return Seen(size, modified, f'{size}.{etag}', f'{size}-{etag}')
@@ -88,7 +88,7 @@ def is_whole(check: str) -> bool:
 
 
 def joint_mark(marks: Iterable[str]) -> str:
-    """One short text for the marks of several files; '' where one of them is not known, or there are none.
+    """One short text for the marks of several files; '' where one of them is unknown, or for no files.
 
     Examples
     --------
@@ -230,10 +230,10 @@ def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
 
 def raise_storage_error(error: OSError, path: str, doing: Doing) -> NoReturn:
     """Raise what `storage_error` gives, from the error that it is made of."""
-    told = storage_error(error, path, doing)
-    if told is error:
-        raise error  # raised from itself it would be its own cause, and who follows causes would never come to an end
-    raise told from error
+    named = storage_error(error, path, doing)
+    if named is error:
+        raise error  # raised from itself it would be its own cause: a loop for whoever follows causes
+    raise named from error
 
 
 def _sentence(error: OSError, path: str, doing: Doing) -> str:
@@ -333,11 +333,11 @@ class FileSystem(ABC):
         return self.size(path), self.modified(path).timestamp()
 
     def mark(self, path: str) -> str:
-        """A short text that is another one when a file has been written since; '' where nobody knows."""
+        """A short text that changes when the file is written; '' where it is unknown."""
         return ''
 
     def seen(self, path: str) -> Seen:
-        """What can be told of a file's content in little time."""
+        """What a quick look at a file shows, its content too."""
         return Seen(*self.stamp(path))
 
     @abstractmethod

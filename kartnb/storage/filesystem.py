@@ -43,7 +43,7 @@ class _Local(FileSystem):
         # without the exception that `os.path.exists` has made and caught for what is not there
         try:
             return os.access(path, os.F_OK)
-        except ValueError:  # no path at all
+        except ValueError:  # not a path, such as one with a null character
             return False
 
     def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
@@ -207,7 +207,7 @@ def _put_in_place(temporary: str, path: str) -> None:
     try:
         os.replace(temporary, path)
     except FileNotFoundError:
-        # a temporary name in another directory tells nothing of this one
+        # a temporary file in another directory does not show that this one exists
         _make_directories(temporary, path)
         os.replace(temporary, path)
 

@@ -30,9 +30,9 @@ class TaskLockParams(NamedTuple):
     Attributes
     ----------
     redis_host, redis_port
-        The server; without both there is no lock.
+        The server; without both, results are not locked.
     redis_timeout
-        Seconds after which the server drops a lock that nobody extends.
+        Seconds after which the server drops a lock that is not extended.
     redis_key
         The lock's name.
     should_task_lock
@@ -192,6 +192,6 @@ def _release(lock: Any) -> None:
 
 
 def wait(params: TaskLockParams) -> None:
-    """Wait until nobody holds a lock; without a Redis server do nothing."""
+    """Wait until a lock is free; without a Redis server do nothing."""
     if params.should_task_lock:
         _release(_acquired(params))

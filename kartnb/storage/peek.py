@@ -1,6 +1,7 @@
-"""What stands in the place of the classes and functions that a pickle names, when it is only looked at.
+"""Previews of pickles: their plain values, without importing or calling anything that they name.
 
-Each makes something plain of what the pickle gives it: a container, a number, a date. Nothing is imported for it.
+A pickle is a program. Here each class or function that it names is replaced by a harmless one, which makes a container,
+a number or a date of its arguments, or an `Unread` of whatever is not plain.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any, ClassVar
 
 from kartnb._luigi import PythonUnpickler
 from kartnb.errors import UnreadableResultError
+
+__all__ = ['Unread', 'peek']
 
 #: What a scalar of numpy is unpacked with, by the code of its type.
 _STRUCTS = {
@@ -56,7 +59,7 @@ class Unread:
 
 
 class Maker:
-    """What stands in the place of a class or function: it is called with what the pickle gives, and makes a value."""
+    """Replaces a class or function: it is called with the arguments in the pickle, and makes a plain value."""
 
     # without a dict and with a function of its own, so that a pickle that sets attributes changes nothing else
     __slots__ = ('_make', 'type_name')
@@ -69,13 +72,13 @@ class Maker:
         return self._make(*arguments)
 
 
-class Standin(Unread):
+class Placeholder(Unread):
     """An `Unread` that takes whatever a pickle does to it."""
 
-    def __call__(self, *arguments: Any) -> Standin:
+    def __call__(self, *arguments: Any) -> Placeholder:
         # functions that make an object of a class are given the class first
         first = arguments[0] if arguments else None
-        return Standin(first.type_name if isinstance(first, Maker | Unread) else self.type_name)
+        return Placeholder(first.type_name if isinstance(first, Maker | Unread) else self.type_name)
 
     def __setstate__(self, _: Any) -> None:
         pass
@@ -111,7 +114,7 @@ def _scalar(dtype: Any, data: Any = b'') -> Any:
     """The value of a numpy scalar."""
     code = dtype.code if isinstance(dtype, DType) else ''
     if not isinstance(data, bytes | str):
-        return Standin('numpy scalar')
+        return Placeholder('numpy scalar')
     raw = data.encode('latin-1', 'replace') if isinstance(data, str) else data
     kind = _STRUCTS.get(code)
     if kind is not None and len(raw) == struct.calcsize(kind):
@@ -122,18 +125,18 @@ def _scalar(dtype: Any, data: Any = b'') -> Any:
         return raw.rstrip(b'\0')
     if code in ('M8', 'm8') and len(raw) == 8:
         return _date(code, struct.unpack(dtype.order + 'q', raw)[0], dtype.unit)
-    return Standin(f'numpy scalar {code}'.strip())
+    return Placeholder(f'numpy scalar {code}'.strip())
 
 
 def _date(code: str, count: int, unit: str) -> Any:
     microseconds = count // 1_000 if unit == 'ns' else count * (1 if unit == 'us' else _UNITS.get(unit, 0))
     if unit not in (*_UNITS, 'us', 'ns'):
-        return Standin('numpy.datetime64' if code == 'M8' else 'numpy.timedelta64')
+        return Placeholder('numpy.datetime64' if code == 'M8' else 'numpy.timedelta64')
     try:
         span = datetime.timedelta(microseconds=microseconds)
         return _EPOCH + span if code == 'M8' else span
     except OverflowError:
-        return None  # not a time, or one that has no name in a calendar
+        return None  # NaT, or a moment outside the calendar of datetime
 
 
 def _decoded(text: Any, encoding: Any = 'latin1') -> Any:
@@ -170,7 +173,7 @@ def _moment(kind: Callable[..., Any]) -> Callable[..., Any]:
 def _timestamp(count: Any = 0, _: Any = None, __: Any = None, resolution: Any = 10) -> Any:
     """The moment of a pandas.Timestamp, in UTC where it has a zone."""
     unit = {7: 's', 8: 'ms', 9: 'us', 10: 'ns'}.get(resolution if isinstance(resolution, int) else 0, '')
-    return _date('M8', count, unit) if isinstance(count, int) else Standin('pandas.Timestamp')
+    return _date('M8', count, unit) if isinstance(count, int) else Placeholder('pandas.Timestamp')
 
 
 MAKERS: dict[str, Callable[..., Any]] = {
@@ -200,32 +203,29 @@ MAKERS: dict[str, Callable[..., Any]] = {
 }
 
 
-__all__ = ['Unread', 'peek']
-
-
 class _Peeker(PythonUnpickler):  # type: ignore[misc]
     """The unpickler in Python: the one in C can be made to take any amount of memory."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Find what a pickle names: a maker of something plain, or what stands in for it."""
+        """Find what a pickle names: a maker of something plain, or a placeholder."""
         full = f'{"builtins" if module == "__builtin__" else module}.{name}'
         make = MAKERS.get(full)
         if module.startswith('numpy') and name == '_frombuffer':
             full = 'numpy.ndarray'
-        return Standin(full) if make is None else Maker(full, make)
+        return Placeholder(full) if make is None else Maker(full, make)
 
     def persistent_load(self, _: Any) -> Any:
         """Take what is kept outside of the pickle as unread."""
-        return Standin('value outside of the pickle')
+        return Placeholder('value outside of the pickle')
 
     def get_extension(self, _: int) -> None:
         """Take what only a table of this process names as unread."""
-        self.append(Standin('extension'))
+        self.append(Placeholder('extension'))
 
     def _load_build(self) -> None:
         state = self.stack.pop()
         setstate = getattr(self.stack[-1], '__setstate__', None)
-        if isinstance(self.stack[-1], DType | Standin) and setstate is not None:
+        if isinstance(self.stack[-1], DType | Placeholder) and setstate is not None:
             setstate(state)
 
     def _load_newobj(self) -> None:
@@ -250,8 +250,8 @@ class _Peeker(PythonUnpickler):  # type: ignore[misc]
         self._make_of(self.stack.pop(), arguments)
 
     def _make_of(self, maker: Any, arguments: Any) -> None:
-        known = isinstance(maker, Maker | Standin) and isinstance(arguments, list | tuple)
-        self.append(maker(*arguments) if known else Standin('value'))
+        known = isinstance(maker, Maker | Placeholder) and isinstance(arguments, list | tuple)
+        self.append(maker(*arguments) if known else Placeholder('value'))
 
     def _load_dict(self) -> None:
         items = self.pop_mark()

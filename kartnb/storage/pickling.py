@@ -66,7 +66,7 @@ class _Stream:
 
     def promise(self, array: np.ndarray[Any, Any]) -> pickle.PickleBuffer:
         """Give a buffer as large as a scattered array, to be replaced by the array's values when it is written."""
-        # pages that nobody touches take no memory
+        # untouched pages take no memory
         buffer = pickle.PickleBuffer(mmap.mmap(-1, array.nbytes))
         self._promised[id(buffer)] = (buffer, array)
         return buffer

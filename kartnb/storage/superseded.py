@@ -133,7 +133,7 @@ class Replacement:
         return KeptResult(_parsed(self.directory, content), stamps)
 
     def _keep_logs(self) -> list[tuple[str, str]]:
-        """Keep what gokart's logs tell of the run, such as its seed: the next run writes its own in their place."""
+        """Keep gokart's logs of the run, such as its seed: the next run writes its own in their place."""
         files, kept = file_system(self.directory), []
         task, _, unique_id = self.stem.rpartition('_')
         for kind in LOG_KINDS:
@@ -229,7 +229,7 @@ def _parsed(directory: str, content: dict[str, Any]) -> Superseded:
     )
     names = [content['record'], *(name for _, name in (*files, *logs))]
     if not all(isinstance(word, str) for word in words) or any(os.path.basename(name) != name for name in names):
-        raise ValueError('no file of a superseded result')
+        raise ValueError('not the manifest of a superseded result')
     result_id, stem, module, record, time = words
     known = tuple((path, name) for path, name in logs if path.startswith('log/') and '..' not in path)
     return Superseded(directory, result_id, stem, module, record, files, time, known)

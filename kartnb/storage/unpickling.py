@@ -250,7 +250,7 @@ def find(module: str, name: str) -> Any:
 
 
 def gokarts_name(obj: Any) -> tuple[str, str] | None:
-    """Give the module and name by which gokart knows its own counterpart of `obj`, or None where there is none."""
+    """Give the module and name by which gokart knows its own counterpart of `obj`, or None."""
     place = f'{getattr(obj, "__module__", "")}:{getattr(obj, "__qualname__", "")}'
     return next((name for name, known in _PLACES.items() if known == place), None)
 
@@ -299,7 +299,7 @@ class NotebookClasses:
     Parameters
     ----------
     replacements
-        For dill: which class takes the place of the n-th that the pickle makes. dill tells the qualified name of a
+        For dill: which class takes the place of the n-th that the pickle makes. dill sets the qualified name of a
         class only after making it, so a pickle with such classes is read twice.
     """
 
@@ -314,8 +314,8 @@ class NotebookClasses:
         return {i: cls for i, cls in found.items() if cls is not None and cls is not self._made_by_dill[i]}
 
     def find(self, module: str, name: str) -> Callable[..., Any] | None:
-        """Give what stands for a function that a pickle names, or None."""
-        method = _STANDINS.get((module, name))
+        """Give the replacement of a function that a pickle names, or None."""
+        method = _REPLACED.get((module, name))
         return None if method is None else types.MethodType(method, self)
 
     def make_skeleton(self, metaclass: Any, name: str, bases: Any, namespace: dict[str, Any], *rest: Any) -> type:
@@ -367,7 +367,7 @@ class NotebookClasses:
         return existing
 
 
-_STANDINS: dict[tuple[str, str], Callable[..., Any]] = {
+_REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ('cloudpickle.cloudpickle', '_make_skeleton_class'): NotebookClasses.make_skeleton,
     ('cloudpickle.cloudpickle', '_make_skeleton_enum'): NotebookClasses.make_enum,
     ('cloudpickle.cloudpickle', '_class_setstate'): NotebookClasses.fill,
@@ -390,9 +390,9 @@ class _Names:
 
     def find_class(self, module: str, name: str) -> Any:
         """Find what a pickle names."""
-        standin = self.classes.find('dill._dill' if module in _DILL else module, name)
-        if standin is not None:
-            return standin
+        replacement = self.classes.find('dill._dill' if module in _DILL else module, name)
+        if replacement is not None:
+            return replacement
         if module in _DILL:
             return _dill(name)
         if module == '__builtin__' and name in ('__main__', 'NoneType'):
@@ -400,7 +400,7 @@ class _Names:
         if module.startswith('pandas'):
             self.saw_pandas = True
         elif module.startswith('gokart.'):
-            return _gokart(module, name)
+            return find(module, name)
         elif module.startswith('kartnb.'):
             module = _todays_kartnb(module, name)
         elif module.startswith('numpy.'):
@@ -429,10 +429,6 @@ def _dill(name: str) -> Any:
     if importlib.util.find_spec('dill') is None:
         raise MissingPackageError(f'it was pickled with dill and needs its {name}: pip install dill')
     return getattr(importlib.import_module('dill._dill'), name)
-
-
-def _gokart(module: str, name: str) -> Any:
-    return find(module, name)
 
 
 #: What results may hold of kartnb beside its public names: task classes of notebooks bring the first three along.
