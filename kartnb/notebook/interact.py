@@ -118,7 +118,7 @@ def interact(
     options = BuildOptions(workers=workers, executor=executor)
     runner = LatestTaskRunner(lambda status: None, output=output, auto=auto, keep=keep, options=options)
     found = Interactive(task, {**(space or {}), **values}, runner)
-    found.show()
+    found.begin()
     return found
 
 
@@ -176,7 +176,7 @@ class Interactive:
         return '' if self._task is None else f'%kart_build {as_code(self._task)}'
 
     @property
-    def summary(self) -> PointSummary:
+    def glance(self) -> PointSummary:
         """Everything there is to show now; its texts are safe to show."""
         title = one_line(self._template.cls.__name__, 120)
         if self._task is None:
@@ -193,7 +193,7 @@ class Interactive:
             one_line(self.code, 600),
         )
 
-    def show(self) -> None:
+    def begin(self) -> None:
         """Show it in the running cell; where there is no front end, only look the task up."""
         self._read_controls()
         if self._task is not None:
@@ -203,31 +203,31 @@ class Interactive:
             return
         self._screen = screen = Screen(shell)
         screen.has_live_neighbour = can_be_live(screen)
-        self._store()
+        self.save()
         if screen.has_live_neighbour:
             self._go_live(screen)
 
     def _go_live(self, screen: Screen) -> None:
         self._panel = Panel(self.controls, self._runner, screen.key)
-        self._runner.report_to(self._take_status, self._store)
+        self._runner.report_to(self._take_status, self.save)
         for control in self.controls:
             control.observe(self.moved)
-        self._panel.update(self.summary)
+        self._panel.update(self.glance)
         screen.show_below(self._panel.widget, PANEL_TEXT)
         if self._task is not None:
             self._runner.request(self._task)
 
-    def _store(self) -> None:
+    def save(self) -> None:
         """Write what is shown now into the stored output."""
         if self._screen is not None:
-            summary = self.summary
+            summary = self.glance
             self._screen.show(summary_text(summary), summary_html(summary) if self._screen.is_rich else '')
 
     def moved(self) -> None:
         """Read the controls again; a front end calls it on every move."""
         self._read_controls()
         if self._panel is not None:
-            self._panel.update_task(self.summary)
+            self._panel.update_task(self.glance)
         if self._task is not None:
             self._runner.request(self._task)
 
@@ -247,15 +247,15 @@ class Interactive:
     def _take_status(self, status: TaskStatus) -> None:
         if status.task is self._task and self._panel is not None:  # else the controls have moved on
             self.status = status
-            self._panel.update(self.summary)
+            self._panel.update(self.glance)
 
     def __repr__(self) -> str:
-        return summary_text(self.summary)
+        return summary_text(self.glance)
 
     def _ipython_display_(self) -> None:
         """Show nothing more: it was shown when it was made."""
         if self._screen is None:
-            self.show()
+            self.begin()
 
 
 def _value_at(task: Any, name: str) -> str:

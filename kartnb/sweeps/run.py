@@ -94,7 +94,7 @@ class SweepRun(display.Displayed, ABC):
         """Send `listener` the events of the builds; those of the running build from its start on."""
 
     @abstractmethod
-    def _go(self) -> None:
+    def go(self) -> None:
         """Run it on this thread, and compute the metrics; a `SweepError` where no result has the metric."""
 
     @property
@@ -148,7 +148,7 @@ class SweepRun(display.Displayed, ABC):
         __tracebackhide__ = True
         self._started = time.perf_counter()
         try:
-            self._go()
+            self.go()
         except SweepError as error:
             self.problem = str(error)
             raise
@@ -268,12 +268,12 @@ class SweepPlan(SweepRun):
         if self._build is not None:
             self._feed.follow(listener, self._build.build_id, self._build.plan)
 
-    def _go(self) -> None:
+    def go(self) -> None:
         __tracebackhide__ = True
         self.build()
-        self.compute_metrics()
+        self.measure()
 
-    def compute_metrics(self) -> None:
+    def measure(self) -> None:
         """Compute the metrics that are missing; a `SweepError` where no result has the metric."""
         __tracebackhide__ = True
         self._metrics.finish(self.points)

@@ -93,7 +93,7 @@ class Search(SweepRun):
         else:
             self._feed.follow(listener, build.build_id, build.plan)
 
-    def _go(self) -> None:
+    def go(self) -> None:
         __tracebackhide__ = True
         with quiet(self._optuna):
             study = self._file.open(self.direction)
@@ -141,7 +141,7 @@ class Search(SweepRun):
             return points
         self._batch.build()
         with contextlib.suppress(SweepError):  # each point has it as its problem
-            self._batch.compute_metrics()
+            self._batch.measure()
         return points
 
     def _make_sampler(self, number: int) -> Any:
