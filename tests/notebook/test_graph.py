@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +25,23 @@ from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel
 from tests.view.graphs import generated, pipeline, sweep
 
+WITHOUT_IPYTHON = """
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('IPython', 'anywidget', 'ipywidgets'):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
+import kartnb
+
+class Load(kartnb.TaskOnKart):
+    pass
+
+graph = kartnb.graph(Load())
+print('1 missing' in repr(graph), '<img' in graph._repr_html_(), 'IPython' in sys.modules)
+"""
 TASKS = """%%kart
 import time
 
@@ -106,6 +126,18 @@ def test_it_can_be_switched_off(kernel: Kernel) -> None:
         assert [output['type'] for output in graph.outputs] == ['execute_result']
     finally:
         kernel.ok('%config KartMagics.live_graph = True')
+
+
+def test_without_ipython_a_graph_is_its_stored_picture(tmp_path: Path, repository: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', WITHOUT_IPYTHON],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(repository)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == 'True True False', done.stderr
 
 
 def test_without_anywidget_the_stored_picture_is_shown(kernel: Kernel) -> None:
