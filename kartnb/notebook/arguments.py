@@ -31,14 +31,9 @@ class Word(NamedTuple):
 
 
 def words_of(line: str, separators: str = '') -> list[Word]:
-    """The words of a line; brackets and quotes keep words together.
+    """The words of a line; brackets and quotes, perhaps still open at its end, keep words together.
 
-    Parameters
-    ----------
-    line
-        The line; a bracket or a quote may still be open at its end.
-    separators
-        What separates words besides space.
+    `separators` are characters that separate words besides space.
 
     Examples
     --------
@@ -67,16 +62,9 @@ def words_of(line: str, separators: str = '') -> list[Word]:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a magic, as `argparse` takes it.
+    """An option of a magic, its name with dashes, with settings for `argparse.ArgumentParser.add_argument`.
 
-    Attributes
-    ----------
-    name
-        With its dashes.
-    settings
-        What `argparse.ArgumentParser.add_argument` is given.
-    takes
-        What kind of value Tab may offer: 'choice', 'level', 'task', 'executor'.
+    `takes` says what kind of value Tab may offer: 'choice', 'level', 'task', 'executor'.
     """
 
     name: str
@@ -130,18 +118,9 @@ class Arguments(NamedTuple):
 
 
 class MagicParser(argparse.ArgumentParser):
-    """The options of one magic.
+    """The options of one magic besides ``--help``; `help_text` is its docstring and the options.
 
-    Parameters
-    ----------
-    magic
-        Its name.
-    description
-        Its docstring; `help_text` is this and the options.
-    options
-        Its options besides ``--help``.
-    takes_space
-        Whether the line gives values by parameter name after the task; options may be between them.
+    With `takes_space` the line gives values by parameter name after the task; options may be between them.
     """
 
     def __init__(self, magic: str, description: str, options: Iterable[Option], takes_space: bool = False) -> None:
@@ -179,10 +158,7 @@ class MagicParser(argparse.ArgumentParser):
     def split(self, line: str) -> Arguments:
         """Take a line apart; options may come before and after the expression.
 
-        Raises
-        ------
-        UsageError
-            When an option is unknown, or its value is not one that it takes.
+        Raises UsageError when an option is unknown, or its value is not one that it takes.
         """
         if self.takes_space:
             options, expression = self._among(words_of(line.replace('\n', ' ')))

@@ -37,10 +37,7 @@ _MOST_NAMED = 8
 def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -> None:
     """Run the body of a `%%kart` cell, and show the card of its task classes.
 
-    Raises
-    ------
-    CellSyntaxError
-        When the cell is not valid Python.
+    Raises CellSyntaxError when the cell is not valid Python.
     """
     __tracebackhide__ = True
     lend_names(shell)
@@ -125,13 +122,7 @@ class Definitions:
         self._classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 
     def note_cell(self, cell: str) -> list[CardEntry]:
-        """Remember the task classes of a cell that has just run, and say which are new or changed.
-
-        Parameters
-        ----------
-        cell
-            The text of the cell, with its magics.
-        """
+        """Remember the task classes of a cell that has just run, magics included; say which are new or changed."""
         if 'class' not in cell:
             return []
         try:

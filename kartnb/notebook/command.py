@@ -38,22 +38,9 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Given:
-    """What a magic was called with.
+    """What a magic was called with: the options and the expression on its line, and the cell below it.
 
-    Attributes
-    ----------
-    magic
-        Its name, for messages.
-    shell
-        The shell that it was called in.
-    options
-        The options on its line, by name.
-    expression
-        The rest of its line.
-    cell
-        The lines below, or None.
-    local_ns
-        The local names of the function that calls the magic, or None.
+    `local_ns` has the local names of the function that calls the magic. It and `cell` are None where there are none.
     """
 
     magic: str
@@ -70,13 +57,7 @@ class Given:
         return names if self.local_ns is None or self.local_ns is names else {**names, **self.local_ns}
 
     def task(self) -> luigi.Task:
-        """The task that the expression of the magic gives.
-
-        Raises
-        ------
-        UsageError
-            As for `value`, and when it is not a task.
-        """
+        """The task that the expression of the magic gives. Raises UsageError as `value` does, and when not a task."""
         __tracebackhide__ = True
         from kartnb.planning.planner import require_task
 
@@ -91,11 +72,8 @@ class Given:
     def value(self, text: str | None = None) -> Any:
         """The value of an expression; by default that of the magic, on its line or on the lines below.
 
-        Raises
-        ------
-        UsageError
-            When the text is not an expression, or fails itself. Where it fails inside the user's functions, their
-            exception is raised unchanged.
+        Raises UsageError when the text is not an expression, or fails itself. Where it fails inside the user's
+        functions, their exception is raised unchanged.
         """
         __tracebackhide__ = True
         from kartnb.notebook.tracebacks import EXPRESSION_FILE, own_part
@@ -158,21 +136,13 @@ def kart_magic(
     takes_space: bool = False,
     keeps_value: bool = False,
 ) -> Callable[[Callable[[Any, Given], Any]], Any]:
-    """Turn a method into a magic.
+    """Turn a method into a magic of the kind that IPython's decorator `kind` makes.
 
     The line is not expanded: ``$x`` and ``{x}`` stay. The docstring and the options are the help, for ``?`` and
     ``--help``. A mistake in the call is one line; any other error shows the part of the traceback that is the user's.
 
-    Parameters
-    ----------
-    *options
-        The options, without ``--help``, which every magic has.
-    kind
-        `line_magic`, `cell_magic` or `line_cell_magic` of IPython's.
-    takes_space
-        Whether the line gives values by parameter name; it may then continue on the lines below.
-    keeps_value
-        Whether the value is given even with a semicolon at the end of the line. IPython would assign None otherwise.
+    With `takes_space` the line gives values by parameter name, and may continue on the lines below. With `keeps_value`
+    the value is given even with a semicolon at the end of the line, where IPython would assign None otherwise.
     """
 
     def decorated(body: Callable[[Any, Given], Any]) -> Any:

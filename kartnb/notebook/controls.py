@@ -38,21 +38,10 @@ _FIRST_YEAR = 1000
 def controls_for(template: Template, space: Mapping[str, Any]) -> tuple[list[Control], dict[str, Any]]:
     """The controls for a task, and the values that are fixed.
 
-    Parameters
-    ----------
-    template
-        The task.
-    space
-        By parameter name: a ``(min, max)`` or ``(min, max, step)`` tuple, a `Slider`, a list of choices, None for the
-        control of the parameter's type, or a single value, which is fixed. When empty, every public parameter of the
-        task itself has a control.
-
-    Raises
-    ------
-    SweepError
-        When a parameter does not exist, or there is nothing to choose from.
-    ParameterValueError
-        When a parameter does not take a value.
+    The space has by parameter name a ``(min, max)`` or ``(min, max, step)`` tuple, a `Slider`, a list of choices, None
+    for the control of the parameter's type, or a single value, which is fixed. When it is empty, every public parameter
+    of the task itself has a control. Raises SweepError when a parameter does not exist or there is nothing to choose
+    from, ParameterValueError when one does not take a value.
     """
     asked = dict(space) or dict.fromkeys(_own_names(template))
     if not asked:
@@ -88,10 +77,7 @@ def _is_several(given: Any) -> bool:
 def control(template: Template, name: str, given: Any = None) -> Control:
     """The control of one parameter; `given` is as in `controls_for`.
 
-    Raises
-    ------
-    SweepError
-        When there is nothing to choose from.
+    Raises SweepError when there is nothing to choose from.
     """
     parameter = template.parameter(name)
     settle = partial(template.settle, name)
@@ -158,25 +144,11 @@ def _listed(name: str, given: Any) -> Sequence[Any]:
 
 
 class Control:
-    """The control of one parameter.
+    """The control of one parameter, whose name may have dots.
 
-    Parameters
-    ----------
-    name
-        The parameter's name, perhaps with dots.
-    settle
-        Converts a value to what the parameter holds, or raises.
-    reader
-        The widget, and how to read its value.
-    help_text
-        The description of the parameter, or ''.
-
-    Attributes
-    ----------
-    widget
-        The whole control: a label, the input, and below it the mark of a value that the parameter does not take.
-    error
-        Why the parameter does not take the present value, or ''.
+    `settle` converts a value to what the parameter holds, or raises; `reader` has the input and how to read its value.
+    The `widget` is the whole control: a label, the input, and below it the mark of a value that the parameter does not
+    take; `error` says why not, or is ''.
     """
 
     def __init__(self, name: str, settle: Callable[[Any], Any], reader: Reader, help_text: str = '') -> None:
@@ -197,10 +169,7 @@ class Control:
     def value(self) -> Any:
         """The present value, converted by the parameter.
 
-        Raises
-        ------
-        ParameterValueError
-            When the parameter does not take it; the control then shows a mark.
+        Raises ParameterValueError when the parameter does not take it; the control then shows a mark.
         """
         try:
             found = self._settle(self._reader.read())

@@ -269,16 +269,9 @@ PANEL_TEXT = 'Controls: they need a running kernel. The stored output next to th
 
 
 class Panel:
-    """The widget: controls, status, buttons and the result.
+    """The widget: controls, status, buttons and the result; the runner carries out what the buttons say.
 
-    Parameters
-    ----------
-    controls
-        The controls.
-    runner
-        Carries out what the buttons say.
-    key
-        Names the stored output, which is hidden while this one lives.
+    `key` names the stored output, which is hidden while this one lives.
     """
 
     def __init__(self, controls: Sequence[Control], runner: LatestTaskRunner, key: str) -> None:
@@ -341,16 +334,7 @@ def _checkbox(label: str, value: bool, tooltip: str) -> Any:
 class TaskStatus:
     """Whether a task has a result, and what is happening to it.
 
-    Attributes
-    ----------
-    task
-        The task.
-    state
-        Cached, missing, stale, running, failed, ...
-    message
-        What would run, what runs, or what went wrong.
-    result
-        The result as it is shown, or None.
+    `message` says what would run, what runs, or what went wrong; `result` is the result as it is shown, or None.
     """
 
     task: luigi.Task
@@ -372,22 +356,10 @@ class _Request:
 class LatestTaskRunner:
     """Looks tasks up and builds them, one at a time; only the latest request counts.
 
-    The thread that does this ends when nothing is left to do, and a new request starts another.
-
-    Parameters
-    ----------
-    show
-        Called with the status of the requested task, on the runner's thread.
-    settled
-        Called when there has been no request for a while.
-    output
-        What to show of a result; the result itself by default.
-    auto
-        Whether to build a missing result without being asked.
-    keep
-        Whether a build goes on when another task is requested.
-    options
-        How to build.
+    The thread that does this ends when nothing is left to do, and a new request starts another. On it, `show` is called
+    with the status of the requested task, and `settled` when there has been no request for a while. `output` gives what
+    to show of a result, by default the result itself. With `auto`, a missing result is built without being asked; with
+    `keep`, a build goes on when another task is requested.
     """
 
     def __init__(

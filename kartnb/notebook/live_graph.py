@@ -99,18 +99,9 @@ def graph(task: luigi.Task | Plan | BackgroundBuild) -> Graph:
 
 
 class LiveGraph:
-    """A live picture of a plan.
+    """A live picture of a plan; `key` names the stored picture that it replaces.
 
-    Parameters
-    ----------
-    plan
-        The plan to draw.
-    key
-        Names the stored picture that it replaces.
-    monitor
-        Knows the status of the build of the plan; None where nothing is being built.
-    stop
-        Stops the build; None where a person has to interrupt the kernel.
+    `monitor` is None where nothing is being built, `stop` where a person has to interrupt the kernel.
     """
 
     def __init__(
@@ -333,13 +324,7 @@ def _keep(live: LiveGraph) -> None:
 
 
 class DetailsReader:
-    """Reads records and logs of tasks from disk, a little at a time.
-
-    Parameters
-    ----------
-    plan
-        The plan that the tasks are in.
-    """
+    """Reads records and logs of tasks of one plan from disk, a little at a time."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

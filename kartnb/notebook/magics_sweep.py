@@ -150,10 +150,7 @@ def _metric(text: str | None, given: Given) -> Any:
 def _split_space(words: list[str]) -> tuple[str, dict[str, str]]:
     """The expression that gives the task, and the texts of the values by parameter name.
 
-    Raises
-    ------
-    UsageError
-        When a parameter is given twice, or something else follows the first one.
+    Raises UsageError when a parameter is given twice, or something else follows the first one.
     """
     first = next((i for i, word in enumerate(words) if _ASSIGNED.fullmatch(word)), len(words))
     texts: dict[str, str] = {}
@@ -170,21 +167,8 @@ def _split_space(words: list[str]) -> tuple[str, dict[str, str]]:
 def _values_of(template: Template, name: str, text: str, evaluate: Callable[[str], Any]) -> Any:
     """The values of a parameter that a text gives: a list, a range, a slider, or a single value.
 
-    Parameters
-    ----------
-    template
-        Knows the parameters.
-    name, text
-        The parameter and the text.
-    evaluate
-        Evaluates a Python expression.
-
-    Raises
-    ------
-    UsageError
-        When the text cannot be read.
-    kartnb.SweepError, kartnb.ParameterValueError
-        When the parameter does not exist, or does not take a value.
+    Raises UsageError when the text cannot be read, and SweepError or ParameterValueError when the parameter does not
+    exist or does not take a value.
     """
     from kartnb.task.values import number_type
 

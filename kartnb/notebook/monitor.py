@@ -57,13 +57,7 @@ class Line:
 
 
 class BuildMonitor:
-    """A listener that keeps the status of a build and what has changed. Any thread may ask.
-
-    Parameters
-    ----------
-    workers
-        How many tasks run at a time.
-    """
+    """A listener that keeps the status of a build and what has changed. Any thread may ask."""
 
     def __init__(self, workers: int = 1) -> None:
         self._workers = workers

@@ -69,13 +69,7 @@ _shown_in: weakref.WeakKeyDictionary[Handle, int] = weakref.WeakKeyDictionary()
 
 
 def show(shown: object) -> None:
-    """Show an object live.
-
-    Raises
-    ------
-    NotImplementedError
-        Where there is no live form; IPython then takes the other forms of the object.
-    """
+    """Show an object live. Raises NotImplementedError where it cannot; IPython then takes the object's other forms."""
     shell = sys.modules['IPython'].get_ipython()
     if shell is None:
         raise NotImplementedError
@@ -109,19 +103,7 @@ def live_screen(run: object) -> AbstractContextManager[Listener] | None:
 def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> Any:
     """Build a task, with progress while it runs and a picture at the end.
 
-    Parameters
-    ----------
-    task
-        The root task.
-    shell
-        The shell whose cell is running.
-    options
-        How to build it; without `value_wanted` the result is None.
-
-    Raises
-    ------
-    GokartBuildError
-        When a task failed.
+    Without `options.value_wanted` the result is None. Raises GokartBuildError when a task failed.
     """
     __tracebackhide__ = True
     registry.drop_superseded()
@@ -199,19 +181,9 @@ def _show_live_graph(
 class BuildScreen:
     """A listener that shows the progress of a build, and its result at the end.
 
-    Use it as a context manager around the build: on leaving, the thread has ended and the last state is shown.
-
-    Parameters
-    ----------
-    shell
-        The shell whose cell is running.
-    behind_the_cell
-        Whether the build goes on when the cell has ended: a terminal then shows only the end, because the next line is
-        typed meanwhile.
-    stop
-        Stops the build; None where a person has to interrupt the kernel.
-    workers
-        How many tasks run at a time.
+    Use it as a context manager around the build: on leaving, the thread has ended and the last state is shown. For a
+    build `behind_the_cell`, which goes on when the cell has ended, a terminal shows only the end, because the next line
+    is typed meanwhile. `stop` is None where a person has to interrupt the kernel.
     """
 
     def __init__(
@@ -324,14 +296,7 @@ def show_background_sweep(handle: BackgroundSweep, shell: InteractiveShell) -> N
 class SweepScreen:
     """Shows a sweep in one output of the running cell; a context manager around the sweep.
 
-    Parameters
-    ----------
-    shell
-        The shell whose cell is running.
-    run
-        The sweep.
-    stop
-        Stops a sweep that goes on when the cell has ended; None for one that the cell waits for.
+    `stop` stops a sweep that goes on when the cell has ended; it is None for one that the cell waits for.
     """
 
     def __init__(self, shell: InteractiveShell, run: SweepRun, stop: Callable[[], object] | None = None) -> None:

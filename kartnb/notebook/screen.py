@@ -50,19 +50,9 @@ settings = Settings()
 
 
 class Screen:
-    """One output of a cell, which can be replaced while the cell runs and after.
+    """One output of a cell, which can be replaced while the cell runs and after; `key` names it on the page.
 
-    Parameters
-    ----------
-    shell
-        The shell whose cell is running.
-
-    Attributes
-    ----------
-    key
-        Names this output on the page.
-    has_live_neighbour
-        Whether a live picture is right below, which hides this output while it lives.
+    With `has_live_neighbour`, a live picture is right below, which hides this output while it lives.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -97,12 +87,7 @@ class Screen:
     def show_object(self, shown: object, tails: Sequence[Tail] = ()) -> None:
         """Show an object that kartnb can draw; as text where drawing fails, since no value may be lost for a picture.
 
-        Parameters
-        ----------
-        shown
-            The object.
-        tails
-            The last lines of tasks, shown below it where the output is stored.
+        The tails, the last lines of tasks, are shown below it where the output is stored.
         """
         text = display.render(shown, 'text')
         if not self.is_rich:
@@ -188,21 +173,10 @@ _HIDES_DEAD_BUTTON = (
 
 
 class StopButton:
-    """A stop button in an output of its own.
+    """A stop button in an output of its own; `what` says in a word what it stops.
 
-    Parameters
-    ----------
-    shell
-        The shell whose cell is running.
-    what
-        What it stops, in a word.
-    stop
-        Called on a press; it must not wait, because it runs on the thread that answers the front end.
-
-    Attributes
-    ----------
-    mark
-        HTML for a neighbouring output, which hides the button where it cannot be loaded any more.
+    `stop` must not wait, because it runs on the thread that answers the front end. `mark` is HTML for a neighbouring
+    output, which hides the button where it cannot be loaded any more.
     """
 
     def __init__(self, shell: InteractiveShell, what: str, stop: Callable[[], object]) -> None:

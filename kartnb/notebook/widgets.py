@@ -54,13 +54,7 @@ def _style(*names: str) -> str:
 
 
 class CopyWidget(anywidget.AnyWidget):
-    """A line of code with a button that copies it.
-
-    Attributes
-    ----------
-    code
-        The line.
-    """
+    """A line of code with a button that copies it."""
 
     _esm = _read('copy.js')
     _css = _style()
@@ -71,10 +65,7 @@ class CopyWidget(anywidget.AnyWidget):
 class _LiveWidget(anywidget.AnyWidget):
     """A live form of something that is stored too.
 
-    Attributes
-    ----------
-    key
-        Names the stored form, which the front end hides while this one lives.
+    `key` names the stored form, which the front end hides while this one lives.
     """
 
     key = traitlets.Unicode().tag(sync=True)
@@ -86,18 +77,8 @@ class _LiveWidget(anywidget.AnyWidget):
 class GraphWidget(_LiveWidget):
     """The graph of a plan; `LiveGraph` feeds it.
 
-    Attributes
-    ----------
-    looks
-        How each state is shown.
-    scene, tasks, record, details
-        JSON: boxes and arrows, all tasks, what the tasks did so far, and what records and logs hold of those drawn.
-    states
-        One letter a task.
-    progress
-        The progress of the build: words, counts and the segments of the bar.
-    status
-        The phase of the build and its times.
+    `scene` (boxes and arrows), `tasks` (all of them), `record` (what they did so far) and `details` (what records and
+    logs hold of those drawn) are JSON. `states` has one letter a task; `status` has the build's phase and times.
     """
 
     _esm = _script(*(f'graph/{part}' for part in _GRAPH_PARTS))
@@ -114,13 +95,7 @@ class GraphWidget(_LiveWidget):
 
 
 class OutputsWidget(_LiveWidget):
-    """A table of outputs.
-
-    Attributes
-    ----------
-    table
-        JSON: the heading, the rows, and how many rows there are besides.
-    """
+    """A table of outputs: JSON of the heading, the rows, and how many rows there are besides."""
 
     _esm = _script('outputs')
     _css = _style('graph', 'outputs')
@@ -129,13 +104,7 @@ class OutputsWidget(_LiveWidget):
 
 
 class LogsWidget(_LiveWidget):
-    """Log lines.
-
-    Attributes
-    ----------
-    content
-        JSON: the heading, the lines, the files, and whether more will come.
-    """
+    """Log lines: JSON of the heading, the lines, the files, and whether more will come."""
 
     _esm = _script('logs')
     _css = _style('graph', 'logs')
@@ -154,15 +123,7 @@ def show_outputs(outputs: Outputs, shell: InteractiveShell) -> None:
 
 
 class LiveOutputs:
-    """A table that loads and previews a result on request.
-
-    Parameters
-    ----------
-    outputs
-        The outputs.
-    key
-        Names the stored table that it replaces.
-    """
+    """A table that loads and previews a result on request; `key` names the stored table that it replaces."""
 
     def __init__(self, outputs: Outputs, key: str) -> None:
         self._outputs = outputs[:MOST_ROWS]
@@ -208,15 +169,7 @@ def _follow(live: LiveLogs, build: BackgroundBuild, screen: Screen) -> None:
 
 
 class LiveLogs:
-    """Log lines that can be filtered, and that grow while their build runs.
-
-    Parameters
-    ----------
-    logs
-        The lines.
-    key
-        Names the stored lines that these replace.
-    """
+    """Log lines that can be filtered, and that grow while their build runs; `key` names the stored lines."""
 
     def __init__(self, logs: Logs, key: str) -> None:
         self._lock = threading.Lock()

@@ -139,18 +139,9 @@ Groups = Sequence[tuple[int, ...]]
 class Box:
     """One box of the picture.
 
-    Attributes
-    ----------
-    kind
-        'task' for one task, 'stack' for the tasks of one class, 'more' for what has no box of its own.
-    members
-        The positions in the plan of its tasks.
-    name
-        The class name, or '' for 'more'.
-    counts
-        How many of its tasks are in each state, the most urgent first.
-    classes
-        How many classes its tasks have.
+    Its `kind` is 'task' for one task, 'stack' for the tasks of one class, 'more' for what has no box of its own.
+    `members` are positions in the plan; `name` is the class name, '' for 'more'; `counts` has the most urgent state
+    first.
     """
 
     kind: Literal['task', 'stack', 'more']
@@ -187,17 +178,9 @@ def overview(
 ) -> Overview:
     """Choose what is drawn of a plan.
 
-    Parameters
-    ----------
-    plan
-        Any plan.
-    max_boxes, max_links
-        What the picture must not exceed; two boxes and one arrow are always possible.
-    opened
-        Families whose tasks have boxes of their own whatever their number: the most urgent ones of them, with a stack
-        for the others where they are many.
-    readable
-        Up to so many boxes every task has one of its own.
+    Up to `readable` boxes every task has one of its own. The picture never exceeds `max_boxes` and `max_links`; two
+    boxes and one arrow are always possible. Tasks of the `opened` families have boxes of their own whatever their
+    number: the most urgent ones of them, with a stack for the others where they are many.
     """
     drawn = _overview(plan, max_boxes, max_links, readable)
     for most in _OPENED_SIZES if opened else ():
@@ -352,15 +335,7 @@ FocusDirection = Literal['upstream', 'downstream', 'both']
 
 @dataclass(frozen=True, slots=True)
 class Focus:
-    """Look at one task and what is up- or downstream of it.
-
-    Attributes
-    ----------
-    position
-        The position of the task in the plan.
-    direction
-        'upstream', 'downstream' or 'both'.
-    """
+    """Look at one task, by its position in the plan, and what is 'upstream' or 'downstream' of it, or 'both'."""
 
     position: int
     direction: FocusDirection = 'both'
@@ -431,21 +406,10 @@ class Layout:
 
 
 def place(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Direction | None = None) -> Layout:
-    """Lay out a graph.
+    """Lay out boxes of given width and height in pixels; the same input always gives the same layout.
 
-    Parameters
-    ----------
-    sizes
-        Width and height of each box in pixels.
-    links
-        The arrows as pairs of positions in `sizes`, from and to, without repetitions.
-    direction
-        'LR' or 'TB', or None for the one that reads better.
-
-    Returns
-    -------
-    Layout
-        The same for the same input.
+    The links are pairs of positions in `sizes`, from and to, without repetitions. The direction is 'LR' or 'TB', or
+    None for the one that reads better.
     """
     if not sizes:
         return Layout(0.0, 0.0, (), (), 'LR')
@@ -462,20 +426,7 @@ def place(sizes: Sequence[Size], links: Sequence[tuple[int, int]], direction: Di
 
 
 def grid(sizes: Sequence[Size], columns: int) -> tuple[Size, tuple[Point, ...]]:
-    """Lay out boxes without arrows in rows, in their order.
-
-    Parameters
-    ----------
-    sizes
-        Width and height of each box in pixels.
-    columns
-        How many stand side by side.
-
-    Returns
-    -------
-    tuple
-        Width and height of all, and the centre of each box.
-    """
+    """Lay out boxes without arrows in rows, in their order; gives the size of all in pixels, and each box's centre."""
     with _graphviz_lock:
         graph = _graph(sizes, (), 'TB')
         graph.graph_attr.update(pack=f'{BOX_GAP / 2:.0f}', packmode=f'array_ut{columns}')
@@ -582,15 +533,9 @@ LEGIBLE = 60
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An opened stack.
+    """An opened stack, and its tasks one by one in the order of the plan.
 
-    Attributes
-    ----------
-    stack
-        The stack.
-    inside
-        Its tasks one by one, in the order of the plan; where they are too many the most urgent ones, and last a stack
-        of the others.
+    Where they are too many these are the most urgent ones, and last a stack of the others.
     """
 
     stack: Box

@@ -65,16 +65,9 @@ class StateLine:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What one box says, cut to the box's size.
+    """What one box says, cut to its size in pixels; the tooltip says the same in full.
 
-    Attributes
-    ----------
-    name, details, why, states, note
-        The bold line, the parameters, the reason, the states, and the small text in the lower right corner.
-    tooltip
-        The same in full.
-    width, height
-        The size of the box in pixels.
+    `note` is the small text in the lower right corner.
     """
 
     name: str
@@ -98,17 +91,8 @@ def make_labels(
 ) -> list[Label]:
     """The label of each box.
 
-    Parameters
-    ----------
-    plan
-        The plan that is drawn.
-    drawn
-        Its boxes.
-    notes
-        A few words by node key to stand after the state, for instance how long the task took.
-    lasting
-        Whether boxes are to keep their size when states change: a box of several tasks that will run has room for
-        `LASTING_ROWS` lines of states.
+    The notes, by node key, stand after the state: for instance how long the task took. With `lasting`, boxes keep their
+    size when states change: a box of several tasks that will run has room for `LASTING_ROWS` lines of states.
     """
     notes = notes or {}
     pairs = _pairs_by_position(plan, drawn)
@@ -313,14 +297,9 @@ class Picture:
 
 
 def picture(plan: Plan, notes: Mapping[str, str] | None = None) -> Picture:
-    """Draw a plan.
+    """Draw a plan; one with more than 150 tasks is drawn by class.
 
-    Parameters
-    ----------
-    plan
-        Any plan; one with more than 150 tasks is drawn by class.
-    notes
-        A few words by node key to stand after the state, for instance how long the task took.
+    The notes, by node key, stand after the state: for instance how long the task took.
     """
     drawn = overview(plan)
     written = make_labels(plan, drawn, notes)

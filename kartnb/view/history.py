@@ -342,21 +342,7 @@ _MOST_NODES = 3
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """One explanation, fit to be shown.
-
-    Attributes
-    ----------
-    look
-        How the state of the tasks is shown.
-    tasks, reason
-        Which tasks, and why.
-    details
-        What else is known, one line each.
-    changes
-        The parameters that differ.
-    code
-        The changed parts of the code, each with the lines of its difference.
-    """
+    """One explanation, fit to be shown: the state's look, which tasks and why, and what differs."""
 
     look: Look
     tasks: str

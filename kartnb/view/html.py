@@ -37,18 +37,9 @@ _MAX_STALE = 10
 class CardEntry:
     """One task class of a cell.
 
-    Attributes
-    ----------
-    name
-        The class name.
-    status
-        Whether the session knew it before, and whether its code was the same.
-    doc
-        The first line of its docstring, or ''.
-    parameters
-        Its parameters as they are written, for instance ``('depth: int = 3', 'data')``.
-    makes_stale
-        What its change makes stale, by name.
+    `status` says whether the session knew it before, and whether its code was the same. `doc` is the first line of its
+    docstring, or ''. `parameters` are as they are written: ``('depth: int = 3', 'data')``. `makes_stale` has class
+    names.
     """
 
     name: str
@@ -211,15 +202,7 @@ class Tail:
 
 
 def failed_tails(plan: Plan, lines_of: Callable[[str], Sequence[str]]) -> list[Tail]:
-    """The tails of the first failed tasks of a build that have printed or logged something.
-
-    Parameters
-    ----------
-    plan
-        The plan with its final states.
-    lines_of
-        The last lines of a task by its key.
-    """
+    """The tails of the first failed tasks of a build, by its final plan, that have printed or logged something."""
     found: list[Tail] = []
     for node in plan:
         lines = lines_of(node.key) if node.state is TaskState.FAILED else ()

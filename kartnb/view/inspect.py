@@ -165,12 +165,7 @@ class Details(TypedDict):
 
 
 class Inspector:
-    """Collects the facts about tasks of one plan.
-
-    Parameters
-    ----------
-    plan
-        The plan; give a new inspector the plan with new states.
+    """Collects the facts about tasks of one plan; a plan with new states needs a new inspector.
 
     Examples
     --------

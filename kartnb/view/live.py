@@ -279,20 +279,11 @@ _SEGMENTS = (TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED, TaskState.
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build is.
+    """How far a build is, counting only the tasks to run.
 
-    Attributes
-    ----------
-    finished, total
-        How many of the tasks to run have ended, well or not, and how many there are.
-    running
-        The running tasks, the longest running first: class name, and seconds since the start.
-    remaining
-        The estimated seconds left, or None where unknown.
-    counts
-        How many of the tasks to run are in each state, the most urgent first.
-    starting
-        How many worker processes are being started.
+    `finished` are the tasks that have ended, well or not. `running` has class names and seconds since the start, the
+    longest running first. `remaining` is in seconds, None where unknown; `counts` has the most urgent state first;
+    `starting` is the number of worker processes being started.
     """
 
     finished: int
@@ -350,18 +341,9 @@ def phase_words(now: BuildProgress, phase: str) -> str:
 def progress(
     status: BuildStatus, now: float, expected: Mapping[str, float] | None = None, workers: int = 1
 ) -> Progress:
-    """How far a build is.
+    """How far a build is at `now`, in seconds since the epoch.
 
-    Parameters
-    ----------
-    status
-        How the build stands.
-    now
-        The present time, in seconds since the epoch.
-    expected
-        Seconds that tasks took in earlier builds, by node key.
-    workers
-        How many tasks run at a time.
+    `expected` has the seconds that tasks took in earlier builds, by node key.
     """
     part = status.taking_part()
     spent = {node.key: _seconds_since_start(status, node, now) for node, state in part if state is TaskState.RUNNING}

@@ -38,22 +38,8 @@ from kartnb.view.words import BAR_ORDER, BEGUN, BLOCKED, LETTERS, LOOKS, PAST, U
 class PointSummary:
     """A task in brief, as `%kart_interact` shows it; every text is fit to be shown.
 
-    Attributes
-    ----------
-    title
-        The name of the task class.
-    values
-        The parameters that can be moved, each with its value and where it can be moved to.
-    unique_id
-        The id of the task, or ''.
-    state
-        Whether its result is there.
-    words
-        What would run and about how long, what runs, or why there is nothing.
-    result
-        The result, or None.
-    code
-        The line that builds it.
+    `values` are the parameters that can be moved, with where they can be moved to; `words` say what would run and about
+    how long, what runs, or why there is nothing; `code` builds the task. `unique_id` may be '', `result` None.
     """
 
     title: str
@@ -97,23 +83,11 @@ _MAX_OUTPUTS = 3
 
 
 def scene(plan: Plan, focus: Focus | None = None, opened: Collection[Family] = ()) -> dict[str, Any]:
-    """The boxes and arrows of a plan.
+    """The boxes and arrows of a plan, or of the part in focus; tasks of the opened families have boxes of their own.
 
-    Parameters
-    ----------
-    plan
-        Any plan.
-    focus
-        The part of it to look at; by default all.
-    opened
-        Families whose tasks have boxes of their own.
-
-    Returns
-    -------
-    dict
-        ``width`` and ``height`` in pixels, ``boxes`` (positions of the tasks, texts, place and size, and the number of
-        the frame that they stand in), ``frames`` (of opened stacks), ``arrows`` (two boxes or frames, path of the line
-        and of the tip), ``focus`` and ``opened``.
+    The dict has ``width`` and ``height`` in pixels, ``boxes`` (positions of the tasks, texts, place and size, and the
+    number of the frame that they stand in), ``frames`` (of opened stacks), ``arrows`` (two boxes or frames, path of the
+    line and of the tip), ``focus`` and ``opened``.
     """
     loose = loose_families(plan, opened)
     drawn = focused_overview(plan, focus, loose)
@@ -199,13 +173,10 @@ def _opened_members(plan: Plan, opened: Collection[Family]) -> list[int]:
 def task_facts(plan: Plan) -> dict[str, Any]:
     """The tasks of a plan as columns: what a person may search for or look at without asking further.
 
-    Returns
-    -------
-    dict
-        ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`), ``id``,
-        ``parameters`` (name, text, whether significant; None where they are left out), ``reason`` (kind, detail, note),
-        ``requires`` (positions), ``outputs`` (paths) and ``runs`` (whether a build runs it); and the words for kinds
-        of reasons once a task has begun (``kinds``) or cannot run (``blocked``).
+    The dict has ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`),
+    ``id``, ``parameters`` (name, text, whether significant; None where they are left out), ``reason`` (kind, detail,
+    note), ``requires`` (positions), ``outputs`` (paths) and ``runs`` (whether a build runs it); and the words for kinds
+    of reasons once a task has begun (``kinds``) or cannot run (``blocked``).
     """
     names: dict[str, int] = {}
     brief = max(len(plan) - MAX_DETAILED, 0)
@@ -256,12 +227,9 @@ def states_text(status: BuildStatus) -> str:
 def progress_facts(status: BuildStatus, phase: str) -> dict[str, Any]:
     """How far a build is, for the header of a live picture.
 
-    Returns
-    -------
-    dict
-        ``words`` (how far, in words), ``total`` and ``ended`` (numbers of tasks that the build runs), ``idle`` (whether
-        none of them runs), and pairs of letter and number: ``counts`` of all tasks, the most urgent first, and ``bar``,
-        the segments of the bar from left to right.
+    The dict has ``words`` (how far, in words), ``total`` and ``ended`` (numbers of tasks that the build runs), ``idle``
+    (whether none of them runs), and pairs of letter and number: ``counts`` of all tasks, the most urgent first, and
+    ``bar``, the segments of the bar from left to right.
     """
     now = status.progress()
     counts = status.counts()

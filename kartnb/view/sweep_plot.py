@@ -31,14 +31,9 @@ _BEHIND_TEXT = {'facecolor': 'white', 'edgecolor': 'none', 'alpha': 0.7, 'pad': 
 
 
 class SweepPlot:
-    """A plot of a sweep; a notebook shows and keeps it as a picture.
+    """A plot of a sweep, and what it shows in words; a notebook shows and keeps it as a picture.
 
-    Attributes
-    ----------
-    figure
-        matplotlib's figure, to be changed and saved.
-    description
-        What it shows, in words.
+    Its `figure` is matplotlib's, to be changed and saved.
     """
 
     def __init__(self, figure: Any, description: str) -> None:
@@ -64,12 +59,7 @@ class SweepPlot:
 def sweep_plot(result: SweepResult, metric: str | None = None) -> SweepPlot:
     """Plot the metric of a sweep over the parameters that vary.
 
-    Raises
-    ------
-    SweepError
-        When no point has the metric, or no parameter varies.
-    MissingPackageError
-        When matplotlib is not installed.
+    Raises SweepError when no point has the metric or no parameter varies, MissingPackageError without matplotlib.
     """
     name = metric or result.metric
     points = [point for point in result.points if math.isfinite(point.metrics.get(name or '', math.nan))]

@@ -50,22 +50,9 @@ class PointRow:
 
 @dataclass(frozen=True, slots=True)
 class SweepTable:
-    """A sweep as it is shown.
+    """A sweep as it is shown: its points as rows, the best first, of which `omitted` have no row.
 
-    Attributes
-    ----------
-    heading
-        What it is and how it went.
-    columns, metric_columns
-        The names over the values and the metrics of a row.
-    constants
-        The parameters that are the same in all points, as ``name=value``.
-    rows
-        The points, the best first.
-    omitted
-        How many points have no row.
-    notes
-        What else is worth knowing.
+    `constants` are the parameters that are the same in all points, as ``name=value``.
     """
 
     heading: str
@@ -290,19 +277,7 @@ class PlotPicture:
 
 @dataclass(frozen=True, slots=True)
 class LiveSweep:
-    """What is shown of a sweep while it runs.
-
-    Attributes
-    ----------
-    heading
-        How its points stand.
-    progress
-        How far it is, as a bar and in words.
-    notes
-        What else is worth knowing.
-    table
-        The best points so far; None where none has ended.
-    """
+    """What is shown of a sweep while it runs; there is no table of the best points before one has ended."""
 
     heading: str
     progress: Progress
@@ -311,15 +286,7 @@ class LiveSweep:
 
 
 def sweep_progress(run: SweepRun, build: Progress | None) -> Progress:
-    """How far a sweep is: a grid by its tasks, a search by its trials.
-
-    Parameters
-    ----------
-    run
-        The sweep.
-    build
-        How far the build is that runs now, or None.
-    """
+    """How far a sweep is: a grid by its tasks in the running build, a search by its trials."""
     if isinstance(run, SweepPlan) and build is not None:
         return build
     now = run.progress

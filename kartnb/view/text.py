@@ -78,16 +78,8 @@ def table_lines(
 ) -> Iterator[str]:
     r"""Rows below their headings in aligned columns, as wide on a terminal as they look there.
 
-    Parameters
-    ----------
-    names
-        The headings.
-    rows
-        A text for each column; what would act on a terminal is made visible.
-    types
-        A second line of headings.
-    numeric
-        For each column, whether it stands at the right.
+    What would act on a terminal is made visible. `types` is a second line of headings; `numeric` columns stand at the
+    right.
 
     Examples
     --------
