@@ -334,13 +334,7 @@ Subject: TypeAlias = luigi.Task | Plan | BackgroundBuild | BuildReport | GokartB
 
 
 def plan_of(subject: Subject) -> Plan:
-    """The plan of a task, or the one that a build has followed.
-
-    Raises
-    ------
-    TaskArgumentError
-        When it is something else.
-    """
+    """The plan of a task, or the one that a build has followed; raises `TaskArgumentError` for anything else."""
     if isinstance(subject, Plan):
         return subject
     if isinstance(subject, BackgroundBuild | BuildReport):

@@ -186,10 +186,7 @@ async def build_async(task: luigi.Task, **options: Any) -> Any:
 def build_in_background(task: luigi.Task, options: BuildOptions) -> BackgroundBuild:
     """Start a build and give its handle at once; `kartnb.build` with ``background=True`` is this.
 
-    Raises
-    ------
-    TaskArgumentError, ExecutorChoiceError
-        When the build cannot be begun.
+    Raises `TaskArgumentError` or `ExecutorChoiceError` when the build cannot be begun.
     """
     feed = EventFeed()
     options = options.in_background().heard_first_by(feed, log_printer(options.log_level))
@@ -197,12 +194,9 @@ def build_in_background(task: luigi.Task, options: BuildOptions) -> BackgroundBu
 
 
 def run_build(task: luigi.Task, options: BuildOptions) -> BuildReport:
-    """Run a task and whatever it needs, and report; failures are in the report, not raised.
+    """Run a task and whatever it needs, and report; failures are in the report.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        When the build was interrupted.
+    Only `KeyboardInterrupt` is raised, when the build was interrupted.
     """
     __tracebackhide__ = True
     return Build(task, options).run()
@@ -211,10 +205,7 @@ def run_build(task: luigi.Task, options: BuildOptions) -> BuildReport:
 def retried_while_locked(run: Callable[[], BuildReport], tries: int, longest_wait: float) -> BuildReport:
     """Run a build until no task of it fails for a lock, waiting 1, 2, 4, … seconds in between.
 
-    Raises
-    ------
-    HasLockedTaskException
-        When a lock was still held at the last try.
+    Raises `HasLockedTaskException` when a lock was still held at the last try.
     """
     for attempt in range(tries):
         report = run()
@@ -231,23 +222,7 @@ def retried_while_locked(run: Callable[[], BuildReport], tries: int, longest_wai
 class Build:
     """One build, planned and ready to run.
 
-    Parameters
-    ----------
-    task
-        The root task.
-    options
-        How it runs.
-    also
-        Other tasks that are wanted as much as `task`: what they share runs once.
-
-    Attributes
-    ----------
-    build_id
-        A random id.
-    plan
-        What it will do.
-    workers
-        How many tasks run at a time, as it was asked for.
+    The tasks in `also` are wanted as much as the root `task`: what they share runs once.
     """
 
     def __init__(self, task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task] = ()) -> None:
@@ -268,13 +243,7 @@ class Build:
         self._engine: Engine = _scheduler_loop(planned, url) if url else BuildLoop(planned)
 
     def run(self) -> BuildReport:
-        """Run it in this thread, and report.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            When it was interrupted.
-        """
+        """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
         __tracebackhide__ = True
         with captured(self.build_id, self._log_level, self._emit), kept_random_state():
             self.record_existing()

@@ -70,27 +70,14 @@ class _StopRequestedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PlannedBuild:
-    """One planned build, as an engine takes it.
-
-    Attributes
-    ----------
-    graph, plan
-        What `planner.draw_up` gives.
-    build_id
-        Names the build in events and records.
-    choose
-        Makes the executor that runs the tasks.
-    emit
-        Is given every event.
-    verbose
-        Whether the beginning and the end of each task are logged.
-    """
+    """One planned build, as an engine takes it; `graph` and `plan` are what `planner.draw_up` gives."""
 
     graph: TaskGraph
     plan: Plan
     build_id: str
     choose: ExecutorFactory
     emit: Callable[[Event], None]
+    #: Whether the beginning and the end of each task are logged.
     verbose: bool = True
 
 
@@ -112,10 +99,7 @@ class Engine(ABC):
     def run(self) -> None:
         """Run every task that can run; failures are in the report.
 
-        Raises
-        ------
-        KeyboardInterrupt
-            When the build is interrupted; what ran then is marked so, and what has finished is kept.
+        Raises `KeyboardInterrupt` when interrupted: what ran then is marked so, and what has finished is kept.
         """
         self._ledger.begin()
         self._executor = self._choose(self._inbox)

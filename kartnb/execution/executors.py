@@ -71,22 +71,11 @@ _IN_MEMORY = ('kartnb.storage.targets', 'gokart.in_memory.target')
 
 
 def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
-    """The executor that a caller has asked for.
+    """The executor that a caller has asked for; with None, more than one worker means processes.
 
-    Parameters
-    ----------
-    executor
-        None or 'inline', 'processes', 'threads', a Dask address such as 'dask://127.0.0.1:8786', a
-        `distributed.Client`, or any `concurrent.futures.Executor`. With None, more than one worker means processes.
-    workers
-        How many tasks run at once.
-    log_level
-        From which level on logged lines are wanted.
-
-    Raises
-    ------
-    ExecutorChoiceError
-        When the executor is not known, or `workers` is not a positive number.
+    It is None or 'inline', 'processes', 'threads', a Dask address such as 'dask://127.0.0.1:8786', a
+    `distributed.Client`, or any `concurrent.futures.Executor`. Logged lines are wanted from `log_level` on. Raises
+    `ExecutorChoiceError` when the executor is not known, or `workers` is not a positive number.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
@@ -140,26 +129,17 @@ def _dask(inbox: Inbox, executor: Any, log_level: int) -> TaskExecutor:
 
 
 class TaskExecutor(ABC):
-    """Runs tasks for a build loop and puts what comes of them into its inbox.
+    """Runs tasks for a build loop and puts what comes of them into its inbox."""
 
-    Attributes
-    ----------
-    places
-        How many tasks it can be given at once.
-    parallel
-        How many tasks it runs at once.
-    live
-        Whether it sends a message when a task begins to run.
-    can_end
-        Whether it can end one running task.
-    shares_memory
-        Whether tasks run in this process.
-    """
-
+    #: How many tasks it can be given at once.
     places: int = 1
+    #: How many of them it runs at once.
     parallel: int = 1
+    #: Whether it sends a message when a task begins to run.
     live: bool = False
+    #: Whether it can end one running task.
     can_end: bool = False
+    #: Whether tasks run in this process.
     shares_memory: bool = True
 
     @abstractmethod

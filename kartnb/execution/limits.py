@@ -33,32 +33,19 @@ Demand: TypeAlias = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class TaskLimits:
-    """How urgent a task is, what it takes of luigi's resources, and how long it may run.
+    """How urgent a task is, what it takes of luigi's resources, and how long it may run."""
 
-    Attributes
-    ----------
-    priority
-        Higher ones run first.
-    demand
-        How much it takes of each resource.
-    timeout
-        Seconds after which it is ended; 0 for never.
-    """
-
+    #: Higher ones run first.
     priority: float
     demand: Demand
+    #: Seconds after which it is ended; 0 for never.
     timeout: float
 
 
 def limits_of(task: luigi.Task, resources: Resources, usual: float) -> TaskLimits:
     """The limits of a task that has to run; `usual` is the time limit of tasks without one of their own.
 
-    Raises
-    ------
-    TaskSettingError
-        When one of its attributes is not valid.
-    TaskDisabledError
-        When it is disabled.
+    Raises `TaskSettingError` when one of its attributes is not valid, and `TaskDisabledError` when it is disabled.
     """
     if task.disabled:
         raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
@@ -73,13 +60,7 @@ def usual_timeout() -> float:
 
 
 def timeout_of(task: luigi.Task, usual: float) -> float:
-    """The time limit of a task in seconds; 0 for none.
-
-    Raises
-    ------
-    TaskSettingError
-        When it is not a number.
-    """
+    """The time limit of a task in seconds, 0 for none; raises `TaskSettingError` when it is not a number."""
     return max(_own(task, 'worker_timeout', usual), 0)
 
 
@@ -107,10 +88,7 @@ class Resources:
     def configured(cls) -> Resources:
         """With the limits of the section ``[resources]`` of luigi's configuration.
 
-        Raises
-        ------
-        TaskSettingError
-            When one of them is not a number.
+        Raises `TaskSettingError` when one of them is not a number.
         """
         try:
             limits = dict(luigi.configuration.get_config().getintdict('resources'))
@@ -157,10 +135,7 @@ class Resources:
 def demand_of(task: luigi.Task, resources: Resources) -> Demand:
     """What a task takes.
 
-    Raises
-    ------
-    TaskSettingError
-        When it asks for something that is not an amount, or for more than the limit.
+    Raises `TaskSettingError` when it asks for something that is not an amount, or for more than the limit.
     """
     asked = task.process_resources()
     if not asked:
@@ -348,10 +323,7 @@ class Retries:
     def delay(self, key: str, task: luigi.Task, error: BaseException) -> float | None:
         """Count a failure; gives the seconds to wait before the next try, or None for no further try.
 
-        Raises
-        ------
-        TaskSettingError
-            When a setting of the task is not a number.
+        Raises `TaskSettingError` when a setting of the task is not a number.
         """
         count = _own(task, 'retry_count', self._count)
         if count is None or self._delay < 0 or isinstance(error, _FINAL):

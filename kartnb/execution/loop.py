@@ -21,10 +21,7 @@ logger = logging.getLogger('kartnb')
 class BuildLoop(Engine):
     """One build of one planned graph: a task runs as soon as what it needs is complete and its resources are free.
 
-    Raises
-    ------
-    TaskSettingError
-        When luigi's configuration has a limit or a retry setting that is not a number.
+    Raises `TaskSettingError` when luigi's configuration has a limit or a retry setting that is not a number.
     """
 
     def __init__(self, build: PlannedBuild) -> None:

@@ -35,10 +35,7 @@ _FIRST_TIMEOUT_SECONDS = 5.0
 def connect(url: str) -> Any:
     """The scheduler at a URL; it is asked something at once, so that a wrong URL is known within seconds.
 
-    Raises
-    ------
-    SchedulerError
-        When no scheduler of luigi's answers there.
+    Raises `SchedulerError` when no scheduler of luigi's answers there.
     """
     if not isinstance(url, str) or not url.startswith(('http://', 'https://', 'http+unix://')):
         raise SchedulerError(f'scheduler_url must be a URL such as http://127.0.0.1:8082, not {url!r:.80}.')
@@ -162,10 +159,7 @@ _PENDING = (TaskState.QUEUED, TaskState.WAITING)
 class SchedulerLoop(Engine):
     """One build of one planned graph, whose order, resources, priorities and retries are up to the scheduler.
 
-    Raises
-    ------
-    SchedulerError
-        When no luigi scheduler answers at `url`.
+    Raises `SchedulerError` when no luigi scheduler answers at `url`.
     """
 
     def __init__(self, build: PlannedBuild, url: str) -> None:

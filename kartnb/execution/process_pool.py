@@ -91,12 +91,8 @@ _Job: TypeAlias = tuple[Work, bytes, 'Future[bytes]']
 class ProcessPool(WorkerPool):
     """Worker processes, started when needed and ended with the build, so that no worker has outdated code.
 
-    Each worker is a process of its own, so when one dies or is ended, the others go on.
-
-    Parameters
-    ----------
-    workers
-        How many; each may use its share of the cores for threads of its own.
+    Each worker is a process of its own, so when one dies or is ended, the others go on. Each may use its share of the
+    cores for threads of its own.
     """
 
     live = True
@@ -511,14 +507,8 @@ def _process_limits() -> list[Any]:
 def main(descriptor: int, idle: float, also: Sequence[str] = ()) -> None:
     """Run a nursery: fork workers as they are requested, until the building process has ended.
 
-    Parameters
-    ----------
-    descriptor
-        A socket to the building process. When that has ended, the workers are killed.
-    idle
-        Seconds without workers and requests after which this process ends.
-    also
-        Modules to import for the workers beside those that all need.
+    `descriptor` is a socket to the building process; when that has ended, the workers are killed. After `idle` seconds
+    without workers and requests the nursery ends. `also` names modules to import beside those that all workers need.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _import_needed((*_NEEDED, *also))

@@ -54,38 +54,24 @@ def new_result_id() -> str:
 
 @dataclass(slots=True)
 class WorkItem:
-    """One task that is to run, with what a worker must know of it. It can be sent to another process.
-
-    Attributes
-    ----------
-    task, unique_id, key, build_id
-        What runs, for which build.
-    inputs
-        The results that it is made from.
-    outputs
-        The targets that it fills.
-    record
-        Where its record goes; None for a plain luigi task, which keeps none.
-    result
-        What the name of the record will say, except for the id of the result.
-    unknown
-        Parts of the code that cannot be compared, and why.
-    replaces
-        The result that is there already, or None.
-    value_wanted
-        Whether the run has failed when it leaves an output unwritten.
-    """
+    """One task that is to run, with what a worker must know of it. It can be sent to another process."""
 
     task: luigi.Task
     unique_id: str
     key: str
     build_id: str
+    #: The results that it is made from.
     inputs: tuple[InputResult, ...]
     outputs: tuple[Any, ...]
+    #: Where its record goes; None for a plain luigi task, which keeps none.
     record: RecordSlot | None
+    #: What the name of the record will say, except for the id of the result.
     result: RecordedResult | None = None
+    #: Parts of the code that cannot be compared, and why.
     unknown: tuple[str, ...] = ()
+    #: The result that is there already.
     replaces: Replacement | None = None
+    #: Whether the run has failed when it leaves an output unwritten.
     value_wanted: bool = True
 
 
@@ -93,39 +79,27 @@ class WorkItem:
 class TaskRun:
     """One run of one task under way, from its start to its end or to its next dynamic requirement.
 
-    Attributes
-    ----------
-    item
-        What runs.
-    report
-        Is given ``('percentage', float)``, ``('message', str)``, ``('tracking_url', str)`` and ``('resources', dict)``
-        while the task runs.
-    started
-        When it began, in seconds since the epoch; 0 before that.
-    spent
-        Seconds that the user's code has taken so far.
-    answer
-        What a suspended generator is to be sent.
-    output
-        What it has printed and logged so far.
-    kept
-        The earlier result, as long as the run may fail.
-    files
-        The joint mark of the files of the result that it has made.
-    messages
-        Where messages of luigi's central scheduler come in, when there is one.
+    While the task runs, `report` is given ``'percentage'`` and a float, ``'message'`` or ``'tracking_url'`` and a str,
+    or ``'resources'`` and a dict.
     """
 
     item: WorkItem
     report: Callable[[str, Any], None]
+    #: When it began, in seconds since the epoch; 0 before that.
     started: float = 0.0
+    #: Seconds that the user's code has taken so far.
     spent: float = 0.0
     logs: RunLogs | None = None
     generator: Generator[Any, Any, Any] | None = None
+    #: What a suspended generator is to be sent.
     answer: Any = None
+    #: What it has printed and logged so far.
     output: TaskLog | None = None
+    #: Where messages of luigi's central scheduler come in, when there is one.
     messages: Queue[Any] | None = None
+    #: The earlier result, as long as the run may fail.
     kept: KeptResult | None = None
+    #: The joint mark of the files of the result that it has made.
     files: str = ''
     result_id: str = field(default_factory=new_result_id)
 
@@ -137,32 +111,21 @@ class TaskRun:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a task run went on: finished, failed, or waiting for the tasks that it yielded.
+    """How a task run went on: finished, failed, or waiting for the tasks that it yielded."""
 
-    Attributes
-    ----------
-    spent
-        Seconds that the user's code has taken so far.
-    result_id
-        The id of the result that it has made, '' when it has not.
-    error
-        What it raised, its traceback starting in the user's code, or None.
-    requirements
-        What it yielded, or None when it has finished.
-    run
-        The run to go on with when its requirements are complete; None when it has to begin again.
-    task_log
-        What a task in another process has put into its log; None when it ran here.
-    files
-        The joint mark of the files of the result.
-    """
-
+    #: Seconds that the user's code has taken so far.
     spent: float
+    #: The id of the result that it has made; '' without one.
     result_id: str = ''
+    #: What it raised, its traceback starting in the user's code.
     error: BaseException | None = None
+    #: What it yielded; None when it has finished.
     requirements: Any = None
+    #: The run to go on with when its requirements are complete; None when it has to begin again.
     run: TaskRun | None = None
+    #: What a task in another process has put into its log; None when it ran here.
     task_log: dict[str, Any] | None = None
+    #: The joint mark of the files of the result.
     files: str = ''
 
 

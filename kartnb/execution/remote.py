@@ -38,76 +38,46 @@ from kartnb.task.values import flatten, map_nested, required
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that tasks read: defaults of parameters, and file formats.
+    """Settings that tasks read: defaults of parameters, and file formats."""
 
-    Attributes
-    ----------
-    sections
-        luigi's configuration by section and name, not interpolated.
-    variables
-        The environment variables that it refers to.
-    command_line
-        The arguments of the command line of `kartnb.run`, by luigi's names.
-    formats
-        The registered file formats, pickled.
-    """
-
+    #: luigi's configuration by section and name, not interpolated.
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The environment variables that it refers to.
     variables: Mapping[str, str] = field(default_factory=dict)
+    #: The arguments of the command line of `kartnb.run`, by luigi's names.
     command_line: Mapping[str, Any] = field(default_factory=dict)
+    #: The registered file formats, pickled.
     formats: bytes = b''
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Some work items on their way to a worker.
-
-    Attributes
-    ----------
-    items
-        The pickled work items.
-    digests
-        The classes that they need.
-    classes
-        Those of them that the worker has asked for.
-    log_level
-        The lowest level of logged lines that are sent back.
-    directory
-        The working directory, which relative workspaces start from.
-    channel
-        Where events are sent while the tasks run, or None.
-    settings
-        The settings of the building process.
-    version
-        The version of kartnb in the building process.
-    """
+    """Some pickled work items on their way to a worker, with the settings of the building process."""
 
     items: bytes
+    #: The classes that they need.
     digests: tuple[str, ...]
+    #: The lowest level of logged lines that are sent back.
     log_level: int
+    #: The working directory, which relative workspaces start from.
     directory: str
+    #: Where events are sent while the tasks run.
     channel: Channel | None = None
     settings: Settings = field(default_factory=Settings)
+    #: Those of the classes that the worker has asked for.
     classes: Mapping[str, bytes] = field(default_factory=dict)
     version: str = __version__
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer of a worker to a parcel.
+    """The answer of a worker to a parcel."""
 
-    Attributes
-    ----------
-    missing
-        The classes that it needs to be sent first; if any, nothing was run.
-    outcomes
-        A pickled list of `RemoteOutcome`, one for each work item.
-    sent
-        The id of the worker's process, and how many messages it has sent through its channel; None without one.
-    """
-
+    #: The classes that it needs to be sent first; if any, nothing was run.
     missing: tuple[str, ...] = ()
+    #: A pickled list of `RemoteOutcome`, one for each work item.
     outcomes: bytes = b''
+    #: The id of the worker's process, and how many messages it has sent through its channel; None without one.
     sent: tuple[int, int] | None = None
 
 
@@ -130,10 +100,7 @@ class RemoteOutcome:
 def perform(data: bytes) -> bytes:
     """Run the work items of a pickled parcel; gives a pickled reply.
 
-    Raises
-    ------
-    WorkerError
-        When this worker has another version of kartnb, or lacks a module that the tasks need.
+    Raises `WorkerError` when this worker has another version of kartnb, or lacks a module that the tasks need.
     """
     parcel: Parcel = pickle.loads(data)
     if parcel.version != __version__:

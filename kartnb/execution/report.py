@@ -20,28 +20,18 @@ _NOT_BEGUN = (TaskState.MISSING, TaskState.STALE, TaskState.QUEUED)
 
 @dataclass(frozen=True, slots=True)
 class TaskFailure:
-    """One task that failed.
-
-    Attributes
-    ----------
-    key, name, unique_id
-        The node that failed.
-    parameters
-        Its parameters as pairs of name and text, without secret ones.
-    error
-        The exception that its code raised; its traceback starts in the user's code.
-    location
-        The line of the user's code to look at, as ``file:line in function``, or '' when no user code is on the stack.
-    earlier
-        What it raised in earlier tries of the same build (`retry_count`), in order.
-    """
+    """One task that failed."""
 
     key: str
     name: str
     unique_id: str
+    #: Pairs of name and text, without secret ones.
     parameters: tuple[tuple[str, str], ...]
+    #: What its code raised; the traceback starts in the user's code.
     error: BaseException
+    #: The user's line to look at, as ``file:line in function``; '' when no user code is on the stack.
     location: str
+    #: What it raised in earlier tries of the same build (`retry_count`), in order.
     earlier: tuple[BaseException, ...] = ()
 
 
@@ -144,12 +134,9 @@ def build_error(report: BuildReport) -> GokartBuildError:
 
 
 def raise_failures(report: BuildReport) -> None:
-    """Raise the error of a build with failures.
+    """Raise the `GokartBuildError` of a build with failures.
 
-    Raises
-    ------
-    GokartBuildError
-        When there are any. Its traceback ends in the user's frame, so that a debugger stops there.
+    Its traceback ends in the user's frame, so that a debugger stops there.
     """
     __tracebackhide__ = True
     if report.failures:

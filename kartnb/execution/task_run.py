@@ -52,10 +52,7 @@ _thread = threading.local()
 def advance(run: TaskRun) -> Outcome:
     """Start a task, or go on with one whose dynamic requirements are complete.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        When it is interrupted; its record says so.
+    Raises `KeyboardInterrupt` when it is interrupted; its record says so.
     """
     place = (run.item.build_id, run.item.key)
     token = current_task.set(place)
@@ -246,10 +243,7 @@ def seed_of(task: TaskOnKart[Any]) -> int:
 def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
     """Seed the process for a task.
 
-    Returns
-    -------
-    dict
-        ``seed``, and ``seed_methods``: the dotted names of the functions that were called with it.
+    Gives ``seed``, and as ``seed_methods`` the dotted names of the functions that were called with it.
     """
     seed = seed_of(task)
     methods = task.fix_random_seed_methods if _may_seed() else ()

@@ -71,10 +71,7 @@ class ClassStore:
     def digest(self, cls: type) -> str:
         """The name under which a class travels; the first call pickles the class.
 
-        Raises
-        ------
-        TransportError
-            When the class cannot be pickled.
+        Raises `TransportError` when the class cannot be pickled.
         """
         known = self._digests.get(cls)
         if known is None:
@@ -87,10 +84,7 @@ class ClassStore:
     def dumps(self, value: Any) -> bytes:
         """Pickle a value, by-value classes named by their digests.
 
-        Raises
-        ------
-        TransportError
-            When a part of it cannot be pickled; the message says which.
+        Raises `TransportError` when a part of it cannot be pickled; the message says which.
         """
         from kartnb.execution import task_pickler
 

@@ -17,17 +17,11 @@ Work: TypeAlias = Callable[[bytes], bytes]
 
 
 class WorkerPool(ABC):
-    """Workers that share no memory with this process.
+    """Workers that share no memory with this process."""
 
-    Attributes
-    ----------
-    live
-        Whether they are on this computer, so that they can report while tasks run.
-    can_end
-        Whether one of them can be ended while it works.
-    """
-
+    #: Whether they are on this computer, so that they can report while tasks run.
     live: bool = False
+    #: Whether one of them can be ended while it works.
     can_end: bool = False
 
     def report_starting(self, report: Callable[[int], None]) -> None:  # noqa: B027 - few pools know it
@@ -66,15 +60,8 @@ class ForeignPool(WorkerPool):
 class DaskPool(WorkerPool):
     """The workers of a Dask cluster; results must lie on storage that all of them share.
 
-    Parameters
-    ----------
-    executor
-        A client, which stays open, or an address such as ``dask://127.0.0.1:8786``.
-
-    Raises
-    ------
-    ExecutorChoiceError
-        When the address cannot be reached, or the cluster has no workers.
+    It is given a client, which stays open, or an address such as ``dask://127.0.0.1:8786``. Raises
+    `ExecutorChoiceError` when the address cannot be reached, or the cluster has no workers.
     """
 
     def __init__(self, executor: Any) -> None:
