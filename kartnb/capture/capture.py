@@ -33,16 +33,10 @@ _formatter = logging.Formatter()
 
 @contextmanager
 def captured(build_id: str, level: int, emit: Callable[[TaskEvent], None]) -> Iterator[None]:
-    """Capture what the tasks of a build print and log in this process while the block runs.
+    """Capture what the tasks of a build print and log in this process while the block runs; `emit` is given the events.
 
-    Parameters
-    ----------
-    build_id
-        Names the build. If it is captured in this process already, the block changes nothing.
-    level
-        Logged lines of this level and above are captured; those of INFO and above in any case.
-    emit
-        Is given the events.
+    Logged lines of `level` and above are captured; those of INFO and above in any case. If the build is captured in
+    this process already, the block changes nothing.
     """
     if not _capture.enter(build_id, min(level, logging.INFO), emit):
         yield
@@ -77,10 +71,7 @@ def is_enabled(logger: logging.Logger, level: int) -> bool:
 def swallow_output() -> tuple[int, ...]:
     """In a worker process of kartnb's own: from now on show nothing that is printed.
 
-    Returns
-    -------
-    tuple
-        Two descriptors from which another process can read what this one has not sent; none on Windows.
+    Gives two descriptors from which another process can read what this one has not sent; none on Windows.
     """
     return _capture.keep_taps(Mode.SWALLOWED).readers
 

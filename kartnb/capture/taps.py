@@ -36,18 +36,10 @@ _FULLY_BUFFERED, _LINE_BUFFERED = 0, 1
 
 
 class DescriptorTap:
-    """Leads descriptor 1 or 2 of this process into a file.
+    """Leads descriptor 1 or 2 of this process into a file; `saved` is a copy of the descriptor as it was.
 
-    Attributes
-    ----------
-    saved
-        A copy of the descriptor as it was.
-    file
-        Appends to the file.
-    reader
-        Reads the file; a copy of it in another process goes on from where this one has read.
-    position
-        How many bytes have been read.
+    `file` appends to the file, and `reader` reads it, `position` bytes so far; a copy of `reader` in another process
+    goes on from where this one has read.
     """
 
     def __init__(self, number: int) -> None:
@@ -235,18 +227,9 @@ _writing = threading.local()
 
 
 class StreamTap:
-    """One stream object, whose `write` is covered.
+    """One stream object, whose `write` is covered: `take` is called with each text before it is shown.
 
-    Parameters
-    ----------
-    stream
-        The object.
-    name
-        'stdout' or 'stderr'.
-    take
-        Is called with each text before it is shown.
-    around
-        A copy of the object's own descriptor, when that is tapped; else None.
+    `around` is a copy of the object's own descriptor, when that is tapped; else None.
     """
 
     def __init__(self, stream: Any, name: Stream, take: TakeText, around: int | None) -> None:
@@ -467,16 +450,8 @@ class Mode(Enum):
 class OutputTaps:
     """All taps of this process while they are installed.
 
-    Parameters
-    ----------
-    mode
-        What happens to captured output.
-    take
-        Is given what Python code writes; gives whether that must not be shown.
-    owners
-        Gives the logs for what C code and child processes write.
-    tick
-        Is called every `INTERVAL` seconds in a thread.
+    `take` is given what Python code writes, and gives whether that must not be shown; `owners` gives the logs for what
+    C code and child processes write; `tick` is called every `INTERVAL` seconds in a thread.
     """
 
     def __init__(
