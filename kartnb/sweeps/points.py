@@ -94,15 +94,7 @@ class SweepPoint(display.Displayed):
 
 
 class Metrics:
-    """Computes the metrics of points, each once.
-
-    Parameters
-    ----------
-    metric
-        As for `kartnb.sweep`.
-    name
-        The name of the task class, for messages.
-    """
+    """Computes the metrics of points, each once; `metric` is as for `kartnb.sweep`, messages name the class `name`."""
 
     def __init__(self, metric: Metric, name: str) -> None:
         self._metric = metric
@@ -119,10 +111,7 @@ class Metrics:
     def finish(self, points: Iterable[SweepPoint]) -> None:
         """Compute the metrics that are left.
 
-        Raises
-        ------
-        SweepError
-            When none of several results has the metric that was asked for.
+        Raises `SweepError` when none of several results has the metric that was asked for.
         """
         self.compute(points)
         if self._first is not None and all(point.problem for point in self._done):
@@ -155,21 +144,9 @@ def check_metric(metric: Any) -> None:
 
 
 def metrics_of(result: Any, metric: Metric, name: str) -> dict[str, float]:
-    """The metrics of one result, by name.
+    """The metrics of one result of the task `name`, by name; `metric` is as for `kartnb.sweep`, None for all numbers.
 
-    Parameters
-    ----------
-    result
-        The result of the task.
-    metric
-        As for `kartnb.sweep`; None for all numbers in the result.
-    name
-        The name of the task, for messages.
-
-    Raises
-    ------
-    SweepError
-        When the result does not have the metric, or the metric is not a number.
+    Raises `SweepError` when the result does not have the metric, or the metric is not a number.
 
     Examples
     --------

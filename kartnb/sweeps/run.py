@@ -37,27 +37,8 @@ _STOPPED = 'Stopped early: what has finished is kept, and the same sweep continu
 class SweepRun(display.Displayed, ABC):
     """A sweep that can be run, and observed while it runs.
 
-    Parameters
-    ----------
-    name
-        The name of the task class.
-    metric, direction
-        How points are compared.
-    options
-        Options of the builds.
-
-    Attributes
-    ----------
-    name, metric, direction
-        As given.
-    points
-        The points so far.
-    plan
-        The tasks of all points; None for a search, and where there are none.
-    stopped
-        Whether it was stopped or interrupted early.
-    problem
-        Why it has no result, or ''.
+    `points` are those so far; `plan` is None for a search, and where no task could be made. `stopped` says whether it
+    was stopped or interrupted early, `problem` why it has no result.
     """
 
     plan: Plan | None = None
@@ -360,19 +341,11 @@ def make_points(template: Template, points: Sequence[Point], first: int = 0) -> 
 
 @dataclass(frozen=True, slots=True)
 class SweepProgress:
-    """The progress of a sweep.
+    """The progress of a sweep; `counts` says how many points so far are in each state."""
 
-    Attributes
-    ----------
-    total
-        The number of points; for a search, of those that it will try.
-    ended
-        How many have ended, successfully or not.
-    counts
-        How many of the points so far are in each state.
-    """
-
+    #: The number of points; for a search, of those that it will try.
     total: int
+    #: How many have ended, successfully or not.
     ended: int
     counts: Mapping[TaskState, int]
 

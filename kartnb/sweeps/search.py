@@ -30,12 +30,8 @@ _FORMAT = 1
 class Search(SweepRun):
     """A search through a space for the best value of a metric; the parameters are those of `kartnb.sweep`.
 
-    Raises
-    ------
-    SweepError
-        When the space, the metric or the number of trials does not fit a search.
-    MissingPackageError
-        When Optuna is not installed.
+    Raises `SweepError` when the space, the metric or the number of trials does not fit a search, and
+    `MissingPackageError` when Optuna is not installed.
     """
 
     def __init__(
@@ -228,15 +224,7 @@ def _choice_text(choice: Any) -> str:
 
 
 class StudyFile:
-    """The file that keeps the trials of one study.
-
-    Parameters
-    ----------
-    workspace
-        The workspace directory: a path, or a URL.
-    name
-        The name of the study.
-    """
+    """The file that keeps the trials of one study; the workspace may be a path or a URL."""
 
     def __init__(self, workspace: str, name: str) -> None:
         self.name = name

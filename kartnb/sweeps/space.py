@@ -32,19 +32,9 @@ Space: TypeAlias = Mapping[str, Any] | Iterable[Mapping[str, Any]] | None
 
 
 class Template:
-    """A task whose parameters are only partly given.
+    """A task whose parameters are only partly given: by `fixed`, and by `task` if it is not a class.
 
-    Parameters
-    ----------
-    task
-        A task class, or a task, whose parameter values are the defaults.
-    fixed
-        Values for every task that is made.
-
-    Raises
-    ------
-    TaskArgumentError
-        When `task` is neither.
+    Raises `TaskArgumentError` when `task` is neither a task nor a task class.
     """
 
     def __init__(self, task: type[luigi.Task] | luigi.Task, fixed: Mapping[str, Any] | None = None) -> None:
@@ -134,21 +124,11 @@ def task_class(task: Any) -> type[luigi.Task]:
 
 
 class Axis:
-    """The values that one parameter is tried with.
+    """The values that one parameter, whose name may have dots, is tried with.
 
-    Parameters
-    ----------
-    name
-        The parameter's name, perhaps with dots.
-    given
-        A range, a list or any other iterable; a `Slider`; an enum class; or a single value.
-    settle
-        Converts a value to what the parameter holds.
-
-    Attributes
-    ----------
-    slider
-        The continuous range, where the values cannot be counted; otherwise None.
+    They are given as a range, a list or any other iterable; a `Slider`; an enum class; or a single value. `settle`
+    converts a value to what the parameter holds. `slider` is the continuous range, where the values cannot be counted;
+    else None.
     """
 
     def __init__(self, name: str, given: Any, settle: Callable[[str, Any], Any]) -> None:
@@ -189,10 +169,7 @@ class Axis:
 def axes_of(template: Template, space: Mapping[str, Any]) -> list[Axis]:
     """The axes of a grid, each with its own values.
 
-    Raises
-    ------
-    SweepError
-        When a name is none of a parameter, or a parameter has no values.
+    Raises `SweepError` when a name is none of a parameter, or a parameter has no values.
     """
     for name, given in space.items():
         parameter = template.parameter(name)
@@ -204,12 +181,8 @@ def axes_of(template: Template, space: Mapping[str, Any]) -> list[Axis]:
 def points_of(template: Template, space: Space, sample: int | None, seed: int) -> list[Point]:
     """The points of a space, with converted values, in the order of the grid; a sample in the order of drawing.
 
-    Raises
-    ------
-    SweepError
-        When there is nothing to vary, or there are too many points.
-    ParameterValueError
-        When a parameter does not take one of its values.
+    Raises `SweepError` when there is nothing to vary or there are too many points, and `ParameterValueError` when a
+    parameter does not take one of its values.
     """
     if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
         raise SweepError(f'sample must be a whole number of at least 1, not {sample!r}.')
