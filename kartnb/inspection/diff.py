@@ -56,23 +56,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One aspect of two results.
+    """One aspect of two results."""
 
-    Attributes
-    ----------
-    name
-        'parameters', 'code', 'versions', 'seed', 'upstream results', 'value', or 'run' for where and how long.
-    changes
-        What is on either side, by name; with what is the same where all was asked for.
-    diffs
-        Unified diffs, by name.
-    note
-        What is unknown, or ''.
-    """
-
+    #: 'parameters', 'code', 'versions', 'seed', 'upstream results', 'value', or 'run' for where and how long.
     name: str
+    #: By name; what is the same is among them where all was asked for.
     changes: tuple[Change, ...] = ()
+    #: Unified diffs, by name.
     diffs: tuple[CodeChange, ...] = ()
+    #: What is unknown, or ''.
     note: str = ''
 
     @property
@@ -305,20 +297,12 @@ def _only_differing(section: Section) -> Section:
 
 @dataclass(frozen=True, slots=True)
 class ValueChanges:
-    """What is known of how two values differ.
+    """What is known of how two values differ."""
 
-    Attributes
-    ----------
-    equal
-        Whether they are the same; None when that is unknown.
-    changes
-        Facts about both.
-    diff
-        The lines of a _unified diff, for texts.
-    """
-
+    #: None when unknown.
     equal: bool | None
     changes: tuple[Change, ...] = ()
+    #: The lines of a unified diff, for texts.
     diff: tuple[str, ...] = ()
 
 

@@ -32,26 +32,15 @@ logger = logging.getLogger('kartnb')
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """One thing that a task printed or logged.
+    """One printed line, or the whole text of one log message, of a task."""
 
-    Attributes
-    ----------
-    time
-        In seconds since the epoch.
-    task, unique_id
-        Whose it is.
-    source
-        'stdout', 'stderr', 'log', or 'left out' for the words in the place of lines that were too many.
-    level, logger
-        Of a logged line; 0 and '' otherwise.
-    text
-        One printed line, or the whole text of a logged one.
-    """
-
+    #: In seconds since the epoch.
     time: float
     task: str
     unique_id: str
+    #: 'left out' is the note that stands for lines that were too many.
     source: Source
+    #: This and `logger` are of a log message; 0 and '' otherwise.
     level: int
     logger: str
     text: str

@@ -28,23 +28,14 @@ _AS_RECORDED = 'It counts as what its record says, so the next build may replace
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What `restore_result` has done; as text it is a sentence.
+    """What `restore_result` has done; as text it is a sentence."""
 
-    Attributes
-    ----------
-    task
-        The task, as in ``Train[0a1b2c3d]``.
-    result_id
-        The result that is back in its place.
-    replaced
-        The result that was in its place, which is kept in its turn; '' when there was none.
-    note
-        How long it is kept.
-    """
-
+    #: As in ``Train[0a1b2c3d]``.
     task: str
     result_id: str
+    #: The result that was in its place, which is kept in its turn; '' when there was none.
     replaced: str
+    #: How long the restored result is kept.
     note: str
 
     def __str__(self) -> str:

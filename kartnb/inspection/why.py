@@ -45,26 +45,15 @@ class ParameterChange:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why tasks run, or why their results are not what they would be now.
+    """Why tasks run, or why their results are not what they would be now."""
 
-    Attributes
-    ----------
-    nodes
-        The tasks: several where one class has many with the same reason.
-    reason
-        The reason in words, as the plan gives it.
-    details
-        What else is known, a sentence each.
-    code
-        What of the code has changed.
-    parameters
-        Where the first task differs from the nearest recorded run of its class.
-    """
-
+    #: Several where many tasks of one class have the same reason.
     nodes: tuple[Node, ...]
     reason: str
+    #: What else is known, a sentence each.
     details: tuple[str, ...] = ()
     code: tuple[CodeChange, ...] = ()
+    #: Where the first task differs from the nearest recorded run of its class.
     parameters: tuple[ParameterChange, ...] = ()
 
 

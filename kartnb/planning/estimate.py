@@ -16,34 +16,18 @@ _CHANGES = (ReasonKind.CODE_CHANGED, ReasonKind.NEWER_RESULT, ReasonKind.INPUT_N
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """About how long a build will take.
+    """About how long a build will take."""
 
-    Attributes
-    ----------
-    seconds
-        Of the tasks whose time is known, one after the other or as many at a time as there are workers.
-    unknown
-        How many tasks there are of whose class no run is recorded.
-    by_key
-        Seconds of each task that will run and whose time is known, by node key.
-    """
-
+    #: Of the tasks whose time is known, one after the other or as many at a time as there are workers.
     seconds: float
+    #: How many tasks are of classes without a recorded run.
     unknown: int
+    #: Seconds of each task that will run and whose time is known, by node key.
     by_key: dict[str, float]
 
 
 def estimate(plan: Plan, workers: int = 1, times: TypicalTimes | None = None) -> Estimate:
-    """About how long a build of a plan will take.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    workers
-        How many tasks run at a time.
-    times
-        Where to look times up; by default the records are read again.
+    """About how long a build of a plan will take; without `times` the records are read again.
 
     Examples
     --------
@@ -73,15 +57,7 @@ def _longest_path(plan: Plan, known: dict[str, float]) -> float:
 
 
 def announcement(plan: Plan, known: Iterable[str] = ()) -> list[str]:
-    """The lines to be shown of a plan before anything runs; none where nothing has changed.
-
-    Parameters
-    ----------
-    plan
-        What a build will do.
-    known
-        Keys of tasks that were announced already.
-    """
+    """The lines to be shown of a plan before anything runs, without the tasks whose keys are `known`; often none."""
     announced = set(known)
     return list(_lines([node for node in plan if node.key not in announced]))
 

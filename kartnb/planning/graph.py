@@ -84,17 +84,7 @@ class Vertex:
 class TaskGraph:
     """Vertices by task instance, by identity and by key.
 
-    Parameters
-    ----------
-    on_broken
-        Called with a task whose `requires()` or `output()` raises something, before that is raised on.
-    on_code_change
-        What happens to results whose code has changed; None for what is configured.
-
-    Attributes
-    ----------
-    results
-        What is recorded of the results of these tasks.
+    `on_broken` is called with a task whose `requires()` or `output()` raises something, before that is raised on.
     """
 
     def __init__(
@@ -103,6 +93,7 @@ class TaskGraph:
         on_code_change: str | None = None,
     ) -> None:
         self._on_broken = on_broken
+        #: What is recorded of the results of these tasks.
         self.results = KnownResults(on_code_change)
         #: Whether a new vertex was asked to run again.
         self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
@@ -123,10 +114,7 @@ class TaskGraph:
     def add(self, root: luigi.Task) -> list[Vertex]:
         """Add a task and all that it needs; gives the vertices that are new, upstream first.
 
-        Raises
-        ------
-        CyclicRequirementsError, RequirementError, SharedOutputError
-            When the tasks do not make a graph.
+        Raises CyclicRequirementsError, RequirementError or SharedOutputError when the tasks do not make a graph.
         """
         if id(root) in self._by_instance:
             return []

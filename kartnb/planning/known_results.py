@@ -46,21 +46,7 @@ _MOST_NAMED = 3
 class KnownResults:
     """The records of the tasks of one graph, each directory listed once.
 
-    Parameters
-    ----------
-    policy
-        What happens to results whose code has changed, for all tasks; None for what is configured.
-
-    Attributes
-    ----------
-    code
-        Compares code prints.
-    listing
-        What is known of the files of results.
-    files
-        What was found of results whose files have another size or time than recorded, by key.
-    moved
-        Results whose files have the recorded contents, but another time, as in a copy; with their present mark.
+    `policy` says for all tasks what happens to results whose code has changed; None for what is configured.
     """
 
     def __init__(self, policy: str | None = None) -> None:
@@ -72,7 +58,9 @@ class KnownResults:
         self._listed_again: set[str] = set()
         self.code = CodeChanges()
         self.listing = Listing()
+        #: What was found of results whose files have another size or time than recorded, by key.
         self.files: dict[str, Files] = {}
+        #: Results whose files have the recorded contents, but another time, as in a copy; with their present mark.
         self.moved: dict[str, RecordedResult] = {}
 
     def look_for_files(self, vertices: Iterable[Vertex]) -> None:
@@ -371,16 +359,7 @@ _found_same: set[tuple[str, str]] = set()
 def examine(workspace: str, directory: RecordDirectory, stem: str, paths: tuple[str, ...], mark: str) -> Files:
     """Find out whether the files of a result are still what was recorded, by their contents.
 
-    Parameters
-    ----------
-    workspace
-        The workspace directory as the task gives it.
-    directory, stem
-        Where the record is.
-    paths
-        The files.
-    mark
-        Their joint mark as they are now: contents that were found the same under it are not compared again.
+    `mark` is their joint mark as they are now: contents that were found the same under it are not compared again.
     """
     key = (os.path.abspath(os.path.join(directory.path, directory.newest(stem) or '')), mark)
     if key in _found_same:

@@ -165,14 +165,8 @@ def _missing(vertex: Vertex) -> ExternalTaskMissingError:
 def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], known: KnownResults) -> None:
     """Give vertices their verdicts, by the rules of `kartnb.planning.staleness`.
 
-    Parameters
-    ----------
-    vertices
-        In topological order, upstream first. Those that a vertex requires may be outside of it, assessed before.
-    demanded
-        The vertices that must be complete in the end.
-    known
-        What is known of their results.
+    They are in topological order, upstream first; what they require may be outside of them, assessed before. Those that
+    are `demanded` must be complete in the end.
     """
     known.look_for_files(vertices)
     for vertex in vertices:  # reruns and staleness travel downstream
@@ -238,15 +232,9 @@ def grow(
 ) -> tuple[list[Vertex], list[Vertex]]:
     """Add to the graph what a running task has asked for, and all that this needs.
 
-    Returns
-    -------
-    tuple
-        The vertices that were asked for, and, upstream first, those that were not needed in the build so far.
-
-    Raises
-    ------
-    RequirementError, CyclicRequirementsError
-        When the task asks for something that is not a task, or that needs the task itself.
+    Gives the vertices that were asked for, and, upstream first, those that were not needed in the build so far. Raises
+    RequirementError or CyclicRequirementsError when the task asks for something that is not a task, or that needs the
+    task itself.
     """
     tasks = [_checked(vertex, task) for task in flatten(requirements)]
     for task in tasks:

@@ -74,14 +74,9 @@ class DynamicInputs:
 
 @dataclass(frozen=True, slots=True)
 class StaleResults:
-    """Results that are stale: how many by class, and how long it took to make them.
+    """Results that are stale: how many by class, and how long it took to make them."""
 
-    Attributes
-    ----------
-    by_result
-        Class name and seconds by ``<Class>_<unique id>``.
-    """
-
+    #: Class name and seconds by ``<Class>_<unique id>``.
     by_result: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def without(self, other: StaleResults) -> StaleResults:

@@ -41,20 +41,12 @@ FOREIGN = 'modified outside kartnb; using the file as it is'
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a plan says of a result or of a task.
-
-    Attributes
-    ----------
-    state
-        Of a result: cached or stale. Of a task: any of the states of a plan.
-    reason
-        Why a result is stale, or why a task will run.
-    note
-        What a person must know of the result, or ''.
-    """
+    """What a plan says of a result (cached or stale) or of a task (any state of a plan)."""
 
     state: TaskState
+    #: Why the result is stale, or why the task will run.
     reason: Reason | None = None
+    #: What a person must know of the result, or ''.
     note: str = ''
 
 

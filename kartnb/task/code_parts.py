@@ -36,21 +36,13 @@ _KINDS = ('source', 'code', 'value', 'unknown')
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One function, class or constant that counts.
+    """One function, class or constant that counts."""
 
-    Attributes
-    ----------
-    name
-        As a person knows it: ``Train.run``, ``SCALE``.
-    kind
-        'source': `text` is Python. 'code': only the compiled code could be compared, and `text` is its digest. 'value':
-        `text` is the constant. 'unknown': it cannot be compared, and `text` says why.
-    text
-        The content.
-    """
-
+    #: As a person knows it: ``Train.run``, ``SCALE``.
     name: str
     kind: Kind
+    #: By kind: 'source' is Python; 'code' the digest of compiled code, where only that could be compared; 'value' a
+    #: constant; 'unknown' why it cannot be compared.
     text: str
 
 
@@ -111,13 +103,7 @@ def parts_to_json(parts: Iterable[Part], title: str) -> str:
 
 
 def parts_from_json(text: str) -> tuple[Part, ...]:
-    """Read parts.
-
-    Raises
-    ------
-    ValueError
-        When the text does not hold parts of code.
-    """
+    """Read parts; raises ValueError when the text does not hold parts of code."""
     content: Any = json.loads(text)
     try:
         parts = tuple(Part(**item) for item in content['parts'])
@@ -187,20 +173,12 @@ _STORES = ('STORE_FAST', 'STORE_DEREF', 'STORE_NAME', 'STORE_GLOBAL')
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A name with the attributes that are taken of it: ``helpers.scale`` is ``('helpers', 'scale')``.
+    """A name with the attributes that are taken of it: ``helpers.scale`` is ``('helpers', 'scale')``."""
 
-    Attributes
-    ----------
-    kind
-        Where the first name is found: among the globals, in the closure, or as a module to import.
-    names
-        The name, then the attributes.
-    level
-        The dots of a relative import.
-    """
-
+    #: Where the first name is found: among the globals, in the closure, or as a module to import.
     kind: Literal['global', 'closure', 'module']
     names: tuple[str, ...]
+    #: The dots of a relative import.
     level: int = 0
 
 

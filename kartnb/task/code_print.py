@@ -51,10 +51,7 @@ from kartnb.task.source import code_text, function_source, once_per_code
 def method_sources(owner: Any) -> set[str]:
     """The source texts of the functions and methods of a class or an instance.
 
-    Raises
-    ------
-    OSError
-        When the source of one is not available.
+    Raises OSError when the source of one is not available.
     """
     cls = owner if isinstance(owner, type) else type(owner)
     found = [member for _, member in inspect.getmembers(cls)]
@@ -139,13 +136,7 @@ class _Constant:
 
 
 class Reach:
-    """Explores what one class reaches.
-
-    Parameters
-    ----------
-    cls
-        The task class.
-    """
+    """Explores what one task class reaches."""
 
     def __init__(self, cls: type) -> None:
         self._cls = cls
@@ -421,26 +412,16 @@ def _library_name(value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class CodePrint:
-    """The code print of one class.
+    """The code print of one class."""
 
-    Attributes
-    ----------
-    digest
-        Equal for classes that do the same; 12 hexadecimal digits.
-    parts
-        What it was made of.
-    title
-        The name of the class.
-    unknown
-        What cannot be compared, and why, in words for people; usually empty.
-    key
-        The name under which the parts are kept: the Python version that made it, and the digest.
-    """
-
+    #: Equal for classes that do the same; 12 hexadecimal digits.
     digest: str
     parts: tuple[Part, ...]
+    #: The name of the class.
     title: str = ''
+    #: What cannot be compared, and why, in words for people; usually empty.
     unknown: tuple[str, ...] = ()
+    #: The name under which the parts are kept: the Python version that made it, and the digest.
     key: str = ''
 
     def to_json(self) -> str:

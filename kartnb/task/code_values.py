@@ -64,17 +64,8 @@ class CannotTellError(Exception):
 def value_text(value: object, follow: Callable[[Any], str | None]) -> str:
     """A constant as text.
 
-    Parameters
-    ----------
-    value
-        The constant.
-    follow
-        Is given every function and class in it; gives its name, or None where it is neither.
-
-    Raises
-    ------
-    CannotTellError
-        When it is too large, or of a kind whose content cannot be read.
+    `follow` is given every function and class in it; it gives the name, or None for anything else. Raises
+    CannotTellError when the constant is too large, or of a kind whose content cannot be read.
 
     Examples
     --------

@@ -27,13 +27,7 @@ _SCALARS = frozenset({str, int, bool, float, type(None)})
 
 
 def required_tasks(task: luigi.Task) -> list[luigi.Task]:
-    """The tasks that `requires()` gives, in order.
-
-    Raises
-    ------
-    RequirementError
-        When `requires()` gives something that is not a task.
-    """
+    """The tasks that `requires()` gives, in order; raises RequirementError when one is not a task."""
     return _checked(task, flatten(task.requires()))
 
 
@@ -51,12 +45,8 @@ def id_of(task: luigi.Task) -> str:
 def unique_id(task: TaskOnKart[Any]) -> str:
     """The unique id of a task.
 
-    Raises
-    ------
-    CyclicRequirementsError
-        When a task requires itself, directly or through others.
-    RequirementError
-        When some `requires()` gives something that is not a task.
+    Raises CyclicRequirementsError when a task requires itself, directly or through others, and RequirementError when
+    some `requires()` gives something that is not a task.
     """
     known = known_id(task)
     if known is not None:
@@ -85,13 +75,8 @@ def unique_id(task: TaskOnKart[Any]) -> str:
 def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
     """The unique id of a task whose required tasks are identified already; remembered unless the task says otherwise.
 
-    Parameters
-    ----------
-    task
-        The task.
-    required_parts
-        For each required task, in order: its unique id; for a plain luigi task its significant parameters as a dict;
-        None for a task that is not significant.
+    `required_parts` are, for each required task in order, its unique id; for a plain luigi task its significant
+    parameters as a dict; None for a task that is not significant.
     """
     known = known_id(task)
     if known is not None:

@@ -221,10 +221,7 @@ class ParameterTable:
     def explicit_values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The normalised values that a caller gave.
 
-        Raises
-        ------
-        UnknownParameterException, DuplicateParameterException
-            When a name is not a parameter (the message suggests a near one) or is given twice.
+        Raises UnknownParameterException (whose message suggests a near name) or DuplicateParameterException.
         """
         if len(args) > len(self.positional):
             raise UnknownParameterException(
@@ -250,13 +247,7 @@ class ParameterTable:
             raise ValueError(f'{self._name} does not take this value of its secret parameter {name!r}.') from None
 
     def defaults(self, state: Hashable) -> Defaults:
-        """The values of parameters that are not given.
-
-        Parameters
-        ----------
-        state
-            What `state` gives: luigi's configuration as it is now.
-        """
+        """The values of parameters that are not given, under one `state()` of the configuration."""
         found = self._defaults.get(state)
         if found is None:
             found = Defaults(self, self.cls.get_task_family())
@@ -313,10 +304,7 @@ class ParameterTable:
     def complete(self, defaults: Defaults, explicit: Mapping[str, Any]) -> dict[str, Any]:
         """All values in order: the given ones, and for the others the default ones.
 
-        Raises
-        ------
-        MissingParameterException
-            When one has neither.
+        Raises MissingParameterException when one has neither.
         """
         if defaults.missing:
             missing = [name for name in defaults.missing if name not in explicit]
@@ -328,24 +316,14 @@ class ParameterTable:
 
 
 class Defaults:
-    """The default values of one class under one state of the configuration.
-
-    Attributes
-    ----------
-    values
-        The values by name.
-    missing
-        The names without one.
-    differing
-        The keys of values that differ from the first ones that the class had, as in `instance_key`.
-    unkeyed
-        The names of values that cannot be hashed.
-    """
+    """The default values of one class under one state of the configuration."""
 
     def __init__(self, table: ParameterTable, family: str) -> None:
         shared = _shared_values(table)
         self.values: dict[str, Any] = {}
+        #: The names without a default value.
         self.missing: list[str] = []
+        #: The names of values that cannot be hashed.
         self.unkeyed: set[str] = set()
         exact: dict[str, Hashable] = {}
         for name, parameter in table.parameters.items():
@@ -364,6 +342,7 @@ class Defaults:
         self.template = {name: self.values.get(name) for name in table.parameters}
         if table.reference is None:
             table.reference = exact
+        #: The keys of values that differ from the first ones that the class had, as in `instance_key`.
         self.differing = {name: key for name, key in exact.items() if table.reference.get(name) != key}
         _warn_of_unconsumed(family, table)
 
@@ -434,10 +413,7 @@ def _warn_of_unconsumed(family: str, table: ParameterTable) -> None:
 def instance_key(table: ParameterTable, defaults: Defaults, explicit: Mapping[str, Any]) -> Hashable:
     """What makes two calls of a class give one instance: the values that differ from the class's first defaults.
 
-    Raises
-    ------
-    TypeError
-        When a value cannot be hashed, so that each call makes an instance of its own.
+    Raises TypeError when a value cannot be hashed: each call makes an instance of its own then.
     """
     if not defaults.unkeyed <= explicit.keys():
         raise TypeError('a default value cannot be hashed')
@@ -453,12 +429,8 @@ def instance_key(table: ParameterTable, defaults: Defaults, explicit: Mapping[st
 def value_key(parameter: luigi.Parameter[Any], value: Any) -> Hashable:
     """`exact_key`, and for a value of an unknown type the text that it serialises to.
 
-    Two equal times in two zones are such values, and so may be two equal objects of a `SerializableParameter`.
-
-    Raises
-    ------
-    TypeError
-        When the value (or a part of it) cannot be hashed.
+    Two equal times in two zones are such values, and so may be two equal objects of a `SerializableParameter`. Raises
+    TypeError when the value (or a part of it) cannot be hashed.
     """
     key = exact_key(value)
     if isinstance(value, str | int | float | list | tuple | Mapping | luigi.Task | None):
@@ -472,10 +444,7 @@ def value_key(parameter: luigi.Parameter[Any], value: Any) -> Hashable:
 def exact_key(value: Any) -> Hashable:
     """A key that is equal only for values that serialise alike: 1, 1.0 and True differ, and so do orders of a dict.
 
-    Raises
-    ------
-    TypeError
-        When the value (or a part of it) cannot be hashed.
+    Raises TypeError when the value (or a part of it) cannot be hashed.
     """
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:

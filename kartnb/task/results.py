@@ -76,13 +76,7 @@ def load(targets: Any) -> Any:
 
 
 def load_target(target: Any) -> Any:
-    """Load one target; a plain luigi file target is read by its extension.
-
-    Raises
-    ------
-    InputError
-        When the target is of a kind that cannot be loaded.
-    """
+    """Load one target, a plain luigi file target by its extension; raises InputError for other kinds of targets."""
     if hasattr(target, 'load'):
         return target.load()
     if isinstance(target, luigi.target.FileSystemTarget):

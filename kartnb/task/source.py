@@ -127,23 +127,14 @@ def once_per_code(function: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSource:
-    """What is known of the source of a function.
+    """What is known of the source of a function."""
 
-    Attributes
-    ----------
-    text
-        Its source, decorators included and not indented; '' where it is not available.
-    node
-        Its syntax tree, or None.
-    problem
-        Why the source is not available, or ''. It is a part of code prints: another wording makes results stale.
-    rewritten
-        Whether the code that runs differs from the text that was found: then only the code itself can be compared.
-    """
-
+    #: Decorators included, and not indented; '' where it is not available.
     text: str
     node: _FunctionNode | None
+    #: Why the source is not available, or ''. It is a part of code prints: another wording makes results stale.
     problem: str = ''
+    #: Whether the code that runs differs from the text that was found: then only the code itself can be compared.
     rewritten: bool = False
 
 

@@ -27,21 +27,13 @@ P = TypeVar('P', bound=luigi.Parameter[Any])
 
 @dataclass(frozen=True, slots=True)
 class Slider:
-    """A range of numbers, as `kartnb.slider` gives it.
-
-    Attributes
-    ----------
-    min, max
-        The ends, both included.
-    step
-        From one value to the next (of a logarithmic range: the factor), or None.
-    log
-        Whether equal distances on the slider are equal factors.
-    """
+    """A range of numbers, both ends included, as `kartnb.slider` gives it."""
 
     min: float
     max: float
+    #: From one value to the next (of a logarithmic range: the factor), or None.
     step: float | None = None
+    #: Whether equal distances on the slider are equal factors.
     log: bool = False
 
     def __call__(self, parameter: P) -> P:
@@ -188,19 +180,9 @@ _TASKS = (TaskInstanceParameter, ListTaskInstanceParameter)
 def settled(parameter: luigi.Parameter[Any], value: Any, label: str) -> Any:
     """A given value as the parameter means it: of the parameter's own type, within its bounds, normalised.
 
-    Parameters
-    ----------
-    parameter
-        The parameter.
-    value
-        A value, or its text form.
-    label
-        What a message calls the parameter, as in ``Train.depth``.
-
-    Raises
-    ------
-    ParameterValueError
-        When the parameter does not take the value. The value of a secret parameter is not in the message.
+    The value may be given as text too. `label` is what a message calls the parameter, as in ``Train.depth``. Raises
+    ParameterValueError when the parameter does not take the value; the value of a secret parameter is not in the
+    message.
 
     Examples
     --------
