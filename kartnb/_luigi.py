@@ -258,19 +258,7 @@ _LuigisWorker: Any = Worker
 
 
 class SchedulerWorker(_LuigisWorker):  # type: ignore[misc]
-    """luigi's worker, whose tasks somebody else runs.
-
-    Parameters
-    ----------
-    builder
-        Runs the tasks.
-    scheduler
-        The scheduler, or what speaks with it.
-    worker_id
-        The worker's name for the scheduler.
-    parallel
-        How many tasks run at once.
-    """
+    """luigi's worker, registered with a scheduler for `parallel` tasks at once, whose tasks `builder` runs."""
 
     def __init__(self, builder: Builder, scheduler: Any, worker_id: str, parallel: int) -> None:
         super().__init__(

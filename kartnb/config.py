@@ -25,13 +25,7 @@ _session: CodeChangePolicy | None = None
 
 
 def checked_policy(value: object, where: str = OPTION) -> CodeChangePolicy:
-    """The value, when it is a policy.
-
-    Raises
-    ------
-    TaskSettingError
-        When it is not a policy.
-    """
+    """The value, when it is a policy; raises TaskSettingError when it is not."""
     if value not in CODE_CHANGE_POLICIES:
         raise TaskSettingError(f"{where} must be 'rerun', 'warn' or 'ignore', not {value!r:.60}.")
     return value
@@ -46,10 +40,7 @@ def set_session_policy(value: str) -> None:
 def configured_policy() -> CodeChangePolicy | None:
     """The policy of the session, the environment or luigi's configuration, the first that is set; or None.
 
-    Raises
-    ------
-    TaskSettingError
-        When one of them is not a policy.
+    Raises TaskSettingError when it is not a policy.
     """
     if _session is not None:
         return _session
@@ -71,22 +62,7 @@ Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi
 class BuildOptions:
     """How a build runs: what `kartnb.build` was asked for, checked once and passed on whole.
 
-    Attributes
-    ----------
-    workers, executor, scheduler_url, rerun, on_code_change, log_level
-        As for `kartnb.build`.
-    listeners
-        Callables that get every event of the build, in this order.
-    value_wanted
-        Whether the root has failed when it ends without having written its output. A gokart task may be run only for
-        its side effects: then, where nobody loads the value, it has not failed.
-
-    Raises
-    ------
-    TypeError
-        When the log level is not a number.
-    TaskSettingError
-        When `on_code_change` is not a policy.
+    Raises TypeError when the log level is not a number, and TaskSettingError when `on_code_change` is not a policy.
     """
 
     workers: int = 1
@@ -95,7 +71,9 @@ class BuildOptions:
     rerun: Rerun = False
     on_code_change: str | None = None
     log_level: int = logging.ERROR
-    listeners: tuple[Listener, ...] = ()
+    listeners: tuple[Listener, ...] = ()  #: Callables that get every event of the build, in this order.
+    #: Whether the root has failed when it ends without having written its output. A gokart task may be run only for its
+    #: side effects: then, where nobody loads the value, it has not failed.
     value_wanted: bool = True
 
     def __post_init__(self) -> None:
@@ -121,12 +99,7 @@ def check_log_level(level: object) -> None:
 
 
 def log_level_named(name: str) -> int:
-    """The number of a log level that is given by name or number.
-
-    Raises
-    ------
-    ValueError
-        When the level is unknown.
+    """The number of a log level given by name or number; raises ValueError when it is unknown.
 
     Examples
     --------

@@ -105,13 +105,7 @@ def named(name: str) -> Any:
 
 
 def renderer_of(kind: type, form: Form) -> Callable[..., Any]:
-    """What draws the objects of a type in a form.
-
-    Raises
-    ------
-    LookupError
-        When nothing draws this kind of object in this form.
-    """
+    """What draws the objects of a type in a form; raises LookupError when nothing does."""
     for base in kind.__mro__:
         name = FORMS.get(f'{base.__module__}:{base.__qualname__}', {}).get(form)
         if name is not None:
@@ -121,13 +115,7 @@ def renderer_of(kind: type, form: Form) -> Callable[..., Any]:
 
 
 def render(obj: object, form: Form) -> str:
-    """Draw an object, for instance a plan, as a string.
-
-    Raises
-    ------
-    LookupError
-        When nothing draws this kind of object in this form.
-    """
+    """Draw an object, for instance a plan, as a string; raises LookupError when nothing draws it in this form."""
     return str(renderer_of(type(obj), form)(obj))
 
 
@@ -144,23 +132,14 @@ class Displayed:
 
 
 def draw(obj: object, *options: Any) -> Any:
-    """Plot an object; what is given shows itself in a notebook.
-
-    Raises
-    ------
-    LookupError
-        When nothing plots this kind of object.
-    """
+    """Plot an object for a notebook to show; raises LookupError when nothing plots this kind of object."""
     return renderer_of(type(obj), 'plot')(obj, *options)
 
 
 def show_live(obj: object) -> None:
     """Let the notebook show an object that has a live view.
 
-    Raises
-    ------
-    NotImplementedError
-        Without a front end for it; IPython then takes the other forms of the object.
+    Raises NotImplementedError without a front end for it; IPython then takes the other forms of the object.
     """
     if 'IPython' not in sys.modules:
         raise NotImplementedError

@@ -194,40 +194,21 @@ ENDED = frozenset(state for state in IN_BUILD if state.is_final)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One task in a plan.
-
-    Attributes
-    ----------
-    task
-        The task instance (a `TaskOnKart`, or any `luigi.Task`).
-    key
-        What names the node in events and lookups: ``Class_<unique id>``, the same as the stem of its files. Where two
-        nodes would share it (one task, two workspaces), the later ones end in ``#2``, ``#3``, ...
-    name
-        The class name.
-    unique_id
-        gokart's unique id (32 hexadecimal digits), or luigi's task id for a plain luigi task.
-    state
-        Its state when the plan was made.
-    reason
-        Why it will run, or None when it will not.
-    requires
-        The positions in the plan of the tasks that it requires, without repetitions, in the order of `requires()`.
-    outputs
-        The paths of its outputs as given, in order; empty for a task without outputs.
-    note
-        What a person must know of its result, for instance that it is unknown whether the code has changed; or ''.
-    """
+    """One task in a plan."""
 
     # luigi's repr of a task shows its secrets; the key says which one it is
     task: luigi.Task = field(repr=False)
+    #: Names the node in events and lookups: ``Class_<unique id>``, the same as the stem of its files. Where two nodes
+    #: would share it (one task, two workspaces), the later ones end in ``#2``, ``#3``, ...
     key: str
     name: str
-    unique_id: str
-    state: TaskState
-    reason: Reason | None = None
+    unique_id: str  #: gokart's unique id (32 hexadecimal digits), or luigi's task id for a plain luigi task.
+    state: TaskState  #: Its state when the plan was made.
+    reason: Reason | None = None  #: Why it will run, or None when it will not.
+    #: The positions in the plan of the tasks that it requires, without repetitions, in the order of `requires()`.
     requires: tuple[int, ...] = ()
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()  #: The paths of its outputs as given.
+    #: What a person must know of its result, for instance that it is unknown whether the code has changed.
     note: str = ''
 
     def in_state(self, state: TaskState) -> Node:
@@ -411,26 +392,11 @@ class BuildStatus:
     It reads no clock, so that the same events always give the same status. Any thread may ask; with `keep_counts`, only
     one that holds a lock of the listener's, because asking may then count again while an event is applied.
 
-    Parameters
-    ----------
-    plan
-        The plan, for one who asks before the build has started.
-    keep_counts
-        Whether counts are kept up to date with each event instead of counting all tasks whenever somebody asks: for
-        listeners that are asked many times a second.
-
-    Attributes
-    ----------
-    plan
-        The plan of the build; None before it has started.
-    started, ended
-        When it started and ended, in seconds since the epoch; `ended` is None while it goes on.
-    starting_workers
-        How many worker processes are being started.
-    states
-        The state of each task that has changed since the plan was made, by node key.
-    activities
-        What each task that has begun did, by node key.
+    `plan` is for one who asks before the build has started. With `keep_counts`, counts are kept up to date with each
+    event instead of counting all tasks whenever somebody asks: for listeners that are asked many times a second.
+    `started` and `ended` are in seconds since the epoch, None before it has started and while it goes on; `states` (of
+    the tasks that have changed since the plan was made) and `activities` (what each task that has begun did) are by
+    node key.
     """
 
     def __init__(self, plan: Plan | None = None, *, keep_counts: bool = False) -> None:

@@ -38,13 +38,7 @@ _register: Any = Register
 
 @contextmanager
 def command_line(args: Sequence[str]) -> Iterator[CommandLine]:
-    """Let a command line hold for all tasks that are made while the block runs.
-
-    Raises
-    ------
-    CommandLineError
-        When it is wrong.
-    """
+    """Apply a command line to all tasks that are made in the block; raises CommandLineError when it is wrong."""
     parsed = CommandLine(list(args))
     earlier = set_command_line(parsed)
     try:
@@ -54,13 +48,7 @@ def command_line(args: Sequence[str]) -> Iterator[CommandLine]:
 
 
 class CommandLine(CommandLineParser):
-    """The arguments of a command line, by luigi's parser.
-
-    Attributes
-    ----------
-    known_args
-        What was given, by luigi's names.
-    """
+    """The arguments of a command line, by luigi's parser; `known_args` has them by luigi's names."""
 
     def __init__(self, args: list[str]) -> None:
         try:

@@ -32,14 +32,7 @@ _MODULES = {
 
 
 def missing_name(name: str, known: Iterable[str]) -> str:
-    """The message for a name that `kartnb` does not have.
-
-    Parameters
-    ----------
-    name
-        The name.
-    known
-        The names that it has.
+    """The message for a name that `kartnb` does not have, with the nearest of the known ones.
 
     Examples
     --------

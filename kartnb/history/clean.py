@@ -27,21 +27,11 @@ ItemKind: TypeAlias = Literal['not needed', 'superseded', 'code']
 
 @dataclass(frozen=True, slots=True)
 class CleanItem:
-    """Something that can be removed.
+    """Something that can be removed."""
 
-    Attributes
-    ----------
-    kind
-        'not needed', 'superseded', or 'code' for the kept source of results that are removed.
-    run
-        The run whose result it is; None for code.
-    files
-        Its files, in the order of their removal.
-    """
-
-    kind: ItemKind
-    run: Run | None
-    files: tuple[FileFound, ...]
+    kind: ItemKind  #: 'code' is the kept source of results that are removed.
+    run: Run | None  #: The run whose result it is; None for code.
+    files: tuple[FileFound, ...]  #: In the order of their removal.
 
     @property
     def size(self) -> int:

@@ -79,13 +79,7 @@ class Inventory:
 
 
 def take_inventory(root: str) -> Inventory:
-    """Look at all files of a workspace.
-
-    Raises
-    ------
-    kartnb.errors.StorageError
-        When it is not a directory.
-    """
+    """Look at all files of a workspace; raises StorageError when it is not a directory."""
     census = take_census(root)
     # what is in a workspace inside of this one does not belong to it
     nested = _nested_workspaces(census)
@@ -124,15 +118,7 @@ def _put(found: Inventory, file: FileFound) -> None:
 
 
 def gather(found: Inventory, name: str | None = None) -> list[Run]:
-    """The runs that are recorded in the files of a workspace, in no order.
-
-    Parameters
-    ----------
-    found
-        The files.
-    name
-        Only those of this class, where only one is wanted.
-    """
+    """The runs that are recorded in the files of a workspace, in no order; of one class if `name` is given."""
     runs = [*_recorded(found, name), *_replaced(found, name)]
     known = {(run.task, run.unique_id) for run in runs if run.state is not RunState.SUPERSEDED}
     runs += GokartLogs(found).runs(known, name)

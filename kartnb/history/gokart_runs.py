@@ -33,13 +33,7 @@ _versions_known: tuple[int, str] = (0, '')
 
 
 class RunLogs:
-    """Writes the logs of one run of one task, if the task wants them.
-
-    Parameters
-    ----------
-    task, unique_id
-        The task.
-    """
+    """Writes the logs of one run of one task, if the task wants them."""
 
     def __init__(self, task: TaskOnKart[Any], unique_id: str) -> None:
         self._task = task

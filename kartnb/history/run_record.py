@@ -33,23 +33,13 @@ def _host() -> str:
 
 @dataclass(frozen=True, slots=True)
 class InputResult:
-    """A result that another one was made from.
-
-    Attributes
-    ----------
-    task, unique_id, module
-        The task that made it.
-    result_id
-        Which of its results; '' when no record says it.
-    asked_later
-        Whether the task was asked for while the other one ran.
-    """
+    """A result that another one was made from."""
 
     task: str
     unique_id: str
-    result_id: str
+    result_id: str  #: '' when no record says it.
     module: str = field(default='', compare=False)
-    asked_later: bool = field(default=False, compare=False)
+    asked_later: bool = field(default=False, compare=False)  #: Whether the task was asked for while the other one ran.
 
 
 class OutputFile(NamedTuple):
@@ -65,59 +55,30 @@ class OutputFile(NamedTuple):
 
 @dataclass(slots=True)
 class RunRecord:
-    """One run of one task.
-
-    Attributes
-    ----------
-    task, module, unique_id
-        Which task.
-    parameters
-        The public parameters as text; secret ones are never here.
-    state
-        'done', 'failed' or 'interrupted'; 'adopted' for a result that was there before its first record.
-    result_id
-        A random id of the result that this run has made; '' when it has made none.
-    inputs
-        The results that it was made from.
-    outputs
-        The files that it has written.
-    started, ended
-        ISO 8601, in UTC.
-    seconds
-        How long `run` took.
-    error
-        One line, '' unless it failed.
-    build_id, host, pid, notebook, versions
-        Where it ran.
-    code
-        The print of the code that made the result, which names the file of its source; '' when it is unknown.
-    unknown
-        What of the code could not be compared, and why.
-    checks
-        A digest of the content of each output; '' where there is none.
-    """
+    """One run of one task."""
 
     task: str
     module: str
     unique_id: str
-    parameters: dict[str, str]
-    state: str
-    result_id: str
+    parameters: dict[str, str]  #: The public parameters as text; secret ones are never here.
+    state: str  #: 'done', 'failed' or 'interrupted'; 'adopted' for a result that was there before its first record.
+    result_id: str  #: A random id of the result that this run has made; '' when it has made none.
     inputs: tuple[InputResult, ...]
     outputs: tuple[OutputFile, ...]
-    started: str
+    started: str  #: ISO 8601, in UTC, as is `ended`.
     ended: str
-    seconds: float
-    error: str
+    seconds: float  #: How long `run` took.
+    error: str  #: One line, '' unless it failed.
     build_id: str
     host: str = field(default_factory=_host)
     pid: int = field(default_factory=os.getpid)
     notebook: str = field(default_factory=lambda: current_notebook())
     versions: dict[str, str] = field(default_factory=lambda: _versions())
     format_version: int = FORMAT_VERSION
+    #: The print of the code that made the result, which names the file of its source; '' when it is unknown.
     code: str = ''
-    unknown: tuple[str, ...] = ()
-    checks: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()  #: What of the code could not be compared, and why.
+    checks: tuple[str, ...] = ()  #: A digest of the content of each output; '' where there is none.
 
     @property
     def made(self) -> str:
@@ -138,13 +99,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunRecord:
-        """Read and check a record.
-
-        Raises
-        ------
-        ValueError
-            When the text is not a record, or one of a newer format.
-        """
+        """Read and check a record; raises ValueError when the text is not one, or has a newer format."""
         try:
             values = json.loads(text)
         except RecursionError as error:

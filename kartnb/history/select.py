@@ -84,10 +84,7 @@ class Selection:
 def moment(given: Any, now: datetime | None = None) -> datetime | None:
     """A point in time, with a zone, from what a person gave; None for None.
 
-    Raises
-    ------
-    kartnb.HistoryError
-        When it is not a time.
+    Raises HistoryError when it is not a time.
 
     Examples
     --------
@@ -177,13 +174,7 @@ class Bounds:
 
     @classmethod
     def of(cls, age: Any, number: int | None, size: int | str | None) -> Bounds:
-        """Read what a person gave.
-
-        Raises
-        ------
-        kartnb.HistoryError
-            When a bound is not valid.
-        """
+        """Read what a person gave; raises HistoryError when a bound is not valid."""
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
             raise HistoryError(f'{number!r:.60} is not a number of results to keep: give 0, 1, 2, …')
         return cls(None if age is None else span(age), number, None if size is None else byte_count(size))

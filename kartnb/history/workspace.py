@@ -236,23 +236,10 @@ def _id_of_row(row: Any) -> str:
 def restored_task(
     run: Run, workspace: str, cls: type[TaskOnKart[Any]] | None = None, quiet: bool = False
 ) -> TaskOnKart[Any]:
-    """The task whose run this was.
+    """The task whose run this was, for the workspace in which the run was found.
 
-    Parameters
-    ----------
-    run
-        The run.
-    workspace
-        The workspace in which it was found; the task will use it too.
-    cls
-        The class; by default the one of the recorded name.
-    quiet
-        Whether not to warn when the task has another id today.
-
-    Raises
-    ------
-    kartnb.HistoryError
-        When the class is not defined here, or the parameters are not known or do not fit it.
+    Its class is the one of the recorded name unless `cls` is given; `quiet` does not warn when it has another id today.
+    Raises HistoryError when the class is not defined here, or the parameters are not known or do not fit it.
     """
     kind = cls or _class_of(run)
     texts = {**run.parameters, **_logged(run, workspace)}

@@ -23,12 +23,7 @@ _FILE_NAME = 10
 class ByValuePickler(CloudPickler):  # type: ignore[misc]
     """cloudpickle's pickler, which also writes the qualified names of classes and the file names of code.
 
-    Parameters
-    ----------
-    file
-        Takes the pickle.
-    reducers
-        How objects of further types are reduced, as in `pickle.Pickler.dispatch_table`.
+    `reducers` says how objects of further types are reduced, as `pickle.Pickler.dispatch_table` does.
     """
 
     def __init__(

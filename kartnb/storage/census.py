@@ -46,10 +46,7 @@ class Census:
 def take_census(root: str) -> Census:
     """List all files below a directory, or below a prefix of an object store.
 
-    Raises
-    ------
-    kartnb.errors.StorageError
-        When the directory does not exist, or cannot be listed.
+    Raises StorageError when the directory does not exist, or cannot be listed.
     """
     if '://' in root:
         from kartnb.storage.remote import files_below

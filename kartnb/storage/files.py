@@ -28,22 +28,12 @@ _IN_PART = '~'
 
 
 class Seen(NamedTuple):
-    """What a quick look at a file shows.
+    """What a quick look at a file shows."""
 
-    Attributes
-    ----------
-    size, modified
-        Its bytes, and the time of its last change in epoch seconds.
-    mark
-        A short text that changes when the file is written; '' where it is unknown.
-    check
-        A checksum of its content, `is_whole` or in part; '' where it is unknown.
-    """
-
-    size: int
-    modified: float
-    mark: str = ''
-    check: str = ''
+    size: int  #: In bytes.
+    modified: float  #: In epoch seconds.
+    mark: str = ''  #: A short text that changes when the file is written; '' where it is unknown.
+    check: str = ''  #: A checksum of its content, `is_whole` or in part; '' where it is unknown.
 
 
 def see_file(path: str) -> Seen:
@@ -152,18 +142,9 @@ def is_temporary(name: str) -> bool:
 
 
 def sweep_litter(directory: str, names: Iterable[str]) -> list[str]:
-    """Remove the temporary files and directories that no living process uses.
+    """Remove the temporary files and directories that no living process uses, and give their names.
 
-    Parameters
-    ----------
-    directory
-        A local directory.
-    names
-        The names in it; all that are not temporary are left alone.
-
-    Returns
-    -------
-    The names that were removed.
+    Names that are not temporary are left alone.
     """
     removed = []
     for name in names:
@@ -306,14 +287,8 @@ class FileSystem(ABC):
     def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> AbstractContextManager[IO[bytes]]:
         """Open a file for writing bytes: it takes its place when the block ends well, and is discarded otherwise.
 
-        Parameters
-        ----------
-        path
-            The place.
-        buffering
-            0 gives an unbuffered file.
-        scratch
-            The directory of the temporary name, on the same disk; beside the place by default.
+        ``buffering=0`` gives an unbuffered file. `scratch` is the directory of the temporary name, on the same disk; by
+        default it is beside the place.
         """
 
     @abstractmethod
@@ -371,12 +346,7 @@ class FileSystem(ABC):
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         """Let the content of a file be in another place of the same file system too.
 
-        Parameters
-        ----------
-        path, target
-            The file, and the other place.
-        keep_time
-            Whether the time of the last change is to be the same, where that is possible.
+        `keep_time` keeps the time of the last change, where that is possible.
         """
         with self.open_read(path, 0) as source, self.writing(target, 0) as file:
             shutil.copyfileobj(source, file, 1 << 20)

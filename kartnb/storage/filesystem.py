@@ -269,10 +269,7 @@ _local = _Local()
 def file_system(path: str) -> FileSystem:
     """Give the file system of a path: fsspec's for ``scheme://...``, else the local one.
 
-    Raises
-    ------
-    kartnb.errors.MissingPackageError
-        When the packages for the scheme are not installed; the message says how to install them.
+    Raises MissingPackageError, which says what to install, when the packages for the scheme are not installed.
     """
     if '://' in path:
         from kartnb.storage.remote import remote_file_system

@@ -25,31 +25,16 @@ __all__ = [
 
 
 class TaskLockParams(NamedTuple):
-    """Where a lock is kept and how it behaves.
+    """Where a lock is kept and how it behaves."""
 
-    Attributes
-    ----------
-    redis_host, redis_port
-        The server; without both, results are not locked.
-    redis_timeout
-        Seconds after which the server drops a lock that is not extended.
-    redis_key
-        The lock's name.
-    should_task_lock
-        Whether there is a lock at all.
-    raise_task_lock_exception_on_collision
-        Whether to raise `TaskLockException` at once, instead of waiting, when another process has it.
-    lock_extend_seconds
-        How often a held lock is extended.
-    """
-
-    redis_host: str | None
+    redis_host: str | None  #: Without host and port, results are not locked.
     redis_port: int | None
-    redis_timeout: int | None
-    redis_key: str
-    should_task_lock: bool
+    redis_timeout: int | None  #: Seconds after which the server drops a lock that is not extended.
+    redis_key: str  #: The lock's name.
+    should_task_lock: bool  #: Whether there is a lock at all.
+    #: Whether to raise `TaskLockException` at once, instead of waiting, when another process has it.
     raise_task_lock_exception_on_collision: bool
-    lock_extend_seconds: int
+    lock_extend_seconds: int  #: How often a held lock is extended.
 
 
 def make_task_lock_key(file_path: str, unique_id: str | None) -> str:
@@ -72,15 +57,7 @@ def make_task_lock_params(
     raise_task_lock_exception_on_collision: bool = False,
     lock_extend_seconds: int = 10,
 ) -> TaskLockParams:
-    """Describe the lock of a result.
-
-    Parameters
-    ----------
-    file_path, unique_id
-        As for `kartnb.storage.targets.make_target`.
-    redis_host, redis_port, redis_timeout, raise_task_lock_exception_on_collision, lock_extend_seconds
-        See `TaskLockParams`.
-    """
+    """Describe the lock of a result, at the path and with the unique id that `make_target` gets."""
     _check_timeout(redis_timeout, lock_extend_seconds)
     return TaskLockParams(
         redis_host,
@@ -101,15 +78,7 @@ def _check_timeout(redis_timeout: int | None, lock_extend_seconds: int) -> None:
 
 
 def make_task_lock_params_for_run(task_self: Any, lock_extend_seconds: int = 10) -> TaskLockParams:
-    """Describe the lock that a running task holds.
-
-    Parameters
-    ----------
-    task_self
-        A task with ``make_unique_id()``, ``redis_host``, ``redis_port`` and ``redis_timeout``.
-    lock_extend_seconds
-        How often the lock is extended.
-    """
+    """Describe the lock that a running task holds."""
     return TaskLockParams(
         task_self.redis_host,
         task_self.redis_port,
@@ -163,12 +132,8 @@ def _extend_until(done: threading.Event, lock: Any, params: TaskLockParams) -> N
 def hold(params: TaskLockParams) -> Iterator[None]:
     """Hold a lock during a block; without a Redis server do nothing.
 
-    Raises
-    ------
-    TaskLockException
-        When another process has the lock, and the parameters say not to wait.
-    kartnb.errors.MissingPackageError
-        When the redis package is not installed.
+    Raises TaskLockException when another process has the lock and the parameters say not to wait, and
+    MissingPackageError when the redis package is not installed.
     """
     if not params.should_task_lock:
         yield

@@ -39,17 +39,9 @@ _DAMAGED = (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, NotImp
 class ModelTarget(FileTarget):
     """A result that functions save to a path and load from it, kept in one zip file together with the load function.
 
-    Parameters
-    ----------
-    file_path
-        The zip file.
-    temporary_directory
-        The local directory beside which each dump and load makes one of its own.
-    load_function, save_function
-        ``load_function(path)`` gives the result, ``save_function(result, path)`` saves it at the path, or beside it in
-        files or directories whose names begin in any way. Without a load function the one in the zip file is used.
-    task_lock_params
-        The lock; none by default.
+    ``load_function(path)`` gives the result, ``save_function(result, path)`` saves it at the path, or beside it in
+    files or directories whose names begin in any way. Without a load function the one in the zip file is used. Each
+    dump and load makes a directory of its own beside the local `temporary_directory`.
     """
 
     def __init__(
@@ -162,20 +154,10 @@ def make_model_target(
     unique_id: str | None = None,
     task_lock_params: TaskLockParams | None = None,
 ) -> TargetOnKart:
-    """Give the target for a result that functions of its own save and load.
+    """Give the target for a result that functions of its own save and load (see `ModelTarget`).
 
-    Parameters
-    ----------
-    file_path
-        The zip file; used as it is.
-    temporary_directory
-        A local directory in which temporary directories are made.
-    save_function, load_function
-        See `ModelTarget`.
-    unique_id
-        Put before the extension.
-    task_lock_params
-        The lock; none if not given.
+    `file_path` is the zip file, used as it is; `unique_id` is put before its extension. `temporary_directory` is a
+    local directory in which temporary directories are made.
 
     Examples
     --------
@@ -194,27 +176,16 @@ def make_model_target(
 
 
 class LargeDataFrameProcessor:
-    """Saves a frame as pickles of at most about `max_byte` bytes each, and loads it with its rows in their order.
+    """Saves a frame as pickles of at most about `max_byte` bytes of values each.
 
-    Parameters
-    ----------
-    max_byte
-        The most bytes of values in a piece.
+    It is loaded with its rows in their order.
     """
 
     def __init__(self, max_byte: int) -> None:
         self.max_byte = int(max_byte)
 
     def save(self, df: pd.DataFrame, file_path: str) -> None:
-        """Save the pieces in the directory of a path.
-
-        Parameters
-        ----------
-        df
-            The frame.
-        file_path
-            Only its directory counts, as gokart has it.
-        """
+        """Save the pieces in the directory of a path; its name does not count, as in gokart."""
         import pandas as pd
 
         if not isinstance(df, pd.DataFrame):

@@ -43,13 +43,7 @@ _UNITS = {'W': 604_800_000_000, 'D': 86_400_000_000, 'h': 3_600_000_000, 'm': 60
 
 
 class Unread:
-    """Something in a pickle that is not made, because making it could run code.
-
-    Attributes
-    ----------
-    type_name
-        The name of its type, as the pickle gives it.
-    """
+    """Something in a pickle that is not made, because making it could run code; the pickle names its type."""
 
     def __init__(self, type_name: str) -> None:
         self.type_name = type_name
@@ -299,22 +293,10 @@ class _Peeker(PythonUnpickler):  # type: ignore[misc]
 
 
 def peek(pickled: bytes) -> Any:
-    """Read a pickle as far as it holds plain values; nothing that it names is imported or called.
+    """Read a pickle (of any protocol) as far as it holds plain values; nothing that it names is imported or called.
 
-    Parameters
-    ----------
-    pickled
-        The bytes of a pickle of any protocol.
-
-    Returns
-    -------
-    Any
-        The value, with an `Unread` in the place of each part that is not plain.
-
-    Raises
-    ------
-    kartnb.errors.UnreadableResultError
-        When the bytes are no pickle.
+    An `Unread` is in the place of each part that is not plain. Raises UnreadableResultError when the bytes are not a
+    pickle.
 
     Examples
     --------

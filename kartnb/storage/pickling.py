@@ -124,21 +124,10 @@ def _array_reducer(stream: _Stream) -> Callable[[Any], Any]:
 
 
 def dump(obj: Any, file: IO[bytes], protocol: int | None = None) -> None:
-    """Pickle a value into a file.
+    """Pickle a value into a file of bytes, of which an unbuffered one is the fastest.
 
-    Parameters
-    ----------
-    obj
-        Any value.
-    file
-        A file of bytes. An unbuffered one is the fastest.
-    protocol
-        The pickle protocol; 4 for plain scalars and 5 for the rest by default.
-
-    Raises
-    ------
-    kartnb.errors.WrongValueError
-        When the value cannot be pickled.
+    The protocol is 4 for plain scalars and 5 for the rest by default. Raises WrongValueError when the value cannot be
+    pickled.
 
     Examples
     --------

@@ -23,15 +23,7 @@ from kartnb.storage.filesystem import file_system
 
 
 def code_path(workspace: str, key: str) -> str:
-    """Where the parts of a code print are kept.
-
-    Parameters
-    ----------
-    workspace
-        The workspace directory.
-    key
-        The print, with the Python that printed it.
-    """
+    """Where the parts of a code print are kept; `key` is the print, with the Python that printed it."""
     return os.path.join(workspace, 'log/run_record/code', f'{key}.code')
 
 
@@ -88,15 +80,7 @@ def write_log(path: str, value: Any) -> None:
 
 
 class LogWriter:
-    """Writes the logs of one task.
-
-    Parameters
-    ----------
-    workspace
-        The workspace directory as the task gives it.
-    class_name, unique_id
-        The task.
-    """
+    """Writes the logs of one task."""
 
     def __init__(self, workspace: str, class_name: str, unique_id: str) -> None:
         self._workspace = workspace
@@ -122,12 +106,7 @@ def _encoded(value: Any) -> bytes:
 def read_log(path: str) -> Any:
     """Read a log: the text, or the value.
 
-    Raises
-    ------
-    kartnb.errors.MissingResultError
-        When it has not been written.
-    kartnb.errors.UnreadableResultError
-        When it cannot be read.
+    Raises MissingResultError when it has not been written, and UnreadableResultError when it cannot be read.
     """
     data = file_system(path).read_bytes(path)
     try:
@@ -143,10 +122,7 @@ def read_log(path: str) -> Any:
 def read_params(workspace: str, class_name: str, unique_id: str) -> dict[str, str]:
     """Read the parameters, as text by name, that were logged of a task.
 
-    Raises
-    ------
-    kartnb.errors.MissingResultError
-        When the workspace has no log of such a task.
+    Raises MissingResultError when the workspace has no log of such a task.
     """
     path = log_path(workspace, 'task_params', class_name, unique_id)
     try:
@@ -166,24 +142,12 @@ _BREAKS = re.compile('[\x00-\x1f\x7f-\x9f]+')
 
 @dataclass(frozen=True, slots=True)
 class CapturedLine:
-    """Something that a task has printed or logged.
+    """Something that a task has printed or logged."""
 
-    Attributes
-    ----------
-    time
-        In seconds since the epoch.
-    source
-        'stdout', 'stderr', 'log', or 'left out' for the words that stand in the place of too many lines.
-    text
-        One printed line, or the whole text of a logged one.
-    level, logger
-        Of a logged line; 0 and '' otherwise.
-    """
-
-    time: float
-    source: Source
-    text: str
-    level: int = 0
+    time: float  #: In seconds since the epoch.
+    source: Source  #: 'left out' is for the words that stand in the place of too many lines.
+    text: str  #: One printed line, or the whole text of a logged one.
+    level: int = 0  #: Of a logged line, as is `logger`; 0 and '' otherwise.
     logger: str = ''
 
 
@@ -193,16 +157,7 @@ def captured_log_name(stem: str) -> str:
 
 
 def captured_log_path(workspace: str, module: str, stem: str) -> str:
-    """The place of the captured lines of a task.
-
-    Parameters
-    ----------
-    workspace
-        The workspace directory as the task gives it.
-    module
-        The module of its class.
-    stem
-        ``<Class>_<unique id>``.
+    """The place of the captured lines of a task, from the module of its class and ``<Class>_<unique id>``.
 
     Examples
     --------

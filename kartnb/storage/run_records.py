@@ -27,29 +27,16 @@ _FAILED_SUFFIX = f'~{_FAILED}{_SUFFIX}'
 
 @dataclass(frozen=True, slots=True)
 class RecordedResult:
-    """What the name of a record says.
-
-    Attributes
-    ----------
-    result_id
-        The random id of the result.
-    made_by
-        The code print that made it, with the Python that printed it (``311-0123456789ab``); '' when it is not known.
-    made_of
-        A digest of the results that it was made from; '' when it is not known.
-    asked_later
-        Whether the run asked for more tasks while it ran: the record says which.
-    kept_for
-        Code print and inputs for which a result that was brought back is kept too; empty for other results.
-    files
-        The joint mark of its files: another one when one of them was written since; '' when it is not known.
-    """
+    """What the name of a record says."""
 
     result_id: str
+    #: The code print that made it, with the Python that printed it (``311-0123456789ab``); '' when it is not known.
     made_by: str = ''
-    made_of: str = ''
-    asked_later: bool = False
+    made_of: str = ''  #: A digest of the results that it was made from; '' when it is not known.
+    asked_later: bool = False  #: Whether the run asked for more tasks while it ran: the record says which.
+    #: Code print and inputs for which a result that was brought back is kept too.
     kept_for: tuple[str, str] | None = None
+    #: The joint mark of its files: another one when one of them was written since; '' when it is not known.
     files: str = ''
 
     def with_id(self, result_id: str, files: str) -> RecordedResult:
@@ -119,36 +106,17 @@ def record_name(name: str) -> RecordName:
 
 @dataclass(slots=True)
 class RecordSlot:
-    """The place of one task's next record, and the names of the older ones. It can be sent to another process.
+    """The place of one task's next record. It can be sent to another process."""
 
-    Attributes
-    ----------
-    directory
-        The directory of the records.
-    stem
-        ``<Class>_<unique id>``.
-    older
-        The names of the records that the task has.
-    may_have_log
-        Whether there may be captured lines of an earlier run.
-    """
-
-    directory: str
-    stem: str
-    older: tuple[str, ...]
-    may_have_log: bool = False
+    directory: str  #: Of the records.
+    stem: str  #: ``<Class>_<unique id>``.
+    older: tuple[str, ...]  #: The names of the records that the task has.
+    may_have_log: bool = False  #: Whether there may be captured lines of an earlier run.
 
     def write(self, result: RecordedResult | None, text: str, moment: float | None = None) -> None:
         """Write a record and remove the ones that it replaces; without a result, those of results stay.
 
-        Parameters
-        ----------
-        result
-            What its name says; None for a run that gave no result.
-        text
-            The record.
-        moment
-            The time that its file is given, in epoch seconds, so that a copy can be told from it.
+        `moment` is the time that its file is given, in epoch seconds, so that a copy can be told from it.
         """
         name = _name(self.stem, result)
         files = file_system(self.directory)
@@ -168,15 +136,7 @@ class RecordSlot:
 
 
 class RecordDirectory:
-    """The run records of one module in one workspace, listed once and kept up to date with what is written since.
-
-    Parameters
-    ----------
-    workspace
-        The workspace directory as the task gives it.
-    module
-        The module of the task classes.
-    """
+    """The run records of one module in one workspace, listed once and kept up to date with what is written since."""
 
     def __init__(self, workspace: str, module: str) -> None:
         self.path = os.path.join(workspace, 'log/run_record', module.replace('.', '/'))
@@ -195,13 +155,7 @@ class RecordDirectory:
                 self._logs.add(name)
 
     def result_id(self, stem: str) -> str:
-        """The id of the newest recorded result of a task; '' when it has no result.
-
-        Parameters
-        ----------
-        stem
-            ``<Class>_<unique id>``.
-        """
+        """The id of the newest recorded result of a task, by ``<Class>_<unique id>``; '' when it has no result."""
         found = self.result(stem)
         return found.result_id if found is not None else ''
 

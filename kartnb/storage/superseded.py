@@ -20,31 +20,16 @@ _FOLDER = 'log/superseded'
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """One result that was replaced.
+    """One result that was replaced."""
 
-    Attributes
-    ----------
-    directory
-        Where it is kept.
-    result_id, stem, module
-        Which result of which task (``<Class>_<unique id>``).
-    record
-        The name of its record.
-    files
-        Where each output was, and under which name it is kept.
-    time
-        When it was replaced, ISO 8601 in UTC.
-    logs
-        The logs of gokart of its run: where each was, and under which name it is kept.
-    """
-
-    directory: str
+    directory: str  #: Where it is kept.
     result_id: str
-    stem: str
+    stem: str  #: ``<Class>_<unique id>``.
     module: str
-    record: str
-    files: tuple[tuple[str, str], ...]
-    time: str
+    record: str  #: The name of its record.
+    files: tuple[tuple[str, str], ...]  #: Where each output was, and under which name it is kept.
+    time: str  #: When it was replaced, ISO 8601 in UTC.
+    #: gokart's logs of its run: where each was, and under which name it is kept.
     logs: tuple[tuple[str, str], ...] = ()
 
     def record_text(self) -> str:
@@ -81,27 +66,15 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A result that a run is going to replace. It can be sent to another process.
-
-    Attributes
-    ----------
-    workspace, module, stem
-        Of which task.
-    result_id
-        Which result.
-    record_directory, record
-        Where its record is, and the record's name.
-    paths
-        Its files.
-    """
+    """A result that a run is going to replace. It can be sent to another process."""
 
     workspace: str
     module: str
-    stem: str
+    stem: str  #: ``<Class>_<unique id>``.
     result_id: str
     record_directory: str
-    record: str
-    paths: tuple[str, ...]
+    record: str  #: Its name in `record_directory`.
+    paths: tuple[str, ...]  #: The files of the result.
 
     @property
     def directory(self) -> str:
@@ -147,17 +120,10 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class KeptResult:
-    """A result that was kept before a run that replaces it.
-
-    Attributes
-    ----------
-    superseded
-        What is kept.
-    stamps
-        Size and time of each of its files before the run; None for one that was not there.
-    """
+    """A result that was kept before a run that replaces it."""
 
     superseded: Superseded
+    #: Size and time of each of its files before the run; None for one that was not there.
     stamps: tuple[tuple[int, float] | None, ...]
 
     def take_back(self) -> None:
@@ -188,15 +154,7 @@ def kept_log_name(kind: LogKind, path: str) -> str:
 
 
 def superseded_results(workspace: str, stem: str = '') -> Iterator[Superseded]:
-    """The results of a workspace that were replaced; those of one task, when it is given.
-
-    Parameters
-    ----------
-    workspace
-        The workspace directory.
-    stem
-        ``<Class>_<unique id>``.
-    """
+    """The results of a workspace that were replaced; those of one task, when ``<Class>_<unique id>`` is given."""
     folder = os.path.join(workspace, _FOLDER)
     files = file_system(folder)
     for name in sorted(files.names(folder)):

@@ -44,12 +44,8 @@ class TargetOnKart(luigi.Target):
     def load(self) -> Any:
         """Give the result.
 
-        Raises
-        ------
-        kartnb.errors.MissingResultError
-            When it has not been made (also a FileNotFoundError).
-        kartnb.errors.UnreadableResultError
-            When its file cannot be read.
+        Raises MissingResultError (also a FileNotFoundError) when it has not been made, and UnreadableResultError when
+        its file cannot be read.
         """
         lock = self._lock()
         if lock is not None:
@@ -66,14 +62,9 @@ class TargetOnKart(luigi.Target):
     ) -> None:
         """Keep a result.
 
-        Parameters
-        ----------
-        obj
-            The result.
-        lock_at_dump
-            Whether to take the lock, if there is one. Then a result that another process made meanwhile is kept.
-        task_params, custom_labels, required_task_outputs
-            Written as metadata to Google Cloud Storage, and nowhere else.
+        With `lock_at_dump`, the lock is taken if there is one; then a result that another process made meanwhile is
+        kept. `task_params`, `custom_labels` and `required_task_outputs` are written as metadata to Google Cloud
+        Storage, and nowhere else.
         """
         lock = self._lock() if lock_at_dump else None
         if lock is None:
@@ -165,17 +156,7 @@ class FileTarget(TargetOnKart):
 
 
 class SingleFileTarget(FileTarget):
-    """A result in one file, written and read by a processor.
-
-    Parameters
-    ----------
-    target
-        The place: a path, or a luigi target.
-    processor
-        The format.
-    task_lock_params
-        The lock; none by default.
-    """
+    """A result in one file (a path, or a luigi target), written and read by a processor."""
 
     def __init__(self, target: Any, processor: FileProcessor, task_lock_params: TaskLockParams | None = None) -> None:
         self._place: str = target if isinstance(target, str) else target.path
@@ -327,25 +308,11 @@ def make_target(
     task_lock_params: TaskLockParams | None = None,
     store_index_in_feather: bool = True,
 ) -> TargetOnKart:
-    """Give the target for a file.
+    """Give the target for a file: a local path, or ``scheme://...``, used as it is.
 
-    Parameters
-    ----------
-    file_path
-        Its place: a local path, or ``scheme://...``; used as it is.
-    unique_id
-        Put before the extension.
-    processor
-        The format; by the extension if not given.
-    task_lock_params
-        The lock; none if not given.
-    store_index_in_feather
-        Whether a feather file keeps the index of a pandas frame.
-
-    Raises
-    ------
-    kartnb.errors.UnknownFormatError
-        When no format has the extension.
+    `unique_id` is put before the extension, by which the format is chosen if there is no `processor`.
+    `store_index_in_feather` keeps the index of a pandas frame. Raises UnknownFormatError when no format has the
+    extension.
 
     Examples
     --------
@@ -508,20 +475,11 @@ def object_labels(
     custom_labels: Mapping[str, Any] | None = None,
     required_task_outputs: Any = None,
 ) -> dict[str, str]:
-    """Give the metadata of an object.
+    """Give the metadata of an object: at most 8 KiB of names and values, without the last ones where there are more.
 
-    Parameters
-    ----------
-    task_params
-        The task's parameters.
-    custom_labels
-        The user's own; they come first, and win where a parameter has the same name.
-    required_task_outputs
-        What the task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too.
-
-    Returns
-    -------
-    At most 8 KiB of names and values; the last ones are left out where there are more. Empty values are left out.
+    The user's own labels come first, and win where a parameter has the same name. `required_task_outputs` is what the
+    task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too. Empty values are
+    left out.
 
     Examples
     --------

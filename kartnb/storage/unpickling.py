@@ -296,11 +296,8 @@ def registered_class(module: str, qualname: str) -> type | None:
 class NotebookClasses:
     """The classes of one pickle: what cloudpickle and dill call to make them finds those that exist already.
 
-    Parameters
-    ----------
-    replacements
-        For dill: which class takes the place of the n-th that the pickle makes. dill sets the qualified name of a
-        class only after making it, so a pickle with such classes is read twice.
+    `replacements`, for dill, says which class takes the place of the n-th that the pickle makes: dill sets the
+    qualified name of a class only after making it, so a pickle with such classes is read twice.
     """
 
     def __init__(self, replacements: Mapping[int, type] | None = None) -> None:
@@ -474,12 +471,8 @@ def _todays_numpy(module: str, name: str) -> str:
 def load(file: IO[bytes]) -> Any:
     """Read a value from a pickle.
 
-    Raises
-    ------
-    kartnb.errors.UnreadableResultError
-        When the file goes on after the pickle, or the pickle names a class of ``__main__`` that does not exist.
-    kartnb.errors.MissingPackageError
-        When the value needs a package that is not installed.
+    Raises UnreadableResultError when the file goes on after the pickle, or the pickle names a class of ``__main__``
+    that does not exist, and MissingPackageError when the value needs a package that is not installed.
     """
     if not file.seekable():
         file = io.BytesIO(file.read())

@@ -103,21 +103,10 @@ def rereadable(file: IO[Any]) -> IO[Any]:
 def make_file_processor(
     file_path: str, store_index_in_feather: bool = True, *, dataframe_type: DataFrameType = 'pandas'
 ) -> FileProcessor:
-    """Give the processor for a file, by its extension.
+    """Give the processor for a file, by the extension of its path.
 
-    Parameters
-    ----------
-    file_path
-        Any path; only the extension counts.
-    store_index_in_feather
-        Whether feather files keep the index of a pandas frame.
-    dataframe_type
-        What tables are loaded as: 'pandas', 'polars' or 'polars-lazy'.
-
-    Raises
-    ------
-    kartnb.errors.UnknownFormatError
-        When no format has the extension.
+    `store_index_in_feather` keeps the index of a pandas frame in feather files; `dataframe_type` is what tables are
+    loaded as. Raises UnknownFormatError when no format has the extension.
 
     Examples
     --------

@@ -13,14 +13,8 @@ from kartnb.storage.formats.base import FileProcessor, always, registered_format
 class FunctionFileProcessor(FileProcessor):
     r"""Keeps values through two functions.
 
-    Parameters
-    ----------
-    load
-        ``load(file)`` gives the value; the file holds bytes, or text when `text` is set.
-    dump
-        ``dump(value, file)`` writes the value; the file takes bytes and text (which it encodes as UTF-8).
-    text
-        Whether `load` reads text.
+    ``load(file)`` gives the value; the file holds bytes, or text when `text` is set. ``dump(value, file)`` writes the
+    value; the file takes bytes and text (which it encodes as UTF-8).
 
     Examples
     --------

@@ -27,17 +27,7 @@ INDEX_COLUMN_PREFIX = '__feather_gokart_index__'
 
 
 class CsvFileProcessor(FileProcessor):
-    """Keeps frames and series as delimited text, without the index.
-
-    Parameters
-    ----------
-    sep
-        What stands between two values.
-    encoding
-        The encoding of the file.
-    dataframe_type
-        What to load: 'pandas', 'polars' or 'polars-lazy'.
-    """
+    """Keeps frames and series as delimited text, without the index."""
 
     def __init__(self, sep: str = ',', encoding: str = 'utf-8', dataframe_type: DataFrameType = 'pandas') -> None:
         self._sep = sep
@@ -89,12 +79,7 @@ class CsvFileProcessor(FileProcessor):
 class JsonFileProcessor(FileProcessor):
     """Keeps frames, series, and dicts that are columns as JSON.
 
-    Parameters
-    ----------
-    orient
-        As in `pandas.DataFrame.to_json`; 'records' writes one line for each row.
-    dataframe_type
-        What to load: 'pandas', 'polars' or 'polars-lazy'.
+    `orient` is that of `pandas.DataFrame.to_json`; 'records' writes one line for each row.
     """
 
     def __init__(self, orient: JsonOrient | None = None, dataframe_type: DataFrameType = 'pandas') -> None:
@@ -164,14 +149,8 @@ def _check_frame(obj: Any, kind: str) -> None:
 class ParquetFileProcessor(FileProcessor):
     """Keeps frames without their index. Pages carry checksums, so a damaged file is noticed.
 
-    Parameters
-    ----------
-    engine
-        As in `pandas.DataFrame.to_parquet`.
-    compression
-        'zstd' (files as small as gokart's gzip, several times faster), 'gzip', 'snappy', 'brotli', 'lz4' or None.
-    dataframe_type
-        What to keep and load: 'pandas', 'polars' or 'polars-lazy'.
+    `engine` is that of `pandas.DataFrame.to_parquet`; `compression` is 'zstd' (files as small as gokart's gzip, several
+    times faster), 'gzip', 'snappy', 'brotli', 'lz4' or None.
     """
 
     def __init__(
@@ -220,12 +199,7 @@ class ParquetFileProcessor(FileProcessor):
 class FeatherFileProcessor(FileProcessor):
     """Keeps frames as Arrow files, uncompressed: about as fast as the disk.
 
-    Parameters
-    ----------
-    store_index_in_feather
-        Whether the index is kept, in one more column that gokart knows.
-    dataframe_type
-        What to keep and load: 'pandas', 'polars' or 'polars-lazy'.
+    `store_index_in_feather` keeps the index in one more column, which gokart knows.
     """
 
     def __init__(self, store_index_in_feather: bool, dataframe_type: DataFrameType = 'pandas') -> None:
