@@ -226,9 +226,10 @@ def value_code(value: Any) -> str:
     if isinstance(value, enum.Enum):
         return f'{type(value).__qualname__}.{value.name}'
     if isinstance(value, datetime.date | datetime.timedelta):
+        # the user may not have imported datetime, or as `from datetime import date`
         return f"__import__('datetime').{repr(value).replace('datetime.', '', 1)}"
     if isinstance(value, PurePath):
-        return repr(str(value))
+        return repr(str(value))  # luigi makes a path of it
     if isinstance(value, Mapping):
         return '{' + ', '.join(f'{key!r}: {value_code(item)}' for key, item in value.items()) + '}'
     if isinstance(value, tuple | list):

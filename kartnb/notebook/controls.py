@@ -253,6 +253,7 @@ def number_in_range(span: Slider, start: Any, whole: bool) -> Reader:
         )
     step = span.step or _step_through(span.min, span.max, begin)
     widget = ipywidgets.FloatSlider(min=span.min, max=span.max, step=step, readout_format='.4g', **options)
+    # without the rounding errors of the steps, which would give another unique id
     return Reader.of(widget, lambda value: float(f'{value:.12g}'))
 
 

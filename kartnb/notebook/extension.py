@@ -122,6 +122,7 @@ class Session:
         for table, known in zip(tables, before, strict=True):
             added = {name: known.get(name) for name, magic in table.items() if known.get(name) is not magic}
             self._undo.append(partial(_put_back, table, added))
+        # IPython lists each object of magics there when it is made, for %config
         self._undo.extend(
             partial(shell.configurables.remove, item) for item in shell.configurables if item not in configurables
         )

@@ -235,13 +235,13 @@ class Interactive:
         try:
             values = {control.name: control.value for control in self.controls}
             task = self._template.make({**self._fixed, **values})
-            identity.id_of(task)
+            identity.id_of(task)  # also calls requires(), whose errors are shown here
         except KartError as error:
             self._task, self.error, self.status = None, str(error), None
         except Exception as error:  # whatever the user's requires() or __init__ raises
             self._task, self.error, self.status = None, f'{type(error).__name__}: {error}', None
         else:
-            if task is not self._task:
+            if task is not self._task:  # luigi gives the same object for the same values
                 self._task, self.error, self.status = task, '', None
 
     def _take_status(self, status: TaskStatus) -> None:

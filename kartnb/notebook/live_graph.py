@@ -149,6 +149,7 @@ class LiveGraph:
         monitor = self._monitor
         if monitor is None or self.is_over:
             return
+        # in one message: a larger plan moves positions, so tasks, states and picture must arrive together
         with self._lock, self.widget.hold_sync():
             self._grow(monitor)
             self._push_states(monitor)
@@ -278,6 +279,7 @@ class LiveGraph:
         kind, position = message.get('kind'), message.get('position')
         answer: dict[str, Any] = {'kind': 'answer'}
         if kind == 'load' and self._is_position(position):
+            # without the lock: a large result takes long to load, and pushes must not wait for it
             return {'kind': 'result', 'position': position, 'html': self._result_html(position)}
         with self._lock:
             if kind == 'stop':

@@ -139,6 +139,7 @@ class BuildMonitor:
         """Read from records how long the tasks probably take; slow where there are many."""
         plan = self.plan
         if plan is not None:
+            # without the lock, so that no event waits for it
             self._expected = estimate(plan).by_key
 
     def plan_now(self) -> Plan | None:
@@ -166,6 +167,7 @@ class BuildMonitor:
         plan = self._status.plan
         if plan is None or event.key not in plan:
             return
+        # taken out and put in again: the tasks that wrote last stand at the end
         kept = self._lines.pop(event.key, None)
         self._lines[event.key] = kept = deque(maxlen=MAX_LINES) if kept is None else kept
         if len(self._lines) > MAX_TASKS_WITH_LINES:

@@ -66,6 +66,7 @@ class Screen:
     @property
     def is_rich(self) -> bool:
         """Whether HTML is shown, and an output can be replaced."""
+        # a terminal has the base class, which prints; kernels and `%%capture` have subclasses
         return type(self._publisher) is not DisplayPublisher
 
     def show(self, text: str, html: str) -> None:

@@ -429,6 +429,7 @@ def grid(sizes: Sequence[Size], columns: int) -> tuple[Size, tuple[Point, ...]]:
     """Lay out boxes without arrows in rows, in their order; gives the size of all in pixels, and each box's centre."""
     with _graphviz_lock:
         graph = _graph(sizes, (), 'TB')
+        # 'u' keeps the order of `sortv`, 't' aligns the boxes of a row at the top
         graph.graph_attr.update(pack=f'{BOX_GAP / 2:.0f}', packmode=f'array_ut{columns}')
         for i in range(len(sizes)):
             graph.get_node(i).attr['sortv'] = str(i)
@@ -516,10 +517,11 @@ def _numbers(text: str) -> list[float]:
 
 
 def _point(numbers: Sequence[float], left: float, top: float) -> Point:
-    return round(numbers[0] - left, 1), round(top - numbers[1], 1)
+    return round(numbers[0] - left, 1), round(top - numbers[1], 1)  # Graphviz's y axis points up
 
 
 def _arrow(pos: str, left: float, top: float) -> Arrow:
+    # Graphviz puts the tip first, as 'e,x,y', and breaks a long text with a backslash at the end of the line
     tip, *curve = pos.replace('\\\n', '').removeprefix('e,').split()
     return Arrow(tuple(_point(_numbers(point), left, top) for point in curve), _point(_numbers(tip), left, top))
 

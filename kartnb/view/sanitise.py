@@ -59,6 +59,7 @@ def one_line(text: str, limit: int = 200) -> str:
     """The text on one line, with nothing in it that acts on a terminal or a parser, cut to `limit` characters."""
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text
+    # a value may have megabytes: only what can be shown is cleaned
     bounded = text[: 4 * limit + 4]
     flat = _made_visible(_LINE_BREAKS.sub('\n', bounded)).replace('\n', '⏎')
     return cut(flat if len(bounded) == len(text) else flat + ELLIPSIS, limit)
@@ -299,5 +300,6 @@ def scalar_text(value: Any) -> str:
     if isinstance(value, bytes | bytearray):
         return f'{bytes(value[:40])!r}{"…" if len(value) > 40 else ""}'
     if isinstance(value, int) and value.bit_length() > 4000:
+        # Python refuses to write integers of more than 4,300 digits
         return f'an integer of {value.bit_length():,} bits'
     return repr(value)[:2000] if not hasattr(value, 'isoformat') else str(value)[:100]

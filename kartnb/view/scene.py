@@ -175,8 +175,8 @@ def task_facts(plan: Plan) -> dict[str, Any]:
 
     The dict has ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`),
     ``id``, ``parameters`` (name, text, whether significant; None where they are left out), ``reason`` (kind, detail,
-    note), ``requires`` (positions), ``outputs`` (paths) and ``runs`` (whether a build runs it); and the words for kinds
-    of reasons once a task has begun (``kinds``) or cannot run (``blocked``).
+    note), ``requires`` (positions) and ``outputs`` (paths); and the words for kinds of reasons once a task has begun
+    (``kinds``) or cannot run (``blocked``).
     """
     names: dict[str, int] = {}
     brief = max(len(plan) - MAX_DETAILED, 0)

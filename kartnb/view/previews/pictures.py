@@ -126,6 +126,7 @@ def preview_figure(figure: Any) -> Preview:
     """Preview a figure of matplotlib: drawn without pyplot, the figure left as it was."""
     width, height = figure.get_size_inches()
     title = f'matplotlib Figure of {width:g} × {height:g} inches, {counted(len(figure.axes), "plot")}'
+    # a canvas that is made for a figure takes the place of the one that it has
     own_canvas = figure.canvas
     try:
         data = _figure_png(figure, max(20.0, min(figure.dpi, _WIDEST / width, _WIDEST / height)))

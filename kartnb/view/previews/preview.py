@@ -199,6 +199,7 @@ def add_previews(package: str, functions: dict[str, PreviewFunction]) -> None:
 def find_preview(value: object) -> PreviewFunction | None:
     """The function for a value, or None."""
     classes = type(value).__mro__
+    # what the user has registered goes first, even where it is for a base class
     for cls in classes:
         function = _functions.get(cls) or _functions_by_name.get(f'{cls.__module__}.{cls.__qualname__}')
         if function is not None:

@@ -55,6 +55,7 @@ def _size(frame: Any) -> str:
 
 def _pandas_rows(part: Any) -> list[list[str]]:
     columns = [[_name(label) for label in part.index]]
+    # by columns: pandas gives a row of several types as values of one type
     columns += [[short(item, _CELL) for item in part.iloc[:, i]] for i in range(part.shape[1])]
     return [list(row) for row in zip(*columns, strict=True)]
 
