@@ -3,7 +3,6 @@
 `brief` opens no file, so that a graph of many tasks shows at once; `details` reads what the workspace remembers of one
 task, when somebody looks at it. Nothing is run, no result is loaded, and no pickle is loaded but for plain values.
 Both are bounded, whatever the task: a brief is at most about 20 kB, details at most about 60 kB.
-`kartnb.view.inspector_text` and `kartnb.view.inspector_html` draw them.
 """
 
 from __future__ import annotations
