@@ -135,6 +135,7 @@ class _Capture:
                 self._log_tap.remove()
                 if not self._keeps_taps:
                     self._remove_taps()
+            # only now: the last output, which removing the taps takes in, belongs to this build
             del self._builds[build_id]
 
     @property
@@ -170,6 +171,7 @@ class _Capture:
     def finish(self, log: TaskLog) -> None:
         try:
             if self._taps is not None:
+                # while the task still counts as running, so that what is left in buffers becomes its own
                 self._taps.settle()
         finally:
             self._running.pop((log.build_id, log.key), None)
@@ -179,6 +181,7 @@ class _Capture:
             build.log.advance()
 
     def before_fork(self) -> None:
+        # the child takes over the taps as they are: they must not be half installed
         self._gate.acquire()
         if self._taps is not None:
             self._taps.flush_shown()

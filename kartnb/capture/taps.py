@@ -163,6 +163,7 @@ def _open_file() -> tuple[int, int]:
     created, path = tempfile.mkstemp(prefix='kartnb-')
     os.close(created)
     try:
+        # opened twice, because copies of one descriptor share their position
         appending = os.open(path, os.O_WRONLY | os.O_APPEND)
         try:
             return appending, os.open(path, os.O_RDONLY)
@@ -189,6 +190,7 @@ class LastWords:
 
         reading, self._end = os.pipe()
         # the reading positions are shared with this process, so nothing is shown twice
+        # numbers from 20 on: none is overwritten by the copies to 3, 4, … before it is copied itself
         descriptors = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 20) for number in (reading, *sum(places, ()))]
         os.close(reading)
         try:
@@ -537,7 +539,7 @@ class OutputTaps:
         """Leave everything as it was found."""
         try:
             self._remove()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # again from the start, which does no harm: nothing may stay covered
             self._remove()
             raise
 

@@ -187,7 +187,7 @@ class EventFeed:
 
     def follow(self, listener: Listener, build_id: str, planned: Plan) -> None:
         """Give `listener` the events so far, and every event from now on."""
-        with self._lock:
+        with self._lock:  # so that no event comes twice, or is lost between the earlier ones and the next
             status = self.status
             began = status.started if status.plan is not None else time.time()
             listener(BuildStarted(build_id, status.plan or planned, began))

@@ -232,6 +232,7 @@ class Engine(ABC):
             self._end_expired()
             return False
         self._take(message)
+        # also after a message: many of them in a row would put off the end of a time limit
         self._end_expired()
         return True
 

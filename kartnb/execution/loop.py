@@ -102,6 +102,7 @@ class BuildLoop(Engine):
 
     def _raise_priorities(self, vertices: Sequence[Vertex]) -> None:
         """Give what a task of high priority needs the same priority (luigi's rule)."""
+        # from the root upwards: so one pass brings a priority to everything upstream
         for vertex in reversed(vertices):
             priority = self._priorities.get(vertex.key, 0)
             if priority > 0:
@@ -130,6 +131,7 @@ class BuildLoop(Engine):
         self._ledger.change(vertex.key, state)
         for key in self._dependents.pop(vertex.key, ()):
             self._unmet[key] -= 1
+            # not queued: blocked by another task that it needs
             if self._unmet[key] == 0 and self._ledger.states[key] is TaskState.QUEUED:
                 self._make_ready(key)
 

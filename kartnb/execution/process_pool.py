@@ -419,6 +419,7 @@ class Nursery:
     def forget(self) -> None:
         """In a forked process: leave it to the parent process."""
         self._control.close()
+        # the finalizer of Popen would warn of a process that is not a child of this one
         self._process.returncode = 0
 
 
@@ -510,6 +511,7 @@ def main(descriptor: int, idle: float, also: Sequence[str] = ()) -> None:
     `descriptor` is a socket to the building process; when that has ended, the workers are killed. After `idle` seconds
     without workers and requests the nursery ends. `also` names modules to import beside those that all workers need.
     """
+    # Ctrl-C in a terminal reaches the whole process group: it may interrupt tasks, but must not end the nursery
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _import_needed((*_NEEDED, *also))
     connection = _NurseryProcess(socket.socket(fileno=descriptor), idle).tend()
@@ -572,9 +574,8 @@ class _NurseryProcess:
     def _fork(self) -> bool:
         """Fork a worker; True in the worker."""
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                'ignore'
-            )  # of Python, that there are threads: those of numpy's BLAS, which survives forks
+            # Python warns of forks beside threads: here they are those of numpy's BLAS, which survives forks
+            warnings.simplefilter('ignore')
             try:
                 worker = os.fork()
             except OSError:  # whoever requested it finds the connection closed
@@ -610,6 +611,7 @@ def serve(connection: socket.socket) -> None:
     if 'PYTHONFAULTHANDLER' not in os.environ:
         faulthandler.enable()
     reader, writer = (open(descriptor, mode, closefd=False) for mode in ('rb', 'wb'))  # noqa: SIM115
+    # a hello: without it, `ForkedWorker` knows that the nursery has ended and asks another one
     send(writer, os.getpid())
     while True:
         try:
@@ -626,6 +628,7 @@ def _done(work: Any, data: bytes) -> tuple[bool, Any]:
         return True, work(data)
     except BaseException as error:
         try:
+            # some exceptions can be pickled but not unpickled, which would break the stream at the other end
             pickle.loads(pickle.dumps(error))
         except Exception:
             return False, WorkerError(f'{type(error).__name__}: {error}')

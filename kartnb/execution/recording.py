@@ -44,6 +44,7 @@ logger = logging.getLogger('kartnb')
 _NOTHING_SEEN = Seen(0, 0.0)
 _ids = random.Random()
 if hasattr(os, 'register_at_fork'):
+    # forked workers would otherwise all draw the same ids
     os.register_at_fork(after_in_child=_ids.seed)
 
 

@@ -45,6 +45,7 @@ _REPORTERS = (
     'decrease_running_resources',
     'scheduler_messages',
 )
+#: Ids are reduced to what numpy.random.seed takes (gokart's rule).
 _LARGEST_SEED = 2**32 - 1
 _thread = threading.local()
 
@@ -132,6 +133,7 @@ def _go_on(run: TaskRun) -> Any:
         run.generator = result
     try:
         requirements = run.generator.send(run.answer)
+        # a bare `yield` asks for nothing
         while requirements is None:
             requirements = run.generator.send(None)
     except StopIteration:
@@ -162,6 +164,7 @@ def _succeed(run: TaskRun) -> None:
 def _require_outputs(run: TaskRun) -> None:
     task = run.task
     complete = type(task).complete
+    # a `complete` of the user's own decides: outputs may be missing then
     if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
         return
     missing = [target for target in run.item.outputs if not target.exists()]
@@ -268,6 +271,7 @@ def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
 
 
 def _may_seed() -> bool:
+    # the random states belong to the process: tasks in several threads would reseed those of each other
     return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
 
 

@@ -142,6 +142,7 @@ class SweepRun(display.Displayed, ABC):
 
     def partial(self) -> SweepResult:
         """The sweep so far: the points in their present states, with the metrics of those that have a result."""
+        # copies, because the points change while the sweep runs on
         points = tuple(map(replace, self.points))
         until = time.perf_counter() if self._ended is None else self._ended
         notes = tuple(note for note in (*self.notes, _STOPPED if self.stopped else '', self.problem) if note)
@@ -201,6 +202,7 @@ class SweepPlan(SweepRun):
         options = self._options
         own: list[Listener] = [self._feed, self._take, *([self._also] if self._also else [])]
         options = options.heard_first_by(*own, log_printer(options.log_level))
+        # for a build, True means its root alone; for a sweep, all points
         if options.rerun is True:
             options = replace(options, rerun=tasks)
         return Build(tasks[-1], options, tasks[:-1])

@@ -20,6 +20,7 @@ from kartnb.task.values import Slider, settled
 
 #: How many points are built unless a sample of more is asked for.
 MOST_POINTS = 10_000
+#: Of larger grids, no list of all points is made to draw some of them.
 _SHUFFLED_AT_MOST = 100_000
 #: Where an endless iterator is cut: a grid of so many values is refused anyway.
 _LONGEST = 1_000_001
@@ -273,6 +274,7 @@ def _values(given: Any) -> Sequence[Any]:
     if isinstance(given, range | list | tuple):
         return given
     if isinstance(given, set | frozenset):
+        # the order of a set of strings differs from process to process
         return sorted(given, key=lambda value: (str(type(value)), value))
     return list(itertools.islice(given, _LONGEST))
 
