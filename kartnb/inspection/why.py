@@ -151,6 +151,7 @@ class _Explainer:
         details = [*self._details(node, vertex, bool(code))]
         parameters: tuple[ParameterChange, ...] = ()
         if node.reason is not None and node.reason.kind is ReasonKind.OUTPUT_MISSING and not self._is_recorded(node):
+            # no record under this id: if the class has run before, a parameter or an input was another
             nearest, parameters = self._nearest(vertex)
             details.append(nearest)
         reason = node.why or 'stale, and kept: a task downstream uses results as they are'

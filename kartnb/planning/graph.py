@@ -184,6 +184,7 @@ class TaskGraph:
         if known is not None:
             _refuse_other_definition(known, task)
             self._by_instance[id(task)] = known
+            # `rerun` is not significant: any of the equal instances may be the one that asks for it
             known.rerun = known.rerun or vertex.rerun
             return False
         vertex.requires = list(dict.fromkeys(self._by_instance[id(other)] for other in visit.needed))
@@ -213,8 +214,10 @@ class TaskGraph:
             return
         for path in vertex.paths:
             writer = self._writers.setdefault(_place(path), vertex)
+            # one class may write one path under several ids, as with gokart's use_unique_id=False
             if writer is vertex or _definition(writer.task) == _definition(vertex.task):
                 continue
+            # a task may pass on the output of one that it requires as its own
             if not any(path in other.paths for other in vertex.requires):
                 raise SharedOutputError(
                     f'{_described(writer.task)} and {_described(vertex.task)} would both write {path}: '
@@ -224,6 +227,7 @@ class TaskGraph:
     def _free_key(self, vertex: Vertex) -> str:
         ours = TaskOnKart in type(vertex.task).__mro__
         stem = vertex.stem if ours else vertex.unique_id
+        # one id may have several outputs, as in two workspaces, which are not significant
         key, again = stem, 1
         while key in self.vertices:
             again += 1

@@ -261,6 +261,7 @@ def is_made_of(result: RecordedResult, digest: str) -> bool:
 def digest_of_inputs(results: Iterable[tuple[str, str]]) -> str:
     """A digest of results, given by unique id and result id; '0' for none."""
     text = '\n'.join(f'{unique_id} {result_id}' for unique_id, result_id in results)
+    # '0' and not '': an empty `made_of` means that the inputs were not recorded
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest() if text else '0'
 
 
@@ -303,10 +304,12 @@ class CodeChanges:
         if made_by.partition('-')[0] != PYTHON:
             if before is None:
                 return CodeComparison('unknown', 'it was made under another Python, and its source was not kept')
+            # bytecode differs between Python versions for the same source
             if any(part.kind == 'code' for part in (*before, *now.parts)):
                 return CodeComparison(
                     'unknown', 'it was made under another Python, and some of its source is not available'
                 )
+            # syntax trees differ between versions too, so the recorded source is printed again under this one
             if print_of_parts(before) == now.digest:
                 return _unknown(now) if now.unknown else _SAME
         return CodeComparison('changed', _differences(before, now.parts))

@@ -194,6 +194,7 @@ def _judge(vertex: Vertex, known: KnownResults) -> None:
     except KartError:
         raise
     except Exception as error:
+        # as in luigi, a complete() that raises is a failure of this task, and the rest of the build goes on
         vertex.verdict, vertex.broken = Verdict(TaskState.MISSING), error
 
 

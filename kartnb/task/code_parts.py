@@ -67,6 +67,7 @@ def tree_digest(tree: ast.AST) -> str:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             _drop_docstring(node)
         elif isinstance(node, ast.Constant):
+            # the u of u'text' is not a change
             node.kind = None
     return _digest(ast.dump(tree, annotate_fields=False))
 
@@ -343,6 +344,7 @@ class _Visitor(ast.NodeVisitor):
         self.read: set[str] = set()
 
     def visit_Expr(self, node: ast.Expr) -> None:
+        # a statement such as `calls.append(n)` fills the container without reading what is in it
         call = node.value
         if isinstance(call, ast.Call) and self._is_change(call.func):
             held = call.func.value if isinstance(call.func, ast.Attribute) else None

@@ -81,6 +81,7 @@ def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
     known = known_id(task)
     if known is not None:
         return known
+    # gokart's recipe: the md5 of the text of this list, so its order and Python's repr of it are the format
     parts = [part for part in required_parts if part is not None]
     parts.append(task.to_str_params(only_significant=True))
     parts.append(type(task).__name__)
@@ -101,6 +102,7 @@ def adopt_id(task: luigi.Task, unique_id: str) -> None:
 
 def id_parts(required: list[luigi.Task]) -> list[Any]:
     """What required tasks contribute to the id of the task that requires them, in order."""
+    # asked once for all: this runs for every edge of a plan, and most tasks have their ids already
     epoch, rule = definition_epoch(), _standard_rule()
     parts = []
     for task in required:

@@ -283,6 +283,7 @@ def _default_path(task: TaskOnKart[Any], extension: str) -> str:
 
 
 def _lock(task: TaskOnKart[Any], path: str, unique_id: str | None) -> TaskLockParams | None:
+    # a timeout up to 10 s goes on to be refused, with or without a server, as in gokart
     if task.redis_host is None and task.redis_timeout > 10:
         return None
     return make_task_lock_params(

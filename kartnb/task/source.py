@@ -185,6 +185,7 @@ class _File:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # they were shown when the file was imported
             tree = ast.parse(text, filename)
+            # cells may await at top level; and without dont_inherit this module's own `annotations` import would apply
             whole = compile(text, filename, 'exec', ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         self._codes: dict[str, list[CodeType]] = {}
         for code in _nested(whole):
