@@ -334,6 +334,7 @@ def value_changes(before: Any, after: Any, depth: int = 0) -> ValueChanges:
 
 
 def _number_changes(before: Any, after: Any) -> ValueChanges:
+    # NaN differs from itself, and from NaN to NaN nothing has changed
     if before == after or (before != before and after != after):
         return ValueChanges(True)
     try:
@@ -417,7 +418,7 @@ def _json_form(value: Any) -> Any:
 
 
 def _unified(before: str, after: str) -> tuple[str, ...]:
-    """The lines of a _unified diff of two texts, at most some hundred of them."""
+    """The lines of a unified diff of two texts, at most some hundred of them."""
     if before == after:
         return ()
     old, new = before.split('\n'), after.split('\n')

@@ -266,6 +266,7 @@ def _running_build(subject: Subject, owners: Mapping[str, _Owner]) -> Background
         return None if subject.done() else subject
     if build_id_of(subject):
         return None
+    # a plan has its root last
     root = list(owners)[-1]
     return next((build for build in running_builds() if root in build.plan), None)
 

@@ -164,6 +164,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def _bind_run(self) -> None:
         if self.complete_check_at_run and type(self).run is not None:
+            # on the instance, as in gokart: super().run() calls the class's function, which does not check again
             self.__dict__['run'] = functools.partial(_run_unless_complete, self)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class _Writer:
     def _sequence(self, value: Any) -> str:
         texts: Iterable[str] = map(self.text, value)
         if isinstance(value, set | frozenset):
+            # the order of a set of strings is another in each process
             texts = sorted(texts)
         name = self._class_name(type(value))
         marks = '()' if isinstance(value, tuple) else '{}' if isinstance(value, set | frozenset) else '[]'
@@ -170,6 +171,7 @@ def _is_plain_object(value: Any) -> bool:
     kind = type(value)
     return (
         hasattr(value, '__dict__')
+        # a way of its own to be pickled, slots, or a larger C struct: there may be more than `__dict__` shows
         and all(getattr(kind, name) is getattr(object, name) for name in ('__reduce_ex__', '__reduce__'))
         and not any(getattr(base, '__slots__', ()) for base in kind.__mro__)
         and kind.__basicsize__ <= _PlainObject.__basicsize__
@@ -195,6 +197,7 @@ def _table_or_array(value: Any, text: Callable[[Any], str]) -> str | None:
 def _array(value: Any, text: Callable[[Any], str]) -> str:
     if value.nbytes > _MOST_BYTES:
         raise CannotTellError(f'an array of {value.nbytes:,} bytes is too large to be compared')
+    # the bytes of an array of objects are their addresses
     content = text(value.tolist()) if value.dtype.hasobject else _digest(value.tobytes())
     return f'array {value.dtype} {value.shape} {content}'
 

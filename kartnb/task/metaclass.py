@@ -57,6 +57,7 @@ class KartRegister(Register):
             registry.note_definition(cls)
             return
         super().__setattr__(name, value)
+        # one version for all classes: a parameter of a base class is one of its subclasses too
         if isinstance(value, luigi.Parameter) or name == 'get_param_values':
             _tables_version += 1
         if isinstance(value, _DEFINING):
@@ -114,6 +115,7 @@ class KartRegister(Register):
             return table
         task_class: Any = cls
         parameters = _luigi_get_params(task_class)
+        # keep the table where nothing has changed: it is a part of the keys of cached instances
         if cached is not None and [*cached[1].parameters.items()] == parameters:
             table = cached[1]
         else:

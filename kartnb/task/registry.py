@@ -75,6 +75,7 @@ def _parts(value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, FunctionType):
         cells = tuple(cell.cell_contents for cell in value.__closure__ or () if not _is_own_class(cell))
         code = value.__code__
+        # Python keeps a docstring as the first constant of the code
         if code.co_consts and isinstance(value.__doc__, str) and code.co_consts[0] == value.__doc__:
             code = code.replace(co_consts=(None, *code.co_consts[1:]))
         return (code, value.__defaults__, value.__kwdefaults__, *cells)
