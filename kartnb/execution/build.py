@@ -194,10 +194,7 @@ def build_in_background(task: luigi.Task, options: BuildOptions) -> BackgroundBu
 
 
 def run_build(task: luigi.Task, options: BuildOptions) -> BuildReport:
-    """Run a task and whatever it needs, and report; failures are in the report.
-
-    Only `KeyboardInterrupt` is raised, when the build was interrupted.
-    """
+    """Run a task and whatever it needs; failures are in the report, but `KeyboardInterrupt` is raised."""
     __tracebackhide__ = True
     return Build(task, options).run()
 

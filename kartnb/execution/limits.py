@@ -133,10 +133,7 @@ class Resources:
 
 
 def demand_of(task: luigi.Task, resources: Resources) -> Demand:
-    """What a task takes.
-
-    Raises `TaskSettingError` when it asks for something that is not an amount, or for more than the limit.
-    """
+    """What a task takes; raises `TaskSettingError` where that is not an amount, or more than the limit."""
     asked = task.process_resources()
     if not asked:
         return ()
