@@ -88,9 +88,9 @@ class TaskOutput:
     """Lines that a task has printed.
 
     ``text`` is one line or several, without the last line break; ``stream`` is 'stdout' or 'stderr'. ``key`` is the
-    node's key, or '' where the task is unknown. A line that is written over again and again,
-    such as a progress bar, comes once, in its last state; meanwhile it gives `TaskProgress`. Of a flood (over a million
-    characters in one task) only the newest lines come, ten times a second.
+    node's key, or '' where the task is unknown. A line that is written over again and again, such as a progress bar,
+    comes once, in its last state; meanwhile it gives `TaskProgress`. Of a flood (over a million characters in one task)
+    only the newest lines come, ten times a second.
     """
 
     build_id: str

@@ -161,6 +161,7 @@ def _is_abandoned(path: str, name: str) -> bool:
         return False
     if match['host'] == _host() and not _is_alive(int(match['pid'])):
         return True
+    # the pid of another computer, or one that may be in use again, says nothing: there only the age counts
     try:
         return time.time() - os.stat(path).st_mtime > _ABANDONED_AFTER
     except OSError:

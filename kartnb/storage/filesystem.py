@@ -77,7 +77,7 @@ class _Local(FileSystem):
             try:
                 _write(temporary, data)
                 os.replace(temporary, path)
-            except FileNotFoundError:
+            except FileNotFoundError:  # directories are made when they turn out to be missing, not looked for each time
                 _discard(temporary)
                 _make_directories(temporary, path)
                 _write(temporary, data)

@@ -72,7 +72,7 @@ def make_task_lock_params(
 
 def _check_timeout(redis_timeout: int | None, lock_extend_seconds: int) -> None:
     if redis_timeout is not None and redis_timeout <= lock_extend_seconds:
-        raise AssertionError(
+        raise AssertionError(  # type and words are gokart's
             f'`redis_timeout` must be set greater than lock_extend_seconds:{lock_extend_seconds}, not {redis_timeout}.'
         )
 
@@ -85,7 +85,7 @@ def make_task_lock_params_for_run(task_self: Any, lock_extend_seconds: int = 10)
         task_self.redis_timeout,
         f'{type(task_self).__name__}_{task_self.make_unique_id()}-run',
         task_self.redis_host is not None and task_self.redis_port is not None,
-        True,
+        True,  # gokart's rule: a run whose lock is taken fails at once instead of waiting
         lock_extend_seconds,
     )
 
@@ -105,6 +105,7 @@ def _acquired(params: TaskLockParams) -> Any:
     client = _client(params.redis_host or 'localhost', params.redis_port or 6379)
     from redis.exceptions import ConnectionError as UnreachableError
 
+    # not thread_local: the thread that extends the lock needs its token too
     lock = client.lock(params.redis_key, timeout=params.redis_timeout, thread_local=False)
     try:
         taken = lock.acquire(blocking=not params.raise_task_lock_exception_on_collision)

@@ -153,6 +153,7 @@ def dump(obj: Any, file: IO[bytes], protocol: int | None = None) -> None:
 
 
 def _start_again(file: IO[bytes], start: int) -> None:
+    # the C pickler writes as it goes, and may have written a part before it failed
     file.seek(start)
     file.truncate()
 

@@ -170,6 +170,7 @@ def captured_log_path(workspace: str, module: str, stem: str) -> str:
 def write_captured_lines(path: str, lines: Iterable[CapturedLine], build_id: str) -> None:
     """Write the captured lines of a run, in the place of those of earlier runs."""
     text = '\n'.join([f'{_HEADER}, build {build_id}', *map(_line_text, lines), ''])
+    # what a task prints may hold lone surrogates, which UTF-8 cannot encode
     file_system(path).write_bytes(path, text.encode('utf-8', 'backslashreplace'))
 
 

@@ -68,6 +68,7 @@ class _Fsspec(FileSystem):
 
     @contextlib.contextmanager
     def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
+        # on this disk first, so that a dump that fails halfway uploads nothing
         spool_name = temporary_name(os.path.basename(path))
         spool = os.path.join(tempfile.gettempdir(), spool_name)
         try:

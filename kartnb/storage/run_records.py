@@ -1,12 +1,10 @@
 """The files of run records: where they are, and what their names say without being opened.
 
 A record of a result is ``<Class>_<unique id>~r<result id>-<Python>-<code print>-<inputs>.json`` in
-``log/run_record/<module path>/``, so that one listing gives for every task which result
-exists, by what code and of what inputs it was made.
-``-d`` follows where the run asked for more tasks while it ran, ``-f`` with a digest of size and time of the result's
-files, and ``-k-<Python>-<code print>-<inputs>`` where a result that was brought back is kept for that code and these
-inputs too. The latest run that gave no result is
-``<Class>_<unique id>~failed.json``.
+``log/run_record/<module path>/``, so that one listing gives for every task which result exists, by what code and of
+what inputs it was made. ``-d`` follows where the run asked for more tasks while it ran, ``-f`` with a digest of size
+and time of the result's files, and ``-k-<Python>-<code print>-<inputs>`` where a result that was brought back is kept
+for that code and these inputs too. The latest run that gave no result is ``<Class>_<unique id>~failed.json``.
 """
 
 from __future__ import annotations
@@ -204,6 +202,7 @@ class RecordDirectory:
         before, name = self.newest(stem), _name(stem, result)
         if before not in (None, name):
             place = os.path.join(self.path, str(before))
+            # the new name first: a result without a record would count as one that kartnb has not made
             self._files.duplicate(place, os.path.join(self.path, name), keep_time=True)
             self._files.remove(place)
             self.note(stem, result)
@@ -221,6 +220,7 @@ class RecordDirectory:
 _listed: dict[str, tuple[int, RecordDirectory]] = {}
 #: A change that comes less than so many nanoseconds after another one may leave no later time on a directory.
 _SAME_MOMENT = 100_000_000
+#: The same where times are whole seconds: FAT keeps only every second one.
 _SAME_MOMENT_ON_OLD_DISKS = 2_100_000_000
 
 

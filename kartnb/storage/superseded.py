@@ -101,6 +101,7 @@ class Replacement:
             'logs': logs,
             'time': datetime.now(UTC).isoformat(timespec='milliseconds'),
         }
+        # the manifest last: a copy that was broken off does not count without it
         manifest = json.dumps(content, ensure_ascii=False).encode()
         files.write_bytes(os.path.join(self.directory, _MANIFEST), manifest)
         return KeptResult(_parsed(self.directory, content), stamps)

@@ -194,7 +194,7 @@ class SingleFileTarget(FileTarget):
     ) -> None:
         check = getattr(self._processor, 'check', None)  # processors that were written for gokart have none
         if check is not None:
-            check(obj)
+            check(obj)  # before anything is opened, so that a wrong value touches no file
         if self._luigi_target is not None:
             with self._luigi_target.open('w') as file:
                 self._processor.dump(obj, file)
@@ -239,7 +239,7 @@ def _dump_through(processor: FileProcessor, obj: Any, file: IO[bytes]) -> None:
     elif kind is None:
         text = io.TextIOWrapper(file, encoding='utf-8', newline='\n')
         processor.dump(obj, text)
-        text.detach()
+        text.detach()  # or the file would be closed with it, before its owner renames it
     else:
         with kind.pipe_writer(_StaysOpen(file)) as wrapped:
             processor.dump(obj, wrapped)

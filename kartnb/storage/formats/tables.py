@@ -70,10 +70,11 @@ class CsvFileProcessor(FileProcessor):
         if isinstance(file, io.TextIOBase):
             obj.to_csv(file, index=False, sep=self._sep, header=True, lineterminator='\n')
             return
+        # newline='': the same bytes on Windows
         text = io.TextIOWrapper(file, encoding=self._encoding, newline='', write_through=True)
         obj.to_csv(text, index=False, sep=self._sep, header=True, lineterminator='\n')
         text.flush()
-        text.detach()
+        text.detach()  # or the file would be closed with it, before its owner renames it
 
 
 class JsonFileProcessor(FileProcessor):
