@@ -194,10 +194,6 @@ def task_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _outputs(node: Node) -> list[str]:
-    return [one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]]
-
-
 def _reason(node: Node) -> tuple[str, str, str] | None:
     """The kind, the detail and the note; no detail where it is the path of an output, which is shown anyway."""
     if node.reason is None and not node.note:
