@@ -86,10 +86,7 @@ class Resources:
 
     @classmethod
     def configured(cls) -> Resources:
-        """With the limits of the section ``[resources]`` of luigi's configuration.
-
-        Raises `TaskSettingError` when one of them is not a number.
-        """
+        """With the limits in ``[resources]`` of luigi's configuration; `TaskSettingError` for what is not a number."""
         try:
             limits = dict(luigi.configuration.get_config().getintdict('resources'))
         except ValueError as error:
