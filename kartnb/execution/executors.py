@@ -357,10 +357,9 @@ def _worker_error(error: BaseException, last_output: str) -> BaseException:
 
 
 class RemoteOutput:
-    """The output of the tasks that are in workers just now.
+    """The output of the tasks that are in workers just now; `receiver` is None where workers send no messages.
 
-    `receiver` is None where workers send no messages; `emit` is given the events of output that a dead worker could
-    not send.
+    `emit` is given the events of output that a dead worker could not send.
     """
 
     def __init__(self, receiver: Receiver | None, emit: Callable[[TaskEvent], None]) -> None:

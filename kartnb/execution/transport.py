@@ -69,10 +69,7 @@ class ClassStore:
                     self.pickled[f'{_HANDLERS}{hashlib.blake2b(data, digest_size=16).hexdigest()}'] = data
 
     def digest(self, cls: type) -> str:
-        """The name under which a class travels; the first call pickles the class.
-
-        Raises `TransportError` when the class cannot be pickled.
-        """
+        """The name of a class that travels; the first call pickles it, or raises `TransportError`."""
         known = self._digests.get(cls)
         if known is None:
             data = _pickled_class(cls)
@@ -82,10 +79,7 @@ class ClassStore:
         return known
 
     def dumps(self, value: Any) -> bytes:
-        """Pickle a value, by-value classes named by their digests.
-
-        Raises `TransportError` when a part of it cannot be pickled; the message says which.
-        """
+        """Pickle a value, by-value classes named by digests; a `TransportError` says what cannot be pickled."""
         from kartnb.execution import task_pickler
 
         try:

@@ -109,10 +109,7 @@ class Metrics:
                 self._compute_one(point)
 
     def finish(self, points: Iterable[SweepPoint]) -> None:
-        """Compute the metrics that are left.
-
-        Raises `SweepError` when none of several results has the metric that was asked for.
-        """
+        """Compute the metrics that are left; a `SweepError` where none of several results has the metric."""
         self.compute(points)
         if self._first is not None and all(point.problem for point in self._done):
             raise SweepError(

@@ -168,10 +168,7 @@ class Axis:
 
 
 def axes_of(template: Template, space: Mapping[str, Any]) -> list[Axis]:
-    """The axes of a grid, each with its own values.
-
-    Raises `SweepError` when a name is none of a parameter, or a parameter has no values.
-    """
+    """The axes of a grid, each with its own values; a `SweepError` for an unknown name, or one without values."""
     for name, given in space.items():
         parameter = template.parameter(name)
         if isinstance(parameter, _LISTS) and isinstance(given, list | tuple) and not _holds_lists(given):
