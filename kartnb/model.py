@@ -392,11 +392,11 @@ class BuildStatus:
     It reads no clock, so that the same events always give the same status. Any thread may ask; with `keep_counts`, only
     one that holds a lock of the listener's, because asking may then count again while an event is applied.
 
-    `plan` is for one who asks before the build has started. With `keep_counts`, counts are kept up to date with each
-    event instead of counting all tasks whenever somebody asks: for listeners that are asked many times a second.
-    `started` and `ended` are in seconds since the epoch, None before it has started and while it goes on; `states` (of
-    the tasks that have changed since the plan was made) and `activities` (what each task that has begun did) are by
-    node key.
+    A given `plan` is for one who asks before the build has started; else it is None until then. With `keep_counts`,
+    counts are kept up to date with each event instead of counting all tasks whenever somebody asks: for listeners that
+    are asked many times a second. `started` and `ended` are in seconds since the epoch, `ended` None while the build
+    goes on; `states` (of the tasks that have changed since the plan was made) and `activities` (what each task that
+    has begun did) are by node key.
     """
 
     def __init__(self, plan: Plan | None = None, *, keep_counts: bool = False) -> None:

@@ -216,6 +216,7 @@ def file_target(path: str) -> TargetOnKart:
         return make_target(path)
     from kartnb.storage.models import make_model_target
 
+    # without functions: a zip file brings its load function along
     return make_model_target(path, os.path.join(tempfile.gettempdir(), 'kartnb-model'), None, None)
 
 

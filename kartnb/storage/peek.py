@@ -166,6 +166,7 @@ def _moment(kind: Callable[..., Any]) -> Callable[..., Any]:
 
 def _timestamp(count: Any = 0, _: Any = None, __: Any = None, resolution: Any = 10) -> Any:
     """The moment of a pandas.Timestamp, in UTC where it has a zone."""
+    # numpy's numbers for its units of time
     unit = {7: 's', 8: 'ms', 9: 'us', 10: 'ns'}.get(resolution if isinstance(resolution, int) else 0, '')
     return _date('M8', count, unit) if isinstance(count, int) else Placeholder('pandas.Timestamp')
 

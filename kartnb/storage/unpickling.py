@@ -161,7 +161,7 @@ def _create_lock(locked: bool, *_: Any) -> Any:
 
 
 def _create_rlock(count: int, owner: Any, *_: Any) -> Any:
-    return RLock()
+    return RLock()  # held by nobody: its owner was a thread of another process
 
 
 def _create_weakref(obj: Any, *arguments: Any) -> Any:
@@ -493,7 +493,7 @@ def _load_with(file: IO[bytes], classes: NotebookClasses) -> Any:
     unpickler = KartUnpickler(file, classes)
     try:
         return unpickler.load()
-    except (EOFError, UnreadableResultError, MissingPackageError):
+    except (EOFError, UnreadableResultError, MissingPackageError):  # no other version of pandas reads these
         raise
     except Exception as error:
         if not unpickler.saw_pandas:
