@@ -15,7 +15,7 @@ from kartnb.errors import KartError, StorageError
 from kartnb.storage.files import SUFFIX, FileSystem, is_temporary, sweep_litter
 from kartnb.storage.filesystem import file_system
 
-#: What one file's content is never larger than, to be read while a workspace is listed.
+#: The largest file, in bytes, that is read while a workspace is listed.
 MOST_BYTES = 4 << 20
 _REMOTE_BATCH = 500
 _MARGIN = 1 << 12
@@ -77,7 +77,7 @@ def _local_census(root: str) -> Census:
 
 
 def _take(entries: Iterable[os.DirEntry[str]], below: str, files: list[FileFound]) -> list[str]:
-    """Take down the files of one directory; gives the directories in it. Links to directories are not followed."""
+    """Add the files of one directory; gives the directories in it. Links to directories are not followed."""
     directories = []
     for entry in entries:
         name = entry.name
@@ -194,7 +194,7 @@ def warn_of_full_disk(workspace: str) -> None:
 # One listing of a directory is cheaper than this many questions about single files; on an object store, than two.
 _SHARED_LOCALLY = 20
 _SHARED_REMOTELY = 2
-#: To read so many names of a directory takes longer than one question.
+#: Listing this many names of a directory takes longer than one question.
 _NAMES_A_QUESTION = 10
 
 

@@ -22,7 +22,7 @@ from typing import IO, Literal, NamedTuple, NoReturn
 
 from kartnb.errors import MissingResultError, StorageError
 
-#: A file of up to so many bytes is compared whole; of a larger one, so much together at its beginning and its end.
+#: Up to this many bytes a file is compared whole; of a larger one, this much of its beginning and end together.
 _COMPARED = 1 << 18
 _IN_PART = '~'
 
@@ -325,14 +325,14 @@ class FileSystem(ABC):
         return dict.fromkeys(self.names(directory), '')
 
     def few_names(self, directory: str, most: int) -> set[str] | None:
-        """The names in a directory, or None where there are more than so many and to go on would take long."""
+        """The names in a directory, or None where there are more than `most` and listing them all would take long."""
         return self.names(directory)
 
     def label(self, path: str, labels: Mapping[str, str]) -> None:  # noqa: B027 - most places have no metadata
         """Attach metadata to a file, where there is such a thing."""
 
     def set_time(self, path: str, moment: float) -> None:  # noqa: B027 - most places set the times themselves
-        """Let a file have been changed at a time, in epoch seconds, where there is such a thing."""
+        """Set the time of the last change of a file, in epoch seconds, where that is possible."""
 
     def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
         """Write a whole file."""
@@ -345,7 +345,7 @@ class FileSystem(ABC):
             return file.read()
 
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
-        """Let the content of a file be in another place of the same file system too.
+        """Copy a file within its file system; the copy may be another name of the same content.
 
         `keep_time` keeps the time of the last change, where that is possible.
         """

@@ -31,7 +31,7 @@ from kartnb.storage.files import (
 
 _luigis_own_local_target = luigi.LocalTarget
 _swept: set[str] = set()
-#: A file of up to so many bytes is copied where another name would do: a user's code may write to it in place.
+#: Up to this many bytes a file is copied instead of linked: a user's code may write to it in place.
 _SMALL = 1 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
@@ -218,7 +218,7 @@ def _discard(temporary: str) -> None:
 
 
 def _is_about(error: OSError, path: str, temporary: str) -> bool:
-    """Whether the system spoke of this file, and not of another one that the code in the block used."""
+    """Whether an error is about this file, and not about another one that the code in the block used."""
     return error.errno is not None and not isinstance(error, KartError) and error.filename in (None, path, temporary)
 
 

@@ -218,7 +218,7 @@ class RecordDirectory:
 
 #: Directories that were listed, by absolute path, with the time of their last change then.
 _listed: dict[str, tuple[int, RecordDirectory]] = {}
-#: A change that comes less than so many nanoseconds after another one may leave no later time on a directory.
+#: A change less than this many nanoseconds after another one may leave no later time on a directory.
 _SAME_MOMENT = 100_000_000
 #: The same where times are whole seconds: FAT keeps only every second one.
 _SAME_MOMENT_ON_OLD_DISKS = 2_100_000_000

@@ -45,7 +45,7 @@ class Superseded:
         return total
 
     def put_back(self, workspace: str, paths: tuple[str, ...]) -> None:
-        """Let its outputs be at these paths again, in order, and its logs in a workspace; the kept ones stay."""
+        """Put its outputs back at these paths, in order, and its logs into a workspace; the kept copies stay."""
         files = file_system(self.directory)
         for (_, name), path in zip(self.files, paths, strict=True):
             files.duplicate(os.path.join(self.directory, name), path)
@@ -55,7 +55,7 @@ class Superseded:
     def remove(self) -> None:
         """Remove it for good."""
         files = file_system(self.directory)
-        # without the manifest it counts no more, so that goes first
+        # without the manifest it no longer counts, so that goes first
         for name in (_MANIFEST, *(name for _, name in (*self.files, *self.logs)), self.record):
             with contextlib.suppress(FileNotFoundError):
                 files.remove(os.path.join(self.directory, name))

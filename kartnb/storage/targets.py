@@ -167,7 +167,7 @@ class SingleFileTarget(FileTarget):
 
     @property
     def is_plain_file(self) -> bool:
-        """Whether the result exists where its path exists: so it is, unless a luigi target of another kind keeps it."""
+        """Whether the result exists where its path exists, and not in a luigi target of another kind."""
         return self._luigi_target is None
 
     def _exists(self) -> bool:
@@ -228,7 +228,7 @@ class SingleFileTarget(FileTarget):
 
 
 def _never(obj: Any) -> None:
-    """What processors that were written for gokart know of small values."""
+    """The `small_bytes` of processors that were written for gokart, which have none."""
 
 
 def _dump_through(processor: FileProcessor, obj: Any, file: IO[bytes]) -> None:

@@ -258,7 +258,7 @@ def _check_index(frame: pd.DataFrame) -> None:
 
 
 def _feather_source(file: IO[bytes]) -> Any:
-    """Give what pandas reads a feather file from, looked over for damage that would crash the process."""
+    """What pandas reads a feather file from, checked for damage that would crash the process."""
     import pyarrow as pa
 
     path = local_path(file)
