@@ -101,8 +101,6 @@ def check_log_level(level: object) -> None:
 def log_level_named(name: str) -> int:
     """The number of a log level given by name or number; raises ValueError when it is unknown.
 
-    Examples
-    --------
     >>> log_level_named('debug')
     10
     """

@@ -144,8 +144,6 @@ _PERCENTAGE = re.compile(r'(?<![\d.])(?P<percentage>\d{1,3}(?:\.\d+)?) ?%')
 def visible(text: str) -> str:
     r"""Write control characters as escapes; line breaks and tabs stay.
 
-    Examples
-    --------
     >>> print(visible('bell\x07'))
     bell\x07
     """
@@ -163,8 +161,6 @@ def _escapes() -> dict[int, str]:
 def progress_of(line: str) -> tuple[float | None, str]:
     """The percentage, if any, and the text of a progress bar.
 
-    Examples
-    --------
     >>> progress_of('train:  45%|####5     | 45/100 [00:04<00:05, 10.0it/s]')
     (45.0, 'train: 45/100 [00:04<00:05, 10.0it/s]')
     """

@@ -104,8 +104,6 @@ def reduce_traceback(trace: TracebackType) -> tuple[Any, tuple[Any, ...]]:
 def rebuilt_traceback(frames: Sequence[SentFrame]) -> TracebackType | None:
     """A traceback that looks like the one that was sent: the same files, functions, lines and columns.
 
-    Examples
-    --------
     >>> import traceback
     >>> frame = SentFrame('task.py', 'run', 'Task.run', 3, {'__name__': 'task'}, 5, 8, 12)
     >>> rebuilt = rebuilt_traceback([frame])

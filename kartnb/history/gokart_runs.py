@@ -87,8 +87,6 @@ def _can_be_kept(value: Any) -> bool:
 def imported_versions() -> str:
     """List the imported top-level modules that have a version, a line each, as ``name==version``, sorted.
 
-    Examples
-    --------
     >>> import luigi
     >>> f'luigi=={luigi.__version__}' in imported_versions().splitlines()
     True

@@ -48,8 +48,6 @@ class GokartLog:
 class LogStore:
     """Finds what workspaces hold of tasks; each directory is listed once, so make a new one to look again.
 
-    Examples
-    --------
     >>> import kartnb, tempfile
     >>> class Two(kartnb.TaskOnKart[int]):
     ...     def run(self):

@@ -86,8 +86,6 @@ def moment(given: Any, now: datetime | None = None) -> datetime | None:
 
     Raises HistoryError when it is not a time.
 
-    Examples
-    --------
     >>> from datetime import UTC, datetime
     >>> moment('2 days', datetime(2024, 5, 3, tzinfo=UTC)).isoformat()
     '2024-05-01T00:00:00+00:00'
@@ -201,8 +199,6 @@ class Bounds:
 def byte_count(given: int | str) -> int:
     """A number of bytes from what a person gave.
 
-    Examples
-    --------
     >>> byte_count('1.5 GB'), byte_count('200k'), byte_count(7)
     (1500000000, 200000, 7)
     """

@@ -309,8 +309,6 @@ class ValueChanges:
 def value_changes(before: Any, after: Any, depth: int = 0) -> ValueChanges:
     """Compare two values.
 
-    Examples
-    --------
     >>> value_changes(3, 5).changes
     (Change(name='value', before='3', after='5 (+2)', differs=True),)
     >>> value_changes({'a': 1}, {'a': 1}).equal

@@ -232,8 +232,6 @@ def _when(record: RunRecord) -> str:
 def parameter_changes(before: dict[str, str], now: dict[str, str]) -> tuple[ParameterChange, ...]:
     """Where parameters differ; of those of a record, only the ones that count now.
 
-    Examples
-    --------
     >>> parameter_changes({'depth': '5', 'jobs': '2'}, {'depth': '6'})
     (ParameterChange(name='depth', before='5', now='6'),)
     """

@@ -35,8 +35,6 @@ def words_of(line: str, separators: str = '') -> list[Word]:
 
     `separators` are characters that separate words besides space.
 
-    Examples
-    --------
     >>> [word.text for word in words_of("Fit(a, b) x=[1, 2] y='a b' --metric s")]
     ['Fit(a, b)', 'x=[1, 2]', "y='a b'", '--metric', 's']
     """

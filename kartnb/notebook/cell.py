@@ -203,8 +203,6 @@ def note_on_stale(stale: StaleResults) -> str:
 def as_code(task: luigi.Task) -> str:
     """The expression that makes a task, with the parameters that differ from their defaults, without secret ones.
 
-    Examples
-    --------
     >>> class Train(luigi.Task):
     ...     depth = luigi.IntParameter(default=3)
     ...     rate = luigi.FloatParameter(default=0.1)

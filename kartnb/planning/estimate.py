@@ -29,8 +29,6 @@ class Estimate:
 def estimate(plan: Plan, workers: int = 1, times: TypicalTimes | None = None) -> Estimate:
     """About how long a build of a plan will take; without `times` the records are read again.
 
-    Examples
-    --------
     >>> import kartnb, tempfile
     >>> class One(kartnb.TaskOnKart[int]):
     ...     def run(self):

@@ -312,8 +312,6 @@ def _wants_rerun(task: luigi.Task) -> bool:
 class Nesting:
     """How deep tasks are nested in the parameters of tasks, of one graph; it warns once.
 
-    Examples
-    --------
     >>> import kartnb
     >>> class Source(kartnb.TaskOnKart):
     ...     pass

@@ -128,8 +128,6 @@ def _read_remote(root: str, files: list[FileFound]) -> Iterator[tuple[FileFound,
 def absolute_place(path: str) -> str:
     """A workspace as an absolute path; a URL as it is, without the slash at its end.
 
-    Examples
-    --------
     >>> absolute_place('memory://results/')
     'memory://results'
     """
@@ -203,8 +201,6 @@ class Listing:
 
     It remembers what it learnt, so one listing serves one plan; make a new one for the next.
 
-    Examples
-    --------
     >>> listing = Listing(['/nowhere/a.pkl', '/nowhere/b.pkl'])
     >>> listing.exists('/nowhere/a.pkl')
     False

@@ -39,8 +39,6 @@ class Seen(NamedTuple):
 def see_file(path: str) -> Seen:
     """Look at a file of this computer.
 
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as file:
     ...     see_file(file.name).check
@@ -80,8 +78,6 @@ def is_whole(check: str) -> bool:
 def joint_mark(marks: Iterable[str]) -> str:
     """One short text for the marks of several files; '' where one of them is unknown, or for no files.
 
-    Examples
-    --------
     >>> joint_mark(['5.1700000000', '7.1700000001'])
     '6e562eee9b'
     >>> joint_mark(['5.1700000000', ''])
@@ -249,8 +245,6 @@ def _file_above(path: str) -> str:
 def windows_problem(path: str) -> str | None:
     """Say why Windows would refuse a local path, or give None.
 
-    Examples
-    --------
     >>> windows_problem('results/aux.csv')
     "results/aux.csv cannot be written on Windows, which reserves the name 'aux.csv'"
     >>> windows_problem('results/model.pkl') is None

@@ -14,15 +14,6 @@ from typing import Any, NamedTuple
 
 from kartnb.errors import MissingPackageError, StorageError, TaskLockException
 
-__all__ = [
-    'TaskLockException',
-    'TaskLockParams',
-    'hold',
-    'make_task_lock_params',
-    'make_task_lock_params_for_run',
-    'wait',
-]
-
 
 class TaskLockParams(NamedTuple):
     """Where a lock is kept and how it behaves."""
@@ -40,8 +31,6 @@ class TaskLockParams(NamedTuple):
 def make_task_lock_key(file_path: str, unique_id: str | None) -> str:
     """Give the name of a result's lock.
 
-    Examples
-    --------
     >>> make_task_lock_key('resources/module/Task.pkl', 'abc')
     'Task_abc'
     """

@@ -159,8 +159,6 @@ def make_model_target(
     `file_path` is the zip file, used as it is; `unique_id` is put before its extension. `temporary_directory` is a
     local directory in which temporary directories are made.
 
-    Examples
-    --------
     >>> from pathlib import Path
     >>> target = make_model_target(
     ...     'words.zip', 'tmp', lambda words, path: Path(path).write_text(words), lambda path: Path(path).read_text()

@@ -18,8 +18,6 @@ from typing import Any, ClassVar
 from kartnb._luigi import PythonUnpickler
 from kartnb.errors import UnreadableResultError
 
-__all__ = ['Unread', 'peek']
-
 #: What a scalar of numpy is unpacked with, by the code of its type.
 _STRUCTS = {
     'b1': '?',
@@ -299,8 +297,6 @@ def peek(pickled: bytes) -> Any:
     An `Unread` is in the place of each part that is not plain. Raises UnreadableResultError when the bytes are not a
     pickle.
 
-    Examples
-    --------
     >>> import fractions, pickle
     >>> peek(pickle.dumps({'accuracy': 0.9, 'share': fractions.Fraction(1, 3)}))
     {'accuracy': 0.9, 'share': <fractions.Fraction>}

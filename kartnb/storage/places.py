@@ -60,8 +60,6 @@ LOG_KINDS: tuple[LogKind, ...] = ('module_versions', 'processing_time', 'random_
 def log_path(workspace: str, kind: LogKind, class_name: str, unique_id: str) -> str:
     """Give the place of one log of one task.
 
-    Examples
-    --------
     >>> log_path('./resources/', 'processing_time', 'Example', '8441')
     './resources/log/processing_time/Example_8441.pkl'
     """
@@ -159,8 +157,6 @@ def captured_log_name(stem: str) -> str:
 def captured_log_path(workspace: str, module: str, stem: str) -> str:
     """The place of the captured lines of a task, from the module of its class and ``<Class>_<unique id>``.
 
-    Examples
-    --------
     >>> captured_log_path('./resources/', 'pipelines.words', 'Count_0f')
     './resources/log/run_record/pipelines/words/Count_0f.log'
     """

@@ -55,8 +55,6 @@ class RecordedResult:
     def from_suffix(cls, text: str) -> RecordedResult:
         """Read what a name says; what it leaves out, or says wrongly, is unknown.
 
-        Examples
-        --------
         >>> RecordedResult.from_suffix('r0a1b2c3d4e5f-311-0123456789ab-abcdef0123-d')
         RecordedResult(result_id='0a1b2c3d4e5f', made_by='311-0123456789ab', made_of='abcdef0123', asked_later=True,
                        kept_for=None, files='')
@@ -90,8 +88,6 @@ class RecordName:
 def record_name(name: str) -> RecordName:
     """Take the name of a record's file apart.
 
-    Examples
-    --------
     >>> record_name('Train_0f~r77aa-311-0123456789ab-abcdef0123.json')
     RecordName(task='Train', unique_id='0f', result_id='77aa', suffix='r77aa-311-0123456789ab-abcdef0123')
     """

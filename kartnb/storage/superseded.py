@@ -146,8 +146,6 @@ def _stamp(path: str) -> tuple[int, float] | None:
 def kept_log_name(kind: LogKind, path: str) -> str:
     """The name under which a log of gokart is kept with a result that was replaced.
 
-    Examples
-    --------
     >>> kept_log_name('random_seed', 'log/random_seed/Example_8441.pkl')
     'log-random_seed.pkl'
     """

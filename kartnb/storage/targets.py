@@ -290,8 +290,6 @@ def _unreadable(error: Exception, path: str) -> UnreadableResultError | MissingP
 def add_unique_id(path: str, unique_id: str | None) -> str:
     """Put a unique id before the extension of a path.
 
-    Examples
-    --------
     >>> add_unique_id('a.b/c.tar.gz', '0f')
     'a.b/c.tar_0f.gz'
     """
@@ -314,8 +312,6 @@ def make_target(
     `store_index_in_feather` keeps the index of a pandas frame. Raises UnknownFormatError when no format has the
     extension.
 
-    Examples
-    --------
     >>> make_target('resources/words.txt', 'e3b0')
     SingleFileTarget('resources/words_e3b0.txt')
     """
@@ -330,8 +326,6 @@ def make_target(
 class InMemoryCacheRepository:
     """The values of this process by key; all instances share them, as in gokart.
 
-    Examples
-    --------
     >>> repository = InMemoryCacheRepository()
     >>> repository.set_value('numbers', [1, 2])
     >>> repository.get_value('numbers')
@@ -462,8 +456,6 @@ def make_in_memory_target(target_key: str, task_lock_params: TaskLockParams | No
 def has_labels(path: str) -> bool:
     """Whether an object gets metadata: those in Google Cloud Storage do, but not the logs.
 
-    Examples
-    --------
     >>> has_labels('gs://bucket/module/Task_0f.pkl'), has_labels('gs://bucket/log/task_log/Task_0f.pkl')
     (True, False)
     """
@@ -481,8 +473,6 @@ def object_labels(
     task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too. Empty values are
     left out.
 
-    Examples
-    --------
     >>> object_labels({'n': 1, 'empty': ''}, {'n': 'mine', 'owner': 'me'})
     {'n': 'mine', 'owner': 'me'}
     """

@@ -281,8 +281,6 @@ def dumps_for_gokart(obj: Any) -> bytes:
 def registered_class(module: str, qualname: str) -> type | None:
     """Give the class that a module has now under a qualified name, or None.
 
-    Examples
-    --------
     >>> registered_class('collections', 'OrderedDict')
     <class 'collections.OrderedDict'>
     """

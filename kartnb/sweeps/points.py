@@ -145,8 +145,6 @@ def metrics_of(result: Any, metric: Metric, name: str) -> dict[str, float]:
 
     Raises `SweepError` when the result does not have the metric, or the metric is not a number.
 
-    Examples
-    --------
     >>> metrics_of({'accuracy': 0.9, 'model': 'tree'}, None, 'Train')
     {'accuracy': 0.9}
     >>> metrics_of({'accuracy': 0.9}, 'acuracy', 'Train')

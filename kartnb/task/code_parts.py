@@ -49,8 +49,6 @@ class Part:
 def source_digest(text: str) -> str:
     """A digest of Python source that comments, docstrings and formatting do not change.
 
-    Examples
-    --------
     >>> source_digest('def f(x): return x+1') == source_digest('def f(x): "Add."; return (x + 1)  # one more')
     True
     """
@@ -130,8 +128,6 @@ def count_as_own(package: str) -> None:
 def is_own(module: str | None) -> bool:
     """Whether the code of a module counts: the notebook, and the user's own packages, editable installs included.
 
-    Examples
-    --------
     >>> is_own('__main__'), is_own('json'), is_own('numpy'), is_own('luigi')
     (True, False, False, False)
     """
@@ -195,8 +191,6 @@ class Names:
 def names_in(code: CodeType) -> Names:
     """What a function uses, nested functions and comprehensions included.
 
-    Examples
-    --------
     >>> def area(r):
     ...     import math
     ...
@@ -326,8 +320,6 @@ class Usage:
 def usage_of(node: ast.AST) -> Usage:
     """What a function changes and reads.
 
-    Examples
-    --------
     >>> usage = usage_of(ast.parse('calls.append(n); seen[n] = 1; print(table[n])'))
     >>> sorted(usage.changed), sorted(usage.read & {'calls', 'seen', 'table'})
     (['calls', 'seen'], ['table'])

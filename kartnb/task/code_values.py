@@ -67,8 +67,6 @@ def value_text(value: object, follow: Callable[[Any], str | None]) -> str:
     `follow` is given every function and class in it; it gives the name, or None for anything else. Raises
     CannotTellError when the constant is too large, or of a kind whose content cannot be read.
 
-    Examples
-    --------
     >>> value_text({'depth': 3, 'names': ['a', 'b'], 'token': 's3cret'}, lambda value: None)
     "{'depth': 3, 'names': ['a', 'b'], 'token': …}"
     """

@@ -28,8 +28,6 @@ class ShownParameter:
 def shown_parameters(task: luigi.Task) -> list[ShownParameter]:
     """The public parameters of any luigi task, in order; of those of `TaskOnKart` only what is not at its default.
 
-    Examples
-    --------
     >>> import luigi
     >>> class Train(luigi.Task):
     ...     depth = luigi.IntParameter()

@@ -25,8 +25,6 @@ def is_same_definition(one: type, other: type) -> bool:
 
     Comments and docstrings do not count, and neither does what methods call. In doubt the answer is no.
 
-    Examples
-    --------
     >>> def define(factor):
     ...     class Scale:
     ...         def run(self):

@@ -27,8 +27,6 @@ _SHORTEST_MASKED = 3
 def is_secret(parameter: luigi.Parameter[object]) -> bool:
     """Whether the values of a parameter are never shown: it is HIDDEN or PRIVATE.
 
-    Examples
-    --------
     >>> is_secret(luigi.Parameter()), is_secret(luigi.Parameter(visibility=ParameterVisibility.HIDDEN))
     (False, True)
     """
@@ -48,8 +46,6 @@ def public_names(cls: type[luigi.Task]) -> frozenset[str]:
 def is_secret_name(name: object) -> bool:
     """Whether a name is that of a secret, where only the name is known.
 
-    Examples
-    --------
     >>> [is_secret_name(name) for name in ('SLACK_TOKEN', 'db_pwd', 'aws_access_key', 'private_notes', 'depth')]
     [True, True, True, True, False]
     """
@@ -62,8 +58,6 @@ def is_secret_constant(name: object) -> bool:
     It is `is_secret_name` without the bare word 'private', which programmers use for what is not secret. A kept result
     is stale when its print changes, so what counts here can only change together with the version of the prints.
 
-    Examples
-    --------
     >>> is_secret_constant('private_key'), is_secret_constant('private_members')
     (True, False)
     """
@@ -73,8 +67,6 @@ def is_secret_constant(name: object) -> bool:
 def masked(text: str, values: Iterable[str]) -> str:
     """A text with secret values replaced by the mask.
 
-    Examples
-    --------
     >>> masked("luigi.Parameter(default='hunter2')", ['hunter2'])
     "luigi.Parameter(default='••••••')"
     """
@@ -87,8 +79,6 @@ def masked(text: str, values: Iterable[str]) -> str:
 def without_url_login(text: str) -> str:
     """A text whose URLs have no user names and passwords.
 
-    Examples
-    --------
     >>> without_url_login('postgresql://me:pa55@host/db')
     'postgresql://…@host/db'
     """

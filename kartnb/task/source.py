@@ -39,8 +39,6 @@ def class_source(cls: type) -> SourceText | None:
 
     Defaults of parameters that are not public are masked.
 
-    Examples
-    --------
     >>> import luigi
     >>> class_source(luigi.ExternalTask).text.splitlines()[0]
     'class ExternalTask(Task):'
@@ -142,8 +140,6 @@ class FunctionSource:
 def function_source(code: CodeType) -> FunctionSource:
     """The source of a function.
 
-    Examples
-    --------
     >>> function_source(textwrap.dedent.__code__).text.startswith('def dedent(text)')
     True
     >>> exec('def hidden(): pass')

@@ -121,8 +121,6 @@ Nested: TypeAlias = T | list['Nested[T]'] | tuple['Nested[T]', ...] | dict[Any, 
 def flatten(items: Any) -> list[Any]:
     """List the leaves of a nested structure, in order; None has none, a string is a leaf, a dict counts by its values.
 
-    Examples
-    --------
     >>> flatten({'a': 1, 'b': [2, (3, None)]})
     [1, 2, 3]
     >>> flatten('foo')
@@ -146,8 +144,6 @@ def flatten(items: Any) -> list[Any]:
 def map_nested(function: Callable[[Any], K], items: Any) -> Nested[K]:
     """Apply `function` to each leaf of a nested structure and keep its shape; other iterables become lists.
 
-    Examples
-    --------
     >>> map_nested(str, {'a': 1, 'b': [2, (3,)]})
     {'a': '1', 'b': ['2', ('3',)]}
     """
@@ -184,8 +180,6 @@ def settled(parameter: luigi.Parameter[Any], value: Any, label: str) -> Any:
     ParameterValueError when the parameter does not take the value; the value of a secret parameter is not in the
     message.
 
-    Examples
-    --------
     >>> settled(luigi.IntParameter(), 3.0, 'depth'), settled(luigi.FloatParameter(), '3', 'lr')
     (3, 3.0)
     >>> settled(luigi.IntParameter(), 2.5, 'depth')

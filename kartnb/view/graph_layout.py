@@ -443,8 +443,6 @@ def grid(sizes: Sequence[Size], columns: int) -> tuple[Size, tuple[Point, ...]]:
 def columns_for(sizes: Sequence[Size], shape: float = 1.7) -> int:
     """How many boxes are to stand side by side, so that all are about `shape` times as wide as high.
 
-    Examples
-    --------
     >>> columns_for([(120, 44)] * 60)
     7
     """

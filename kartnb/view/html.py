@@ -62,8 +62,6 @@ class _Line:
 def card_text(entries: Iterable[CardEntry], note: str = '') -> str:
     """The card as text, one class a line, and a note below.
 
-    Examples
-    --------
     >>> print(card_text([CardEntry('Train', 'changed', 'Fit the model.', ['depth=3'], ['Evaluate'])]))
     ~ changed Train(depth=3): Fit the model.
       makes stale: Evaluate
@@ -214,8 +212,6 @@ def failed_tails(plan: Plan, lines_of: Callable[[str], Sequence[str]]) -> list[T
 def tails_text(tails: Sequence[Tail]) -> str:
     """The tails as text.
 
-    Examples
-    --------
     >>> print(tails_text([Tail('Train[0f0f0f0f]', ('epoch 1', 'loss is nan'))]))
     Last lines of Train[0f0f0f0f]:
       epoch 1

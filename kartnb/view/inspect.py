@@ -166,8 +166,6 @@ class Details(TypedDict):
 class Inspector:
     """Collects the facts about tasks of one plan; a plan with new states needs a new inspector.
 
-    Examples
-    --------
     >>> import kartnb, tempfile
     >>> class Two(kartnb.TaskOnKart[int]):
     ...     def run(self):

@@ -119,8 +119,6 @@ def seconds_text(seconds: float) -> str:
 def counted(number: int, word: str) -> str:
     """``'1 row'``, ``'1,000 rows'``.
 
-    Examples
-    --------
     >>> counted(1, 'row'), counted(2000, 'entry')
     ('1 row', '2,000 entries')
     """
@@ -191,8 +189,6 @@ def wrap(items: Sequence[str], room: float, size: float, most: int, *, mono: boo
 def columns_of(text: str) -> int:
     """How many columns a text takes on a terminal.
 
-    Examples
-    --------
     >>> columns_of('abc'), columns_of('日本')
     (3, 4)
     """
@@ -219,8 +215,6 @@ _DEEPEST = 6
 def size_text(size: int) -> str:
     """A number of bytes as a person says it.
 
-    Examples
-    --------
     >>> [size_text(size) for size in (0, 999, 1_500, 2_000_000, 3_500_000_000)]
     ['0 B', '999 B', '1.5 kB', '2.0 MB', '3.5 GB']
     """
@@ -245,8 +239,6 @@ def local_time(text: str) -> str:
 def level_name(level: int) -> str:
     """The name of a log level, or that of the next lower one that has a name.
 
-    Examples
-    --------
     >>> level_name(40), level_name(25), level_name(10)
     ('ERROR', 'INFO', 'DEBUG')
     """
@@ -256,8 +248,6 @@ def level_name(level: int) -> str:
 def value_lines(value: Any) -> list[str]:
     """A plain value in lines, nested containers indented; at most a few hundred of them, whatever the value.
 
-    Examples
-    --------
     >>> value_lines({'seed': 3, 'methods': ['a', 'b'], 'none': {}})
     ['seed: 3', 'methods:', '  a', '  b', 'none: {}']
     """

@@ -81,8 +81,6 @@ def table_lines(
     What would act on a terminal is made visible. `types` is a second line of headings; `numeric` columns stand at the
     right.
 
-    Examples
-    --------
     >>> print('\n'.join(table_lines(['都市', 'n'], [['東京', '1'], ['Ōsaka', '20']], numeric=[False, True])))
     都市    n
     東京    1

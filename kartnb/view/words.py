@@ -32,8 +32,6 @@ def shown(task: luigi.Task) -> Pairs:
 def distinguishing_first(nodes: Sequence[Node]) -> list[Pairs]:
     """For each of some tasks of one class the parameters that tell it apart first, then its other significant ones.
 
-    Examples
-    --------
     >>> distinguishing_first([])
     []
     """
@@ -113,8 +111,6 @@ BEGUN = frozenset({TaskState.RUNNING, TaskState.DONE, TaskState.FAILED, TaskStat
 def kind_text(reason: Reason, state: TaskState) -> str:
     """The kind of a reason, in the words that fit a state.
 
-    Examples
-    --------
     >>> kind_text(Reason(ReasonKind.UPSTREAM_RUNS), TaskState.MISSING)
     'an upstream task will run'
     >>> kind_text(Reason(ReasonKind.UPSTREAM_RUNS), TaskState.DONE)

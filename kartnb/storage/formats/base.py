@@ -108,8 +108,6 @@ def make_file_processor(
     `store_index_in_feather` keeps the index of a pandas frame in feather files; `dataframe_type` is what tables are
     loaded as. Raises UnknownFormatError when no format has the extension.
 
-    Examples
-    --------
     >>> make_file_processor('resources/words.txt')
     TextFileProcessor()
     """

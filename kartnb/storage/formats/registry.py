@@ -16,8 +16,6 @@ class FunctionFileProcessor(FileProcessor):
     ``load(file)`` gives the value; the file holds bytes, or text when `text` is set. ``dump(value, file)`` writes the
     value; the file takes bytes and text (which it encodes as UTF-8).
 
-    Examples
-    --------
     >>> import json
     >>> pretty = FunctionFileProcessor(json.load, lambda value, file: json.dump(value, file, indent=1))
     >>> file = io.BytesIO()

@@ -45,8 +45,6 @@ class PickleFileProcessor(FileProcessor):
 def lines_of(text: str) -> list[str]:
     r"""Split a text into lines as reading a file does, each without the white space at its end.
 
-    Examples
-    --------
     >>> lines_of('one  \ntwo\r\n\nlast')
     ['one', 'two', '', 'last']
     """
@@ -67,8 +65,6 @@ def _encoded(obj: Any, encoding: str) -> bytes:
 class TextFileProcessor(FileProcessor):
     r"""Keeps a list as lines, one for each element, and anything else as its `str`; always loads a list of lines.
 
-    Examples
-    --------
     >>> import io
     >>> file = io.BytesIO()
     >>> TextFileProcessor().dump(['a', 1], file)
@@ -109,8 +105,6 @@ class GzipFileProcessor(FileProcessor):
 class BinaryFileProcessor(FileProcessor):
     """Keeps bytes as they are.
 
-    Examples
-    --------
     >>> import io
     >>> file = io.BytesIO()
     >>> BinaryFileProcessor().dump(b'picture', file)
@@ -140,8 +134,6 @@ class BinaryFileProcessor(FileProcessor):
 class NpzFileProcessor(FileProcessor):
     """Keeps one array, under the name ``data``, uncompressed: about as fast as the disk. gokart reads it.
 
-    Examples
-    --------
     >>> import io
     >>> import numpy as np
     >>> file = io.BytesIO()
@@ -197,8 +189,6 @@ def _write_array(array: np.ndarray[Any, Any], file: IO[bytes]) -> None:
 class XmlFileProcessor(FileProcessor):
     """Keeps an `xml.etree.ElementTree.ElementTree`.
 
-    Examples
-    --------
     >>> import io
     >>> from xml.etree import ElementTree
     >>> file = io.BytesIO()

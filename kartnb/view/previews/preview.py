@@ -252,8 +252,6 @@ _short = _Short()
 def short(value: Any, limit: int = LONGEST) -> str:
     """A value on one line, as in a cell of a table.
 
-    Examples
-    --------
     >>> short(0.1 + 0.2), short('text'), short({'a': list(range(1000))})
     ('0.3', 'text', "{'a': [0, 1, 2, 3, 4, 5, ...]}")
     """

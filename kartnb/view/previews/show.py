@@ -238,8 +238,6 @@ def _source(block: Block) -> str:
 def cleaned(block: Block) -> Block:
     """The block with nothing in its texts that acts on a terminal or a parser, each of them of a bounded length.
 
-    Examples
-    --------
     >>> cleaned(Note(f'a{chr(27)}[2Jb'))
     Note(text='a␛[2Jb')
     """
