@@ -23,6 +23,8 @@ def bare_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inte
     monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
     monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])
     monkeypatch.setattr(sys, 'excepthook', sys.excepthook)
+    # IPython leaves `_` alone where Python has one, and a doctest that ran before leaves one
+    monkeypatch.delattr(builtins, '_', raising=False)
     registered, names = list(Register._reg), set(vars(builtins))
     config = Config(InteractiveShell={'colors': 'nocolor'}, HistoryManager={'enabled': False})
     InteractiveShell.clear_instance()

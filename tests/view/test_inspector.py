@@ -129,7 +129,7 @@ def test_an_attack_in_a_log_is_not_run(tmp_path: Path) -> None:
     plan = kartnb.plan(task)
     logs = {log['kind']: log for log in Inspector(plan).details(plan.root.key)['gokart_logs']}
     assert logs['task_log']['lines'] == ['<posix.system>' if os.name == 'posix' else '<nt.system>']
-    assert 'no pickle' in logs['random_seed']['problem']
+    assert 'not a pickle' in logs['random_seed']['problem']
     assert not touched.exists()
 
 
