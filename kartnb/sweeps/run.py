@@ -110,14 +110,9 @@ class SweepRun(display.Displayed, ABC):
         return SweepProgress(self.total, sum(point.is_over for point in self.points), self.counts)
 
     def run(self) -> SweepResult:
-        """Run it, show it while it runs, and return the result.
+        """Run it, show it while it runs, and return the result; what has finished before an interrupt is kept.
 
-        Raises
-        ------
-        SweepError
-            When no result has the metric.
-        KeyboardInterrupt
-            When it was interrupted; what has finished is kept.
+        Raises `SweepError` when no result has the metric.
         """
         __tracebackhide__ = True
         with display.shown_live(self):
