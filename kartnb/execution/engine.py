@@ -157,9 +157,9 @@ class Engine(ABC):
         task = vertex.task
         for other in vertex.requires:
             fire(task, luigi.Event.DEPENDENCY_DISCOVERED, task, other.task)
-        if vertex.state in (TaskState.CACHED, TaskState.EXTERNAL):
+        if vertex.verdict.state in (TaskState.CACHED, TaskState.EXTERNAL):
             fire(task, luigi.Event.DEPENDENCY_PRESENT, task)
-        elif vertex.state is TaskState.MISSING and vertex.reason is None:
+        elif vertex.verdict.state is TaskState.MISSING and vertex.verdict.reason is None:
             fire(task, luigi.Event.DEPENDENCY_MISSING, task)
 
     def _next_run(self, vertex: Vertex) -> TaskRun | None:
@@ -171,14 +171,14 @@ class Engine(ABC):
                 self._completed(vertex, TaskState.CACHED)
                 return None
             run = self._work_items.new_run(vertex)
-            self._ledger.log('%s starts: %s', vertex.key, vertex.reason)
+            self._ledger.log('%s starts: %s', vertex.key, vertex.verdict.reason)
         else:
             self._work_items.renew(run, vertex)
         return run
 
     def _was_made_meanwhile(self, vertex: Vertex) -> bool:
         task = vertex.task
-        if vertex.reason is None or vertex.reason.kind not in _SETTLED_BY_A_RESULT:
+        if vertex.verdict.reason is None or vertex.verdict.reason.kind not in _SETTLED_BY_A_RESULT:
             return False
         return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
 
@@ -310,7 +310,7 @@ class Engine(ABC):
             if state is TaskState.RUNNING:
                 self._ledger.change(key, TaskState.INTERRUPTED)
             elif state is TaskState.QUEUED:
-                self._ledger.change(key, self._graph.vertices[key].state)
+                self._ledger.change(key, self._graph.vertices[key].verdict.state)
 
     def _take_last_outcomes(self) -> None:
         """Count tasks as done that succeeded while the executor was being closed."""

@@ -67,7 +67,9 @@ class BuildLoop(Engine):
 
     def _enlist(self, vertices: Sequence[Vertex]) -> None:
         for vertex in vertices:
-            self._ledger.states[vertex.key] = TaskState.QUEUED if vertex.reason is not None else vertex.state
+            self._ledger.states[vertex.key] = (
+                TaskState.QUEUED if vertex.verdict.reason is not None else vertex.verdict.state
+            )
         refused: dict[Vertex, BaseException] = {**missing_external(vertices)}
         for vertex in vertices:
             error = self._read_limits(vertex)
@@ -78,7 +80,7 @@ class BuildLoop(Engine):
             self._announce(vertex)
             if vertex in refused:
                 self._fail(vertex, refused[vertex])
-            elif vertex.reason is not None:
+            elif vertex.verdict.reason is not None:
                 self._await(vertex, vertex.requires)
 
     def _read_limits(self, vertex: Vertex) -> BaseException | None:
@@ -87,7 +89,7 @@ class BuildLoop(Engine):
             fire_broken(vertex.task, vertex.broken)
             trim_traceback(vertex.broken)
             return vertex.broken
-        if vertex.reason is None:
+        if vertex.verdict.reason is None:
             return None
         try:
             limits = limits_of(vertex.task, self._resources, self._usual_timeout)

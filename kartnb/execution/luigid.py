@@ -175,7 +175,7 @@ class SchedulerLoop(Engine):
         vertex = self._by_task_id[task.task_id]
         if vertex.broken is not None:
             return ''.join(traceback.format_exception(vertex.broken))
-        return self._ledger.is_met(vertex.key) or vertex.state is TaskState.NOT_NEEDED
+        return self._ledger.is_met(vertex.key) or vertex.verdict.state is TaskState.NOT_NEEDED
 
     def start(self, task: luigi.Task, messages: Queue[Any] | None) -> None:
         """Begin to run a task that the scheduler has given out."""
@@ -223,18 +223,20 @@ class SchedulerLoop(Engine):
         usual = usual_timeout()
         for vertex in vertices:
             self._note_task_id(vertex)
-            self._ledger.states[vertex.key] = TaskState.QUEUED if vertex.reason is not None else vertex.state
+            self._ledger.states[vertex.key] = (
+                TaskState.QUEUED if vertex.verdict.reason is not None else vertex.verdict.state
+            )
             if vertex.broken is not None:
                 fire_broken(vertex.task, vertex.broken)
                 refused[vertex] = vertex.broken
-            elif vertex.reason is not None:
+            elif vertex.verdict.reason is not None:
                 self._limit_time(vertex, timeout_of(vertex.task, usual))
         for vertex, error in refused.items():
             self._ledger.fail(vertex.key, error)
 
     def _note_task_id(self, vertex: Vertex) -> None:
         known = self._by_task_id.setdefault(vertex.task.task_id, vertex)
-        if known is not vertex and (known.reason is not None or vertex.reason is not None):
+        if known is not vertex and (known.verdict.reason is not None or vertex.verdict.reason is not None):
             raise SchedulerError(
                 f"luigi's scheduler takes two tasks {vertex.name} for one ({vertex.task.task_id}): they differ in "
                 "parameters that luigi's task id does not contain. Build without scheduler_url."

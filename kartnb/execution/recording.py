@@ -252,7 +252,7 @@ def record_existing_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> Non
 
 def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
     return (
-        vertex.state in (TaskState.CACHED, TaskState.STALE)
+        vertex.verdict.state in (TaskState.CACHED, TaskState.STALE)
         and isinstance(vertex.task, TaskOnKart)
         and bool(vertex.outputs)
         and results.policy(type(vertex.task)) != 'ignore'

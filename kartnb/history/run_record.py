@@ -31,7 +31,7 @@ def _host() -> str:
     return socket.gethostname()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InputResult:
     """A result that another one was made from."""
 
@@ -53,7 +53,7 @@ class OutputFile(NamedTuple):
     modified: float | None
 
 
-@dataclass(slots=True)
+@dataclass
 class RunRecord:
     """One run of one task."""
 
@@ -92,10 +92,8 @@ class RunRecord:
 
     def to_json(self) -> str:
         """The record as JSON text."""
-        members = {name: getattr(self, name) for name in self.__slots__}
-        members['inputs'] = [{name: getattr(item, name) for name in item.__slots__} for item in self.inputs]
-        members['outputs'] = [item._asdict() for item in self.outputs]
-        return json.dumps(members, ensure_ascii=False)
+        outputs = [item._asdict() for item in self.outputs]
+        return _encoded({**vars(self), 'outputs': outputs})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunRecord:
@@ -114,6 +112,10 @@ class RunRecord:
             return cls(**_checked(values))
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f'this run record is damaged: {error}') from error
+
+
+#: Made once: a build writes a record for each task.
+_encoded = json.JSONEncoder(ensure_ascii=False, default=vars).encode
 
 
 def parsed_record(text: str | bytes | None) -> RunRecord | None:

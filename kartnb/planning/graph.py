@@ -14,7 +14,7 @@ from typing import Any
 import luigi
 
 from kartnb.errors import SharedOutputError
-from kartnb.model import Node, Plan, Reason, ReasonKind, TaskState
+from kartnb.model import Node, Plan, Reason, ReasonKind
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.staleness import NOT_NEEDED, UP_TO_DATE, Verdict
 from kartnb.task import identity
@@ -65,16 +65,6 @@ class Vertex:
         self.name = type(self.task).__name__
         self.stem = f'{self.name}_{self.unique_id}'
         self.is_external = self.task.run is None or self.task.run is NotImplemented
-
-    @property
-    def state(self) -> TaskState:
-        """Its state in the plan."""
-        return self.verdict.state
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why it will run; None when it will not."""
-        return self.verdict.reason
 
     def ask_rerun(self) -> None:
         """Let it run whatever its result is."""

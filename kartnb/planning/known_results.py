@@ -215,7 +215,7 @@ class KnownResults:
 
     def replaced(self, vertex: Vertex) -> Replacement | None:
         """The recorded result that a run of a task will replace; None when there is none, or not all of its files."""
-        return self.present(vertex) if vertex.state is TaskState.STALE else None
+        return self.present(vertex) if vertex.verdict.state is TaskState.STALE else None
 
     def present(self, vertex: Vertex) -> Replacement | None:
         """The recorded result of a task, as it can be set aside; None when there is none, or it is not in files."""

@@ -151,7 +151,7 @@ def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMis
     return {
         vertex: _missing(vertex)
         for vertex in vertices
-        if vertex.state is TaskState.MISSING and vertex.reason is None and vertex.is_external
+        if vertex.verdict.state is TaskState.MISSING and vertex.verdict.reason is None and vertex.is_external
     }
 
 
@@ -178,7 +178,7 @@ def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], known: KnownR
             vertex.verdict = judge_idle(vertex, known)
             continue
         _judge(vertex, known)
-        if vertex.reason is not None:
+        if vertex.verdict.reason is not None:
             wanted.update(other.key for other in vertex.requires)
     _follow_runs(vertices, wanted, known)
 
@@ -204,7 +204,7 @@ def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], known: KnownResul
     This is not a rule of `staleness`: which tasks run is known only when demand has reached all of them, and each that
     is added here may demand more.
     """
-    pending = [vertex for vertex in vertices if vertex.reason is not None]
+    pending = [vertex for vertex in vertices if vertex.verdict.reason is not None]
     waiting: dict[str, list[Vertex]] = {}
     for vertex in vertices if pending else ():
         if follows_inputs(vertex, known):
@@ -216,7 +216,7 @@ def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], known: KnownResul
     while pending:
         cause = pending.pop()
         for vertex in waiting.pop(cause.key, ()):
-            if vertex.reason is None:
+            if vertex.verdict.reason is None:
                 reason = Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
                 vertex.verdict = vertex.result = will_replace(vertex, reason, known)
                 pending.append(vertex)
@@ -224,7 +224,7 @@ def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], known: KnownResul
             if other.key in own and other.key not in wanted:
                 wanted.add(other.key)
                 _judge(other, known)
-                if other.reason is not None:
+                if other.verdict.reason is not None:
                     pending.append(other)
 
 

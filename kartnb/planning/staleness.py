@@ -62,16 +62,15 @@ _EXTERNAL = Verdict(TaskState.EXTERNAL)
 # --- Is a result what a run would give now? -------------------------------------------------------------------------
 
 
-def unfinished_run(vertex: Vertex, known: KnownResults) -> Verdict | None:
-    """A run that was to replace the recorded result has written files and has not ended."""
-    if known.changed_files(vertex) is not Files.UNFINISHED:
-        return None
-    return Verdict(TaskState.STALE, Reason(ReasonKind.UNFINISHED))
+def written_since(vertex: Vertex, known: KnownResults) -> Verdict | None:
+    """The files are not those of the record: of a run that has not ended, or of another program.
 
-
-def foreign_write(vertex: Vertex, known: KnownResults) -> Verdict | None:
-    """Another program has written the files since: as in gokart, a file that is there counts, whoever made it."""
-    return Verdict(TaskState.CACHED, note=FOREIGN) if known.changed_files(vertex) is Files.FOREIGN else None
+    As in gokart, a file that another program has written counts.
+    """
+    changed = known.changed_files(vertex)
+    if changed is Files.UNFINISHED:
+        return Verdict(TaskState.STALE, Reason(ReasonKind.UNFINISHED))
+    return Verdict(TaskState.CACHED, note=FOREIGN) if changed is Files.FOREIGN else None
 
 
 def code_changed(vertex: Vertex, known: KnownResults) -> Verdict | None:
@@ -139,8 +138,7 @@ def stale_upstream(vertex: Vertex, known: KnownResults) -> Verdict | None:
 #: In this order; not asked for external tasks, nor where `on_code_change` is 'ignore' (gokart's behaviour).
 RESULT_RULES: tuple[Rule, ...] = (
     # of files that are not those of the record, nothing that it says of code and inputs holds
-    unfinished_run,
-    foreign_write,
+    written_since,
     # the task's own code before its inputs: it is what the person has just edited
     code_changed,
     restored,
@@ -159,10 +157,11 @@ def judge_result(vertex: Vertex, known: KnownResults) -> Verdict:
     noted = UP_TO_DATE
     for rule in RESULT_RULES:
         found = rule(vertex, known)
-        if found is not None and found.reason is not None:
+        if found is None:
+            continue
+        if found.reason is not None:
             return Verdict(found.state, found.reason, noted.note)
-        if found is not None:
-            noted = found if not noted.note else Verdict(found.state, note=f'{noted.note}; {found.note}')
+        noted = found if not noted.note else Verdict(found.state, note=f'{noted.note}; {found.note}')
     return noted
 
 
@@ -236,7 +235,7 @@ def will_replace(vertex: Vertex, reason: Reason, known: KnownResults) -> Verdict
 
 def follows_inputs(vertex: Vertex, known: KnownResults) -> bool:
     """Whether a task runs too when one that it requires runs: where it is known what its result was made from."""
-    if vertex.reason is not None or vertex.state is not TaskState.CACHED:
+    if vertex.verdict.reason is not None or vertex.verdict.state is not TaskState.CACHED:
         return False
     result = known.result(vertex)
     return result is not None and bool(result.made_of) and known.policy(type(vertex.task)) != 'ignore'

@@ -240,11 +240,11 @@ class ParameterTable:
 
     def _normalized(self, name: str, value: Any) -> Any:
         parameter = self.parameters[name]
-        if not is_secret(parameter):
-            return parameter.normalize(value)
         try:
             return parameter.normalize(value)
         except Exception:
+            if not is_secret(parameter):
+                raise
             # the message may hold the value, which is secret
             raise ValueError(f'{self._name} does not take this value of its secret parameter {name!r}.') from None
 
