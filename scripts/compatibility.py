@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def names() -> Iterator[str]:
-    """Give what kartnb offers, line by line in a stable order."""
+    """Return what kartnb offers, line by line in a stable order."""
     for name in sorted(kartnb.__all__):
         if name != '__version__':
             yield from _described(name, getattr(kartnb, name))
@@ -122,7 +122,7 @@ def _public_members(cls: type) -> set[str]:
 
 
 def _signature(function: Any) -> str:
-    """Give a signature without its annotations, which may name what is not public."""
+    """Return a signature without its annotations, which may name what is not public."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -298,7 +298,7 @@ def _same(found: Any, expected: Any) -> bool:
 
 
 def _files() -> dict[str, tuple[int, int]]:
-    """Give the files below the current directory, each with its size and time."""
+    """Return the files below the current directory, each with its size and time."""
     found = sorted(path for path in Path().rglob('*') if path.is_file())
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 

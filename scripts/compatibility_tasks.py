@@ -22,7 +22,7 @@ class Colour(enum.Enum):
 
 
 def frame() -> pd.DataFrame:
-    """Give a table of numbers and text, with what no text format keeps left out."""
+    """Return a table of numbers and text, with what no text format keeps left out."""
     return pd.DataFrame({'a': [1, 2, 3], 'b': ['x', 'ü', 'z'], 'c': [0.5, 1.5, -2.0]})
 
 
@@ -189,7 +189,7 @@ class Replaced(kartnb.TaskOnKart[int]):
 
 
 def tasks() -> dict[str, kartnb.TaskOnKart[Any]]:
-    """Give the tasks that are built and stay, by a name of each."""
+    """Return the tasks that are built and stay, by a name of each."""
     found: dict[str, kartnb.TaskOnKart[Any]] = {
         **{name: Format(name=name) for name in VALUES},
         **{f'lossless{extension}': Lossless(extension=extension) for extension in LOSSLESS},

@@ -28,13 +28,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @pytest.fixture(scope='session')
 def chromium() -> str:
-    """Give the path of Chromium."""
+    """Return the path of Chromium."""
     return _program('chromium', 'chromium-browser', 'google-chrome')
 
 
 @pytest.fixture(scope='session')
 def redis_server_program() -> str:
-    """Give the path of `redis-server`."""
+    """Return the path of `redis-server`."""
     return _program('redis-server')
 
 

@@ -22,7 +22,7 @@ LOAD, TRAIN, SECOND, CACHED, ROOT = (node.key for node in PLAN)
 
 
 def status_after(*events: Event) -> BuildStatus:
-    """Give the status after some events; counts that are kept by the way must be those that are counted in the end."""
+    """Return the status after some events; counts kept by the way must be those that are counted in the end."""
     status, kept = BuildStatus(), BuildStatus(keep_counts=True)
     for event in (BuildStarted('b', PLAN, 100.0), *events):
         status.apply(event)

@@ -267,7 +267,7 @@ class SchedulerLoop(Engine):
         return self._worker
 
     def _pass_on(self, event: Event) -> None:
-        """Give an event to the listeners, and progress to the scheduler too, for its web page."""
+        """Pass an event to the listeners, and progress to the scheduler too, for its web page."""
         self._notify_listeners(event)
         if isinstance(event, TaskProgress):
             try:

@@ -161,7 +161,7 @@ def kart_magic(
             except UsageError:
                 raise
             except _MISUSE as error:
-                raise UsageError(str(error)) from None
+                raise UsageError(f'%{name}: {error}') from None
             except BaseException as error:
                 from kartnb.notebook.tracebacks import show_own_part
 

@@ -226,7 +226,7 @@ class Listing:
         return known
 
     def existing(self, paths: Iterable[str]) -> set[str]:
-        """Give those of `paths` that exist."""
+        """Return those of `paths` that exist."""
         asked = set(paths)
         unknown = asked - self._known.keys()
         for directory, members in _by_directory(unknown).items():

@@ -102,12 +102,12 @@ def _host() -> str:
 
 
 def temporary_name(name: str) -> str:
-    """Give a name that no other process and no other call uses, for something that will be called `name`."""
+    """Return a name that no other process and no other call uses, for something that will be called `name`."""
     return f'.{name[:_LONGEST_STEM]}.{_mark()}{next(_numbers):08x}{SUFFIX}'
 
 
 def temporary_path(directory: str) -> str:
-    """Give a path in a directory, as `temporary_name` does for its names."""
+    """Return a path in a directory, as `temporary_name` does for its names."""
     return f'{_beginning(directory)}{next(_numbers):08x}{SUFFIX}'
 
 
@@ -198,7 +198,7 @@ _ELSEWHERE = 'choose another workspace_directory'
 
 
 def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
-    """Give the error that names `path` and says what to do, for an error of the operating system."""
+    """Return the error that names `path` and says what to do, for an error of the operating system."""
     if isinstance(error, StorageError):
         return error
     if doing in ('read', 'removed') and isinstance(error, FileNotFoundError):

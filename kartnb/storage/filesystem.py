@@ -223,7 +223,7 @@ def _is_about(error: OSError, path: str, temporary: str) -> bool:
 
 
 def local_path(file: Any) -> str | None:
-    """Give the path of an open file of the local disk, for libraries that are faster with one; else None."""
+    """Return the path of an open file of the local disk, for libraries that are faster with one; else None."""
     name = getattr(file, 'name', None)
     return name if isinstance(name, str) and isinstance(file, io.BufferedIOBase | io.RawIOBase) else None
 
@@ -267,7 +267,7 @@ _local = _Local()
 
 
 def file_system(path: str) -> FileSystem:
-    """Give the file system of a path: fsspec's for ``scheme://...``, else the local one.
+    """Return the file system of a path: fsspec's for ``scheme://...``, else the local one.
 
     Raises MissingPackageError, which says what to install, when the packages for the scheme are not installed.
     """

@@ -29,7 +29,7 @@ class TaskLockParams(NamedTuple):
 
 
 def make_task_lock_key(file_path: str, unique_id: str | None) -> str:
-    """Give the name of a result's lock.
+    """Return the name of a result's lock.
 
     >>> make_task_lock_key('resources/module/Task.pkl', 'abc')
     'Task_abc'

@@ -154,7 +154,7 @@ def make_model_target(
     unique_id: str | None = None,
     task_lock_params: TaskLockParams | None = None,
 ) -> TargetOnKart:
-    """Give the target for a result that functions of its own save and load (see `ModelTarget`).
+    """Return the target for a result that functions of its own save and load (see `ModelTarget`).
 
     `file_path` is the zip file, used as it is; `unique_id` is put before its extension. `temporary_directory` is a
     local directory in which temporary directories are made.
@@ -215,7 +215,7 @@ def _load_piece(path: str) -> Any:
 
 
 def _row_ranges(frame: pd.DataFrame, max_byte: int) -> list[tuple[int, int]]:
-    """Give the first row and the row after the last of each piece: gokart's pieces, but none that is empty."""
+    """Return the first row and the row after the last of each piece: gokart's pieces, but none that is empty."""
     rows, columns = frame.shape
     # the values of no rows have the type of all: their size is known without making them
     size = frame.iloc[:0].to_numpy().dtype.itemsize * rows * columns

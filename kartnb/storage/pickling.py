@@ -65,7 +65,7 @@ class _Stream:
         return size
 
     def promise(self, array: np.ndarray[Any, Any]) -> pickle.PickleBuffer:
-        """Give a buffer as large as a scattered array, to be replaced by the array's values when it is written."""
+        """Return a buffer as large as a scattered array, to be replaced by the array's values when it is written."""
         # untouched pages take no memory
         buffer = pickle.PickleBuffer(mmap.mmap(-1, array.nbytes))
         self._promised[id(buffer)] = (buffer, array)
@@ -95,7 +95,7 @@ def _refuse_names(opcodes: bytes) -> None:
 
 
 def _pieces(array: np.ndarray[Any, Any]) -> Iterator[memoryview]:
-    """Give the values of an array in C order, a few megabytes at a time."""
+    """Return the values of an array in C order, a few megabytes at a time."""
     import numpy as np
 
     if array.ndim > 1 and array[0].nbytes > _PIECE:
@@ -218,7 +218,7 @@ def dumps(obj: Any, protocol: int | None = None) -> bytes:
             _refuse_names(data)
             return data
     except Exception:
-        pass
+        pass  # `dump` has other ways, and says what cannot be pickled
     file = io.BytesIO()
     dump(obj, file, protocol)
     return file.getvalue()

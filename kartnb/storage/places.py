@@ -58,7 +58,7 @@ LOG_KINDS: tuple[LogKind, ...] = ('module_versions', 'processing_time', 'random_
 
 
 def log_path(workspace: str, kind: LogKind, class_name: str, unique_id: str) -> str:
-    """Give the place of one log of one task.
+    """Return the place of one log of one task.
 
     >>> log_path('./resources/', 'processing_time', 'Example', '8441')
     './resources/log/processing_time/Example_8441.pkl'

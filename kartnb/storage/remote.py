@@ -29,7 +29,7 @@ _ARGUMENTS = frozenset({'content_type', 'content_encoding', 'fixed_key_metadata'
 
 
 def remote_file_system(path: str) -> FileSystem:
-    """Give the file system for a path with a scheme, such as ``s3://bucket/results``."""
+    """Return the file system for a path with a scheme, such as ``s3://bucket/results``."""
     scheme = path.partition('://')[0]
     packages = _PACKAGES.get(scheme, 'fsspec')
     try:

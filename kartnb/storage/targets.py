@@ -42,7 +42,7 @@ class TargetOnKart(luigi.Target):
         return self._exists()
 
     def load(self) -> Any:
-        """Give the result.
+        """Return the result.
 
         Raises MissingResultError (also a FileNotFoundError) when it has not been made, and UnreadableResultError when
         its file cannot be read.
@@ -306,7 +306,7 @@ def make_target(
     task_lock_params: TaskLockParams | None = None,
     store_index_in_feather: bool = True,
 ) -> TargetOnKart:
-    """Give the target for a file: a local path, or ``scheme://...``, used as it is.
+    """Return the target for a file: a local path, or ``scheme://...``, used as it is.
 
     `unique_id` is put before the extension, by which the format is chosen if there is no `processor`.
     `store_index_in_feather` keeps the index of a pandas frame. Raises UnknownFormatError when no format has the
@@ -338,7 +338,7 @@ class InMemoryCacheRepository:
     _cache: ClassVar[dict[str, tuple[Any, datetime]]] = {}
 
     def get_value(self, key: str) -> Any:
-        """Give a value; raises KeyError when the key is not known."""
+        """Return a value; raises KeyError when the key is not known."""
         return self._cache[key][0]
 
     def get_last_modification_time(self, key: str) -> datetime:
@@ -434,7 +434,7 @@ class InMemoryTarget(TargetOnKart):
 
 
 def make_in_memory_target(target_key: str, task_lock_params: TaskLockParams | None = None) -> InMemoryTarget:
-    """Give the target of a key.
+    """Return the target of a key.
 
     Parameters
     ----------
@@ -467,7 +467,7 @@ def object_labels(
     custom_labels: Mapping[str, Any] | None = None,
     required_task_outputs: Any = None,
 ) -> dict[str, str]:
-    """Give the metadata of an object: at most 8 KiB of names and values, without the last ones where there are more.
+    """Return the metadata of an object: at most 8 KiB of names and values, without the last ones where there are more.
 
     The user's own labels come first, and win where a parameter has the same name. `required_task_outputs` is what the
     task's inputs were made by, in any nesting of lists and dicts; objects with a ``serialize()`` too. Empty values are

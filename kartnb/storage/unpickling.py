@@ -238,7 +238,7 @@ _PLACES: dict[tuple[str, str], str] = {
 
 
 def find(module: str, name: str) -> Any:
-    """Give what a pickle calls ``module.name``: kartnb's own, or gokart's if it is installed."""
+    """Return what a pickle calls ``module.name``: kartnb's own, or gokart's if it is installed."""
     place = _PLACES.get((module, name))
     if place is None:
         place = f'{module}:{name}'
@@ -250,7 +250,7 @@ def find(module: str, name: str) -> Any:
 
 
 def gokarts_name(obj: Any) -> tuple[str, str] | None:
-    """Give the module and name by which gokart knows its own counterpart of `obj`, or None."""
+    """Return the module and name by which gokart knows its own counterpart of `obj`, or None."""
     place = f'{getattr(obj, "__module__", "")}:{getattr(obj, "__qualname__", "")}'
     return next((name for name, known in _PLACES.items() if known == place), None)
 
@@ -279,7 +279,7 @@ def dumps_for_gokart(obj: Any) -> bytes:
 
 
 def registered_class(module: str, qualname: str) -> type | None:
-    """Give the class that a module has now under a qualified name, or None.
+    """Return the class that a module has now under a qualified name, or None.
 
     >>> registered_class('collections', 'OrderedDict')
     <class 'collections.OrderedDict'>
@@ -304,12 +304,12 @@ class NotebookClasses:
         self._existing: set[type] = set()
 
     def replacements(self) -> dict[int, type]:
-        """Give the classes that should have taken the place of those that a pickle of dill made."""
+        """Return the classes that should have taken the place of those that a pickle of dill made."""
         found = {i: registered_class(made.__module__, made.__qualname__) for i, made in enumerate(self._made_by_dill)}
         return {i: cls for i, cls in found.items() if cls is not None and cls is not self._made_by_dill[i]}
 
     def find(self, module: str, name: str) -> Callable[..., Any] | None:
-        """Give the replacement of a function that a pickle names, or None."""
+        """Return the replacement of a function that a pickle names, or None."""
         method = _REPLACED.get((module, name))
         return None if method is None else types.MethodType(method, self)
 
@@ -442,7 +442,7 @@ _ROOMS = {
 
 
 def _todays_kartnb(module: str, name: str) -> str:
-    """Give the module in which this kartnb has what an earlier one had elsewhere."""
+    """Return the module in which this kartnb has what an earlier one had elsewhere."""
     outer = name.partition('.')[0]
     try:
         if hasattr(importlib.import_module(module), outer):
@@ -454,7 +454,7 @@ def _todays_kartnb(module: str, name: str) -> str:
 
 
 def _todays_numpy(module: str, name: str) -> str:
-    """Give the module in which the installed numpy has what another version had elsewhere."""
+    """Return the module in which the installed numpy has what another version had elsewhere."""
     part = module.removeprefix('numpy._core').removeprefix('numpy.core')
     if part == module:
         return module

@@ -74,7 +74,7 @@ class KartRegister(Register):
         return cls in type(instance).__mro__ or super().__instancecheck__(instance)
 
     def _instance(cls, *args: Any, **kwargs: Any) -> Any:
-        """Give the instance for these parameter values: the same one for values that serialise alike."""
+        """Return the instance for these parameter values: the same one for values that serialise alike."""
         cache = instance_cache()
         if cache is None:
             return cls._make(cls.resolve(args, kwargs), args, kwargs)

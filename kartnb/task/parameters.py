@@ -260,7 +260,7 @@ class Serializable(Protocol):
     """What a value of a `SerializableParameter` offers."""
 
     def gokart_serialize(self) -> str:
-        """Give the text form; what is left out of it does not change the unique id."""
+        """Return the text form; what is left out of it does not change the unique id."""
         ...
 
     @classmethod

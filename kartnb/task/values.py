@@ -62,7 +62,7 @@ class Slider:
 
 
 def slider(min: float, max: float, step: float | None = None, *, log: bool = False) -> Slider:
-    """Give a range of numbers, for a parameter in its class, for `kartnb.interact`, and for samples and searches.
+    """Return a range of numbers, for a parameter in its class, for `kartnb.interact`, and for samples and searches.
 
     Parameters
     ----------

@@ -19,27 +19,27 @@ Write = Callable[..., str]
 
 @pytest.fixture(scope='module')
 def browser(chromium: str) -> Iterator[Any]:
-    """Give a running Chromium; while it runs, no test of this process can have an event loop of its own."""
+    """Return a running Chromium; while it runs, no test of this process can have an event loop of its own."""
     with browsing(chromium) as started:
         yield started
 
 
 @pytest.fixture(scope='module', params=['lab', 'notebook'])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Give the front end to test."""
+    """Return the front end to test."""
     chosen: Kind = request.param
     return chosen
 
 
 @pytest.fixture(scope='module')
 def folder(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder that is served; each front end has its own, so that none finds results of the other."""
+    """Return the folder that is served; each front end has its own, so that none finds results of the other."""
     return tmp_path_factory.mktemp(f'served-{kind}')
 
 
 @pytest.fixture(scope='module')
 def server(kind: Kind, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontEndServer]:
-    """Give a server of that front end."""
+    """Return a server of that front end."""
     with serving(tmp_path_factory.mktemp(f'jupyter-{kind}'), folder, kind) as running:
         yield running
 

@@ -100,12 +100,12 @@ class FrontEnd:
             self.page.wait_for_function(IDLE)
 
     def cell(self, number: int) -> Any:
-        """Give the locator of a cell, scrolled to."""
+        """Return the locator of a cell, scrolled to."""
         self.page.evaluate(SCROLL, number)
         return self.page.locator(f'.jp-Cell[data-windowed-list-index="{number}"]')
 
     def pictures(self, number: int) -> list[dict[str, float]]:
-        """Give the graphs that a cell shows, each with its natural size and the size on the page."""
+        """Return the graphs that a cell shows, each with its natural size and the size on the page."""
         images = self.cell(number).locator('img[src^="data:image/svg+xml"]')
         images.first.wait_for()
         found: list[dict[str, float]] = images.evaluate_all(
@@ -114,7 +114,7 @@ class FrontEnd:
         return found
 
     def live(self, number: int) -> Any:
-        """Give the locator of the live graph in a cell, when it is there."""
+        """Return the locator of the live graph in a cell, when it is there."""
         found = self.cell(number).locator('.kartnb-live')
         found.locator('g.box').first.wait_for()
         return found

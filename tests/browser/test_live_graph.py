@@ -50,7 +50,7 @@ def show(browser: Any) -> Iterator[Show]:
 
 
 def started(plan: Plan) -> BuildMonitor:
-    """Give a monitor of a build that has begun."""
+    """Return a monitor of a build that has begun."""
     monitor = BuildMonitor()
     monitor(BuildStarted('b', plan))
     return monitor

@@ -78,7 +78,7 @@ class Shown:
         return texts
 
     def pump(self) -> None:
-        """Give the page what Python has sent."""
+        """Return the page what Python has sent."""
         while self.messages:
             self.page.evaluate('message => window.receive(message)', json.loads(json.dumps(self.messages.pop(0))))
 

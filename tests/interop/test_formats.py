@@ -35,7 +35,7 @@ def _old_ways() -> Any:
 
 
 def outcome(act: Any) -> Any:
-    """Give what a function gives, or its error."""
+    """Return what a function gives, or its error."""
     try:
         return act()
     except Exception as error:

@@ -19,7 +19,7 @@ Run = Callable[[str], str]
 
 @pytest.fixture
 def bare_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    """Give a text shell without the extension; the process is afterwards as it was."""
+    """Return a text shell without the extension; the process is afterwards as it was."""
     monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
     monkeypatch.setitem(sys.modules, '__main__', sys.modules['__main__'])
     monkeypatch.setattr(sys, 'excepthook', sys.excepthook)
@@ -38,7 +38,7 @@ def bare_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inte
 
 @pytest.fixture
 def shell(bare_shell: InteractiveShell) -> Iterator[InteractiveShell]:
-    """Give a text shell with the extension loaded."""
+    """Return a text shell with the extension loaded."""
     bare_shell.run_line_magic('load_ext', 'kartnb')
     yield bare_shell
     bare_shell.run_line_magic('unload_ext', 'kartnb')
@@ -59,7 +59,7 @@ def run(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope='module')
 def module_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    """Give one kernel to all tests of a module; use `kernel`, which cleans up between them."""
+    """Share one kernel among all tests of a module; use `kernel`, which cleans up between them."""
     place = tmp_path_factory.mktemp('kernel')
     (place / 'work').mkdir()
     with running_kernel(place, place / 'work') as kernel:
@@ -69,7 +69,7 @@ def module_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 
 @pytest.fixture
 def kernel(module_kernel: Kernel, tmp_path: Path) -> Kernel:
-    """Give a kernel in a new directory, with the extension loaded and nothing defined by earlier tests."""
+    """Return a kernel in a new directory, with the extension loaded and nothing defined by earlier tests."""
     module_kernel.ok('%reset -f')
     module_kernel.ok(f'import os; os.chdir({str(tmp_path)!r}); del os')
     return module_kernel

@@ -31,34 +31,34 @@ class Cell:
 
     @property
     def stdout(self) -> str:
-        """Give what was printed."""
+        """Return what was printed."""
         return self._stream('stdout')
 
     @property
     def stderr(self) -> str:
-        """Give what was written to standard error."""
+        """Return what was written to standard error."""
         return self._stream('stderr')
 
     @property
     def value(self) -> str | None:
-        """Give the text of `Out[…]`."""
+        """Return the text of `Out[…]`."""
         found = [output['data']['text/plain'] for output in self.outputs if output['type'] == 'execute_result']
         return found[-1] if found else None
 
     @property
     def html(self) -> list[str]:
-        """Give the HTML of each output that has some."""
+        """Return the HTML of each output that has some."""
         found = [output.get('data', {}).get('text/html', '') for output in self.outputs]
         return [html for html in found if html]
 
     @property
     def widgets(self) -> int:
-        """Give how many live widgets it shows."""
+        """Return how many live widgets it shows."""
         return sum('application/vnd.jupyter.widget-view+json' in output.get('data', {}) for output in self.outputs)
 
     @property
     def traceback(self) -> str:
-        """Give the traceback without colours."""
+        """Return the traceback without colours."""
         lines = self.error['traceback'] if self.error else []
         return re.sub(r'\x1b\[[0-9;]*m', '', '\n'.join(lines))
 
@@ -110,7 +110,7 @@ class Kernel:
         return cell
 
     def complete(self, code: str, cursor: int | None = None) -> list[str]:
-        """Give what Tab offers, as the text that the line would have at the cursor's word."""
+        """Return what Tab offers, as the text that the line would have at the cursor's word."""
         reply = self.client.complete(code, len(code) if cursor is None else cursor, reply=True, timeout=30)
         matches: list[str] = reply['content']['matches']
         return matches

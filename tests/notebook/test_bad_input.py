@@ -66,7 +66,7 @@ class UnknownFormat(TaskOnKart):
 
 @pytest.fixture
 def tasks(kernel: Kernel) -> Kernel:
-    """Give a kernel with the classes defined."""
+    """Return a kernel with the classes defined."""
     kernel.ok(TASKS)
     return kernel
 

@@ -33,7 +33,7 @@ class Sum(TaskOnKart):
 
 @pytest.fixture
 def pipeline(run: Run) -> Run:
-    """Give `run` with the pipeline defined."""
+    """Return `run` with the pipeline defined."""
     run(PIPELINE)
     return run
 
@@ -91,7 +91,7 @@ def test_rerun(pipeline: Run) -> None:
     assert '✓ 2 done' in pipeline('%kart_build --rerun-from Numbers --rerun Sum()')
     assert (
         pipeline('%kart_build --rerun-from Number Sum()')
-        == 'UsageError: Nothing to rerun is called Number: the tasks of this plan are Numbers, Sum.\n'
+        == 'UsageError: %kart_build: Nothing to rerun is called Number: the tasks of this plan are Numbers, Sum.\n'
     )
 
 

@@ -22,7 +22,7 @@ class Kind(enum.Enum):
 
 
 def control(task: Any, name: str, given: Any = None) -> Any:
-    """Give the control of one parameter."""
+    """Return the control of one parameter."""
     (found,) = kartnb.interact(task, {name: given}).controls
     return found
 

@@ -36,7 +36,7 @@ class Steps(TaskOnKart):
 
 @pytest.fixture
 def steps(kernel: Kernel) -> Kernel:
-    """Give a kernel that knows the tasks."""
+    """Return a kernel that knows the tasks."""
     kernel.ok(TASKS)
     return kernel
 

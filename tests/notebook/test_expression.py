@@ -27,7 +27,7 @@ def pipeline():
 
 @pytest.fixture
 def tasks(run: Run) -> Run:
-    """Give `run` with the classes defined."""
+    """Return `run` with the classes defined."""
     run(TASKS)
     return run
 

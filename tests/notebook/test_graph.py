@@ -63,7 +63,7 @@ class Steps(TaskOnKart):
 
 
 def traits(live: LiveGraph, name: str) -> Any:
-    """Give what the front end has."""
+    """Return what the front end has."""
     return json.loads(getattr(live.widget, name))
 
 

@@ -33,7 +33,7 @@ class Sum(TaskOnKart):
 
 @pytest.fixture
 def built(run: Run) -> Run:
-    """Give `run` with the pipeline built."""
+    """Return `run` with the pipeline built."""
     run(PIPELINE)
     run('%kart_build Sum()')
     return run

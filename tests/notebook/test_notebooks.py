@@ -19,7 +19,7 @@ PATHS = re.compile(r'/(?:tmp|home|root|work|opt|usr|Users|private|var)/[\w.-]|[A
 
 @pytest.fixture(scope='module', params=NOTEBOOKS)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """Give a notebook as it is stored, and as it runs now."""
+    """Return a notebook as it is stored, and as it runs now."""
     stored = nbformat.read(FOLDER / request.param, as_version=4)
     return stored, execute(FOLDER / request.param, tmp_path_factory.mktemp('home'))
 

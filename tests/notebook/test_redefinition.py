@@ -90,7 +90,7 @@ MODULE = 'import luigi\nfrom kartnb import TaskOnKart, TaskInstanceParameter, Li
 
 @pytest.fixture
 def reloading(tmp_path: Path) -> Iterator[Kernel]:
-    """Give a kernel with `%autoreload 2` and a module of tasks."""
+    """Return a kernel with `%autoreload 2` and a module of tasks."""
     (tmp_path / 'work').mkdir()
     (tmp_path / 'work' / 'pipeline.py').write_text(MODULE.format(value='self.number'))
     with running_kernel(tmp_path, tmp_path / 'work') as kernel:

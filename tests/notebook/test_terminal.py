@@ -31,7 +31,7 @@ CELLS = [
 
 @pytest.fixture(scope='module')
 def screen(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give all that an IPython session in a terminal writes."""
+    """Return all that an IPython session in a terminal writes."""
     place = tmp_path_factory.mktemp('terminal')
     session = f"""
 from IPython.terminal.interactiveshell import TerminalInteractiveShell

@@ -51,7 +51,7 @@ gokart.build(Load(rerun=True), log_level=50)
 
 @pytest.fixture
 def notebook() -> Iterator[Notebook]:
-    """Give a notebook with two tasks; afterwards it is forgotten."""
+    """Return a notebook with two tasks; afterwards it is forgotten."""
     made = Notebook()
     made.run(CELL)
     yield made

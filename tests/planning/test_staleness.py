@@ -39,7 +39,7 @@ class Train(kartnb.TaskOnKart):
 
 @pytest.fixture
 def notebook() -> Iterator[Notebook]:
-    """Give a notebook with two tasks; afterwards it is forgotten."""
+    """Return a notebook with two tasks; afterwards it is forgotten."""
     made = Notebook()
     made.run(LOAD.format(value=1))
     made.run(TRAIN)

@@ -43,7 +43,7 @@ def target_and_value(extension: str) -> tuple[TargetOnKart, Any]:
 
 
 def outcome(target: TargetOnKart, data: bytes) -> tuple[bool, Any]:
-    """Give whether damaged bytes were read, and what was read. Errors must name the file."""
+    """Return whether damaged bytes were read, and what was read. Errors must name the file."""
     Path(target.path()).write_bytes(data)
     try:
         return True, target.load()

@@ -20,7 +20,7 @@ NUMBERS = ('int8', 'uint8', 'int16', 'uint32', 'int64', 'float32', 'float64', 'b
 
 
 def frames() -> dict[str, pd.DataFrame]:
-    """Give frames of every type of column, index and header."""
+    """Return frames of every type of column, index and header."""
     days = pd.date_range('2024-01-01', periods=3)
     return {
         'numbers': pd.DataFrame({kind: np.array([0, 1, 2], dtype=kind) for kind in NUMBERS}),
@@ -59,7 +59,7 @@ def frames() -> dict[str, pd.DataFrame]:
 
 
 def arrays() -> dict[str, np.ndarray[Any, Any]]:
-    """Give arrays of every kind that an npz file keeps."""
+    """Return arrays of every kind that an npz file keeps."""
     return {
         'matrix': np.arange(6).reshape(2, 3),
         'number': np.array(5),
@@ -76,7 +76,7 @@ def arrays() -> dict[str, np.ndarray[Any, Any]]:
 
 
 def objects() -> dict[str, Any]:
-    """Give Python values that any process can read."""
+    """Return Python values that any process can read."""
     return {
         'none': None,
         'text': '日本',

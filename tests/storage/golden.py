@@ -52,7 +52,7 @@ class Colour(enum.Enum):
 
 
 def double(x: int) -> int:
-    """Give twice a number."""
+    """Return twice a number."""
     return np.add(x, x)  # type: ignore[no-any-return]
 
 
@@ -67,17 +67,17 @@ def load(path: str) -> Any:
 
 
 def frame() -> pd.DataFrame:
-    """Give a frame whose pickle every version of pandas reads: there is no text in it, not even in its names."""
+    """Return a frame whose pickle every version of pandas reads: there is no text in it, not even in its names."""
     return pd.DataFrame({0: [1, 2, 3], 1: [0.5, np.nan, -1.0], 2: [True, False, True]}, index=pd.Index([10, 20, 30]))
 
 
 def text_frame() -> pd.DataFrame:
-    """Give a frame for files of text and columns."""
+    """Return a frame for files of text and columns."""
     return pd.DataFrame({'a': [1, 2], 'b': ['x', 'ü'], 'c': [0.5, 1.5]})
 
 
 def values() -> dict[str, Any]:
-    """Give what the files hold, by their names."""
+    """Return what the files hold, by their names."""
     return {
         'text.pkl': 'Hello, world!',
         'nested.pkl': {'a': [1, (2.5, None)], 'b': {'c', 'd'}, 'c': dt.date(2024, 1, 2)},
@@ -104,7 +104,7 @@ def values() -> dict[str, Any]:
 
 
 def notebook_values() -> dict[str, Any]:
-    """Give what the files hold that need the classes of this module, as of a notebook."""
+    """Return what the files hold that need the classes of this module, as of a notebook."""
     return {
         'point.pkl': [Point(1)],
         'pair.pkl': Pair(1, 'x'),

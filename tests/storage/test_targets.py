@@ -172,7 +172,7 @@ def test_a_workspace_that_may_not_be_written() -> None:
 
 
 def as_nobody(function: Callable[[], Any]) -> str:
-    """Give the message of the `StorageError` that a function raises in a process that is not root's."""
+    """Return the message of the `StorageError` that a function raises in a process that is not root's."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

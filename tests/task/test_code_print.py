@@ -23,7 +23,7 @@ class Train(kartnb.TaskOnKart):
 
 @pytest.fixture
 def notebook() -> Iterator[Notebook]:
-    """Give a notebook that is forgotten afterwards."""
+    """Return a notebook that is forgotten afterwards."""
     yield Notebook()
     forget_classes()
     forget_modules(['own_helpers'])
@@ -163,7 +163,7 @@ def test_this_is_a_change(kind: str, notebook: Notebook) -> None:
 
 NO_CHANGES = {
     'comment': ('def f(x): return x + 1', 'def f(x):  # more\n    return (x\n            + 1)', 'f(1)'),
-    'docstring': ('def f(x): return x', 'def f(x):\n    """Give x."""\n    return x', 'f(1)'),
+    'docstring': ('def f(x): return x', 'def f(x):\n    """Return x."""\n    return x', 'f(1)'),
     'another function': ('def f(): return 1\ndef g(): return 1', 'def f(): return 1\ndef g(): return 2', 'f()'),
     'a variable with the name of a local one': ('x = 1', 'x = 2', '[x for x in range(3)]'),
     'an attribute with the name of a global one': ('real = 1', 'real = 2', '(1).real'),

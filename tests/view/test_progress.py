@@ -23,7 +23,7 @@ def _status(
     began: Mapping[str, float] | None = None,
     seconds: Mapping[str, float] | None = None,
 ) -> BuildStatus:
-    """Give the status of a build at 100 s in which tasks have entered states, begun and taken so long."""
+    """Return the status of a build at 100 s in which tasks have entered states, begun and taken so long."""
     status = BuildStatus()
     status.apply(BuildStarted('b', plan, 0.0))
     for key, state in (states or {}).items():

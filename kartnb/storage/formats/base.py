@@ -38,14 +38,14 @@ class FileProcessor:
     buffering: int = -1
 
     def format(self) -> Any:
-        """Give the luigi format of the file that `load` and `dump` get: bytes, unless a subclass says otherwise."""
+        """Return the luigi format of the file that `load` and `dump` get: bytes, unless a subclass says otherwise."""
         return luigi.format.Nop
 
     def check(self, obj: Any) -> None:
         """Raise `WrongValueError` for a value that the format cannot keep; called before any byte is written."""
 
     def small_bytes(self, obj: Any) -> bytes | None:
-        """Give at once what `dump` would write of a value, where that is known to be little; else None."""
+        """Return at once what `dump` would write of a value, where that is known to be little; else None."""
         return None
 
     def load(self, file: IO[Any]) -> Any:
@@ -96,14 +96,14 @@ def refusing(kind: str) -> Iterator[None]:
 
 
 def rereadable(file: IO[Any]) -> IO[Any]:
-    """Give a file that can be read twice: this one, or a copy of its bytes in memory."""
+    """Return a file that can be read twice: this one, or a copy of its bytes in memory."""
     return file if file.seekable() else io.BytesIO(file.read())
 
 
 def make_file_processor(
     file_path: str, store_index_in_feather: bool = True, *, dataframe_type: DataFrameType = 'pandas'
 ) -> FileProcessor:
-    """Give the processor for a file, by the extension of its path.
+    """Return the processor for a file, by the extension of its path.
 
     `store_index_in_feather` keeps the index of a pandas frame in feather files; `dataframe_type` is what tables are
     loaded as. Raises UnknownFormatError when no format has the extension.
@@ -120,7 +120,7 @@ def processor_of(
     dataframe_type: DataFrameType = 'pandas',
     file_path: str = '',
 ) -> FileProcessor:
-    """Give the processor for an extension, as `make_file_processor` does; the path is for its error message."""
+    """Return the processor for an extension, as `make_file_processor` does; the path is for its error message."""
     key = (extension, store_index_in_feather, dataframe_type)
     processor = _made.get(key)
     if processor is None:
@@ -159,7 +159,7 @@ def _entry_points() -> Any:
 
 
 def always(processor: FileProcessor) -> ProcessorFactory:
-    """Give the factory of a format that has one processor for all purposes."""
+    """Return the factory of a format that has one processor for all purposes."""
     return lambda store_index, frames: processor
 
 
@@ -174,12 +174,12 @@ def set_format(extension: str, factory: ProcessorFactory | None) -> None:
 
 
 def registered_formats() -> dict[str, ProcessorFactory]:
-    """Give the formats that the user registered in this process."""
+    """Return the formats that the user registered in this process."""
     return dict(_registered)
 
 
 def known_extensions() -> list[str]:
-    """Give the extensions that have a format, gokart's first."""
+    """Return the extensions that have a format, gokart's first."""
     from_packages = [f'.{entry.name.removeprefix(".")}' for entry in _entry_points()]
     return list(dict.fromkeys([*_MODULES, *_registered, *from_packages]))
 

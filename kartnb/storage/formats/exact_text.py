@@ -43,7 +43,7 @@ _MASKED = {
 
 
 def lossless(extension: str) -> FileProcessor:
-    """Give a processor that keeps pandas frames without loss, for ``make_target(..., processor=...)``.
+    """Return a processor that keeps pandas frames without loss, for ``make_target(..., processor=...)``.
 
     Parameters
     ----------
@@ -143,14 +143,14 @@ def is_typed(file: IO[Any]) -> bool:
 
 
 def read_csv(file: IO[Any], sep: str) -> pd.DataFrame:
-    """Give the frame of a csv file with types in front."""
+    """Return the frame of a csv file with types in front."""
     head, _, body = _whole(file).partition('\n')
     rows = [[_csv_value(cell) for cell in row] for row in csv.reader(io.StringIO(body, newline=''), delimiter=sep)]
     return _from_rows(json.loads(head[len(_CSV_HEAD) :]), rows[1:])
 
 
 def read_json(file: IO[Any], by_line: bool) -> pd.DataFrame:
-    """Give the frame of a json file with types in front."""
+    """Return the frame of a json file with types in front."""
     text = _whole(file)
     if not by_line:
         table = json.loads(text)
@@ -211,7 +211,7 @@ def _csv_value(text: str) -> str | None:
 
 
 def _encode(frame: pd.DataFrame) -> tuple[Schema, list[list[Cell]]]:
-    """Give the schema and the columns of a frame; a `WrongValueError` names the column that has no cells."""
+    """Return the schema and the columns of a frame; a `WrongValueError` names the column that has no cells."""
     index, cells = _encode_index(frame.index)
     columns = []
     for position, label in enumerate(frame.columns):

@@ -140,7 +140,7 @@ def _check_extension(extension: str) -> None:
 
 
 def packed_formats() -> bytes:
-    """Give the formats that were registered in this process, for `unpack_formats` in a worker; b'' for none."""
+    """Return the formats that were registered in this process, for `unpack_formats` in a worker; b'' for none."""
     formats = {extension: factory(True, 'pandas') for extension, factory in registered_formats().items()}
     return pickling.dumps(formats) if formats else b''
 

@@ -241,7 +241,7 @@ class FeatherFileProcessor(FileProcessor):
 
 
 def _source(file: IO[bytes]) -> Any:
-    """Give what pandas reads from: the path of a local file, else a file that it can seek in."""
+    """Return what pandas reads from: the path of a local file, else a file that it can seek in."""
     path = local_path(file)
     return rereadable(file) if path is None else path
 
@@ -330,13 +330,13 @@ def _check_polars(obj: Any) -> None:
 
 
 def _eager(obj: Any) -> pl.DataFrame:
-    """Give the frame itself, collected if it is lazy."""
+    """Return the frame itself, collected if it is lazy."""
     frame: pl.DataFrame = obj.collect() if isinstance(obj, _polars().LazyFrame) else obj
     return frame
 
 
 def _as_type(frame: Any, kind: DataFrameType) -> Any:
-    """Give a frame as the type that is asked for."""
+    """Return a frame as the type that is asked for."""
     return frame.lazy() if kind == 'polars-lazy' else frame
 
 
@@ -386,7 +386,7 @@ def _polars_read_feather(file: IO[bytes], kind: DataFrameType) -> Any:
 
 
 def _path_to_scan(file: IO[Any], kind: DataFrameType) -> str | None:
-    """Give the absolute path of a file that a lazy frame may read later: a local one with more than an empty line."""
+    """Return the absolute path of a file that a lazy frame may read later: a local one with more than an empty line."""
     path = local_path(file)
     if kind != 'polars-lazy' or path is None or os.path.getsize(path) <= len('\r\n'):
         return None
