@@ -66,6 +66,8 @@ RETIRE = b'r'
 _NURSERY_CODE = """\
 import json, sys
 sys.path[:], sys.argv[:], control, idle, also = json.loads(sys.argv[1])
+from kartnb._deferred import import_luigi_lightly
+import_luigi_lightly()  # before the first module that imports luigi
 from kartnb.execution.process_pool import main
 main(control, idle, also)
 """
@@ -523,9 +525,6 @@ def main(descriptor: int, idle: float, also: Sequence[str] = ()) -> None:
 
 
 def _import_needed(names: Sequence[str]) -> None:
-    from kartnb._deferred import import_luigi_lightly
-
-    import_luigi_lightly()
     for name in names:
         with contextlib.suppress(ImportError):
             import_module(name)

@@ -38,6 +38,7 @@ class Telling(kartnb.TaskOnKart[dict[str, Any]]):
             'nursery': os.getppid(),
             'mark': os.environ.get('KARTNB_TEST_MARK'),
             'directory': os.getcwd(),
+            'has_compiled_a_grammar': 'lark' in sys.modules,
         }
         os.environ['KARTNB_TEST_MARK'] = 'left by a task'
         random.seed(1)
@@ -82,6 +83,11 @@ def test_workers_of_two_builds_are_two_processes_from_one_nursery() -> None:
     assert second['mark'] is None
     assert _until(lambda: not _is_alive(second['pid']))
     assert _is_alive(second['nursery'])
+
+
+def test_workers_start_without_the_slow_part_of_what_luigi_imports() -> None:
+    pytest.importorskip('rfc3987_syntax')  # it compiles a grammar, which takes longer than all else
+    assert not _told()['has_compiled_a_grammar']
 
 
 def test_a_module_that_was_changed_is_imported_as_it_is_now(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
