@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from queue import Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import luigi
 
@@ -26,8 +26,6 @@ from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.model import TaskState
-from kartnb.planning.graph import TaskGraph, Vertex
-from kartnb.planning.known_results import Files, KnownResults
 from kartnb.storage.files import Seen, joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import keep_code
@@ -38,6 +36,10 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
 from kartnb.task.results import path_of
+
+if TYPE_CHECKING:  # workers do not plan
+    from kartnb.planning.graph import TaskGraph, Vertex
+    from kartnb.planning.known_results import KnownResults
 
 logger = logging.getLogger('kartnb')
 
@@ -257,7 +259,7 @@ def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
         and bool(vertex.outputs)
         and results.policy(type(vertex.task)) != 'ignore'
         and results.result(vertex) is None
-        and results.changed_files(vertex) is not Files.UNFINISHED
+        and not results.is_unfinished(vertex)
         and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
     )
 

@@ -150,6 +150,10 @@ class KnownResults:
         """What was found of the files of a task whose result is not the recorded one any more; None for others."""
         return self.files.get(vertex.key) if self.result(vertex) is None else None
 
+    def is_unfinished(self, vertex: Vertex) -> bool:
+        """Whether a run that was to replace the result of a task has written files and has not ended."""
+        return self.changed_files(vertex) is Files.UNFINISHED
+
     def present_id(self, workspace: str, module: str, stem: str) -> str:
         """The id of the present result of a task that is known by its record only.
 
