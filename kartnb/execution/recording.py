@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
@@ -279,6 +279,9 @@ def _record_existing(vertex: Vertex, results: KnownResults) -> None:
     made = utc_text(max(file.modified or 0.0 for file in outputs))
     files = joint_mark(found.mark for _, found in seen)
     result = results.next_result(vertex).with_id(new_result_id(), files)
+    if any(other.verdict.reason is not None for other in vertex.requires):
+        # made from what these runs replace, of which nothing is known: it must not count as older than its inputs
+        result = replace(result, made_of='')
     code = results.code.print_of(type(task))
     record = RunRecord(
         task=type(task).__name__,

@@ -105,7 +105,8 @@ class Result:
     token: int
     value: int
     code: Code
-    inputs: tuple[int, ...]
+    #: None where it is not known: of one that was there before what it requires was made anew.
+    inputs: tuple[int, ...] | None
     #: What is known of what it needs.
     needs: tuple[str, ...]
     #: Code and inputs for which it is kept too.
@@ -163,18 +164,21 @@ class Model:
         if result is None or result.foreign:
             return False
         kept_code, kept_inputs = result.kept_for or (result.code, result.inputs)
-        inputs = self.inputs(result.needs)
-        return self.code(task) not in (result.code, kept_code) or inputs not in (result.inputs, kept_inputs)
+        if self.code(task) not in (result.code, kept_code):
+            return True
+        return result.inputs is not None and self.inputs(result.needs) not in (result.inputs, kept_inputs)
 
     def to_run(self, root: str, rerun: str = '') -> set[str]:
         """What a build of a task must run."""
         tasks = self.upstream(root)
-        runs = {task for task in tasks if task == rerun}
+        runs: set[str] = set()
+        for task in tasks:  # upstream first: what is asked to run again takes all with it that is made from it
+            runs |= {task} if task == rerun or runs.intersection(DECLARES[task]) else set()
         if root in self.missing or root not in self.results or self.outdated(root):
             runs.add(root)
         while True:
             more = {other for task in runs for other in REQUIRES[task] if self._must_run(other)}
-            more |= {task for task in tasks if runs.intersection(self.needs(task)) and task in self.results}
+            more |= {task for task in tasks if runs.intersection(self.needs(task)) and self._knows_inputs(task)}
             more |= {root} if runs else set()
             if more <= runs:
                 return runs
@@ -183,10 +187,14 @@ class Model:
     def _must_run(self, task: str) -> bool:
         return task in self.missing or task not in self.results or self.outdated(task)
 
+    def _knows_inputs(self, task: str) -> bool:
+        result = self.results.get(task)
+        return result is not None and not result.foreign and result.inputs is not None
+
     def build(self, root: str, rerun: str = '') -> tuple[int, set[str]]:
         """Build a task; gives its value and what has run."""
         runs = self.to_run(root, rerun)
-        self.adopt(self.upstream(root, REQUIRES if root in runs else DECLARES))
+        self.adopt(self.upstream(root, REQUIRES if root in runs else DECLARES), runs)
         for task in self.upstream(root):
             if task in runs:
                 self._run(task)
@@ -205,11 +213,11 @@ class Model:
             self.results[task] = known.before
         self.missing.add(task)
 
-    def adopt(self, tasks: list[str]) -> None:
+    def adopt(self, tasks: list[str], runs: set[str]) -> None:
         for task in tasks:
             result = self.results.get(task)
             if result is not None and result.foreign and task not in self.missing:
-                inputs = self.inputs(result.needs)
+                inputs = None if runs.intersection(result.needs) else self.inputs(result.needs)
                 self.results[task] = replace(result, code=self.code(task), inputs=inputs, foreign=False)
 
     def _run(self, task: str) -> None:
@@ -221,12 +229,17 @@ class Model:
         self.missing.discard(task)
 
     def restore(self, task: str) -> None:
-        self.adopt(self.upstream(task, DECLARES))
+        self.adopt(self.upstream(task, DECLARES), self.to_run(task))
         result = self.earlier[task].pop()
         if task not in self.missing:
             self.earlier[task].append(self.results[task])
-        now = (self.code(task), self.inputs(result.needs))
-        self.results[task] = replace(result, kept_for=now)
+        # what it asked for while it ran counts as it was then: of that, a restored result is not kept for another one
+        now = self.inputs(result.needs)
+        inputs = tuple(
+            new if need in DECLARES[task] else old
+            for need, new, old in zip(result.needs, now, result.inputs or now, strict=True)
+        )
+        self.results[task] = replace(result, kept_for=(self.code(task), inputs))
         self.missing.discard(task)
 
 

@@ -35,6 +35,15 @@ class Train(kartnb.TaskOnKart):
         ran.append('Train')
         self.dump(self.load() * self.depth)
 """
+BOTH = """
+class Both(kartnb.TaskOnKart):
+    def requires(self):
+        return [Load(), Train()]
+
+    def run(self):
+        ran.append('Both')
+        self.dump(self.load())
+"""
 
 
 @pytest.fixture
@@ -173,6 +182,21 @@ def test_a_result_without_a_record_is_adopted_at_its_first_use(notebook: Noteboo
     assert kartnb.build(notebook['Train']()) == 5
     notebook.run(LOAD.format(value=3))
     assert kartnb.build(notebook['Train']()) == 15
+
+
+def test_a_result_without_a_record_stays_when_only_its_input_has_to_be_made_again(notebook: Notebook) -> None:
+    notebook.run(BOTH)
+    kartnb.build(notebook['Both']())
+    for path in [*_records('Load'), *_records('Train'), *_records('Both')]:
+        path.unlink()
+    for name in ('Load', 'Both'):
+        Path(notebook[name]().output().path()).unlink()
+    notebook.taken()
+    kartnb.build(notebook['Both']())
+    assert sorted(notebook.taken()) == ['Both', 'Load']
+    assert kartnb.plan(notebook['Both']()).to_run() == ()
+    notebook.run(LOAD.format(value=3))
+    assert {node.name for node in kartnb.plan(notebook['Both']()).to_run()} == {'Load', 'Train', 'Both'}
 
 
 def test_what_was_brought_back_is_kept_until_the_code_changes_again(notebook: Notebook) -> None:
