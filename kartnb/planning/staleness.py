@@ -63,10 +63,7 @@ _EXTERNAL = Verdict(TaskState.EXTERNAL)
 
 
 def written_since(vertex: Vertex, known: KnownResults) -> Verdict | None:
-    """The files are not those of the record: of a run that has not ended, or of another program.
-
-    As in gokart, a file that another program has written counts.
-    """
+    """The files are not those of the record: of an unfinished run, or of another program; these count, as in gokart."""
     changed = known.changed_files(vertex)
     if changed is Files.UNFINISHED:
         return Verdict(TaskState.STALE, Reason(ReasonKind.UNFINISHED))
