@@ -77,8 +77,8 @@ def shown(front_end: FrontEnd, text: str) -> None:
     front_end.page.locator('.kartnb-interact', has_text=text).first.wait_for()
 
 
-def drag(front_end: FrontEnd, slider: Any, steps: int) -> None:
-    """Drag the slider to its right end in so many steps, 25 a second where the machine keeps up."""
+def drag(front_end: FrontEnd, slider: Any, steps: int) -> float:
+    """Drag the slider to its right end in so many steps, 25 a second if the machine keeps up; gives the steps a second."""
     box = slider.bounding_box()
     page = front_end.page
     page.mouse.move(box['x'] + box['width'] / 2, box['y'] + box['height'] / 2)
@@ -88,6 +88,7 @@ def drag(front_end: FrontEnd, slider: Any, steps: int) -> None:
         page.mouse.move(box['x'] + step * 500 / steps, box['y'] + box['height'] / 2)
         time.sleep(max(0.0, began + step / 25 - time.monotonic()))
     page.mouse.up()
+    return steps / (time.monotonic() - began)
 
 
 @pytest.mark.second_try('the time from a key press to the page is measured, and another program may take the machine')
@@ -118,13 +119,13 @@ def test_dragging_builds_the_last_value_once(front_end: FrontEnd, folder: Path) 
         file.unlink()
     (folder / 'runs.txt').unlink(missing_ok=True)
     slider = handle(front_end, 1)
-    drag(front_end, slider, 50)
+    speed = drag(front_end, slider, 50)
     shown(front_end, 'value-40-end')
     runs = Counter((folder / 'runs.txt').read_text().split())
     assert runs['5-40'] == 1
     assert max(runs.values()) == 1
-    # of the 40 values on the way; how many pauses there are depends on how fast the machine sends the events
-    assert len([run for run in runs if run.startswith('5-')]) <= 10
+    # a machine that sends the events slowly makes pauses, in which values on the way are built too
+    assert len([run for run in runs if run.startswith('5-')]) <= (4 if speed > 18 else 10)
 
 
 MISSING = 'held = kartnb.interact(Stage, number=5, depth=(50, 90))'
