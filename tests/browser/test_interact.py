@@ -78,7 +78,7 @@ def shown(front_end: FrontEnd, text: str) -> None:
 
 
 def drag(front_end: FrontEnd, slider: Any, steps: int) -> float:
-    """Drag the slider to its right end in so many steps, 25 a second if the machine keeps up; gives the steps a second."""
+    """Drag the slider to its right end in so many steps, 25 a second if it can; gives the steps a second."""
     box = slider.bounding_box()
     page = front_end.page
     page.mouse.move(box['x'] + box['width'] / 2, box['y'] + box['height'] / 2)
