@@ -40,6 +40,9 @@ FORMS: dict[str, dict[Form, str]] = {
         'html': 'kartnb.view.live:outputs_html',
         'live': 'kartnb.notebook.widgets:show_outputs',
     },
+    'kartnb.model:BuildProgress': {
+        'text': 'kartnb.view.words:progress_text',
+    },
     'kartnb.model:Plan': {
         'text': 'kartnb.view.text:plan_text',
         'html': 'kartnb.view.html:plan_html',

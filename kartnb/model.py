@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -45,7 +45,8 @@ class PlanGrew:
 class TaskStateChanged:
     """One task enters a state. ``key`` is the node's key in the plan; ``error`` is one line, '' unless it failed.
 
-    A task that failed and is tried again is queued, with the error.
+    A task that failed and is tried again is queued, with the error. ``holder`` says who has a task that waits, as in
+    ``'pid 4711 on host-a (report.ipynb), since 14:02'``; '' where that is unknown, and in every other state.
     """
 
     build_id: str
@@ -53,6 +54,7 @@ class TaskStateChanged:
     state: TaskState
     error: str = ''
     time: float = field(default_factory=time.time)
+    holder: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,9 @@ IN_BUILD = frozenset(
 )
 ENDED = frozenset(state for state in IN_BUILD if state.is_final)
 
+#: The beginning of the note on a task that another process, or another build of this one, runs as the plan is made.
+HELD = 'another build is running it'
+
 
 # ----- the plan -------------------------------------------------------------------------------------------------------
 
@@ -212,9 +217,12 @@ class Node:
     note: str = ''
 
     def in_state(self, state: TaskState) -> Node:
-        """The same node in another state."""
+        """The same node in another state; who ran it when the plan was made does not count any more."""
         if state is self.state:
             return self
+        note = self.note
+        if HELD in note and state is not TaskState.QUEUED:
+            note = '; '.join(part for part in note.split('; ') if not part.startswith(HELD))
         # at half the cost of `dataclasses.replace`
         return Node(
             self.task,
@@ -225,7 +233,7 @@ class Node:
             self.reason,
             self.requires,
             self.outputs,
-            self.note,
+            note,
         )
 
     @property
@@ -237,6 +245,17 @@ class Node:
     def will_run(self) -> bool:
         """Whether a build of this plan would run the task."""
         return self.reason is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Who has a task that a build waits for ('' where that is unknown), and since when it waits, in epoch seconds."""
+
+    holder: str
+    since: float
+
+    def __str__(self) -> str:
+        return f'waiting for {self.holder or "another build"}'
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,9 +360,16 @@ class Plan:
         ]
         return pandas.DataFrame(rows, columns=['key', 'task', 'unique_id', 'state', 'reason', 'requires', 'outputs'])
 
-    def with_states(self, states: Mapping[str, TaskState]) -> Plan:
-        """The same graph with other states, for drawing a build that goes on or has ended."""
-        return Plan(tuple(node.in_state(states.get(node.key, node.state)) for node in self.nodes), self.workspace)
+    def with_states(self, states: Mapping[str, TaskState], waits: Mapping[str, Wait] | None = None) -> Plan:
+        """The same graph with other states, for drawing a build that goes on or has ended.
+
+        Tasks that wait have a note that says for whom.
+        """
+        nodes = [node.in_state(states.get(node.key, node.state)) for node in self.nodes]
+        for key, wait in (waits or {}).items():
+            if key in self._index and nodes[self._index[key]].state is TaskState.WAITING:
+                nodes[self._index[key]] = replace(nodes[self._index[key]], note=str(wait))
+        return Plan(tuple(nodes), self.workspace)
 
     def __repr__(self) -> str:
         return display.render(self, 'text')
@@ -378,12 +404,10 @@ class BuildProgress:
     running: tuple[str, ...]
     #: How many of the tasks that it runs are in each state.
     counts: Mapping[TaskState, int] = field(default_factory=dict, repr=False)
+    waits: tuple[Wait, ...] = ()  #: One for each task that another process or another build has.
 
     def __str__(self) -> str:
-        if not self.total:
-            return 'nothing to run'
-        names = f' · {", ".join(self.running)}' if self.running else ''
-        return f'{self.ended}/{self.total}{names}'
+        return display.render(self, 'text')
 
 
 class BuildStatus:
@@ -395,8 +419,8 @@ class BuildStatus:
     A given `plan` is for one who asks before the build has started; else it is None until then. With `keep_counts`,
     counts are kept up to date with each event instead of counting all tasks whenever somebody asks: for listeners that
     are asked many times a second. `started` and `ended` are in seconds since the epoch, `ended` None while the build
-    goes on; `states` (of the tasks that have changed since the plan was made) and `activities` (what each task that
-    has begun did) are by node key.
+    goes on; `states` (of the tasks that have changed since the plan was made), `activities` (what each task that has
+    begun did) and `waits` (of the tasks that wait now) are by node key.
     """
 
     def __init__(self, plan: Plan | None = None, *, keep_counts: bool = False) -> None:
@@ -408,6 +432,7 @@ class BuildStatus:
         self.starting_workers = 0
         self.states: dict[str, TaskState] = {}
         self.activities: dict[str, TaskActivity] = {}
+        self.waits: dict[str, Wait] = {}
 
     def apply(self, event: Event) -> None:
         """Take in the next event; lines that tasks print or log change nothing."""
@@ -425,6 +450,7 @@ class BuildStatus:
         elif isinstance(event, BuildFinished):
             self.ended = event.time
             self.states.update(event.states)
+            self.waits = {}
             self._tally = None
 
     def state(self, node: Node) -> TaskState:
@@ -457,17 +483,18 @@ class BuildStatus:
         tally = self._counted()
         running = sorted(tally.running.items())
         part = dict(+tally.part)
-        return BuildProgress(sum(part.values()), tally.ended, tuple(name for _, name in running), part)
+        names = tuple(name for _, name in running)
+        return BuildProgress(sum(part.values()), tally.ended, names, part, tuple(self.waits.copy().values()))
 
     def plan_now(self) -> Plan | None:
-        """The plan with the states of now; None before the build has started."""
-        return None if self.plan is None else self.plan.with_states(self.states.copy())
+        """The plan with the states of now, and who has the tasks that wait; None before the build has started."""
+        return None if self.plan is None else self.plan.with_states(self.states.copy(), self.waits.copy())
 
     def _begin(self, event: BuildStarted) -> None:
         """Start over: a search has one build after the other."""
         self.plan, self.started, self.ended = event.plan, event.time, None
         self.starting_workers = 0
-        self.states, self.activities = {}, {}
+        self.states, self.activities, self.waits = {}, {}, {}
         self._tally = None
 
     def _counted(self) -> _Tally:
@@ -479,6 +506,7 @@ class BuildStatus:
         if self._tally is not None:
             self._tally.move(event.key, self.states.get(event.key), event.state)
         self.states[event.key] = event.state
+        self._note_wait(event)
         if event.state is TaskState.RUNNING:
             self.activities[event.key] = TaskActivity(event.time)
             return
@@ -487,6 +515,14 @@ class BuildStatus:
             activity.seconds = event.time - activity.started
         if event.error:
             self.activities.setdefault(event.key, TaskActivity(event.time)).error = event.error
+
+    def _note_wait(self, event: TaskStateChanged) -> None:
+        if event.state is not TaskState.WAITING:
+            self.waits.pop(event.key, None)
+            return
+        known = self.waits.get(event.key)
+        if known is None or known.holder != event.holder:
+            self.waits[event.key] = Wait(event.holder, event.time)
 
     def _report(self, event: TaskProgress) -> None:
         activity = self.activities.get(event.key)

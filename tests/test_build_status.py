@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kartnb.model import (
+    HELD,
     BuildFinished,
     BuildStarted,
     BuildStatus,
@@ -13,6 +16,7 @@ from kartnb.model import (
     TaskProgress,
     TaskState,
     TaskStateChanged,
+    Wait,
     WorkersStarting,
 )
 from tests.view.graphs import pipeline
@@ -113,3 +117,38 @@ def test_the_next_build_of_a_search_begins_anew() -> None:
     status = status_after(changed(LOAD, TaskState.DONE), WorkersStarting('b', 2), BuildStarted('c', PLAN, 200.0))
     assert (status.states, status.activities, status.starting_workers) == ({}, {}, 0)
     assert status.started == 200.0
+
+
+HOLDER = 'pid 4711 on host-a (report.ipynb), since 14:02'
+
+
+def waiting(key: str, holder: str = HOLDER, time: float = 100.0) -> TaskStateChanged:
+    return TaskStateChanged('b', key, TaskState.WAITING, time=time, holder=holder)
+
+
+def test_a_task_that_waits_names_who_has_it_until_it_goes_on() -> None:
+    status = status_after(waiting(LOAD), waiting(TRAIN, time=101.0))
+    assert status.waits == {LOAD: Wait(HOLDER, 100.0), TRAIN: Wait(HOLDER, 101.0)}
+    now = status.plan_now()
+    assert now is not None
+    assert [node.note for node in now] == [f'waiting for {HOLDER}', f'waiting for {HOLDER}', '', '', '']
+    for following in (TaskState.RUNNING, TaskState.CACHED, TaskState.QUEUED, TaskState.INTERRUPTED):
+        status = status_after(waiting(LOAD), changed(LOAD, following))
+        assert (status.waits, status.progress().waits) == ({}, ())
+
+
+def test_a_wait_begins_anew_with_another_holder_only() -> None:
+    status = status_after(waiting(LOAD), waiting(LOAD, time=130.0))
+    assert status.waits == {LOAD: Wait(HOLDER, 100.0)}
+    status.apply(waiting(LOAD, 'pid 12 on host-b', 140.0))
+    assert status.waits == {LOAD: Wait('pid 12 on host-b', 140.0)}
+
+
+def test_nothing_waits_when_the_build_is_over() -> None:
+    assert status_after(waiting(LOAD), BuildFinished('b', {LOAD: TaskState.QUEUED}, 105.0)).waits == {}
+
+
+def test_the_note_of_the_plan_on_who_runs_a_task_is_over_when_the_build_takes_it_up() -> None:
+    noted = replace(PLAN[LOAD], note=f'cannot tell; {HELD}: {HOLDER}')
+    assert noted.in_state(TaskState.QUEUED).note == noted.note
+    assert noted.in_state(TaskState.DONE).note == 'cannot tell'

@@ -283,7 +283,8 @@ class Progress:
 
     `finished` are the tasks that have ended, well or not. `running` has class names and seconds since the start, the
     longest running first. `remaining` is in seconds, None where unknown; `counts` has the most urgent state first;
-    `starting` is the number of worker processes being started.
+    `starting` is the number of worker processes being started; `waits` has a phrase for each process or build that has
+    tasks of this one.
     """
 
     finished: int
@@ -292,6 +293,7 @@ class Progress:
     remaining: float | None
     counts: Mapping[TaskState, int]
     starting: int = 0
+    waits: tuple[str, ...] = ()
 
     @property
     def percentage(self) -> int:
@@ -309,6 +311,7 @@ class Progress:
             parts.append(starting_words(self.starting))
         if len(self.running) > _MAX_NAMED:
             parts.append(f'{len(self.running) - _MAX_NAMED:,} more')
+        parts += self.waits
         failed = {state: self.counts[state] for state in (TaskState.FAILED, TaskState.BLOCKED) if state in self.counts}
         if failed:
             parts.append(counts_text(failed))
@@ -356,6 +359,7 @@ def progress(
         remaining=_remaining(left, spent, _Expectation(status, expected or {}), workers),
         counts=count_states(state for _, state in part),
         starting=status.starting_workers,
+        waits=tuple(words.waits_text(status.waits.copy().values(), now)),
     )
 
 

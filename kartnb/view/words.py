@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import luigi
 
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.model import Node, Plan, Reason, ReasonKind, TaskState
+from kartnb.model import BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait
 from kartnb.planning.estimate import announcement
 from kartnb.task.identity import id_of
 from kartnb.view.sanitise import abbreviated, counted, error_text, one_line, seconds_text, short_id
@@ -232,6 +233,38 @@ def count_states(states: Iterable[TaskState]) -> dict[TaskState, int]:
     return {state: found[state] for state in URGENCY if found[state]}
 
 
+#: A wait of so many seconds may be for a process that hangs.
+LONG_WAIT = 60.0
+_MAX_HOLDERS = 2
+
+
+def waits_text(waits: Iterable[Wait], now: float) -> list[str]:
+    """For whom tasks wait at `now` (epoch seconds): a phrase for each holder, those waited for longest first.
+
+    >>> waits_text([Wait('pid 4711 on host-a', 100.0), Wait('pid 4711 on host-a', 90.0)], 120.0)
+    ['‖ 2 waiting for pid 4711 on host-a']
+    >>> waits_text([Wait('pid 4711 on host-a', 100.0)], 400.0)
+    ['‖ 1 waiting for pid 4711 on host-a, for 5 min now: if that hangs, end it']
+    """
+    since: dict[str, list[float]] = {}
+    for wait in waits:
+        since.setdefault(str(wait), []).append(wait.since)
+    order = sorted(since, key=lambda text: min(since[text]))
+    found = [
+        f'{LOOKS[TaskState.WAITING].glyph} {len(since[text]):,} {wait_text(text, min(since[text]), now)}'
+        for text in order[:_MAX_HOLDERS]
+    ]
+    rest = sum(len(since[text]) for text in order[_MAX_HOLDERS:])
+    return [*found, f'{rest:,} more waiting'] if rest else found
+
+
+def wait_text(text: str, since: float, now: float) -> str:
+    """For whom a task waits, and when it is long, how long already; fit to be shown."""
+    seconds = now - since
+    long = '' if seconds < LONG_WAIT else f', for {seconds_text(seconds // 60 * 60)} now: if that hangs, end it'
+    return one_line(text, 160) + long
+
+
 def counts_text(counts: Mapping[TaskState, int]) -> str:
     """Counts per state in words, as in ``'✗ 1 failed, ● 2 cached'``."""
     return ', '.join(f'{LOOKS[state].glyph} {number:,} {LOOKS[state].word}' for state, number in counts.items())
@@ -347,6 +380,14 @@ def _row(node: Node, durations: Mapping[str, float]) -> Row:
 def changes(plan: Plan) -> list[str]:
     """What runs because of a change, and what is kept in spite of one, in a few lines."""
     return [one_line(line, 600) for line in announcement(plan)]
+
+
+def progress_text(progress: BuildProgress) -> str:
+    """How far a build is, what runs and for whom it waits: ``'3/10 · Train · ‖ 2 waiting for pid 7 on host-a'``."""
+    if not progress.total:
+        return 'nothing to run'
+    running = [', '.join(progress.running)] if progress.running else []
+    return ' · '.join([f'{progress.ended}/{progress.total}', *running, *waits_text(progress.waits, time.time())])
 
 
 def verdict(report: BuildReport) -> str:
