@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import difflib
 import logging
 import os
@@ -17,9 +18,9 @@ from kartnb.model import Listener
 #: What happens to a result whose code has changed: it is recomputed, kept with a warning, or kept as in gokart.
 CodeChangePolicy: TypeAlias = Literal['rerun', 'warn', 'ignore']
 CODE_CHANGE_POLICIES: tuple[CodeChangePolicy, ...] = ('rerun', 'warn', 'ignore')
-#: The environment variable, and the section and name in luigi's configuration.
-ENVIRONMENT = 'KARTNB_ON_CODE_CHANGE'
-SECTION, OPTION = 'kartnb', 'on_code_change'
+#: The environment variables, and the section and the names in luigi's configuration.
+ENVIRONMENT, DURABLE_ENVIRONMENT = 'KARTNB_ON_CODE_CHANGE', 'KARTNB_DURABLE'
+SECTION, OPTION, DURABLE = 'kartnb', 'on_code_change', 'durable'
 
 _session: CodeChangePolicy | None = None
 
@@ -44,11 +45,18 @@ def configured_policy() -> CodeChangePolicy | None:
     """
     if _session is not None:
         return _session
-    value = os.environ.get(ENVIRONMENT)
+    value, where = _configured(ENVIRONMENT, OPTION)
+    return checked_policy(value, where) if value else None
+
+
+def _configured(variable: str, option: str) -> tuple[str, str]:
+    """What the environment or else luigi's configuration says, in lower case ('' for nothing), and which of them."""
+    value = os.environ.get(variable, '').strip().lower()
     if value:
-        return checked_policy(value.strip().lower(), f'The environment variable {ENVIRONMENT}')
-    value = luigi.configuration.get_config().get(SECTION, OPTION, None)
-    return checked_policy(value.strip().lower(), f'[{SECTION}] {OPTION} in the configuration') if value else None
+        return value, f'The environment variable {variable}'
+    # luigi gives the values of a TOML file with their types
+    value = str(luigi.configuration.get_config().get(SECTION, option, ''))
+    return value.strip().lower(), f'[{SECTION}] {option} in the configuration'
 
 
 #: The executors that have a name.
@@ -62,7 +70,8 @@ Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi
 class BuildOptions:
     """How a build runs: what `kartnb.build` was asked for, checked once and passed on whole.
 
-    Raises TypeError when the log level is not a number, and TaskSettingError when `on_code_change` is not a policy.
+    Raises TypeError when the log level is not a number or `durable` not a bool, and TaskSettingError when
+    `on_code_change` is not a policy.
     """
 
     workers: int = 1
@@ -75,11 +84,14 @@ class BuildOptions:
     #: Whether the root has failed when it ends without having written its output. A gokart task may be run only for its
     #: side effects: then, where nobody loads the value, it has not failed.
     value_wanted: bool = True
+    durable: bool | None = None  #: Whether results survive a power loss; None leaves it to `is_durable`.
 
     def __post_init__(self) -> None:
         check_log_level(self.log_level)
         if self.on_code_change is not None:
             checked_policy(self.on_code_change)
+        if self.durable is not None and not isinstance(self.durable, bool):
+            raise TypeError(f'durable must be True, False or None, not {self.durable!r:.60}.')
         object.__setattr__(self, 'listeners', tuple(self.listeners))
 
     def in_background(self) -> BuildOptions:
@@ -89,6 +101,23 @@ class BuildOptions:
     def heard_first_by(self, *listeners: Listener) -> BuildOptions:
         """The same, with more listeners before those that there are."""
         return replace(self, listeners=(*listeners, *self.listeners))
+
+
+def is_durable(options: BuildOptions) -> bool:
+    """Whether a build writes results that survive a power loss: by its options, the environment or the configuration.
+
+    Raises TaskSettingError when the environment or the configuration says neither yes nor no.
+    """
+    if options.durable is not None:
+        return options.durable
+    value, where = _configured(DURABLE_ENVIRONMENT, DURABLE)
+    if value not in _SWITCH:
+        raise TaskSettingError(f"{where} must be 'true' or 'false', not {value!r:.60}.")
+    return _SWITCH[value]
+
+
+#: Python's words for a switch in a configuration file, and nothing at all.
+_SWITCH = {'': False, **configparser.ConfigParser.BOOLEAN_STATES}
 
 
 def check_log_level(level: object) -> None:

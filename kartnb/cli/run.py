@@ -31,6 +31,7 @@ from kartnb.task.secrets import is_secret
 #: Beginnings of options that gokart has and kartnb does not.
 _NOT_HERE = ('--tree-info-', '--test-run-', '--SlackConfig-')
 _UNRECOGNIZED = 'unrecognized arguments: '
+_DURABLE_HELP = 'flush each result to the disk, so that a power loss cannot take it away'
 _LIBRARIES = ('luigi', 'kartnb', 'gokart')
 
 _register: Any = Register
@@ -64,9 +65,17 @@ class CommandLine(CommandLineParser):
         value = getattr(self.known_args, f'core_{name}', None)
         return None if value is None else str(value)
 
+    @property
+    def durable(self) -> bool | None:
+        """True where ``--durable`` was given; None leaves it to the environment and the configuration."""
+        return getattr(self.known_args, 'kartnb_durable', False) or None
+
     def adjust(self, parser: argparse.ArgumentParser, root_task: str | None) -> None:
         """Let a mistake be one sentence."""
         parser.error = partial(_refuse, parser)  # type: ignore[method-assign]
+        # a task may have a parameter of this name; before it is known, the option would hide it
+        if root_task is not None and '--durable' not in option_names(parser):
+            parser.add_argument('--durable', action='store_true', dest='kartnb_durable', help=_DURABLE_HELP)
         if root_task is None:
             parser.allow_abbrev = False  # the task's own options come later: --n is not yet short for --no-lock
 
@@ -148,9 +157,9 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     cmdline_args
         For instance ``['Train', '--depth=5', '--local-scheduler']``; by default those of this process. Options are
         luigi's: a task's parameters (``--depth 5``), another task's (``--Clean-rows 100``), ``--module``,
-        ``--workers``, ``--log-level``, ``--help``; and gokart's ``--delete-unnecessary-output-files``. A central
-        scheduler decides what runs if the options or luigi's configuration name one, and ``--local-scheduler`` is not
-        among them.
+        ``--workers``, ``--log-level``, ``--help``; gokart's ``--delete-unnecessary-output-files``; and ``--durable``,
+        as in `build`. A central scheduler decides what runs if the options or luigi's configuration name one, and
+        ``--local-scheduler`` is not among them.
     set_retcode
         Whether gokart's return codes hold where the section ``[retcode]`` of luigi's configuration does not say
         otherwise; without them they are 0, as luigi's.
@@ -205,6 +214,7 @@ def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
         log_level=level,
         listeners=(log_printer(level),),
         value_wanted=False,
+        durable=given.durable,
     )
     try:
         report = run_build(task, options)

@@ -55,6 +55,7 @@ def build(
     scheduler_url: str | None = None,
     rerun: Rerun = False,
     on_code_change: str | None = None,
+    durable: bool | None = None,
     listeners: Iterable[Listener] = (),
     **env_params: Any,
 ) -> Any:
@@ -90,6 +91,10 @@ def build(
         What happens to results whose code has changed: 'rerun' recomputes them, 'warn' keeps and names them, 'ignore'
         keeps them as gokart does. By default what the class, the session, the environment or the configuration says;
         else 'rerun' for classes of the notebook and 'warn' for those of imported modules.
+    durable
+        Whether each result, its record and their directories are flushed to the disk before the task counts as done, so
+        that a power loss cannot take them away. By default what the environment (``KARTNB_DURABLE``) or the
+        configuration (``[kartnb] durable``) says; else not.
     listeners
         Callables that are given every event of the build, in the thread in which it happens.
     **env_params
@@ -130,6 +135,7 @@ def build(
         scheduler_url=scheduler_url,
         rerun=rerun,
         on_code_change=on_code_change,
+        durable=durable,
         log_level=log_level,
         listeners=tuple(listeners),
         value_wanted=return_value,

@@ -105,6 +105,7 @@ ON_CODE_CHANGE = option(
     metavar='POLICY',
     choices=CODE_CHANGE_POLICIES,
 )
+DURABLE = option('--durable', 'flush each result to the disk, so that a power loss cannot take it away')
 WORKERS = option('--workers', 'run up to N tasks at once', metavar='N', type=whole_number, default=1)
 
 

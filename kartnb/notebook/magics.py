@@ -53,7 +53,7 @@ from kartnb.config import (
     set_session_policy,
 )
 from kartnb.model import TaskState
-from kartnb.notebook.arguments import LOG_LEVEL, ON_CODE_CHANGE, WORKERS, log_level, option
+from kartnb.notebook.arguments import DURABLE, LOG_LEVEL, ON_CODE_CHANGE, WORKERS, log_level, option
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class KartMagics(Magics):
             takes='executor',
         ),
         ON_CODE_CHANGE,
+        DURABLE,
         option('--background', 'build in the background, and give a handle at once'),
         option('--no-value', 'do not load and return the result'),
     )
@@ -165,6 +166,7 @@ class KartMagics(Magics):
             on_code_change=options.on_code_change,
             log_level=options.log_level or log_level_named(self.log_level),
             value_wanted=not options.no_value,
+            durable=options.durable or None,
         )
         return begin(task, given.shell, asked)
 

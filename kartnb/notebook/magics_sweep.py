@@ -26,7 +26,7 @@ import luigi
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
 
-from kartnb.notebook.arguments import BRACKETS, LOG_LEVEL, WORKERS, option, whole_number, words_of
+from kartnb.notebook.arguments import BRACKETS, DURABLE, LOG_LEVEL, WORKERS, option, whole_number, words_of
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class SweepMagics(Magics):
         option('--rerun', 'run all points even if they are complete'),
         option('--background', 'sweep in the background, and give a handle at once'),
         option('--dry-run', 'show what would run, and run nothing'),
+        DURABLE,
         LOG_LEVEL,
         takes_space=True,
     )
@@ -87,6 +88,7 @@ class SweepMagics(Magics):
             rerun=options.rerun,
             background=options.background,
             dry_run=options.dry_run,
+            durable=options.durable or None,
             log_level=options.log_level or logging.ERROR,
         )
         if isinstance(found, BackgroundSweep):
