@@ -24,6 +24,7 @@ from kartnb.capture.task_log import TaskLog
 from kartnb.errors import KartError
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
+from kartnb.history.makers import Maker, current_maker
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.model import TaskState
 from kartnb.storage.files import Seen, joint_mark
@@ -76,6 +77,8 @@ class WorkItem:
     replaces: Replacement | None = None
     #: Whether the run has failed when it leaves an output unwritten.
     value_wanted: bool = True
+    #: Whose build it is; a worker does not know.
+    maker: Maker = field(default_factory=current_maker)
 
 
 @dataclass(slots=True)
@@ -218,6 +221,8 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         seconds=round(run.spent, 6),
         error='' if error is None else error_line(error),
         build_id=run.item.build_id,
+        notebook=run.item.maker.notebook,
+        notebook_inode=run.item.maker.inode,
         code=result.made_by,
         unknown=run.item.unknown,
         checks=tuple([seen.check for _, seen in outputs]),
@@ -300,6 +305,7 @@ def _record_existing(vertex: Vertex, results: KnownResults) -> None:
         host='',
         pid=0,
         notebook='',
+        notebook_inode=0,
         versions={},
         code=code.key,
         unknown=code.unknown,

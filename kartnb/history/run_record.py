@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import platform
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,17 +17,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kartnb._version import __version__
+from kartnb.history.makers import current_maker, host_name
 
 if TYPE_CHECKING:
     from kartnb.storage.run_records import RecordDirectory
 
 #: Grows when a reader of older records could misread newer ones.
 FORMAT_VERSION = 1
-
-
-@functools.cache
-def _host() -> str:
-    return socket.gethostname()
 
 
 @dataclass(frozen=True)
@@ -70,9 +65,11 @@ class RunRecord:
     seconds: float  #: How long `run` took.
     error: str  #: One line, '' unless it failed.
     build_id: str
-    host: str = field(default_factory=_host)
+    host: str = field(default_factory=host_name)
     pid: int = field(default_factory=os.getpid)
-    notebook: str = field(default_factory=lambda: current_notebook())
+    #: The path of the notebook or script whose build it was, or the name of its session; '' when it is unknown.
+    notebook: str = field(default_factory=lambda: current_maker().notebook)
+    notebook_inode: int = field(default_factory=lambda: current_maker().inode)  #: 0 when it is unknown.
     versions: dict[str, str] = field(default_factory=lambda: _versions())
     format_version: int = FORMAT_VERSION
     #: The print of the code that made the result, which names the file of its source; '' when it is unknown.
@@ -155,6 +152,7 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         'versions': {name: str(text) for name, text in values['versions'].items()},
         'seconds': float(values['seconds']),
         'pid': int(values['pid']),
+        'notebook_inode': int(values.get('notebook_inode', 0)),
         'format_version': values['format_version'],
         'inputs': tuple(map(_checked_input, values['inputs'])),
         'outputs': tuple(map(_checked_output, values['outputs'])),
@@ -178,20 +176,6 @@ def _checked_output(item: dict[str, Any]) -> OutputFile:
     if not all(isinstance(number, int | float | None) for number in numbers):
         raise TypeError('an output has a size or time that is not a number')
     return OutputFile(str(item['path']), *numbers)
-
-
-_notebook = ''
-
-
-def set_current_notebook(path: str) -> None:
-    """Say which notebook the tasks of this process are run from; '' for none."""
-    global _notebook
-    _notebook = path
-
-
-def current_notebook() -> str:
-    """The notebook that the tasks of this process are run from, '' when it is unknown."""
-    return _notebook
 
 
 def _versions() -> dict[str, str]:

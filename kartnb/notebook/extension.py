@@ -5,7 +5,6 @@ IPython itself completes the names of magics, attributes after a dot and keys in
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import weakref
@@ -24,7 +23,6 @@ from kartnb import display
 from kartnb._luigi import aimported_modules
 from kartnb.config import EXECUTOR_NAMES, LOG_LEVELS, set_session_policy
 from kartnb.errors import KartError
-from kartnb.history.run_record import current_notebook, set_current_notebook
 from kartnb.notebook.arguments import MagicParser, words_of
 from kartnb.notebook.command import parsers_of
 from kartnb.notebook.magics import KartMagics, LookMagics
@@ -79,9 +77,6 @@ class Session:
             self._set(clear, '_render_traceback_', lambda error: _own_lines(shell, error))
         shell.events.register('post_run_cell', self._after_cell)
         self._undo.append(lambda: shell.events.unregister('post_run_cell', self._after_cell))
-        earlier = current_notebook()
-        set_current_notebook(notebook_path(shell) or earlier)
-        self._undo.append(lambda: set_current_notebook(earlier))
 
     def source_name(self, filename: str) -> str | None:
         """Name the file of a cell as the front end does, ``Cell In[3]``."""
@@ -144,11 +139,6 @@ def _own_lines(shell: InteractiveShell, error: BaseException) -> list[str]:
     from kartnb.notebook.tracebacks import own_lines
 
     return own_lines(error, shell)
-
-
-def notebook_path(shell: InteractiveShell) -> str:
-    """The path of the notebook, where the front end gives it; otherwise ''."""
-    return str(shell.user_ns.get('__vsc_ipynb_file__') or os.environ.get('JPY_SESSION_NAME') or '')
 
 
 def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def _lines(nodes: list[Node]) -> Iterator[str]:
     taken = [node for node in nodes if node.note.startswith(OTHERS)]
     others = Counter(f'{node.name} ({node.note.removeprefix(OTHERS)})' for node in taken)
     if others:
-        yield f'Results of another notebook are replaced: {_listed(others)}. restore_result brings them back.'
+        yield f'Results of others are replaced: {_listed(others)}. restore_result brings them back.'
 
 
 def _follows(node: Node) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import luigi
 
 from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
+from kartnb.history.makers import Makers
 from kartnb.history.run_record import InputResult, RunRecord, iso_seconds, newest_record
 from kartnb.model import TaskState
 from kartnb.storage.census import Listing
@@ -58,6 +59,7 @@ class KnownResults:
         self._listed_again: set[str] = set()
         self.code = CodeChanges()
         self.listing = Listing()
+        self.makers = Makers()
         #: What was found of results whose files have another size or time than recorded, by key.
         self.files: dict[str, Files] = {}
         #: Results whose files have the recorded contents, but another time, as in a copy; with their present mark.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import luigi
 
-from kartnb.history.run_record import current_notebook
+from kartnb.history.makers import Makers
 from kartnb.model import Reason, ReasonKind, TaskState
 from kartnb.planning.known_results import Files, KnownResults, is_made_of, is_plain_file
 from kartnb.planning.recorded_staleness import DynamicInputs
@@ -223,9 +223,8 @@ def stale_result(vertex: Vertex, known: KnownResults) -> Verdict | None:
 
 def will_replace(vertex: Vertex, reason: Reason, known: KnownResults) -> Verdict:
     """The verdict on a task that will run although its result is there; the note says when it is another notebook's."""
-    here = current_notebook()
-    record = known.record(vertex) if here else None
-    if record is None or record.notebook in ('', here):
+    record = known.record(vertex)
+    if record is None or not record.notebook or known.makers.is_here(record):
         return Verdict(TaskState.STALE, reason)
     return Verdict(TaskState.STALE, reason, f'{OTHERS}{os.path.basename(record.notebook)}, {record.made}')
 

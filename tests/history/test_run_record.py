@@ -63,6 +63,7 @@ def test_a_record_is_read_as_it_was_written(text: str) -> None:
         build_id=text,
         host=text,
         notebook=text,
+        notebook_inode=len(text),
         versions={'python': text},
         code=text,
         unknown=(text, 'b') if text else (),

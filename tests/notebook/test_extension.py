@@ -15,7 +15,6 @@ from IPython.core.interactiveshell import InteractiveShell
 import kartnb
 from kartnb import display
 from kartnb.errors import KartError
-from kartnb.history.run_record import current_notebook
 from kartnb.notebook.extension import load_ipython_extension, unload_ipython_extension
 from tests.notebook.conftest import Run
 from tests.notebook.kernel import Kernel
@@ -38,7 +37,6 @@ def _state(shell: InteractiveShell) -> dict[str, Any]:
         'front ends': list(display.front_ends),
         'errors': dict(vars(KartError)),
         'excepthook': sys.excepthook,
-        'notebook': current_notebook(),
     }
 
 

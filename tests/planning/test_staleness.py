@@ -11,7 +11,6 @@ import pytest
 
 import kartnb
 from kartnb.config import set_session_policy
-from kartnb.history.run_record import set_current_notebook
 from kartnb.model import ReasonKind, TaskState
 from kartnb.storage.filesystem import _Local
 from kartnb.storage.run_records import RecordDirectory
@@ -55,7 +54,6 @@ def notebook() -> Iterator[Notebook]:
     yield made
     forget_classes()
     set_session_policy('')
-    set_current_notebook('')
 
 
 def _states(task: Any, **options: Any) -> dict[str, str]:
@@ -159,13 +157,15 @@ def test_what_changes_is_said_before_anything_runs(notebook: Notebook, capsys: p
     )
 
 
-def test_a_result_of_another_notebook(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
-    set_current_notebook('notebooks/解析.ipynb')
+def test_a_result_of_another_notebook(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv('KARTNB_NOTEBOOK', 'notebooks/解析.ipynb')
     kartnb.build(notebook['Load']())
-    set_current_notebook('notebooks/other.ipynb')
+    monkeypatch.setenv('KARTNB_NOTEBOOK', 'notebooks/other.ipynb')
     notebook.run(LOAD.format(value=2))
     kartnb.build(notebook['Load']())
-    assert 'Results of another notebook are replaced: Load (解析.ipynb, ' in capsys.readouterr().err
+    assert 'Results of others are replaced: Load (解析.ipynb, ' in capsys.readouterr().err
 
 
 def test_a_result_without_a_record_is_adopted_at_its_first_use(notebook: Notebook) -> None:

@@ -1,0 +1,110 @@
+"""Who makes results: the notebook, script or session that runs tasks, as records name it.
+
+All notebooks of a folder share the module ``__main__``, and with it one directory of results, so what speaks of
+results or removes them asks here whose they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from kartnb.history.run_record import RunRecord
+
+#: Names the notebook where the front end does not.
+ENVIRONMENT = 'KARTNB_NOTEBOOK'
+#: What results are of whose maker no record names, such as gokart's.
+UNKNOWN = 'unknown origin'
+
+
+class Maker(NamedTuple):
+    """A notebook, a script, or a session without a file."""
+
+    notebook: str  #: The path of the file, or the name of the session.
+    inode: int  #: Of the file: it stays when the file is renamed. 0 where it is unknown.
+
+
+@functools.cache
+def host_name() -> str:
+    """The name of this computer."""
+    return socket.gethostname()
+
+
+def current_notebook() -> str:
+    """The path of the notebook or script that runs the tasks of this process, or the name of its session."""
+    main = vars(sys.modules['__main__'])
+    return str(
+        os.environ.get(ENVIRONMENT)
+        or main.get('__vsc_ipynb_file__')
+        or main.get('__file__')
+        # set by Jupyter's server; programs that a notebook starts inherit it, so scripts come first
+        or os.environ.get('JPY_SESSION_NAME')
+        or _session()
+    )
+
+
+def current_maker() -> Maker:
+    """The notebook, script or session that runs the tasks of this process."""
+    return _maker_at(current_notebook())
+
+
+@functools.lru_cache(maxsize=16)
+def _maker_at(notebook: str) -> Maker:
+    # seen once: when the notebook is renamed while its kernel runs, Jupyter does not tell the kernel
+    try:
+        return Maker(notebook, os.stat(notebook).st_ino)
+    except (OSError, ValueError):
+        return Maker(notebook, 0)
+
+
+@functools.cache
+def _session() -> str:
+    """The name of a session without a file: one for each kernel, and one for all terminals."""
+    connections = [os.path.basename(arg) for arg in sys.argv if arg.endswith('.json')]
+    if connections and 'ipykernel' in sys.modules:
+        return f'kernel {connections[0].removeprefix("kernel-").removesuffix(".json")[:8]}'
+    name = os.path.basename(sys.argv[0]) if sys.argv else ''
+    return {'': 'interactive Python', '-c': 'python -c', '-': 'python -'}.get(name, name)
+
+
+class Makers:
+    """Tells results that this notebook made from those of others; each file is looked for once."""
+
+    def __init__(self) -> None:
+        self._here = current_maker()
+        self._known: dict[tuple[str, int, str], bool] = {('', 0, ''): False}
+
+    def is_here(self, record: RunRecord | None) -> bool:
+        """Whether this notebook made a result, perhaps before it was renamed or moved."""
+        if record is None or not record.notebook:
+            return False
+        key = record.notebook, record.notebook_inode, record.host
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._is_here(*key)
+        return found
+
+    def _is_here(self, notebook: str, inode: int, host: str) -> bool:
+        if notebook == self._here.notebook:
+            return True
+        if not os.path.isabs(notebook) or host != host_name() or os.path.exists(notebook):
+            return False
+        # renamed, which keeps the inode; or moved to another disk, which keeps the name
+        return 0 != inode == self._here.inode or os.path.basename(notebook) == os.path.basename(self._here.notebook)
+
+
+def short_names(notebooks: Iterable[str]) -> dict[str, str]:
+    """Short names of makers by path: the name of the file, unless two have the same.
+
+    >>> short_names(['/a/report.ipynb', '/a/fit.py', '/b/fit.py', ''])
+    {'/a/report.ipynb': 'report.ipynb', '/a/fit.py': '/a/fit.py', '/b/fit.py': '/b/fit.py', '': 'unknown origin'}
+    """
+    every = list(dict.fromkeys(notebooks))
+    shared = Counter(map(os.path.basename, every))
+    return {path: path if shared[os.path.basename(path)] > 1 else os.path.basename(path) or UNKNOWN for path in every}
