@@ -190,8 +190,21 @@ IN_BUILD = frozenset(
 )
 ENDED = frozenset(state for state in IN_BUILD if state.is_final)
 
+#: The states in which a task is still as the plan found it.
+OPEN = frozenset({TaskState.MISSING, TaskState.STALE, TaskState.QUEUED})
+
 #: The beginning of the note on a task that another process, or another build of this one, runs as the plan is made.
 HELD = 'another build is running it'
+
+
+def split_note(note: str) -> tuple[str, str]:
+    """A note of a plan without what it says of who runs the task, and that part.
+
+    >>> split_note('restored; another build is running it: pid 7 on host-a')
+    ('restored', 'another build is running it: pid 7 on host-a')
+    """
+    before, mark, after = note.partition(HELD)
+    return before.removesuffix('; '), mark + after
 
 
 # ----- the plan -------------------------------------------------------------------------------------------------------
@@ -220,9 +233,7 @@ class Node:
         """The same node in another state; who ran it when the plan was made does not count any more."""
         if state is self.state:
             return self
-        note = self.note
-        if HELD in note and state is not TaskState.QUEUED:
-            note = '; '.join(part for part in note.split('; ') if not part.startswith(HELD))
+        note = self.note if state in OPEN else split_note(self.note)[0]
         # at half the cost of `dataclasses.replace`
         return Node(
             self.task,
@@ -238,8 +249,9 @@ class Node:
 
     @property
     def why(self) -> str:
-        """The reason for which it will run, and what a person must know of its result; or ''."""
-        return '; '.join(str(part) for part in (self.reason, self.note) if part)
+        """Who runs it, the reason for which it will run, and what a person must know of its result; or ''."""
+        note, held = split_note(self.note)
+        return '; '.join(str(part) for part in (held, self.reason, note) if part)
 
     @property
     def will_run(self) -> bool:

@@ -12,7 +12,7 @@ import luigi
 from kartnb import display
 from kartnb.config import Rerun
 from kartnb.history.run_record import RunRecord, newest_record
-from kartnb.model import Node, Plan, ReasonKind, TaskState
+from kartnb.model import Node, Plan, ReasonKind, TaskState, split_note
 from kartnb.planning.graph import TaskGraph, Vertex
 from kartnb.planning.known_results import KnownResults, changed_names
 from kartnb.planning.planner import draw_up
@@ -138,7 +138,7 @@ class _Explainer:
     def _group(self, node: Node) -> tuple[str, ...]:
         """What tasks share that are explained together."""
         if node.reason is not None and node.reason.kind is ReasonKind.OUTPUT_MISSING:
-            return (node.key,) if self._is_recorded(node) else (node.name, 'missing')
+            return (node.key,) if self._is_recorded(node) else (node.name, 'missing', split_note(node.note)[1])
         return node.name, type(node.task).__module__, node.why
 
     def _is_recorded(self, node: Node) -> bool:

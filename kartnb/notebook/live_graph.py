@@ -231,7 +231,8 @@ class LiveGraph:
         is_due = time.monotonic() - self._estimated > _ESTIMATE_SECONDS
         if is_due or self.widget.status['starting'] != starting_words(monitor.starting):
             self._estimated = time.monotonic()
-            self.widget.status = self._status(monitor.progress().remaining)
+            now = monitor.progress()
+            self.widget.status = self._status(now.remaining, now.waits)
 
     def _push_record(self, monitor: BuildMonitor, has_changed: bool) -> None:
         """Bring the traits up to date now and then: a view that opens late knows them only, not the messages."""
@@ -240,13 +241,14 @@ class LiveGraph:
             self.widget.record = json.dumps(monitor.record())
             self.widget.details = self._reader.as_json()
 
-    def _status(self, remaining: float | None) -> dict[str, Any]:
+    def _status(self, remaining: float | None, waits: Iterable[str] = ()) -> dict[str, Any]:
         return {
             'phase': self._phase,
             'title': title(self._plan.root),
             'elapsed': 0.0 if self._monitor is None else round(self._monitor.elapsed, 2),
             'remaining': None if remaining is None else round(remaining, 1),
             'starting': '' if self._monitor is None else starting_words(self._monitor.starting),
+            'waits': list(waits),
             'stop': 'button' if self._stop is not None else 'kernel',
         }
 

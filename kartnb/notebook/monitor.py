@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from kartnb.model import (
     TaskOutput,
     TaskProgress,
     TaskStateChanged,
+    Wait,
 )
 from kartnb.planning.estimate import estimate
 from kartnb.view.live import Progress, progress
@@ -116,14 +117,13 @@ class BuildMonitor:
         with self._lock:
             changed, self._changed = self._changed, set()
             waiting, self._waiting = self._waiting, deque(maxlen=_MAX_WAITING)
-            activities = self._status.activities
-            return self._as_data({key: activities[key] for key in changed if key in activities}, waiting)
+            return self._as_data(changed, waiting)
 
     def record(self) -> dict[str, Any]:
         """All runs by position, and the lines that are kept."""
         with self._lock:
             lines = sorted((line for kept in self._lines.values() for line in kept), key=lambda line: line.number)
-            return self._as_data(self._status.activities, lines)
+            return self._as_data({**self._status.activities, **self._status.waits}, lines)
 
     def tail(self, key: str) -> list[str]:
         """The last lines of a task, unchanged."""
@@ -147,13 +147,17 @@ class BuildMonitor:
         with self._lock:
             return self._status.plan_now()
 
-    def _as_data(self, activities: Mapping[str, TaskActivity], lines: Iterable[Line]) -> dict[str, Any]:
-        plan, started = self._status.plan, self._status.started
+    def _as_data(self, keys: Iterable[str], lines: Iterable[Line]) -> dict[str, Any]:
+        plan, status = self._status.plan, self._status
         if plan is None:
             return {'runs': {}, 'lines': []}
-        positions = ((plan.position(key), activity) for key, activity in activities.items())
+        found = ((plan.position(key), status.activities.get(key), status.waits.get(key)) for key in keys)
         return {
-            'runs': {place: _activity_data(done, started) for place, done in positions if place is not None},
+            'runs': {
+                place: _run_data(activity, wait, status.started)
+                for place, activity, wait in found
+                if place is not None and (activity is not None or wait is not None)
+            },
             'lines': [line.as_data(plan.position(line.key) or 0) for line in lines],
         }
 
@@ -185,12 +189,17 @@ class BuildMonitor:
             yield Line(self._number, event.key, moment, level, source, text[: 4 * _MAX_TEXT])
 
 
-def _activity_data(activity: TaskActivity, started: float) -> dict[str, Any]:
-    """What a task did, its times in seconds since the build started."""
-    return {
-        'start': round(activity.started - started, 3),
-        'seconds': None if activity.seconds is None else round(activity.seconds, 3),
-        'percent': activity.percentage,
-        'message': one_line(activity.message, _MAX_TEXT),
-        'error': one_line(activity.error, _MAX_TEXT),
-    }
+def _run_data(activity: TaskActivity | None, wait: Wait | None, started: float) -> dict[str, Any]:
+    """What a task did, and for whom it waits, its times in seconds since the build started."""
+    found: dict[str, Any] = {'seconds': None}
+    if activity is not None:
+        found = {
+            'start': round(activity.started - started, 3),
+            'seconds': None if activity.seconds is None else round(activity.seconds, 3),
+            'percent': activity.percentage,
+            'message': one_line(activity.message, _MAX_TEXT),
+            'error': one_line(activity.error, _MAX_TEXT),
+        }
+    if wait is not None:
+        found |= {'waits': one_line(str(wait), _MAX_TEXT), 'since': round(wait.since - started, 3)}
+    return found

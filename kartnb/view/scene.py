@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kartnb.model import ENDED, BuildStatus, Node, Plan, TaskState
+from kartnb.model import ENDED, OPEN, BuildStatus, Node, Plan, TaskState, split_note
 from kartnb.view.graph_layout import (
     Box,
     Family,
@@ -175,8 +175,8 @@ def task_facts(plan: Plan) -> dict[str, Any]:
 
     The dict has ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`),
     ``id``, ``parameters`` (name, text, whether significant; None where they are left out), ``reason`` (kind, detail,
-    note), ``requires`` (positions) and ``outputs`` (paths); and the words for kinds of reasons once a task has begun
-    (``kinds``) or cannot run (``blocked``).
+    note, who runs it), ``requires`` (positions) and ``outputs`` (paths); and the words for kinds of reasons once a task
+    has begun (``kinds``) or cannot run (``blocked``).
     """
     names: dict[str, int] = {}
     brief = max(len(plan) - MAX_DETAILED, 0)
@@ -194,13 +194,14 @@ def task_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _reason(node: Node) -> tuple[str, str, str] | None:
-    """The kind, the detail and the note; no detail where it is the path of an output, which is shown anyway."""
+def _reason(node: Node) -> tuple[str, str, str, str] | None:
+    """The kind, the detail, the note and who runs it; no detail where it is the path of an output, shown anyway."""
     if node.reason is None and not node.note:
         return None
     kind, detail = ('', '') if node.reason is None else (node.reason.kind.value, node.reason.detail)
     detail = '' if detail in node.outputs[:_MAX_OUTPUTS] else one_line(detail, 300)
-    return kind, detail, one_line(node.note, 300)
+    note, held = split_note(node.note)
+    return kind, detail, one_line(note, 300), one_line(held, 300)
 
 
 def _parameters(node: Node) -> list[tuple[str, str, int]]:
@@ -249,6 +250,7 @@ def looks() -> list[dict[str, Any]]:
             'word': LOOKS[state].word,
             'slug': LOOKS[state].slug,
             'begun': state in BEGUN,
+            'open': state in OPEN,
             'bar': BAR_ORDER.index(state),
         }
         for state in URGENCY

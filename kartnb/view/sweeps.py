@@ -291,7 +291,8 @@ def sweep_progress(run: SweepRun, build: Progress | None) -> Progress:
         return build
     now = run.progress
     running = () if build is None else build.running
-    return Progress(now.ended, now.total, running, None, count_states(point.state for point in run.points))
+    counts = count_states(point.state for point in run.points)
+    return Progress(now.ended, now.total, running, None, counts, waits=() if build is None else build.waits)
 
 
 def live_sweep(run: SweepRun, progress: Progress, hint: str) -> LiveSweep:

@@ -14,7 +14,7 @@ from typing import Any
 import luigi
 
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.model import BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait
+from kartnb.model import BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait, split_note
 from kartnb.planning.estimate import announcement
 from kartnb.task.identity import id_of
 from kartnb.view.sanitise import abbreviated, counted, error_text, one_line, seconds_text, short_id
@@ -124,12 +124,16 @@ def kind_text(reason: Reason, state: TaskState) -> str:
 
 def reason_text(node: Node) -> str:
     """Why a task runs or ran, and what a person must know of its result; or ''."""
-    parts = []
+    note, held = split_note(node.note)
+    if node.state is TaskState.WAITING:
+        note, held = '', node.note
+    reason = ''
     if node.reason is not None:
         detail = '' if node.state is TaskState.BLOCKED else node.reason.detail
         words = kind_text(node.reason, node.state)
-        parts.append(f'{words}: {detail}' if detail else words)
-    return '; '.join([*parts, node.note] if node.note else parts)
+        reason = f'{words}: {detail}' if detail else words
+    # who has the task comes first: a long path in the reason would push it out of a line
+    return '; '.join(part for part in (held, reason, note) if part)
 
 
 def heading(state: TaskState) -> str:

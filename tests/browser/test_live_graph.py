@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 import kartnb
 from kartnb.model import (
+    HELD,
     BuildFinished,
     BuildStarted,
     LogLine,
@@ -94,6 +97,48 @@ def test_states_times_and_counts_change_while_a_build_runs(show: Show) -> None:
     assert host.page.locator('.kartnb-live-stop').inner_text() == ''
     after = host.boxes.locator('.plate').evaluate_all('all => all.map(one => one.getBoundingClientRect().width)')
     assert after == sizes, 'no box has moved or grown'
+
+
+def test_a_task_that_waits_says_for_whom_until_it_goes_on(show: Show) -> None:
+    plan = pipeline()
+    monitor = started(plan)
+    host = show(plan, monitor=monitor)
+    load = plan.nodes[0]
+    holder = 'pid 4711 on host-a (report.ipynb), since 14:02'
+    monitor(TaskStateChanged('b', load.key, TaskState.WAITING, time=time.time() - 180, holder=holder))
+    host.live.push()
+    host.pump()
+    assert host.boxes.nth(0).locator('.state').text_content() == '‖ waiting 3 min'
+    assert host.boxes.nth(0).get_attribute('aria-label').endswith(f', waiting for {holder}')
+    words = f'‖ 1 waiting for {holder}, for 3 min now: if that hangs, end it'
+    assert words in host.page.locator('.kartnb-live-words').inner_text()
+    assert words in host.page.get_by_role('progressbar').get_attribute('aria-valuetext')
+    host.boxes.nth(0).hover()
+    assert f'‖ waiting for {holder} · 3 min' in host.page.get_by_role('tooltip').inner_text()
+    host.boxes.nth(0).click()
+    assert f'‖ waiting for {holder} · 3 min' in host.inspector.inner_text()
+    other = show(plan, monitor=monitor)  # a view that opens late
+    assert other.boxes.nth(0).get_attribute('aria-label').endswith(f', waiting for {holder}')
+    monitor(TaskStateChanged('b', load.key, TaskState.CACHED))
+    host.live.end('done')
+    host.pump()
+    assert host.boxes.nth(0).locator('.state').text_content() == '● cached'
+    assert 'waiting' not in host.root.inner_text()
+
+
+def test_a_plan_says_who_runs_a_task_until_the_build_takes_it_up(show: Show) -> None:
+    found = pipeline()
+    held = f'{HELD}: pid 4711 on host-a'
+    plan = Plan((replace(found.nodes[0], note=f'restored; {held}'), *found.nodes[1:]), '/w')
+    monitor = started(plan)
+    host = show(plan, monitor=monitor)
+    host.boxes.nth(0).click()
+    assert held in host.inspector.inner_text()
+    monitor(TaskStateChanged('b', plan.nodes[0].key, TaskState.RUNNING))
+    host.live.push()
+    host.pump()
+    assert held not in host.inspector.inner_text()
+    assert 'restored' in host.inspector.inner_text()
 
 
 def test_a_blocking_build_says_how_to_stop_it_and_another_has_a_button(show: Show) -> None:

@@ -68,6 +68,22 @@ def test_recorded_times_are_believed_first() -> None:
     assert progress(_status(plan), 100.0, expected, workers=4).remaining == 60
 
 
+def test_it_says_for_whom_tasks_wait_and_when_a_wait_is_long() -> None:
+    plan = _plan()
+    status = _status(plan)
+    for n, holder in zip(plan.nodes[1:4], ('pid 4711 on host-a', 'pid 4711 on host-a', 'pid\x1b 12'), strict=True):
+        status.apply(TaskStateChanged('b', n.key, TaskState.WAITING, time=100.0, holder=holder))
+    soon, later = progress(status, 159.0), progress(status, 400.0)
+    assert soon.words == 'running 0/4 · ‖ 2 waiting for pid 4711 on host-a · ‖ 1 waiting for pid␛ 12'
+    assert later.words.startswith(
+        'running 0/4 · ‖ 2 waiting for pid 4711 on host-a, for 5 min now: if that hangs, end it · '
+    )
+    assert dict(Skeleton(progress_html(later)).values)['aria-valuetext'] == later.words
+    assert str(status.progress()).startswith('0/4 · ‖ 2 waiting for pid 4711 on host-a')
+    status.apply(TaskStateChanged('b', plan.root.key, TaskState.WAITING, time=100.0))
+    assert progress(status, 100.0).words.endswith('· 1 more waiting')
+
+
 def test_without_any_time_to_go_by_nothing_is_said() -> None:
     plan = _plan()
     assert progress(_status(plan), 100.0, {plan.nodes[1].key: 3.0}).remaining is None

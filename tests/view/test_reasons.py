@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 
 import pytest
 
-from kartnb.model import ReasonKind, TaskState
+from kartnb.model import HELD, BuildStatus, Plan, ReasonKind, TaskState, TaskStateChanged
 from kartnb.view.graph_svg import plan_svg
 from kartnb.view.html import plan_html
 from kartnb.view.inspect import Inspector, brief_sections
@@ -40,6 +41,34 @@ def test_text_html_picture_and_inspector_agree(state: TaskState, words: str, hea
     brief = Inspector(plan).brief(plan.root.key)
     assert next(brief_sections(brief)).heading == heading
     assert brief['reason'].startswith(words)
+
+
+HOLDER = 'pid 4711 on host-a (report.ipynb), since 14:02'
+
+
+def _everywhere(plan: Plan) -> list[str]:
+    """How each view tells the reason of a task."""
+    brief = Inspector(plan).brief(plan.root.key)
+    return [repr(plan), html.unescape(plan_html(plan)), html.unescape(plan_svg(plan)), brief['reason']]
+
+
+def test_every_view_says_for_whom_a_task_waits() -> None:
+    status = BuildStatus(pipeline())
+    status.apply(TaskStateChanged('b', pipeline().root.key, TaskState.WAITING, holder=HOLDER))
+    plan = status.plan_now()
+    assert plan is not None
+    assert all(f'waiting for {HOLDER}; an upstream task will run' in told for told in _everywhere(plan))
+
+
+def test_who_runs_a_task_is_told_first_and_until_the_build_takes_it_up() -> None:
+    planned = pipeline()
+    held = f'{HELD}: {HOLDER}'
+    plan = Plan((*planned.nodes[:-1], replace(planned.root, note=held)), planned.workspace)
+    assert all(f'{held}; an upstream task will run' in told for told in _everywhere(plan))
+    assert plan.root.why == f'{held}; an upstream task will run: Load'
+    assert task_facts(plan)['reason'][-1][2:] == ('', held)
+    assert all(HELD in told for told in _everywhere(plan.with_states({plan.root.key: TaskState.QUEUED})))
+    assert not any(HELD in told for told in _everywhere(plan.with_states({plan.root.key: TaskState.DONE})))
 
 
 def test_the_live_graph_is_told_both_words_and_no_path_twice() -> None:

@@ -22,7 +22,7 @@ function titleOf(g, position, most) {
 function reasonOf(g, position, brief) {
   const reason = g.tasks.reason[position];
   if (!reason) return "";
-  const [kind, detail, note] = reason, look = lookOf(g, position);
+  const [kind, detail, known, held] = reason, look = lookOf(g, position), note = look.open ? held || known : known;
   if (look.word === "blocked") return g.tasks.blocked;
   const words = look.begun ? g.tasks.kinds[kind] || kind : kind;
   return brief ? words : [detail ? `${words}: ${detail}` : words, note].filter(Boolean).join("; ");
@@ -43,10 +43,21 @@ function isActive(g) {
   return g.status.phase === "running" || g.status.phase === "stopping";
 }
 
+// The state of a task in words, for how long already, and for whom it waits.
+function stateText(g, position) {
+  const look = lookOf(g, position), note = timeNote(g, position), waits = waitsOf(g, position);
+  return `${look.glyph} ${waits ? [waits, note].join(" · ") : `${look.word} ${note}`.trimEnd()}`;
+}
+
+function waitsOf(g, position) {
+  return (lookOf(g, position).word === "waiting" && g.runs[position]?.waits) || "";
+}
+
 function timeNote(g, position) {
   const run = g.runs[position];
   if (!run) return "";
   const word = lookOf(g, position).word;
+  if (word === "waiting") return run.since != null ? whole(elapsed(g) - run.since) : "";
   if (word === "running") return run.percent != null ? `${Math.round(run.percent)} %` : whole(elapsed(g) - run.start);
   return run.seconds != null ? duration(run.seconds) : "";
 }

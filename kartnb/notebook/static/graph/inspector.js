@@ -202,9 +202,9 @@ function linkList(g, words, positions) {
 function updateInspector(g) {
   if (g.inspector.hidden) return;
   if (g.group) return updateMembers(g);
-  const look = lookOf(g, g.selected), run = g.runs[g.selected] || {}, note = timeNote(g, g.selected);
+  const look = lookOf(g, g.selected), run = g.runs[g.selected] || {};
   g.stateLine.className = `kartnb-live-state kartnb-state kartnb-${look.slug}`;
-  setText(g.stateLine, [`${look.glyph} ${look.word}${note ? ` ${note}` : ""}`, run.message, run.error].filter(Boolean).join(" · "));
+  setText(g.stateLine, [stateText(g, g.selected), run.message, run.error].filter(Boolean).join(" · "));
   setText(g.reasonLine, whyLine(g, g.selected));
   g.reasonLine.hidden = !g.reasonLine.textContent;
   updateResult(g);

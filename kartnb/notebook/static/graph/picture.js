@@ -121,7 +121,7 @@ function updateTaskBox(g, drawn, look) {
   setText(drawn.lines[0], text);
   setText(drawn.note, text.length > 15 ? "" : drawn.box.id);
   if (drawn.why) setText(drawn.why, look.word === "blocked" ? "" : reasonOf(g, position, true));
-  drawn.element.setAttribute("aria-label", `${titleOf(g, position, 80)}, ${look.word}`);
+  drawn.element.setAttribute("aria-label", `${titleOf(g, position, 80)}, ${waitsOf(g, position) || look.word}`);
 }
 
 function updateStackBox(g, drawn, counts) {

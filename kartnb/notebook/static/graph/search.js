@@ -18,7 +18,7 @@ function tipText(g, box) {
     return [box.kind === "stack" ? `${nameOf(g, box.members[0])}: ${counted(box.members.length, "task")}` : box.name, counts.join(", ")].join("\n");
   }
   const position = box.members[0], look = lookOf(g, position), run = g.runs[position] || {};
-  const lines = [titleOf(g, position, 400), `${look.glyph} ${look.word} ${timeNote(g, position)}`.trimEnd()];
+  const lines = [titleOf(g, position, 400), stateText(g, position)];
   const isPlain = look.word === "missing" && g.tasks.reason[position]?.[0] === "output missing"; // by the state
   lines.push(isPlain ? "" : reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
   return lines.filter(Boolean).join("\n");
