@@ -283,10 +283,13 @@ class Plan:
         The nodes in topological order: a node comes after all that it requires.
     workspace
         The absolute workspace directory of the root (a URL for an object store).
+    sharing
+        What is not promised when several builds run these tasks at the same time; '' where each task runs once.
     """
 
     nodes: tuple[Node, ...]
     workspace: str
+    sharing: str = ''
     _index: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -381,7 +384,7 @@ class Plan:
         for key, wait in (waits or {}).items():
             if key in self._index and nodes[self._index[key]].state is TaskState.WAITING:
                 nodes[self._index[key]] = replace(nodes[self._index[key]], note=str(wait))
-        return Plan(tuple(nodes), self.workspace)
+        return Plan(tuple(nodes), self.workspace, self.sharing)
 
     def __repr__(self) -> str:
         return display.render(self, 'text')

@@ -26,7 +26,7 @@ from kartnb.view.graph_layout import Family, Focus, family_of
 from kartnb.view.inspect import Inspector
 from kartnb.view.live import starting_words
 from kartnb.view.scene import drawn_tasks, looks, progress_facts, scene, states_text, task_facts
-from kartnb.view.words import title
+from kartnb.view.words import sharing, title
 
 logger = logging.getLogger('kartnb')
 
@@ -91,11 +91,12 @@ def graph(task: luigi.Task | Plan | BackgroundBuild) -> Graph:
     ○ missing Numbers[...](workspace_directory=...) · output missing: ...
     """
     if isinstance(task, BackgroundBuild):
-        found = Graph(task.plan.nodes, task.plan.workspace)
+        now = task.plan
+        found = Graph(now.nodes, now.workspace, now.sharing)
         object.__setattr__(found, '_handle', task)  # a plan is frozen
         return found
     planned = task if isinstance(task, Plan) else plan(task)
-    return Graph(planned.nodes, planned.workspace)
+    return Graph(planned.nodes, planned.workspace, planned.sharing)
 
 
 class LiveGraph:
@@ -249,6 +250,7 @@ class LiveGraph:
             'remaining': None if remaining is None else round(remaining, 1),
             'starting': '' if self._monitor is None else starting_words(self._monitor.starting),
             'waits': list(waits),
+            'sharing': sharing(self._plan),
             'stop': 'button' if self._stop is not None else 'kernel',
         }
 

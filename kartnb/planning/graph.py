@@ -17,6 +17,7 @@ from kartnb.errors import SharedOutputError
 from kartnb.model import Node, Plan, Reason, ReasonKind
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.staleness import NOT_NEEDED, UP_TO_DATE, Verdict
+from kartnb.storage.locks import sharing_of
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
 from kartnb.task.metaclass import KartRegister
@@ -161,6 +162,7 @@ class TaskGraph:
                 for vertex in order
             ),
             workspace,
+            _sharing(order),
         )
 
     def _settle(self, visit: _Visit) -> bool:
@@ -360,3 +362,14 @@ def no_collections() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def _sharing(vertices: Iterable[Vertex]) -> str:
+    """What is not promised about the tasks that will run when other builds run at the same time, each thing once."""
+    tasks = [vertex.task for vertex in vertices if vertex.verdict.reason is not None]
+    places = dict.fromkeys(
+        (task.workspace_directory, task.redis_host is not None and task.redis_port is not None)
+        for task in tasks
+        if isinstance(task, TaskOnKart)
+    )
+    return '; '.join(dict.fromkeys(filter(None, (sharing_of(*place) for place in places))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -77,6 +78,58 @@ def make_task_lock_params_for_run(task_self: Any, lock_extend_seconds: int = 10)
         True,  # gokart's rule: a run whose lock is taken fails at once instead of waiting
         lock_extend_seconds,
     )
+
+
+#: Types of file systems that several computers use, as Linux names them, those in user space without `fuse.`.
+_NETWORK_DISKS = frozenset({
+    'afs', 'beegfs', 'ceph', 'cifs', 'drive', 'gcsfuse', 'glusterfs', 'goofys', 'gpfs', 'juicefs', 'lustre', 'mount-s3',
+    'nfs', 'nfs4', 'ocfs2', 'orangefs', 'rclone', 's3fs', 'smb3', 'smbfs', 'sshfs',
+})  # fmt: skip
+
+
+def sharing_of(workspace: str, redis: bool) -> str:
+    """What is not promised when several builds use a workspace at the same time; '' where each task runs once.
+
+    >>> sharing_of('s3://bucket/results', redis=True)
+    ''
+    >>> sharing_of('s3://bucket/results', redis=False)
+    'without redis_host, builds at the same time may run a task twice; each result is whole'
+    """
+    if redis or workspace.startswith('memory://'):
+        return ''
+    if '://' in workspace:
+        return 'without redis_host, builds at the same time may run a task twice; each result is whole'
+    kind = file_system_type(workspace)
+    if kind.removeprefix('fuse.') not in _NETWORK_DISKS:
+        return ''
+    return (
+        f'on a network disk ({kind}) without redis_host, builds on several computers at the same time may run a task '
+        'twice; each result is whole'
+    )
+
+
+def file_system_type(path: str) -> str:
+    """The type of the file system that holds a path, which need not exist yet; '' where unknown, as outside Linux."""
+    place = os.path.realpath(path)
+    while not os.path.exists(place) and os.path.dirname(place) != place:
+        place = os.path.dirname(place)
+    try:
+        return _mounted_type(place, os.stat(place).st_dev)
+    except OSError:
+        return ''
+
+
+@functools.lru_cache(maxsize=100)
+def _mounted_type(place: str, device: int) -> str:  # another device: something else has been mounted there
+    found = ('', '')
+    with open('/proc/self/mountinfo', encoding='utf-8', errors='surrogateescape') as mounts:
+        for line in mounts:
+            mount, _, source = line.partition(' - ')
+            # spaces are written in octal
+            point = re.sub(r'\\([0-7]{3})', lambda octal: chr(int(octal[1], 8)), mount.split(' ')[4])
+            if f'{place}/'.startswith(f'{point.rstrip("/")}/') and len(point) >= len(found[0]):
+                found = (point, source.split(' ')[0])
+    return found[1]
 
 
 @functools.cache

@@ -141,6 +141,7 @@ def _plan_context(plan: Plan, drawn: Picture) -> dict[str, Any]:
         'tasks': words.tasks(len(plan)),
         'counts': words.counts(plan),
         'workspace': words.workspace(plan),
+        'sharing': words.sharing(plan),
         'picture': drawn,
         'picture_source': data_uri(drawn.svg),
         'smallest_width': round(drawn.width * _SMALLEST_SHARE),

@@ -121,7 +121,8 @@ def background_text(build: BackgroundBuild) -> str:
 
 
 def _head(plan: Plan) -> list[str]:
-    return [f'Plan of {words.title(plan.root)}: {words.will_run(plan)}', *_counts_and_workspace(plan)]
+    sharing = [words.sharing(plan)] if plan.sharing else []
+    return [f'Plan of {words.title(plan.root)}: {words.will_run(plan)}', *_counts_and_workspace(plan), *sharing]
 
 
 def _counts_and_workspace(plan: Plan) -> list[str]:

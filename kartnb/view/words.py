@@ -356,6 +356,11 @@ def workspace(plan: Plan) -> str:
     return one_line(place, 300)
 
 
+def sharing(plan: Plan) -> str:
+    """What is not promised when other builds run the tasks of a plan at the same time, as a sentence; or ''."""
+    return one_line(f'{plan.sharing[:1].upper()}{plan.sharing[1:]}.', 300) if plan.sharing else ''
+
+
 def plan_rows(plan: Plan, durations: Mapping[str, float] | None = None, most: int = MAX_ROWS) -> Rows:
     """The tasks as rows, the root first; where there are too many, the most urgent ones of them."""
     nodes = plan.nodes[::-1]

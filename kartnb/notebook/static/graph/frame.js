@@ -23,7 +23,8 @@ function buildHeader(g) {
   g.counts = make(g, "span", "kartnb-live-counts");
   second.append(g.counts, make(g, "span", "kartnb-live-space"), buildSearch(g), buildZoom(g));
   g.trail = make(g, "div", "kartnb-live-row kartnb-live-trail");
-  header.append(first, g.bar, second, g.trail);
+  g.sharing = make(g, "p", "kartnb-note");
+  header.append(first, g.bar, second, g.sharing, g.trail);
   return header;
 }
 

@@ -4,6 +4,8 @@ function updateHeader(g) {
   setText(g.title, g.status.title || "");
   g.root.setAttribute("aria-label", `Graph of ${g.status.title || "a task"}`);
   updateCounts(g, withLooks(g, g.progress.counts), g.tasks.name.length);
+  setText(g.sharing, g.status.sharing || "");
+  g.sharing.hidden = !g.status.sharing;
   updateProgress(g);
   updateStop(g);
 }
