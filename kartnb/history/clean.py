@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import luigi
 from kartnb import display
 from kartnb.errors import HistoryError, TaskArgumentError
 from kartnb.history.gather import Inventory, gather, take_inventory
+from kartnb.history.makers import Makers
 from kartnb.history.runs import Run, RunState
 from kartnb.history.select import Bounds
 from kartnb.storage.census import FileFound, absolute_place, path_below, remove_file, require_directory, unchanged
@@ -39,6 +41,15 @@ class CleanItem:
         return sum(file.size for file in self.files)
 
 
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """How many results `clean` leaves alone for a maker."""
+
+    notebook: str  #: As in `kartnb.history.run_record.RunRecord`.
+    made: int
+    used: int  #: Made here, and what it has was made from them.
+
+
 class Cleaning(display.Displayed):
     """What can be removed from a workspace. Nothing is removed before `remove` is called.
 
@@ -50,14 +61,23 @@ class Cleaning(display.Displayed):
         What can be removed, the largest first.
     notes
         What is kept, and why; what could not be removed.
+    left_alone
+        How much of it others have made, or use: not in `items`, and not removed.
     removed
         Whether it was removed.
     """
 
-    def __init__(self, workspace: str, items: Iterable[CleanItem], notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        workspace: str,
+        items: Iterable[CleanItem],
+        notes: Sequence[str] = (),
+        left_alone: Iterable[LeftAlone] = (),
+    ) -> None:
         self.workspace = workspace
         self.items = tuple(sorted(items, key=lambda item: -item.size))
         self.notes = tuple(notes)
+        self.left_alone = tuple(left_alone)
         self.removed = False
 
     @property
@@ -97,10 +117,12 @@ def clean(
     keep_number: int | None = None,
     keep_bytes: int | str | None = None,
     unrecorded: bool = False,
+    everything: bool = False,
 ) -> Cleaning:
     """Find what can be removed from a workspace: what no root needs, and results that were replaced.
 
-    Only what kartnb or gokart has recorded counts, within the workspace; other files are never touched.
+    Only results that this notebook or script has made, and that nobody else uses, are found by default. Only what
+    kartnb or gokart has recorded counts, within the workspace; other files are never touched.
 
     Parameters
     ----------
@@ -118,7 +140,10 @@ def clean(
         task, the newest ones that have no more bytes together ('500 MB', or a number). What is within all bounds that
         are given stays; without one, none stays.
     unrecorded
-        Whether files count that only have a unique id in their names, without a record or log.
+        Whether files count that only have a unique id in their names, without a record or log; with `everything`.
+    everything
+        Whether results of other notebooks and scripts count too, results that these were made from, and those of
+        unknown origin, such as gokart's.
 
     Raises
     ------
@@ -159,8 +184,11 @@ def clean(
         notes += [] if unrecorded else _left_alone(runs, needed)
     if superseded:
         items += _replaced(found, runs, bounds)
+    left_alone: list[LeftAlone] = []
+    if not everything:
+        items, left_alone = _own(items, runs)
     items += _unused_code(found, items)
-    cleaning = Cleaning(place, items, notes)
+    cleaning = Cleaning(place, items, notes, left_alone)
     return cleaning.remove() if remove else cleaning
 
 
@@ -177,7 +205,7 @@ def delete_local_unnecessary_outputs(task: luigi.Task) -> None:
     From gokart, whose function also deletes what it must keep, and files that it has not written.
     """
     if '://' not in _workspace_of(_tasks_of(task), None):
-        clean(task, remove=True, superseded=False)
+        clean(task, remove=True, superseded=False, everything=True)
 
 
 def _tasks_of(root: Any) -> list[luigi.Task]:
@@ -246,6 +274,30 @@ def _left_alone(runs: list[Run], needed: _Needed) -> list[str]:
         return []
     kept = '1 result without a record or log stays' if number == 1 else f'{number:,} results without one stay'
     return [f'{kept}; unrecorded=True includes such results']
+
+
+def _own(items: list[CleanItem], runs: list[Run]) -> tuple[list[CleanItem], list[LeftAlone]]:
+    """What this notebook has made and nobody else uses, and how much of the rest is whose."""
+    makers = Makers()
+    users = {
+        given.result_id or given.unique_id: run.notebook
+        for run in runs
+        if run.state in (RunState.CACHED, RunState.SUPERSEDED) and not makers.is_here(run.record)
+        for given in run.inputs
+    }
+    own: list[CleanItem] = []
+    made, used = Counter[str](), Counter[str]()
+    for item in items:
+        run = item.run
+        if run is not None and run.origin == 'file':
+            own.append(item)  # those are asked for by `unrecorded`
+        elif run is None or not makers.is_here(run.record):
+            made['' if run is None else run.notebook] += 1
+        elif run.id in users:
+            used[users[run.id]] += 1
+        else:
+            own.append(item)
+    return own, [LeftAlone(maker, made[maker], used[maker]) for maker in dict.fromkeys([*made, *used])]
 
 
 def _replaced(found: Inventory, runs: list[Run], bounds: Bounds) -> list[CleanItem]:

@@ -69,8 +69,8 @@ def _session() -> str:
     connections = [os.path.basename(arg) for arg in sys.argv if arg.endswith('.json')]
     if connections and 'ipykernel' in sys.modules:
         return f'kernel {connections[0].removeprefix("kernel-").removesuffix(".json")[:8]}'
-    name = os.path.basename(sys.argv[0]) if sys.argv else ''
-    return {'': 'interactive Python', '-c': 'python -c', '-': 'python -'}.get(name, name)
+    name = _file_name(sys.argv[0]).lower() if sys.argv else ''
+    return {'': 'interactive python', '-c': 'python -c', '-': 'python -'}.get(name, name)
 
 
 class Makers:
@@ -106,5 +106,11 @@ def short_names(notebooks: Iterable[str]) -> dict[str, str]:
     {'/a/report.ipynb': 'report.ipynb', '/a/fit.py': '/a/fit.py', '/b/fit.py': '/b/fit.py', '': 'unknown origin'}
     """
     every = list(dict.fromkeys(notebooks))
-    shared = Counter(map(os.path.basename, every))
-    return {path: path if shared[os.path.basename(path)] > 1 else os.path.basename(path) or UNKNOWN for path in every}
+    shared = Counter(map(_file_name, every))
+    return {path: path if shared[_file_name(path)] > 1 else _file_name(path) or UNKNOWN for path in every}
+
+
+def _file_name(path: str) -> str:
+    """The name of a file; of a package that runs as a program, the name of the package."""
+    directory, name = os.path.split(path)
+    return os.path.basename(directory) if name == '__main__.py' else name

@@ -20,13 +20,14 @@ from IPython.core.displayhook import DisplayHook
 import kartnb
 from kartnb._luigi import NO_VALUE, declared_default
 from kartnb.errors import KartError
+from kartnb.history.makers import short_names
 from kartnb.notebook.screen import Screen
 from kartnb.planning.recorded_staleness import StaleResults, stale_results
 from kartnb.task import parameters, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import is_private, is_secret
 from kartnb.view.html import CardEntry, Status, card_html, card_text
-from kartnb.view.sanitise import seconds_text
+from kartnb.view.sanitise import counted, seconds_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -190,14 +191,27 @@ def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
 
 def note_on_stale(stale: StaleResults) -> str:
     """Which results a change makes stale, in one line; '' for none."""
+    return ' '.join(filter(None, (_of_this_notebook(stale), _of_others(stale))))
+
+
+def _of_this_notebook(stale: StaleResults) -> str:
     counts = stale.counts()
     if not counts:
         return ''
     names = ', '.join(f'{name} ×{number:,}' if number > 1 else name for name, number in counts.most_common(_MOST_NAMED))
     more = f' and {len(counts) - _MOST_NAMED:,} more classes' if len(counts) > _MOST_NAMED else ''
-    total = sum(counts.values())
-    what = '1 result' if total == 1 else f'{total:,} results'
-    return f'Makes {what} stale: {names}{more}. Recomputing takes about {seconds_text(stale.seconds())}.'
+    total = counted(counts.total(), 'result')
+    return f'Makes {total} stale: {names}{more}. Recomputing takes about {seconds_text(stale.seconds())}.'
+
+
+def _of_others(stale: StaleResults) -> str:
+    others = stale.others()
+    if not others:
+        return ''
+    names = short_names(others)
+    whose = ', '.join(f'{names[maker]} ({number:,})' for maker, number in others.most_common(_MOST_NAMED))
+    more = f' and {len(others) - _MOST_NAMED:,} others' if len(others) > _MOST_NAMED else ''
+    return f'Other code made results of {whose}{more}: building the same tasks here replaces them.'
 
 
 def as_code(task: luigi.Task) -> str:

@@ -15,7 +15,7 @@ show what differs between two results. ::
     %kart_clean Train(depth=5)
     %kart_clean Train(depth=5) Report() --remove
 
-show what the tasks do not need, replaced results included, and remove it.
+show what of this notebook's results the tasks do not need, replaced ones included, and remove it.
 """
 
 from __future__ import annotations
@@ -109,13 +109,14 @@ class HistoryMagics(Magics):
         option('--keep-number', 'keep this many replaced results of each task', metavar='N', type=_count),
         option('--keep-bytes', "keep the newest replaced results, up to '500MB'", metavar='SIZE'),
         option('--unrecorded', 'include results without a record or log'),
+        option('--all', 'include results of other notebooks and scripts, and of unknown origin'),
         kind=line_magic,
     )
     def kart_clean(self, given: Given) -> Cleaning:
         """Show what tasks do not need, and replaced results: `%kart_clean [EXPR ...] [options]`.
 
         EXPR gives a task or a list of tasks; there may be several, `%kart_clean A() B()`. Without a task, only replaced
-        results can be removed. The value of the magic has `remove()`.
+        results can be removed. Results of other notebooks are left alone. The value of the magic has `remove()`.
         """
         __tracebackhide__ = True
         from kartnb.history.clean import clean
@@ -129,6 +130,7 @@ class HistoryMagics(Magics):
             keep_number=options.keep_number,
             keep_bytes=options.keep_bytes,
             unrecorded=options.unrecorded,
+            everything=options.all,
         )
 
     @kart_magic(

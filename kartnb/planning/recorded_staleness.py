@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import luigi
 
@@ -72,24 +73,37 @@ class DynamicInputs:
         return cls is not None and self._known.must_rerun(self._workspace, found, cls)
 
 
+class StaleResult(NamedTuple):
+    """A result that is stale."""
+
+    task: str
+    seconds: float  #: How long it took to make.
+    #: Who made it; None when this notebook has made or used it.
+    other: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class StaleResults:
-    """Results that are stale: how many by class, and how long it took to make them."""
+    """Results that are stale: how many by class, and how long it took to make them; those of others by maker."""
 
-    #: Class name and seconds by ``<Class>_<unique id>``.
-    by_result: dict[str, tuple[str, float]] = field(default_factory=dict)
+    #: By ``<Class>_<unique id>``.
+    by_result: dict[str, StaleResult] = field(default_factory=dict)
 
     def without(self, other: StaleResults) -> StaleResults:
         """Those that are not in `other`."""
         return StaleResults({stem: found for stem, found in self.by_result.items() if stem not in other.by_result})
 
     def counts(self) -> Counter[str]:
-        """How many there are of each class."""
-        return Counter(name for name, _ in self.by_result.values())
+        """How many there are of each class that this notebook has made or used."""
+        return Counter(found.task for found in self.by_result.values() if found.other is None)
 
     def seconds(self) -> float:
-        """How long it took to make them."""
-        return sum(seconds for _, seconds in self.by_result.values())
+        """How long it took to make those."""
+        return sum(found.seconds for found in self.by_result.values() if found.other is None)
+
+    def others(self) -> Counter[str]:
+        """How many there are that only others have made and used, by maker."""
+        return Counter(found.other for found in self.by_result.values() if found.other is not None)
 
 
 def stale_results() -> StaleResults:
@@ -124,7 +138,7 @@ def _stale_in(
     stems: list[str],
     classes: dict[tuple[str, str], type],
     module: str,
-) -> dict[str, tuple[str, float]]:
+) -> dict[str, StaleResult]:
     stale = []
     for stem in stems:
         result, cls = directory.result(stem), classes.get((module, stem.rpartition('_')[0]))
@@ -134,8 +148,13 @@ def _stale_in(
         return {}
     records = {stem: newest_record(directory, stem) for stem in (stems if len(stems) <= _MOST_READ else stale)}
     reached = _downstream(stale, records)
-    kept = ((stem, record) for stem, record in records.items() if record is not None and stem in reached)
-    return {stem: (stem.rpartition('_')[0], record.seconds) for stem, record in kept}
+    own = [record for record in records.values() if record is not None and known.makers.is_here(record)]
+    own_stems = {f'{item.task}_{item.unique_id}' for record in own for item in (record, *record.inputs)}
+    return {
+        stem: StaleResult(record.task, record.seconds, None if stem in own_stems else record.notebook)
+        for stem, record in records.items()
+        if record is not None and stem in reached
+    }
 
 
 def _downstream(stale: list[str], records: dict[str, RunRecord | None]) -> set[str]:

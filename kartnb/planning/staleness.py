@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import luigi
 
-from kartnb.history.makers import Makers
 from kartnb.model import Reason, ReasonKind, TaskState
 from kartnb.planning.known_results import Files, KnownResults, is_made_of, is_plain_file
 from kartnb.planning.recorded_staleness import DynamicInputs

@@ -6,10 +6,11 @@ For each of them text and HTML are made from one table of strings, so that they 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kartnb.history.clean import Cleaning, CleanItem, ItemKind
+from kartnb.history.clean import Cleaning, CleanItem, ItemKind, LeftAlone
+from kartnb.history.makers import current_notebook, short_names
 from kartnb.history.runs import Run, Runs, RunState, versions_text
 from kartnb.inspection.diff import Change, Difference, Section
 from kartnb.inspection.why import CodeChange, Explanation, Why
@@ -135,7 +136,8 @@ def _time_text(run: Run) -> str:
 # ----- cleaning -------------------------------------------------------------------------------------------------------
 
 _MOST_NOTES = 10
-_CLEANING_HEADINGS = ('why', 'task', 'parameters', 'ended', 'size')
+_CLEANING_HEADINGS = ('why', 'task', 'parameters', 'ended', 'size', 'made by')
+_MOST_MAKERS = 5
 _ITEM_LOOKS: dict[ItemKind, Look] = {
     'not needed': LOOKS[TaskState.NOT_NEEDED],
     'superseded': SUPERSEDED,
@@ -153,15 +155,23 @@ class _CleaningLine:
     parameters: str
     when: str
     size: str
+    maker: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What the columns show."""
+        return str(self.look), self.task, self.parameters, self.when, self.size, self.maker
 
 
 @dataclass(frozen=True, slots=True)
 class _CleaningTable:
     heading: str
     workspace: str
+    headings: tuple[str, ...]
     lines: tuple[_CleaningLine, ...]
     more: str
     hint: str
+    left_alone: str
     notes: tuple[str, ...]
 
 
@@ -170,29 +180,50 @@ def cleaning_text(cleaning: Cleaning) -> str:
     table = _cleaning_table(cleaning)
     found = [table.heading, f'workspace: {table.workspace}']
     if table.lines:
-        cells = [(str(line.look), line.task, line.parameters, line.when, line.size) for line in table.lines]
-        found += ['', *table_lines(_CLEANING_HEADINGS, cells)]
-    return '\n'.join([*found, *filter(None, (table.more, table.hint)), *(f'! {note}' for note in table.notes)])
+        cells = [line.cells[: len(table.headings)] for line in table.lines]
+        found += ['', *table_lines(table.headings, cells)]
+    lines = filter(None, (table.more, table.hint, table.left_alone))
+    return '\n'.join([*found, *lines, *(f'! {note}' for note in table.notes)])
 
 
 def cleaning_html(cleaning: Cleaning) -> str:
     """What can be removed, as an HTML fragment."""
-    return render_template('cleaning.html', table=_cleaning_table(cleaning), headings=_CLEANING_HEADINGS)
+    return render_template('cleaning.html', table=_cleaning_table(cleaning))
 
 
 def _cleaning_table(cleaning: Cleaning) -> _CleaningTable:
     left = len(cleaning.items) - MAX_ROWS
+    others = [item.run.notebook for item in cleaning.items if item.run is not None]
+    names = short_names(others) if set(others) - {current_notebook()} else {}
     notes = [one_line(note, 300) for note in cleaning.notes[:_MOST_NOTES]]
     if len(cleaning.notes) > _MOST_NOTES:
         notes.append(f'{len(cleaning.notes) - _MOST_NOTES:,} more notes')
     return _CleaningTable(
         heading=_cleaning_heading(cleaning),
         workspace=one_line(cleaning.workspace, 300),
-        lines=tuple(map(_cleaning_line, cleaning.items[:MAX_ROWS])),
+        headings=_CLEANING_HEADINGS if names else _CLEANING_HEADINGS[:-1],
+        lines=tuple(_cleaning_line(item, names) for item in cleaning.items[:MAX_ROWS]),
         more=f'… {left:,} more, {size_text(sum(item.size for item in cleaning.items[MAX_ROWS:]))}' if left > 0 else '',
         hint='' if cleaning.removed or not cleaning.items else 'Nothing has been removed yet: call remove() to do so.',
+        left_alone=_left_alone(cleaning.left_alone),
         notes=tuple(notes),
     )
+
+
+def _left_alone(found: Sequence[LeftAlone]) -> str:
+    """Whose results are left alone, in one line; '' for none."""
+    names = short_names(item.notebook for item in found)
+    made = [f'{counted(item.made, "result")} of {names[item.notebook]}' for item in found if item.made]
+    used = [f'{counted(item.used, "result")} that {names[item.notebook]} uses' for item in found if item.used]
+    parts = [one_line(part, 100) for part in (*made, *used)]
+    if not parts:
+        return ''
+    if len(parts) > _MOST_MAKERS:
+        parts = [*parts[:_MOST_MAKERS], 'more']
+    *others, last = parts
+    whose = f'{", ".join(others)} and {last}' if others else last
+    verb = 'is' if sum(item.made + item.used for item in found) == 1 else 'are'
+    return f'{whose} {verb} left alone: --all (everything=True) includes them'
 
 
 def _cleaning_heading(cleaning: Cleaning) -> str:
@@ -204,11 +235,11 @@ def _cleaning_heading(cleaning: Cleaning) -> str:
     return f'Removed {what}, {size}' if cleaning.removed else f'{what} can be removed, {size}'
 
 
-def _cleaning_line(item: CleanItem) -> _CleaningLine:
+def _cleaning_line(item: CleanItem, names: Mapping[str, str]) -> _CleaningLine:
     look, run = _ITEM_LOOKS[item.kind], item.run
     if run is None:
         name = counted(len(item.files), 'file') if item.kind == 'code' else one_line(item.files[0].path, 80)
-        return _CleaningLine(look, _slug(look), name, '', '', size_text(item.size))
+        return _CleaningLine(look, _slug(look), name, '', '', size_text(item.size), '')
     given = list(run.parameters.items())[:30]
     parameters = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)
     shown = run.result_id if item.kind == 'superseded' else run.unique_id
@@ -219,6 +250,7 @@ def _cleaning_line(item: CleanItem) -> _CleaningLine:
         one_line(parameters, 60),
         _time_text(run),
         size_text(item.size),
+        one_line(names.get(run.notebook, ''), 80),
     )
 
 

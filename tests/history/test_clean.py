@@ -141,6 +141,35 @@ def test_gokarts_function_keeps_what_it_must() -> None:
     assert (place / 'mine.csv').exists()
 
 
+def test_results_of_others_and_of_unknown_origin_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('KARTNB_NOTEBOOK', '/a/report.ipynb')
+    kartnb.build(Source(n=1))
+    kartnb.build(Source(n=2), rerun=True)
+    kartnb.build(Source(n=3), rerun=True)
+    monkeypatch.setenv('KARTNB_NOTEBOOK', '/b/<i>report.ipynb')
+    kartnb.build(Source(n=3), rerun=True)
+    kartnb.build(Source(n=4))
+    for path in (place / 'log/run_record').rglob('Source*'):
+        if path.name.startswith(f'Source_{Source(n=1).make_unique_id()}'):
+            path.unlink()
+    found = kartnb.clean(Source(n=5))
+    assert {item.run.parameters['n'] for item in found.items if item.run} == {'3', '4'}
+    left = {item.notebook: (item.made, item.used) for item in found.left_alone}
+    assert left == {'/a/report.ipynb': (2, 0), '': (1, 0)}, 'the replaced result is of who made it'
+    assert '2 results of report.ipynb and 1 result of unknown origin are left alone: --all' in repr(found)
+    before = _files()
+    found.remove()
+    assert Source(n=1).complete()
+    assert not Source(n=3).complete()
+    everything = kartnb.clean(Source(n=5), everything=True)
+    assert not everything.left_alone
+    assert {item.run.parameters['n'] for item in everything.items if item.run} == {'1', '2', '3'}
+    assert 'made by' in repr(everything)
+    assert before > _files()
+    kartnb.delete_local_unnecessary_outputs(Source(n=5))
+    assert not Source(n=1).complete(), 'as in gokart, whoever made it'
+
+
 def test_remote_workspaces_are_cleared_up() -> None:
     for n in (1, 2):
         kartnb.build(Source(n=n, workspace_directory='memory://clean/w'))
