@@ -148,10 +148,10 @@ def _stale_in(
         return {}
     records = {stem: newest_record(directory, stem) for stem in (stems if len(stems) <= _MOST_READ else stale)}
     reached = _downstream(stale, records)
-    own = [record for record in records.values() if record is not None and known.makers.is_here(record)]
-    own_stems = {f'{item.task}_{item.unique_id}' for record in own for item in (record, *record.inputs)}
+    own = {stem: record for stem, record in records.items() if known.makers.is_here(record)}
+    used = {f'{item.task}_{item.unique_id}' for record in own.values() if record is not None for item in record.inputs}
     return {
-        stem: StaleResult(record.task, record.seconds, None if stem in own_stems else record.notebook)
+        stem: StaleResult(record.task, record.seconds, None if stem in own or stem in used else record.notebook)
         for stem, record in records.items()
         if record is not None and stem in reached
     }
