@@ -22,7 +22,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from kartnb import display
 from kartnb.errors import DrawingError
 from kartnb.view.html import Tail, tails_html, tails_text
-from kartnb.view.sanitise import columns_of
+from kartnb.view.sanitise import columns_of, cut
 
 logger = logging.getLogger('kartnb')
 
@@ -135,8 +135,11 @@ class StatusLine:
         self._width = 0
 
     def write(self, text: str) -> None:
-        """Overwrite the line with `text`."""
+        """Overwrite the line with `text`, or with what fits on it: nothing takes back a line that has wrapped."""
         if self._terminal is not None:
+            room = _columns_of_terminal(self._terminal)
+            while room > 1 and columns_of(text) >= room:
+                text = cut(text, len(text) - 1)
             columns = columns_of(text)
             self._terminal.write('\r' + text + ' ' * (self._width - columns))
             self._terminal.flush()
@@ -158,6 +161,14 @@ def _own_terminal() -> TextIO | None:
         return open(os.dup(sys.stderr.fileno()), 'w', encoding='utf-8', errors='replace', newline='')
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def _columns_of_terminal(terminal: TextIO) -> int:
+    """How many columns it has; 0 where it does not say."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns
+    except OSError:
+        return 0
 
 
 def can_be_live(screen: Screen) -> bool:

@@ -194,7 +194,8 @@ def _group_label(box: Box, lasting: bool) -> Label:
         where = f'in {box.classes:,} more classes'
         lines, tooltip = _lines(f'{number:,} more', '', [where]), f'{tasks(number)} {where}'
     states = tuple(StateLine(state, counts_text({state: count})) for state, count in box.counts.items())
-    longest = (f'■ {number:,} interrupted',) if lasting else ()
+    # the second is what the front end writes where there are more states than lines
+    longest = (f'■ {number:,} interrupted', f'{number:,} in 10 more states') if lasting else ()
     inner = _inner([*lines.widths, *(width(text, STATE_SIZE) for text in (*longest, *(line.text for line in states)))])
     rows = LASTING_ROWS if lasting else len(states)
     return Label(

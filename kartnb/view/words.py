@@ -254,19 +254,14 @@ def waits_text(waits: Iterable[Wait], now: float) -> list[str]:
     for wait in waits:
         since.setdefault(str(wait), []).append(wait.since)
     order = sorted(since, key=lambda text: min(since[text]))
-    found = [
-        f'{LOOKS[TaskState.WAITING].glyph} {len(since[text]):,} {wait_text(text, min(since[text]), now)}'
-        for text in order[:_MAX_HOLDERS]
-    ]
+    found = []
+    for text in order[:_MAX_HOLDERS]:
+        seconds = now - min(since[text])
+        long = '' if seconds < LONG_WAIT else f', for {seconds_text(seconds // 60 * 60)} now'
+        hint = ': if that hangs, end it' if long and not found else ''
+        found.append(f'{LOOKS[TaskState.WAITING].glyph} {len(since[text]):,} {one_line(text, 160)}{long}{hint}')
     rest = sum(len(since[text]) for text in order[_MAX_HOLDERS:])
     return [*found, f'{rest:,} more waiting'] if rest else found
-
-
-def wait_text(text: str, since: float, now: float) -> str:
-    """For whom a task waits, and when it is long, how long already; fit to be shown."""
-    seconds = now - since
-    long = '' if seconds < LONG_WAIT else f', for {seconds_text(seconds // 60 * 60)} now: if that hangs, end it'
-    return one_line(text, 160) + long
 
 
 def counts_text(counts: Mapping[TaskState, int]) -> str:

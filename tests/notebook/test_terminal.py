@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from kartnb.notebook.screen import StatusLine
+
 pty = pytest.importorskip('pty', reason='platform: needs pseudo-terminals')
+fcntl, termios = pytest.importorskip('fcntl'), pytest.importorskip('termios')
 
 CELLS = [
     '%load_ext kartnb',
@@ -65,6 +69,22 @@ def test_progress_is_one_line_that_goes_away(screen: str) -> None:
     assert 'running 0/1 · Slow (' in build
     assert '\n' not in build
     assert re.search(r'\r +\r$', build), 'spaces are written over it'
+
+
+@pytest.mark.parametrize('columns, shown', [(20, '[··] 都市都市都市…'), (200, None), (0, None), (1, None)])
+def test_a_long_line_of_progress_is_cut_to_the_terminal(
+    columns: int, shown: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[··] ' + '都市' * 30
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    with open(theirs, 'w') as terminal:
+        monkeypatch.setattr('sys.stderr', terminal)
+        line = StatusLine()
+        line.write(text)
+        assert os.read(ours, 1000).decode() == f'\r{shown or text}'
+        line.close()
+    os.close(ours)
 
 
 def test_a_failure_and_misuse(screen: str) -> None:

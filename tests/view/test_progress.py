@@ -75,8 +75,9 @@ def test_it_says_for_whom_tasks_wait_and_when_a_wait_is_long() -> None:
         status.apply(TaskStateChanged('b', n.key, TaskState.WAITING, time=100.0, holder=holder))
     soon, later = progress(status, 159.0), progress(status, 400.0)
     assert soon.words == 'running 0/4 · ‖ 2 waiting for pid 4711 on host-a · ‖ 1 waiting for pid␛ 12'
-    assert later.words.startswith(
-        'running 0/4 · ‖ 2 waiting for pid 4711 on host-a, for 5 min now: if that hangs, end it · '
+    assert later.words == (
+        'running 0/4 · ‖ 2 waiting for pid 4711 on host-a, for 5 min now: if that hangs, end it'
+        ' · ‖ 1 waiting for pid␛ 12, for 5 min now'
     )
     assert dict(Skeleton(progress_html(later)).values)['aria-valuetext'] == later.words
     assert str(status.progress()).startswith('0/4 · ‖ 2 waiting for pid 4711 on host-a')

@@ -22,10 +22,16 @@ function titleOf(g, position, most) {
 function reasonOf(g, position, brief) {
   const reason = g.tasks.reason[position];
   if (!reason) return "";
-  const [kind, detail, known, held] = reason, look = lookOf(g, position), note = look.open ? held || known : known;
+  const [kind, detail, note] = reason, look = lookOf(g, position);
   if (look.word === "blocked") return g.tasks.blocked;
   const words = look.begun ? g.tasks.kinds[kind] || kind : kind;
   return brief ? words : [detail ? `${words}: ${detail}` : words, note].filter(Boolean).join("; ");
+}
+
+// What the plan says of who runs a task, until the build takes it up.
+function heldOf(g, position) {
+  const counts = g.status.phase === "plan" || lookOf(g, position).open;
+  return (counts && g.tasks.reason[position]?.[3]) || "";
 }
 
 function countStates(g, members) {

@@ -15,10 +15,10 @@ function updateProgress(g) {
   const { words: first, total = 0, ended = 0, idle, bar } = g.progress;
   const words = [first];
   if (isActive(g) && idle && g.status.starting) words.push(g.status.starting);
-  if (isActive(g)) words.push(...(g.status.waits || []));
   if (g.status.phase !== "plan") words.push(duration(elapsed(g)));
   const left = g.status.remaining == null ? null : g.status.remaining - (elapsed(g) - g.status.elapsed);
   if (isActive(g) && left !== null) words.push(`about ${whole(Math.max(left, 1))} left`);
+  if (isActive(g)) words.push(...(g.status.waits || [])); // last: they may be long
   if (g.status.phase === "plan" && g.status.remaining) words.push(`about ${whole(g.status.remaining)}`);
   setText(g.words, words.filter(Boolean).join(" · "));
   g.bar.hidden = g.status.phase === "plan" || !total;

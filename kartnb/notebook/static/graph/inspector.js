@@ -204,7 +204,7 @@ function updateInspector(g) {
   if (g.group) return updateMembers(g);
   const look = lookOf(g, g.selected), run = g.runs[g.selected] || {};
   g.stateLine.className = `kartnb-live-state kartnb-state kartnb-${look.slug}`;
-  setText(g.stateLine, [stateText(g, g.selected), run.message, run.error].filter(Boolean).join(" · "));
+  setText(g.stateLine, [stateText(g, g.selected), heldOf(g, g.selected), run.message, run.error].filter(Boolean).join(" · "));
   setText(g.reasonLine, whyLine(g, g.selected));
   g.reasonLine.hidden = !g.reasonLine.textContent;
   updateResult(g);

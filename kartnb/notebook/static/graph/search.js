@@ -20,7 +20,7 @@ function tipText(g, box) {
   const position = box.members[0], look = lookOf(g, position), run = g.runs[position] || {};
   const lines = [titleOf(g, position, 400), stateText(g, position)];
   const isPlain = look.word === "missing" && g.tasks.reason[position]?.[0] === "output missing"; // by the state
-  lines.push(isPlain ? "" : reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
+  lines.push(heldOf(g, position), isPlain ? "" : reasonOf(g, position), run.message || "", run.error || "", `id ${g.tasks.id[position]}`);
   return lines.filter(Boolean).join("\n");
 }
 

@@ -33,6 +33,7 @@ function tableRow(g, position) {
   const name = make(g, "td");
   name.append(button(g, "kartnb-live-link", nameOf(g, position), "", () => select(g, position)));
   row.append(state, name, make(g, "td", "", shownParameters(g, position, 200)));
-  row.append(make(g, "td", "kartnb-id", g.tasks.id[position]), make(g, "td", "", reasonOf(g, position)));
+  const why = [waitsOf(g, position) || heldOf(g, position), reasonOf(g, position)].filter(Boolean).join("; ");
+  row.append(make(g, "td", "kartnb-id", g.tasks.id[position]), make(g, "td", "", why));
   return row;
 }
