@@ -254,7 +254,7 @@ def waits_text(waits: Iterable[Wait], now: float) -> list[str]:
     for wait in waits:
         since.setdefault(str(wait), []).append(wait.since)
     order = sorted(since, key=lambda text: min(since[text]))
-    found = []
+    found: list[str] = []
     for text in order[:_MAX_HOLDERS]:
         seconds = now - min(since[text])
         long = '' if seconds < LONG_WAIT else f', for {seconds_text(seconds // 60 * 60)} now'
