@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Final
 
 from kartnb.capture.taps import Mode, OutputTaps
 from kartnb.capture.task_log import LogTap, Stream, TaskLog, is_echo
+from kartnb.interrupts import held_interrupts
 from kartnb.model import LogLine, TaskEvent
 
 #: The build and the node key of the task that runs in this context; None where it is unknown.
@@ -31,23 +33,29 @@ NOBODY: Final = ('', '')
 _formatter = logging.Formatter()
 
 
-@contextmanager
-def captured(build_id: str, level: int, emit: Callable[[TaskEvent], None]) -> Iterator[None]:
+class captured:  # noqa: N801 - it is used as a function is
     """Capture what the tasks of a build print and log in this process while the block runs; `emit` is given the events.
 
     Logged lines of `level` and above are captured; those of INFO and above in any case. If the build is captured in
     this process already, the block changes nothing.
     """
-    if not _capture.enter(build_id, min(level, logging.INFO), emit):
-        yield
-        return
-    # what is logged between tasks belongs to this build, also inside a task that builds
-    token = current_task.set((build_id, ''))
-    try:
-        yield
-    finally:
-        current_task.reset(token)
-        _capture.leave(build_id)
+
+    def __init__(self, build_id: str, level: int, emit: Callable[[TaskEvent], None]) -> None:
+        self._build = _Build(min(level, logging.INFO), emit, TaskLog(build_id, '', emit))
+        self._token: Token[tuple[str, str] | None] | None = None
+        self._streams = _Streams()
+
+    def __enter__(self) -> None:
+        if _capture.enter(self._build):
+            # what is logged between tasks belongs to this build, also inside a task that builds
+            self._token = current_task.set((self._build.log.build_id, ''))
+
+    def __exit__(self, *_: object) -> None:
+        _capture.leave(self._build)
+        self._streams.put_back()
+        if self._token is not None:
+            with suppress(RuntimeError, ValueError):  # done before; or this is another thread, which heals
+                current_task.reset(self._token)
 
 
 class captured_task:  # noqa: N801 - it is used as a function is
@@ -55,12 +63,31 @@ class captured_task:  # noqa: N801 - it is used as a function is
 
     def __init__(self, log: TaskLog) -> None:
         self._log = log
+        self._streams = _Streams()
 
     def __enter__(self) -> None:
         _capture.begin(self._log)
 
     def __exit__(self, *_: object) -> None:
-        _capture.finish(self._log)
+        try:
+            _capture.finish(self._log)
+        finally:
+            self._streams.put_back()
+
+
+class _Streams:
+    """`sys.stdout` and `sys.stderr` as they are, to put them back later, if they are those of the main thread.
+
+    With tasks in several threads, it is not known whose streams these are.
+    """
+
+    def __init__(self) -> None:
+        self._streams = sys.stdout, sys.stderr
+
+    def put_back(self) -> None:
+        """Put them back."""
+        if threading.current_thread() is threading.main_thread():
+            sys.stdout, sys.stderr = self._streams
 
 
 def is_enabled(logger: logging.Logger, level: int) -> bool:
@@ -116,21 +143,25 @@ class _Capture:
         self._mode = Mode.SHOWN
         self._older_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
-    def enter(self, build_id: str, level: int, emit: Callable[[TaskEvent], None]) -> bool:
+    def enter(self, build: _Build) -> bool:
         with self._gate:
-            if build_id in self._builds:
+            if build.log.build_id in self._builds:
                 return False
-            if not self._builds:
+            is_first = not self._builds
+            self._builds[build.log.build_id] = build
+            if is_first:
                 self._log_tap.install()
             self._older_threads.add(threading.current_thread())
-            self._builds[build_id] = _Build(level, emit, TaskLog(build_id, '', emit))
-            self._log_tap.lower(level)
+            self._log_tap.lower(build.level)
             return True
 
-    def leave(self, build_id: str) -> None:
+    def leave(self, build: _Build) -> None:
+        build_id = build.log.build_id
         with self._gate:
-            if build_id not in self._builds:  # this is a forked process
+            if self._builds.get(build_id) is not build:  # left before, entered by another, or this is a forked process
                 return
+            for place in [place for place in self._running if place[0] == build_id]:
+                self._running.pop(place, None)
             if len(self._builds) == 1:
                 self._log_tap.remove()
                 if not self._keeps_taps:
@@ -164,7 +195,9 @@ class _Capture:
         if log.build_id not in self._builds:
             return
         with self._gate:
-            self._install_taps().begin()
+            with held_interrupts() if self._taps is None else nullcontext():
+                taps = self._install_taps()
+            taps.begin()
             self._log_tap.be_last()
             self._running[log.build_id, log.key] = (log, threading.current_thread())
 

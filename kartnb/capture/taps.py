@@ -8,6 +8,7 @@ object. `LastWords` shows what is left in the files when this process dies.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import ctypes
 import io
 import logging
@@ -23,6 +24,9 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from kartnb.capture.task_log import INTERVAL, Stream, TaskLog
+from kartnb.interrupts import held_interrupts
+
+logger = logging.getLogger('kartnb')
 
 Show = Callable[[bytes], None]
 
@@ -51,6 +55,7 @@ class DescriptorTap:
         except OSError:
             os.close(self.saved)
             raise
+        self._open = [self.saved, self.file, self.reader]
         self.position = self._freed = 0
         self.closed = False
         self._has_decoded = False
@@ -96,8 +101,8 @@ class DescriptorTap:
     def close(self) -> None:
         """Close what was opened for it."""
         self.closed = True
-        for descriptor in (self.saved, self.file, self.reader):
-            os.close(descriptor)
+        while self._open:
+            os.close(self._open.pop())
 
     def _free(self) -> None:
         """Free the disk space of what was read, where the system can do that."""
@@ -210,11 +215,11 @@ class LastWords:
 
     def close(self) -> None:
         """End the small process: nothing is left to show."""
-        try:
-            os.write(self._end, b'\n')
-        except OSError:  # it was killed
-            pass
-        os.close(self._end)
+        end, self._end = self._end, -1
+        if end >= 0:
+            with contextlib.suppress(OSError):  # it was killed
+                os.write(end, b'\n')
+            os.close(end)
         try:
             os.waitpid(self._process, 0)
         except ChildProcessError:  # waited for elsewhere
@@ -238,13 +243,13 @@ class StreamTap:
         self.stream = stream
         self.name = name
         self._take = take
-        self._own = {key: vars(stream)[key] for key in ('write', 'flush') if key in vars(stream)}
+        self._own = {key: vars(stream)[key] for key in ('write', 'flush', 'close') if key in vars(stream)}
         self._shown = None if around is None else _like(stream, around)
         self._show: Callable[[str], int] = stream.write if self._shown is None else self._shown.write
         self._flush_own: Callable[[], None] = stream.flush
         self._active = True
         # one bound method each, so that `remove` can tell it from what others put in its place
-        self._covers: dict[str, Any] = {'write': self._write}
+        self._covers: dict[str, Any] = {'write': self._write, 'close': self._close}
         if self._shown is not None:
             self._covers['flush'] = self._flush
         for key, cover in self._covers.items():
@@ -255,9 +260,10 @@ class StreamTap:
         self._show(text)
 
     def flush_own(self) -> None:
-        """Flush the object's own buffer to its descriptor."""
+        """Flush the object's own buffer to its descriptor, unless the user's code has closed it."""
         if self._shown is not None:
-            self._flush_own()
+            with contextlib.suppress(OSError, ValueError):
+                self._flush_own()
 
     def flush_shown(self) -> None:
         """Show what was written so far."""
@@ -266,7 +272,8 @@ class StreamTap:
 
     def remove(self) -> None:
         """Uncover the object; what others have put over the cover stays."""
-        self.flush_shown()
+        with contextlib.suppress(OSError, ValueError):
+            self.flush_shown()
         self._active = False
         for key, cover in self._covers.items():
             if vars(self.stream).get(key) is cover:
@@ -302,6 +309,13 @@ class StreamTap:
     def _flush(self) -> None:
         self._flush_own()
         self.flush_shown()
+
+    def _close(self) -> None:
+        if self._active and not sys.is_finalizing():
+            # what is shown after the task goes there too, and a kernel would wait forever for its tapped descriptor
+            logger.warning('A task closed sys.%s, which it shares with everything else: it stays open.', self.name)
+        else:
+            self._uncovered('close')()
 
 
 def _like(stream: Any, descriptor: int) -> io.TextIOWrapper:
@@ -375,13 +389,12 @@ class TerminalTap(DescriptorTap):
         return data.replace(_MARK, b'')
 
     def close(self) -> None:
-        os.kill(self._copier, signal.SIGKILL)
-        try:
-            os.waitpid(self._copier, 0)
-        except ChildProcessError:  # waited for elsewhere
-            pass
-        os.close(self._slave)
-        os.close(self._master)
+        copier, self._copier = self._copier, 0
+        if copier:
+            os.kill(copier, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):  # waited for elsewhere
+                os.waitpid(copier, 0)
+            self._open += [self._slave, self._master]
         super().close()
 
     def _resemble(self) -> None:
@@ -431,8 +444,6 @@ class Terminals:
             self._ends = [tap.end() for tap in self._taps]
             self._calm = self._calm + 1 if self._ends == nothing_else else 0
 
-
-logger = logging.getLogger('kartnb')
 
 _NUMBERS: dict[Stream, int] = {'stdout': 1, 'stderr': 2}
 #: Of more unread output, where it is not shown, so many bytes of the beginning and of the end are read.
@@ -510,9 +521,10 @@ class OutputTaps:
         for name in _NUMBERS:
             stream = getattr(sys, name)
             if stream is not self._covered.get(name):
-                self._covered[name] = stream
-                if all(tap.stream is not stream for tap in self._streams):
-                    self._cover(name, stream)
+                with held_interrupts():
+                    self._covered[name] = stream
+                    if all(tap.stream is not stream for tap in self._streams):
+                        self._cover(name, stream)
 
     def pump(self) -> None:
         """Take in what C code and child processes have written so far."""
@@ -537,11 +549,29 @@ class OutputTaps:
 
     def remove(self) -> None:
         """Leave everything as it was found."""
-        try:
-            self._remove()
-        except KeyboardInterrupt:  # again from the start, which does no harm: nothing may stay covered
-            self._remove()
-            raise
+        self._over.set()
+        if self._ticking.is_alive():
+            self._ticking.join(_PATIENCE)
+        # each step may be done twice: an interrupt while a listener hangs makes this begin again
+        for stream in self._streams:
+            stream.flush_own()
+        if self._descriptors:
+            self._catch_up()
+        for tap in self._descriptors:
+            tap.give_back()
+        if self._has_lines and not os.isatty(1):
+            self._has_lines = not buffer_c_lines(False)
+        self.pump()
+        while self._streams:
+            self._streams[-1].remove()
+            self._streams.pop()
+        if self._last_words is not None:
+            self._last_words.close()
+            self._last_words = None
+        with self._lock:
+            while self._descriptors:
+                self._descriptors[-1].close()
+                self._descriptors.pop()
 
     def forget(self) -> None:
         """In a forked process: what is written goes to the descriptors, which the parent process reads."""
@@ -631,30 +661,6 @@ class OutputTaps:
                 flush_c_streams()
                 self.pump()
             self._on_tick()
-
-    def _remove(self) -> None:
-        self._over.set()
-        if self._ticking.is_alive():
-            self._ticking.join(_PATIENCE)
-        for stream in self._streams:
-            stream.flush_own()
-        if self._descriptors:
-            self._catch_up()
-        for tap in self._descriptors:
-            tap.give_back()
-        if self._has_lines and not os.isatty(1):
-            self._has_lines = not buffer_c_lines(False)
-        self.pump()
-        while self._streams:
-            self._streams[-1].remove()
-            self._streams.pop()
-        if self._last_words is not None:
-            self._last_words.close()
-            self._last_words = None
-        with self._lock:
-            while self._descriptors:
-                self._descriptors[-1].close()
-                self._descriptors.pop()
 
 
 def _take_descriptors(terminals: bool) -> list[DescriptorTap]:

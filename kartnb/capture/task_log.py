@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias, cast
 
 from kartnb.capture.lines import KeptLines, PrintedLines, progress_of, visible
+from kartnb.interrupts import held_interrupts
 from kartnb.model import LogLine, TaskEvent, TaskOutput, TaskProgress
 from kartnb.storage.places import CapturedLine
 
@@ -61,9 +62,14 @@ class LogTap(logging.Handler):
 
     def be_last(self) -> None:
         """Become the last handler of the root logger, and guard those that the user's code has added meanwhile."""
+        _thread.echo = False  # an interrupt in a handler of the user's leaves it set
         root = logging.getLogger()
         if root.handlers and root.handlers[-1] is self:
             return
+        with held_interrupts():
+            self._become_last(root)
+
+    def _become_last(self, root: logging.Logger) -> None:
         root.removeHandler(self)
         guarded = {handler for handler, _ in self._filtered}
         for handler in root.handlers:
@@ -146,9 +152,11 @@ class TaskLog:
         self.build_id = build_id
         self.key = key
         self._emit = emit
-        self._lock = threading.Lock()
-        self._notifying = threading.Lock()
-        self._notifier = 0
+        # an interrupt between taking a lock and the block that gives it back leaves it taken: by its own thread, which
+        # can take these again
+        self._lock = threading.RLock()
+        self._notifying = threading.RLock()
+        self._notifier = self._taker = 0
         # text is queued here, so that code that prints (a signal handler, a finalizer) never waits for `_lock`
         self._waiting: deque[_Waiting] = deque()
         self._waiting_size = 0
@@ -206,7 +214,8 @@ class TaskLog:
 
     def advance(self) -> None:
         """Put queued text into lines and send the events, unless another thread is doing that."""
-        if self._waiting and self._may_take():
+        # not in a signal handler in the midst of it
+        if self._waiting and self._taker != threading.get_ident() and self._may_take():
             try:
                 self._take_waiting()
             finally:
@@ -221,7 +230,7 @@ class TaskLog:
 
     def settle(self) -> None:
         """Finish: unfinished lines are ended, and every event has been sent when this returns."""
-        if not (self._waiting or self._printed or self._events or self._notifying.locked()):
+        if not (self._waiting or self._printed or self._events or self._notifier):
             return
         with self._lock:
             self._take_waiting()
@@ -232,6 +241,13 @@ class TaskLog:
         self._notify(wait=True)
 
     def _take_waiting(self) -> None:
+        self._taker = threading.get_ident()
+        try:
+            self._take_all()
+        finally:
+            self._taker = 0
+
+    def _take_all(self) -> None:
         self._taken_at = time.time()
         self._waiting_size = 0
         while self._waiting:
@@ -300,8 +316,9 @@ class TaskLog:
 
     def _notify(self, wait: bool = False) -> None:
         # outside `_lock`, for which a thread with a listener's own lock could wait; one thread at a time, for the order
-        while self._events and self._notifying.acquire(blocking=wait or self._is_behind()):
-            self._notifier = threading.get_ident()
+        here = threading.get_ident()
+        while self._events and self._notifier != here and self._notifying.acquire(blocking=wait or self._is_behind()):
+            self._notifier = here
             try:
                 while self._events:
                     self._emit(self._events.popleft())
@@ -310,7 +327,7 @@ class TaskLog:
                 self._notifying.release()
 
     def _is_behind(self) -> bool:
-        return len(self._events) > _MOST_EVENTS and self._notifier != threading.get_ident()
+        return len(self._events) > _MOST_EVENTS
 
 
 def events_of(lines: Iterable[CapturedLine], build_id: str, key: str) -> Iterator[TaskEvent]:

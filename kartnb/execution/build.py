@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from typing import Any, Literal, TypeVar, overload
 
 import luigi
@@ -21,6 +22,7 @@ from kartnb.execution.loop import BuildLoop
 from kartnb.execution.recording import fire_broken, record_existing_results
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_random_state
+from kartnb.interrupts import within
 from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskStateChanged
 from kartnb.planning.estimate import announcement
 from kartnb.planning.graph import TaskGraph
@@ -248,10 +250,14 @@ class Build:
     def run(self) -> BuildReport:
         """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
         __tracebackhide__ = True
-        with captured(self.build_id, self._log_level, self._emit), kept_random_state():
-            self.record_existing()
-            self._engine.run()
+        capture = captured(self.build_id, self._log_level, self._emit)
+        within([capture, kept_random_state(), closing(self._engine)], self._run)
         return self._engine.report(time.perf_counter() - self._started)
+
+    def _run(self) -> None:
+        __tracebackhide__ = True
+        self.record_existing()
+        self._engine.run()
 
     def record_existing(self) -> None:
         """Give a record to the results that are used and have none; `run` begins with it."""

@@ -50,11 +50,11 @@ class Receiver:
     def close(self) -> None:
         """Take no more connections."""
         self._closed = True
-        _knock(self._listener.address)
+        _knock(self.channel.address)
         self._accepting.join(_PATIENCE)
         self._listener.close()
         deadline = time.monotonic() + _SHORT_PATIENCE
-        for thread in self._reading:
+        for thread in list(self._reading):
             thread.join(max(deadline - time.monotonic(), 0.0))
         with self._changed:
             for worker in self._workers.values():

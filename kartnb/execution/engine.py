@@ -27,12 +27,14 @@ from kartnb.execution.executors import (
     ResourcesFreed,
     StopRequest,
     TaskExecutor,
+    ThreadExecutor,
     needs_this_process,
 )
 from kartnb.execution.limits import Timeouts
 from kartnb.execution.recording import Outcome, TaskRun, WorkItem, fire, record_existing_results
 from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
 from kartnb.execution.task_run import close, learn, lost
+from kartnb.interrupts import held_interrupts, within
 from kartnb.model import (
     BuildFinished,
     BuildStarted,
@@ -102,10 +104,12 @@ class Engine(ABC):
         Raises `KeyboardInterrupt` when interrupted: what ran then is marked so, and what has finished is kept.
         """
         self._ledger.begin()
-        self._executor = self._choose(self._inbox)
+        with held_interrupts():
+            self._executor = self._choose(self._inbox)
         try:
             self._enlist(list(self._graph.vertices.values()))
             self._go()
+            self._executor.close()
         except _StopRequestedError:
             self._abandon()
         except BaseException as error:
@@ -113,12 +117,15 @@ class Engine(ABC):
             if isinstance(error, KeyboardInterrupt) and not error.args:
                 error.args = (self._ledger.interrupt_message(),)
             raise
-        else:
-            self._executor.close()
-        finally:
-            for suspended in self._suspended.values():
-                close(suspended)
-            self._ledger.end()
+
+    def close(self) -> None:
+        """Release everything, also what an interrupt has kept `run` from releasing, and end the build for listeners."""
+        self._executor.close(at_once=True)
+        # a thread that could not be stopped still uses its task
+        held = {} if isinstance(self._executor, ThreadExecutor) else self._running
+        for run in (*self._suspended.values(), *held.values()):
+            close(run)
+        self._ledger.end()
 
     def stop(self) -> None:
         """End the build from another thread: running tasks are interrupted where their executor can do that."""
@@ -337,6 +344,7 @@ class Ledger:
         self._build_id = build_id
         self._emit = emit
         self._verbose = verbose
+        self._is_open = False
 
     @property
     def plan(self) -> Plan:
@@ -351,10 +359,14 @@ class Ledger:
 
     def begin(self) -> None:
         """The build begins."""
+        self._is_open = True
         self._apply(BuildStarted(self._build_id, self.plan))
 
     def end(self) -> None:
-        """The build has ended."""
+        """The build has ended; another call changes nothing."""
+        if not self._is_open:
+            return
+        self._is_open = False
         self._apply(BuildFinished(self._build_id, dict(self.states)))
 
     def grow(self, plan: Plan) -> None:
@@ -415,8 +427,7 @@ class Ledger:
 
     def report(self, seconds: float) -> BuildReport:
         """How the build ended."""
-        with no_collections():
-            plan = self.plan.with_states(self.states)
+        plan = within([no_collections()], lambda: self.plan.with_states(self.states))
         failures = tuple(
             _failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
         )

@@ -182,6 +182,7 @@ class ThreadExecutor(TaskExecutor):
         self._own = executor is None
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix='kartnb')
         self._futures: set[Future[Outcome]] = set()
+        self._closed = False
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
         for run in runs:
@@ -191,7 +192,12 @@ class ThreadExecutor(TaskExecutor):
 
     def close(self, *, at_once: bool = False) -> None:
         """Wait for the running tasks, with a warning: a thread cannot be stopped."""
+        if self._closed:  # a second interrupt has ended the waiting
+            return
+        self._closed = True
         running = [future for future in list(self._futures) if not future.cancel()]
+        if self._own:
+            self._executor.shutdown(wait=False)
         if at_once and running:
             warnings.warn(f'Threads cannot be stopped: the build ends when {_tasks(len(running))} ended.', stacklevel=2)
         wait(running)

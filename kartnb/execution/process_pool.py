@@ -37,6 +37,7 @@ from typing import Any, TypeAlias
 from kartnb._luigi import interpreter_flags
 from kartnb.errors import WorkerError
 from kartnb.execution.worker_pools import Work, WorkerPool
+from kartnb.interrupts import held_interrupts
 
 #: Only on Linux do all system libraries survive a fork of the process that has loaded them.
 _CAN_FORK = sys.platform == 'linux'
@@ -145,9 +146,15 @@ class ProcessPool(WorkerPool):
         if workers:
             with ThreadPoolExecutor(len(workers)) as threads:
                 list(threads.map(lambda worker: worker.shutdown(wait=True, kill_workers=at_once), workers))
+            # closed again after an interrupt, it goes on with those that are left
+            self._idle, self._busy, self._lost = [], {}, []
 
     def _dispatch(self) -> None:
         """Give jobs to free workers; start workers while there are fewer than allowed."""
+        with held_interrupts():  # one between the start of a worker and the note of it would leave it running
+            self._hand_out()
+
+    def _hand_out(self) -> None:
         while True:
             with self._gate:
                 if self._closed or not self._jobs or len(self._busy) >= self._workers:
@@ -435,7 +442,8 @@ def nursery_for(limits: Mapping[str, str]) -> Nursery:
             if nursery.serves(inheritance):
                 return nursery
             nursery.retire()
-        _nurseries.append(Nursery(environment, inheritance))
+        with held_interrupts():
+            _nurseries.append(Nursery(environment, inheritance))
         return _nurseries[-1]
 
 

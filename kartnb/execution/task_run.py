@@ -79,6 +79,7 @@ def _advance(run: TaskRun) -> Outcome:
         _succeed(run)
         return Outcome(run.spent, run.result_id, files=run.files)
     except KeyboardInterrupt as error:
+        _forget_reporters(run.task)
         put_back_replaced(run)
         write_record(run, 'interrupted', error)
         raise
@@ -208,12 +209,13 @@ def _is_kartnb_task(task: luigi.Task) -> TypeGuard[TaskOnKart[Any]]:
 
 
 def close(run: TaskRun) -> None:
-    """Close a generator that will not be resumed, so that its `finally` blocks run."""
+    """End a run that will not go on: the `finally` blocks of its generator run, and its task reports no more."""
     if run.generator is not None:
         try:
             run.generator.close()
         except Exception:
             logger.exception('%s could not be closed', run.item.key)
+    _forget_reporters(run.task)
 
 
 def learn(task: luigi.Task, outcome: Outcome) -> None:
@@ -285,23 +287,28 @@ def seeding_allowed() -> Iterator[None]:
         _thread.may_seed = False
 
 
-@contextmanager
-def kept_random_state() -> Iterator[None]:
+class kept_random_state:  # noqa: N801 - it is used as a function is
     """Restore the random state of Python, numpy and torch at the end; reseed what was imported meanwhile."""
-    if not _may_seed():
-        yield
-        return
-    state = random.getstate()
-    keepers = {name: _KEEPERS[name](sys.modules[name]) for name in _KEEPERS if name in sys.modules}
-    try:
-        yield
-    finally:
-        random.setstate(state)
+
+    def __init__(self) -> None:
+        self._state: Any = None
+        self._keepers: dict[str, Callable[[], None]] = {}
+
+    def __enter__(self) -> None:
+        if _may_seed():
+            self._keepers = {name: _KEEPERS[name](sys.modules[name]) for name in _KEEPERS if name in sys.modules}
+            self._state = random.getstate()
+
+    def __exit__(self, *_: object) -> None:
+        if self._state is None:
+            return
+        random.setstate(self._state)
         for name in _KEEPERS:
-            if name in keepers:
-                keepers[name]()
+            if name in self._keepers:
+                self._keepers[name]()
             elif name in sys.modules:
                 _RESEEDERS[name](sys.modules[name])
+        self._state = None
 
 
 def _keep_numpy(numpy: Any) -> Callable[[], None]:

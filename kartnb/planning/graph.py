@@ -7,7 +7,6 @@ import gc
 import posixpath
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -351,17 +350,18 @@ def _sentence(name: str, depth: int) -> str:
     )
 
 
-@contextmanager
-def no_collections() -> Iterator[None]:
+class no_collections:  # noqa: N801 - it is used as a function is
     """Within the block garbage is not collected: each collection would take longer the larger the graph has grown."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+
+    def __init__(self) -> None:
+        self._was_enabled = gc.isenabled()
+
+    def __enter__(self) -> None:
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._was_enabled:
+            gc.enable()
 
 
 def _sharing(vertices: Iterable[Vertex]) -> str:

@@ -16,6 +16,7 @@ from kartnb.errors import (
     RequirementError,
     TaskArgumentError,
 )
+from kartnb.interrupts import within
 from kartnb.model import Plan, Reason, ReasonKind, TaskState
 from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
@@ -79,15 +80,18 @@ def draw_up(
     require_task(task)
     graph = graph or TaskGraph(on_code_change=on_code_change)
     graph.also = list(also)
-    with no_collections():
-        vertices = [vertex for root in (*also, task) for vertex in graph.add(root)]
-        wanted = _wanted(rerun, task)
-        for vertex in _to_rerun(vertices, wanted):
-            vertex.ask_rerun()
-        # tasks that are asked for while others run are not known yet
-        graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
-        assess(vertices, [graph.vertex_of(root) for root in (*also, task)], graph.results)
-        return graph, graph.snapshot(task, workspace_of(task))
+    return graph, within([no_collections()], lambda: _drawn_up(task, graph, _wanted(rerun, task)))
+
+
+def _drawn_up(task: luigi.Task, graph: TaskGraph, wanted: list[Any]) -> Plan:
+    roots = (*graph.also, task)
+    vertices = [vertex for root in roots for vertex in graph.add(root)]
+    for vertex in _to_rerun(vertices, wanted):
+        vertex.ask_rerun()
+    # tasks that are asked for while others run are not known yet
+    graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
+    assess(vertices, [graph.vertex_of(root) for root in roots], graph.results)
+    return graph.snapshot(task, workspace_of(task))
 
 
 def require_task(task: object) -> None:

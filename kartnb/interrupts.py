@@ -1,0 +1,128 @@
+"""Changes of this process that no interrupt leaves behind.
+
+An interrupt (Ctrl-C, the stop button of a notebook) raises `KeyboardInterrupt` between any two steps of Python code in
+the main thread, also just before the first step of a ``finally`` block or of an ``__exit__``, which then does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import FrameType
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+
+class held_interrupts:  # noqa: N801 - it is used as a function is
+    """Hold an interrupt back while the block runs, and raise it at the end.
+
+    A second one is raised at once, so that what hangs in the block can be ended. In other threads than the main one,
+    where Python raises no interrupts, the block changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._before: Any = None
+        self._seen = False
+
+    def __enter__(self) -> None:
+        # None: the handler is not one of Python's, and could not be put back
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
+            # nothing is raised from the moment when this sets the handler, so `_before` is known if it was set
+            self._before = signal.signal(signal.SIGINT, self._hold)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._before is None:
+            return
+        signal.signal(signal.SIGINT, self._before)
+        if self._seen and kind is not KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        again, self._seen = self._seen, True
+        if again and callable(self._before):
+            self._before(number, frame)
+
+
+def within(contexts: Sequence[AbstractContextManager[Any]], work: Callable[[], T]) -> T:
+    """Call a function within context managers that are left whenever an interrupt comes.
+
+    ``__exit__`` of each may be called when ``__enter__`` has not finished, and twice. If it was kept from finishing all
+    the same, by several interrupts, `leave_abandoned` does it when the next block is entered in this thread.
+    """
+    __tracebackhide__ = True
+    leave_abandoned()
+    block = _Block(sys._getframe())
+    _blocks.append(block)
+    try:
+        try:
+            with held_interrupts():
+                for context in contexts:
+                    block.entered.append(context)
+                    context.__enter__()
+            return work()
+        finally:
+            block.leave()
+    finally:
+        # an interrupt may have come before the first step of the other one
+        block.leave()
+
+
+class _Block:
+    """The contexts of one call of `within`, as long as they have not been left."""
+
+    def __init__(self, frame: FrameType) -> None:
+        self.entered: list[AbstractContextManager[Any]] = []
+        self._frame: FrameType | None = frame
+        self._thread = threading.current_thread()
+
+    def leave(self) -> None:
+        """Leave the contexts, the last one first."""
+        with held_interrupts():
+            try:
+                while self.entered:
+                    self._leave_last()
+            finally:
+                if not self.entered and self in _blocks:
+                    _blocks.remove(self)
+                    self._frame = None
+
+    def _leave_last(self) -> None:
+        try:
+            self.entered[-1].__exit__(None, None, None)
+        except KeyboardInterrupt:  # a second one, so this must be done again
+            raise
+        except BaseException:
+            self.entered.pop()
+            self.leave()
+            raise
+        self.entered.pop()
+
+    def is_abandoned(self, frames: set[FrameType]) -> bool:
+        """Whether the call has ended, given the frames of the running thread."""
+        if self._thread is threading.current_thread():
+            return self._frame not in frames
+        return not self._thread.is_alive()
+
+
+_blocks: list[_Block] = []
+if hasattr(os, 'register_at_fork'):
+    # the parent process puts its own things in order
+    os.register_at_fork(after_in_child=_blocks.clear)
+
+
+def leave_abandoned() -> None:
+    """Leave the contexts that several interrupts have kept from being left."""
+    if not _blocks:
+        return
+    frames: set[FrameType] = set()
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        frames.add(frame)
+        frame = frame.f_back
+    for block in reversed([block for block in _blocks if block.is_abandoned(frames)]):
+        block.leave()
