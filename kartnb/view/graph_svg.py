@@ -29,7 +29,7 @@ from kartnb.view.graph_layout import (
 )
 from kartnb.view.graph_layout import number_text as _n
 from kartnb.view.sanitise import fit, one_line, short_id, width, wrap
-from kartnb.view.words import count_states, counts_text, kind_text, look, reason_text, tasks
+from kartnb.view.words import INSTEAD, count_states, counts_text, kind_text, look, reason_text, tasks
 
 NAME_SIZE = 13.0
 DETAIL_SIZE = 11.0
@@ -182,7 +182,7 @@ def _why(node: Node) -> tuple[str, str]:
     """The kind of the reason before the task runs, which gives its box the size, and now; '' if the state says it."""
     if node.reason is None or node.reason.kind is ReasonKind.OUTPUT_MISSING:
         return '', ''
-    now = '' if node.state is TaskState.BLOCKED else kind_text(node.reason, node.state)
+    now = '' if node.state in INSTEAD else kind_text(node.reason, node.state)
     return node.reason.kind.value, now
 
 

@@ -31,7 +31,7 @@ from kartnb.view.html import render_template
 from kartnb.view.live import phase_words
 from kartnb.view.previews.preview import Preview
 from kartnb.view.sanitise import one_line, short_id
-from kartnb.view.words import BAR_ORDER, BEGUN, BLOCKED, LETTERS, LOOKS, PAST, URGENCY, look
+from kartnb.view.words import BAR_ORDER, BEGUN, INSTEAD, LETTERS, LOOKS, PAST, URGENCY, look
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def task_facts(plan: Plan) -> dict[str, Any]:
     The dict has ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`),
     ``id``, ``parameters`` (name, text, whether significant; None where they are left out), ``reason`` (kind, detail,
     note, who runs it), ``requires`` (positions) and ``outputs`` (paths); and the words for kinds of reasons once a task
-    has begun (``kinds``) or cannot run (``blocked``).
+    has begun (``kinds``) or, by its state, does not run (``instead``).
     """
     names: dict[str, int] = {}
     brief = max(len(plan) - MAX_DETAILED, 0)
@@ -189,7 +189,7 @@ def task_facts(plan: Plan) -> dict[str, Any]:
         'parameters': [None] * brief + [_parameters(node) for node in detailed],
         'reason': [None] * brief + [_reason(node) for node in detailed],
         'kinds': {kind.value: words for kind, words in PAST.items()},
-        'blocked': BLOCKED,
+        'instead': {state.value: words for state, words in INSTEAD.items()},
         'outputs': [[]] * brief + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in detailed],
     }
 

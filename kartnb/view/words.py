@@ -103,8 +103,11 @@ PAST = {
     ReasonKind.NEWER_RESULT: 'was made from an older upstream result',
     ReasonKind.UNFINISHED: 'a run that replaces the result had not ended',
 }
-#: What replaces the reason of a task that cannot run any more.
-BLOCKED = 'a required task did not succeed'
+#: What replaces the reason of a task that was to run, and does not: it cannot any more, or need not.
+INSTEAD = {
+    TaskState.BLOCKED: 'a required task did not succeed',
+    TaskState.CACHED: 'its result appeared meanwhile',
+}
 #: States in which a task runs or has run.
 BEGUN = frozenset({TaskState.RUNNING, TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED})
 
@@ -117,8 +120,8 @@ def kind_text(reason: Reason, state: TaskState) -> str:
     >>> kind_text(Reason(ReasonKind.UPSTREAM_RUNS), TaskState.DONE)
     'an upstream task ran'
     """
-    if state is TaskState.BLOCKED:
-        return BLOCKED
+    if state in INSTEAD:
+        return INSTEAD[state]
     return PAST.get(reason.kind, reason.kind.value) if state in BEGUN else reason.kind.value
 
 
@@ -129,7 +132,7 @@ def reason_text(node: Node) -> str:
         note, held = '', node.note
     reason = ''
     if node.reason is not None:
-        detail = '' if node.state is TaskState.BLOCKED else node.reason.detail
+        detail = '' if node.state in INSTEAD else node.reason.detail
         words = kind_text(node.reason, node.state)
         reason = f'{words}: {detail}' if detail else words
     # who has the task comes first: a long path in the reason would push it out of a line
@@ -138,7 +141,7 @@ def reason_text(node: Node) -> str:
 
 def heading(state: TaskState) -> str:
     """What stands above the reason of a task."""
-    if state is TaskState.BLOCKED:
+    if state in INSTEAD:
         return 'Why it does not run'
     return 'Why it ran' if state in BEGUN and state is not TaskState.RUNNING else 'Why it runs'
 

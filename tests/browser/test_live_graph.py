@@ -124,6 +124,8 @@ def test_a_task_that_waits_says_for_whom_until_it_goes_on(show: Show) -> None:
     host.pump()
     assert host.boxes.nth(0).locator('.state').text_content() == '● cached'
     assert 'waiting' not in host.root.inner_text()
+    assert 'why it does not run: its result appeared meanwhile' in host.inspector.inner_text()
+    assert host.boxes.nth(0).locator('.why').text_content() == ''
 
 
 def test_a_plan_says_who_runs_a_task_until_the_build_takes_it_up(show: Show) -> None:

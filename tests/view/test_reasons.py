@@ -12,7 +12,7 @@ from kartnb.view.graph_svg import plan_svg
 from kartnb.view.html import plan_html
 from kartnb.view.inspect import Inspector, brief_sections
 from kartnb.view.scene import task_facts
-from kartnb.view.words import BLOCKED, PAST, reason_text
+from kartnb.view.words import INSTEAD, PAST, reason_text
 from tests.view.graphs import pipeline
 
 
@@ -28,7 +28,8 @@ def test_every_reason_has_words_for_afterwards() -> None:
         (TaskState.RUNNING, 'an upstream task ran', 'Why it runs'),
         (TaskState.DONE, 'an upstream task ran', 'Why it ran'),
         (TaskState.FAILED, 'an upstream task ran', 'Why it ran'),
-        (TaskState.BLOCKED, BLOCKED, 'Why it does not run'),
+        (TaskState.BLOCKED, INSTEAD[TaskState.BLOCKED], 'Why it does not run'),
+        (TaskState.CACHED, INSTEAD[TaskState.CACHED], 'Why it does not run'),
     ],
 )
 def test_text_html_picture_and_inspector_agree(state: TaskState, words: str, heading: str) -> None:

@@ -23,7 +23,8 @@ function reasonOf(g, position, brief) {
   const reason = g.tasks.reason[position];
   if (!reason) return "";
   const [kind, detail, note] = reason, look = lookOf(g, position);
-  if (look.word === "blocked") return g.tasks.blocked;
+  const instead = kind && g.tasks.instead[look.word];
+  if (instead) return brief ? "" : [instead, note].filter(Boolean).join("; ");
   const words = look.begun ? g.tasks.kinds[kind] || kind : kind;
   return brief ? words : [detail ? `${words}: ${detail}` : words, note].filter(Boolean).join("; ");
 }
@@ -77,7 +78,7 @@ function requiringOf(g, position) {
 }
 
 function readTasks(g) {
-  g.tasks = parsed(g.model.get("tasks"), null) || { names: [], name: [], id: [], parameters: [], requires: [], reason: [], kinds: {}, blocked: "" };
+  g.tasks = parsed(g.model.get("tasks"), null) || { names: [], name: [], id: [], parameters: [], requires: [], reason: [], kinds: {}, instead: {} };
   g.requiring = g.haystacks = null;
 }
 

@@ -90,7 +90,7 @@ function taskParts(g) {
 
 function whyLine(g, position) {
   const reason = reasonOf(g, position), { word, begun } = lookOf(g, position);
-  const asked = word === "blocked" ? "why it does not run" : begun && word !== "running" ? "why it ran" : "why it runs";
+  const asked = g.tasks.instead[word] ? "why it does not run" : begun && word !== "running" ? "why it ran" : "why it runs";
   return reason && `${asked}: ${reason}`;
 }
 

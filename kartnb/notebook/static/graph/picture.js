@@ -120,7 +120,7 @@ function updateTaskBox(g, drawn, look) {
   const text = `${look.glyph} ${look.word}${note ? ` ${note}` : ""}`;
   setText(drawn.lines[0], text);
   setText(drawn.note, text.length > 15 ? "" : drawn.box.id);
-  if (drawn.why) setText(drawn.why, look.word === "blocked" ? "" : reasonOf(g, position, true));
+  if (drawn.why) setText(drawn.why, reasonOf(g, position, true));
   drawn.element.setAttribute("aria-label", `${titleOf(g, position, 80)}, ${waitsOf(g, position) || look.word}`);
 }
 
