@@ -20,7 +20,10 @@ CodeChangePolicy: TypeAlias = Literal['rerun', 'warn', 'ignore']
 CODE_CHANGE_POLICIES: tuple[CodeChangePolicy, ...] = ('rerun', 'warn', 'ignore')
 #: The environment variables, and the section and the names in luigi's configuration.
 ENVIRONMENT, DURABLE_ENVIRONMENT = 'KARTNB_ON_CODE_CHANGE', 'KARTNB_DURABLE'
-SECTION, OPTION, DURABLE = 'kartnb', 'on_code_change', 'durable'
+KEEP_ENVIRONMENT = 'KARTNB_KEEP_SUPERSEDED'
+SECTION, OPTION, DURABLE, KEEP = 'kartnb', 'on_code_change', 'durable', 'keep_superseded'
+#: Which superseded results stay where nothing says otherwise: so many of each task, for so long, so many bytes in all.
+USUALLY_KEPT = '20, 90 days, 5 GB'
 
 _session: CodeChangePolicy | None = None
 
@@ -84,6 +87,8 @@ class BuildOptions:
     #: Whether the root has failed when it ends without having written its output. A gokart task may be run only for its
     #: side effects: then, where nobody loads the value, it has not failed.
     value_wanted: bool = True
+    #: Which superseded results stay, as in `USUALLY_KEPT`; None leaves it to `kept_superseded`.
+    keep_superseded: int | str | None = None
     durable: bool | None = None  #: Whether results survive a power loss; None leaves it to `is_durable`.
 
     def __post_init__(self) -> None:
@@ -114,6 +119,14 @@ def is_durable(options: BuildOptions) -> bool:
     if value not in _SWITCH:
         raise TaskSettingError(f"{where} must be 'true' or 'false', not {value!r:.60}.")
     return _SWITCH[value]
+
+
+def kept_superseded(options: BuildOptions) -> tuple[int | str, str]:
+    """Which superseded results stay, by options, environment or configuration, and the name of the setting."""
+    if options.keep_superseded is not None:
+        return options.keep_superseded, KEEP
+    value, where = _configured(KEEP_ENVIRONMENT, KEEP)
+    return value or USUALLY_KEPT, where
 
 
 #: Python's words for a switch in a configuration file, and nothing at all.

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeVar, overload
 import luigi
 
 from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
-from kartnb.config import BuildOptions, Rerun, check_env_params
-from kartnb.errors import TaskLockException
+from kartnb.config import BuildOptions, Rerun, check_env_params, kept_superseded
+from kartnb.errors import KartError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
@@ -22,8 +22,9 @@ from kartnb.execution.loop import BuildLoop
 from kartnb.execution.recording import fire_broken, record_existing_results
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_random_state
+from kartnb.history.retention import bound_superseded, superseded_bounds
 from kartnb.interrupts import within
-from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskStateChanged
+from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskState, TaskStateChanged
 from kartnb.planning.estimate import announcement
 from kartnb.planning.graph import TaskGraph
 from kartnb.planning.planner import draw_up, require_task, workspace_of
@@ -58,6 +59,7 @@ def build(
     rerun: Rerun = False,
     on_code_change: str | None = None,
     durable: bool | None = None,
+    keep_superseded: int | str | None = None,
     listeners: Iterable[Listener] = (),
     **env_params: Any,
 ) -> Any:
@@ -97,6 +99,11 @@ def build(
         Whether each result, its record and their directories are flushed to the disk before the task counts as done, so
         that a power loss cannot take them away. By default what the environment (``KARTNB_DURABLE``) or the
         configuration (``[kartnb] durable``) says; else not.
+    keep_superseded
+        Which of the results that were superseded stay in the workspace: a number for each task, a duration, a size for
+        all together, such as '20, 90 days, 5 GB', or 'all'. The latest of each task always stays. By default what the
+        environment (``KARTNB_KEEP_SUPERSEDED``) or the configuration (``[kartnb] keep_superseded``) says; else
+        '20, 90 days, 5 GB'.
     listeners
         Callables that are given every event of the build, in the thread in which it happens.
     **env_params
@@ -138,6 +145,7 @@ def build(
         rerun=rerun,
         on_code_change=on_code_change,
         durable=durable,
+        keep_superseded=keep_superseded,
         log_level=log_level,
         listeners=tuple(listeners),
         value_wanted=return_value,
@@ -235,6 +243,7 @@ class Build:
         self._log_level = options.log_level
         self.workers = options.workers
         self._emit = _Emitter(options.listeners)
+        self._bounds = superseded_bounds(*kept_superseded(options))
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(options.executor, options.workers, options.log_level)
         warn_of_full_disk(workspace_of(task))
@@ -258,6 +267,20 @@ class Build:
         __tracebackhide__ = True
         self.record_existing()
         self._engine.run()
+        self._bound_superseded()
+
+    def _bound_superseded(self) -> None:
+        """Bound what is kept of results that this build has superseded, or was going to."""
+        stale: set[Any] = {
+            vertex.task.workspace_directory
+            for vertex in self._graph.vertices.values()
+            if vertex.verdict.state is TaskState.STALE and isinstance(vertex.task, TaskOnKart)
+        }
+        for workspace in stale:
+            try:
+                bound_superseded(workspace, self._bounds)
+            except (KartError, OSError) as error:
+                logger.warning('Superseded results in %s could not be bounded: %s', workspace, error)
 
     def record_existing(self) -> None:
         """Give a record to the results that are used and have none; `run` begins with it."""

@@ -106,6 +106,9 @@ ON_CODE_CHANGE = option(
     choices=CODE_CHANGE_POLICIES,
 )
 DURABLE = option('--durable', 'flush each result to the disk, so that a power loss cannot take it away')
+KEEP_SUPERSEDED = option(
+    '--keep-superseded', "superseded results that stay: '20, 90 days, 5 GB', or 'all'", metavar='BOUNDS'
+)
 WORKERS = option('--workers', 'run up to N tasks at once', metavar='N', type=whole_number, default=1)
 
 

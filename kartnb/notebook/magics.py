@@ -53,7 +53,7 @@ from kartnb.config import (
     set_session_policy,
 )
 from kartnb.model import TaskState
-from kartnb.notebook.arguments import DURABLE, LOG_LEVEL, ON_CODE_CHANGE, WORKERS, log_level, option
+from kartnb.notebook.arguments import DURABLE, KEEP_SUPERSEDED, LOG_LEVEL, ON_CODE_CHANGE, WORKERS, log_level, option
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ class KartMagics(Magics):
         ),
         ON_CODE_CHANGE,
         DURABLE,
+        KEEP_SUPERSEDED,
         option('--background', 'build in the background, and give a handle at once'),
         option('--no-value', 'do not load and return the result'),
     )
@@ -167,6 +168,7 @@ class KartMagics(Magics):
             log_level=options.log_level or log_level_named(self.log_level),
             value_wanted=not options.no_value,
             durable=options.durable or None,
+            keep_superseded=options.keep_superseded,
         )
         return begin(task, given.shell, asked)
 

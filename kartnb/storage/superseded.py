@@ -152,6 +152,17 @@ def kept_log_name(kind: LogKind, path: str) -> str:
     return f'log-{kind}{os.path.splitext(path)[1]}'
 
 
+def superseded_names(workspace: str) -> set[str]:
+    """The names under which results of a workspace may be kept that were replaced."""
+    folder = os.path.join(workspace, _FOLDER)
+    return file_system(folder).names(folder)
+
+
+def superseded_result(workspace: str, name: str) -> Superseded | None:
+    """What is kept under a name; None for one that is damaged, or not ours."""
+    return _read(os.path.join(workspace, _FOLDER, name))
+
+
 def superseded_results(workspace: str, stem: str = '') -> Iterator[Superseded]:
     """The results of a workspace that were replaced; those of one task, when ``<Class>_<unique id>`` is given."""
     folder = os.path.join(workspace, _FOLDER)
