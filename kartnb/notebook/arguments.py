@@ -201,7 +201,8 @@ class MagicParser(argparse.ArgumentParser):
         return action is not None and action.nargs != 0
 
     def _parsed(self, words: Sequence[str]) -> argparse.Namespace:
-        options, unknown = self.parse_known_args(words)
+        # a value with spaces is quoted, as on a command line
+        options, unknown = self.parse_known_args([_without_quotes(word) for word in words])
         if unknown:
             near = difflib.get_close_matches(unknown[0].partition('=')[0], self.options, n=1)
             hint = f'did you mean {near[0]}?' if near else f'the options are {", ".join(self.options)}.'
@@ -209,9 +210,19 @@ class MagicParser(argparse.ArgumentParser):
         return options
 
 
+def unquoted(text: str) -> str:
+    """A text without the quotes around it."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"' else text
+
+
+def _without_quotes(word: str) -> str:
+    name, equals, value = word.partition('=') if word.startswith('--') else ('', '', word)
+    return name + equals + unquoted(value)
+
+
 def _first_word(line: str) -> tuple[str, str]:
-    word, _, rest = line.partition(' ')
-    return word, rest.lstrip()
+    word = words_of(line)[0]
+    return word.text, line[word.end :].lstrip()
 
 
 def _without_trailing(expression: str) -> tuple[str, list[str]]:
@@ -228,4 +239,4 @@ def _without_trailing(expression: str) -> tuple[str, list[str]]:
         else:
             break
     end = words[last].start if last < len(words) else len(expression)
-    return expression[:end].strip(), expression[end:].split()
+    return expression[:end].strip(), [word.text for word in words[last:]]

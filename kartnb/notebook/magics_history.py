@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 
-from kartnb.notebook.arguments import option, whole_number, words_of
+from kartnb.notebook.arguments import option, unquoted, whole_number, words_of
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class HistoryMagics(Magics):
         where: dict[str, list[str]] = {}
         for name, value in options.where:
             where.setdefault(name, []).append(value)
-        return Workspace(_unquoted(given.expression) or None).runs(
+        return Workspace(unquoted(given.expression) or None).runs(
             options.task,
             since=options.since,
             until=options.until,
@@ -170,7 +170,3 @@ def _is_expression(text: str) -> bool:
     except (SyntaxError, ValueError):
         return False
     return True
-
-
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"' else text

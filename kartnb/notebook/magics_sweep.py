@@ -26,7 +26,16 @@ import luigi
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, magics_class
 
-from kartnb.notebook.arguments import BRACKETS, DURABLE, LOG_LEVEL, WORKERS, option, whole_number, words_of
+from kartnb.notebook.arguments import (
+    BRACKETS,
+    DURABLE,
+    KEEP_SUPERSEDED,
+    LOG_LEVEL,
+    WORKERS,
+    option,
+    whole_number,
+    words_of,
+)
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
@@ -56,6 +65,7 @@ class SweepMagics(Magics):
         option('--background', 'sweep in the background, and give a handle at once'),
         option('--dry-run', 'show what would run, and run nothing'),
         DURABLE,
+        KEEP_SUPERSEDED,
         LOG_LEVEL,
         takes_space=True,
     )
@@ -89,6 +99,7 @@ class SweepMagics(Magics):
             background=options.background,
             dry_run=options.dry_run,
             durable=options.durable or None,
+            keep_superseded=options.keep_superseded,
             log_level=options.log_level or logging.ERROR,
         )
         if isinstance(found, BackgroundSweep):

@@ -204,7 +204,9 @@ def _cleaning_table(cleaning: Cleaning) -> _CleaningTable:
         headings=_CLEANING_HEADINGS if names else _CLEANING_HEADINGS[:-1],
         lines=tuple(_cleaning_line(item, names) for item in cleaning.items[:MAX_ROWS]),
         more=f'… {left:,} more, {size_text(sum(item.size for item in cleaning.items[MAX_ROWS:]))}' if left > 0 else '',
-        hint='' if cleaning.removed or not cleaning.items else 'Nothing has been removed yet: call remove() to do so.',
+        hint=''
+        if cleaning.removed or not cleaning.items
+        else 'Nothing has been removed yet: call remove(), or add --remove.',
         left_alone=_left_alone(cleaning.left_alone),
         notes=tuple(notes),
     )

@@ -91,7 +91,7 @@ def test_replaced_results_are_bounded() -> None:
     assert [item.run.result_id for item in kartnb.clean(keep_number=1).items if item.run] == [superseded[1].result_id]
     before = _files()
     kartnb.clean(remove=True)
-    assert before - _files() == {path for path in before if 'superseded' in path}
+    assert before - _files() == {path for path in before if 'superseded/' in path}
     assert not list((place / 'log/superseded').iterdir())
     assert kartnb.build(Source(n=5)) == 'xxxxx'
 

@@ -43,6 +43,12 @@ def test_an_expression_is_left_as_it_stands(expression: str) -> None:
     assert PARSER.split(f'--no-value {expression}').expression == expression
 
 
+@pytest.mark.parametrize('line', ["--keep-superseded '2, 3 days' T()", 'T() --keep-superseded="2, 3 days"'])
+def test_quotes_hold_a_value_together(line: str) -> None:
+    given = PARSER.split(line)
+    assert (given.options.keep_superseded, given.expression) == ('2, 3 days', 'T()')
+
+
 def test_two_dashes_end_the_options() -> None:
     assert PARSER.split('--rerun -- -Task()').expression == '-Task()'
 
