@@ -131,9 +131,11 @@ def test_a_task_that_waits_says_for_whom_until_it_goes_on(show: Show) -> None:
 def test_a_plan_says_who_runs_a_task_until_the_build_takes_it_up(show: Show) -> None:
     found = pipeline()
     held = f'{HELD}: pid 4711 on host-a'
-    plan = Plan((replace(found.nodes[0], note=f'restored; {held}'), *found.nodes[1:]), '/w')
+    sharing = 'without redis_host, builds at the same time may run a task twice'
+    plan = Plan((replace(found.nodes[0], note=f'restored; {held}'), *found.nodes[1:]), '/w', sharing)
     monitor = started(plan)
     host = show(plan, monitor=monitor)
+    assert host.page.get_by_text(f'W{sharing[1:]}.').is_visible()
     host.boxes.nth(0).click()
     assert held in host.inspector.inner_text()
     monitor(TaskStateChanged('b', plan.nodes[0].key, TaskState.RUNNING))

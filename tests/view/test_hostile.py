@@ -83,6 +83,15 @@ def test_cards_and_progress_show_any_text_as_text(texts: list[str]) -> None:
     fragment = progress_html(state)
     assert [tag for tag, _ in Skeleton(fragment).tags] == ['div', 'style', 'div', 'div', 'p']
     _check_text(progress_text(state))
+    for n in plan:
+        status.apply(TaskStateChanged('b', n.key, TaskState.WAITING, holder=texts[0]))
+    state = progress(status, 1.0)
+    assert [tag for tag, _ in Skeleton(progress_html(state)).tags] == ['div', 'style', 'div', 'p']
+    now = status.plan_now()
+    assert now is not None
+    for told in (progress_text(state), str(status.progress()), repr(now)):
+        _check_text(told)
+    _check_html(plan_html(now), plan_html(plan.with_states(status.states)))
 
 
 @pytest.mark.parametrize('attack', ATTACKS)
