@@ -162,7 +162,8 @@ class ReasonKind(StrEnum):
     INPUT_NEWER = 'an input is newer'
     CODE_CHANGED = 'code changed'
     NEWER_RESULT = 'made from an older upstream result'
-    UNFINISHED = 'a run that replaces the result has not ended'
+    UNFINISHED = 'a run has not ended, or was broken off'
+    CUT_SHORT = 'the file is shorter than it was written'
 
 
 @dataclass(frozen=True, slots=True)

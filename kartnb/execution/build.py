@@ -13,13 +13,14 @@ from typing import Any, Literal, TypeVar, overload
 import luigi
 
 from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
-from kartnb.config import BuildOptions, Rerun, check_env_params, kept_superseded
+from kartnb.config import BuildOptions, Rerun, check_env_params, is_durable, kept_superseded
 from kartnb.errors import KartError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.recording import fire_broken, record_existing_results
+from kartnb.execution.recovery import recover, tidy
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_random_state
 from kartnb.history.retention import bound_superseded, superseded_bounds
@@ -247,14 +248,23 @@ class Build:
         self.build_id = uuid.uuid4().hex
         choose = choose_executor(options.executor, options.workers, options.log_level)
         warn_of_full_disk(workspace_of(task))
-        self._graph, self.plan = draw_up(task, options.rerun, TaskGraph(fire_broken, options.on_code_change), also=also)
+        self._graph, self.plan = self._drawn_up(task, options, also)
         self._graph.vertex_of(task).value_wanted = options.value_wanted
         if any(node.will_run for node in self.plan):
             get_ready(options.executor, options.workers)
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
-        planned = PlannedBuild(self._graph, self.plan, self.build_id, choose, self._emit, verbose)
+        durable = is_durable(options)
+        planned = PlannedBuild(self._graph, self.plan, self.build_id, choose, self._emit, verbose, durable)
         url = options.scheduler_url
         self._engine: Engine = _scheduler_loop(planned, url) if url else BuildLoop(planned)
+
+    @staticmethod
+    def _drawn_up(task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task]) -> tuple[TaskGraph, Plan]:
+        found = draw_up(task, options.rerun, TaskGraph(fire_broken, options.on_code_change), also=also)
+        if not recover(found[0].results):
+            return found
+        # runs that were broken off were rolled back: some results are there again, others are not
+        return draw_up(task, options.rerun, TaskGraph(fire_broken, options.on_code_change), also=also)
 
     def run(self) -> BuildReport:
         """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
@@ -267,6 +277,7 @@ class Build:
         __tracebackhide__ = True
         self.record_existing()
         self._engine.run()
+        tidy(self.plan.workspace)
         self._bound_superseded()
 
     def _bound_superseded(self) -> None:

@@ -31,7 +31,15 @@ from kartnb.execution.executors import (
     needs_this_process,
 )
 from kartnb.execution.limits import Timeouts
-from kartnb.execution.recording import Outcome, TaskRun, WorkItem, fire, record_existing_results
+from kartnb.execution.recording import (
+    Outcome,
+    SettledBy,
+    TaskRun,
+    WorkItem,
+    fire,
+    present_holder,
+    record_existing_results,
+)
 from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
 from kartnb.execution.task_run import close, learn, lost
 from kartnb.interrupts import held_interrupts, within
@@ -52,16 +60,17 @@ from kartnb.model import (
 from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import grow
-from kartnb.planning.staleness import is_complete
+from kartnb.planning.staleness import judges_by_outputs
 from kartnb.storage.places import keep_code
+from kartnb.storage.run_lock import Holder, build_begins, build_ends
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
 from kartnb.task.values import map_nested, required
 
 logger = logging.getLogger('kartnb')
-#: Reasons to run that no longer hold when the result has appeared meanwhile, made by another process.
-_SETTLED_BY_A_RESULT = (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE)
+#: Seconds between two looks whether another process has ended a task.
+_PATIENCE = 0.02
 #: Errors that mean that a task was lost together with its process.
 _LOSSES = (WorkerDiedError, TaskTimeoutError)
 
@@ -81,6 +90,8 @@ class PlannedBuild:
     emit: Callable[[Event], None]
     #: Whether the beginning and the end of each task are logged.
     verbose: bool = True
+    #: Whether each result is on the disk before its record is.
+    durable: bool = False
 
 
 class Engine(ABC):
@@ -93,10 +104,13 @@ class Engine(ABC):
         self._inbox: Inbox = SimpleQueue()
         self._executor: TaskExecutor = InlineExecutor(self._inbox)  # until `run` makes the one that was chosen
         self._ledger = Ledger(build.plan, build.build_id, build.emit, build.verbose)
-        self._work_items = WorkItems(build.build_id, self._inbox, build.emit, build.graph.results)
+        self._work_items = WorkItems(build.build_id, self._inbox, build.emit, build.graph.results, build.durable)
         self._timeouts = Timeouts()
         self._running: dict[str, TaskRun] = {}
         self._suspended: dict[str, TaskRun] = {}
+        #: Tasks that other processes run, and when it is looked next whether they have ended.
+        self._waiting: dict[str, float] = {}
+        self._build_id = build.build_id
 
     def run(self) -> None:
         """Run every task that can run; failures are in the report.
@@ -104,6 +118,7 @@ class Engine(ABC):
         Raises `KeyboardInterrupt` when interrupted: what ran then is marked so, and what has finished is kept.
         """
         self._ledger.begin()
+        build_begins(self._build_id)
         with held_interrupts():
             self._executor = self._choose(self._inbox)
         try:
@@ -125,6 +140,7 @@ class Engine(ABC):
         held = {} if isinstance(self._executor, ThreadExecutor) else self._running
         for run in (*self._suspended.values(), *held.values()):
             close(run)
+        build_ends(self._build_id)
         self._ledger.end()
 
     def stop(self) -> None:
@@ -169,25 +185,36 @@ class Engine(ABC):
         elif vertex.verdict.state is TaskState.MISSING and vertex.verdict.reason is None:
             fire(task, luigi.Event.DEPENDENCY_MISSING, task)
 
-    def _next_run(self, vertex: Vertex) -> TaskRun | None:
-        """The run of a task whose turn it is; None when it was made meanwhile."""
+    def _next_run(self, vertex: Vertex) -> TaskRun:
+        """The run of a task whose turn it is."""
         run = self._suspended.pop(vertex.key, None)
         if run is None:
-            if self._was_made_meanwhile(vertex):
-                logger.warning('%s is skipped: already complete.', vertex.key)
-                self._completed(vertex, TaskState.CACHED)
-                return None
-            run = self._work_items.new_run(vertex)
             self._ledger.log('%s starts: %s', vertex.key, vertex.verdict.reason)
-        else:
-            self._work_items.renew(run, vertex)
+            return self._work_items.new_run(vertex)
+        self._work_items.renew(run, vertex)
         return run
 
-    def _was_made_meanwhile(self, vertex: Vertex) -> bool:
-        task = vertex.task
-        if vertex.verdict.reason is None or vertex.verdict.reason.kind not in _SETTLED_BY_A_RESULT:
-            return False
-        return isinstance(task, TaskOnKart) and task.complete_check_at_run and is_complete(vertex)
+    @abstractmethod
+    def _try_again(self, vertex: Vertex) -> None:
+        """Another process that ran a task has ended: take the task up."""
+
+    def _hold_back(self, vertex: Vertex, holder: Holder) -> None:
+        """Let a task wait until the process that runs it has ended."""
+        if self._ledger.states[vertex.key] is not TaskState.WAITING:
+            self._ledger.wait_for(vertex.key, holder)
+        self._waiting[vertex.key] = time.monotonic() + _PATIENCE
+
+    def _look_at_waiting(self) -> None:
+        """Take up the tasks whose processes have ended."""
+        now = time.monotonic()
+        for key, due in list(self._waiting.items()):
+            if due <= now:
+                vertex = self._graph.vertices[key]
+                if self._work_items.holder(vertex) is None:
+                    del self._waiting[key]
+                    self._try_again(vertex)
+                else:
+                    self._waiting[key] = now + _PATIENCE
 
     def _limit_time(self, vertex: Vertex, seconds: float) -> None:
         """Limit the time of a task (0: no limit), where the executor can end it."""
@@ -228,20 +255,26 @@ class Engine(ABC):
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait at most so long for the next message and handle it; gives whether one came."""
-        if seconds is None and not self._timeouts:
+        if seconds is None and not self._timeouts and not self._waiting:
             self._take(self._inbox.get())
             return True
         limit = self._timeouts.wait()
-        waits = [wait for wait in (seconds, limit) if wait is not None]
+        look = max(0.0, min(self._waiting.values()) - time.monotonic()) if self._waiting else None
+        waits = [wait for wait in (seconds, limit, look) if wait is not None]
         try:
             message = self._inbox.get(timeout=min(waits)) if waits else self._inbox.get()
         except Empty:
-            self._end_expired()
+            self._look_at_time()
             return False
         self._take(message)
         # also after a message: many of them in a row would put off the end of a time limit
-        self._end_expired()
+        self._look_at_time()
         return True
+
+    def _look_at_time(self) -> None:
+        self._end_expired()
+        if self._waiting:
+            self._look_at_waiting()
 
     def _end_expired(self) -> None:
         for key, seconds in self._timeouts.expired():
@@ -270,6 +303,14 @@ class Engine(ABC):
         self._freed(key, None)
         if run is not None and isinstance(outcome.error, _LOSSES):
             outcome = lost(run, outcome.error)
+        if outcome.holder is not None:
+            self._hold_back(vertex, outcome.holder)
+            return
+        if outcome.is_settled:
+            self._work_items.note_found(vertex, outcome.found)
+            logger.warning('%s is skipped: already complete.', vertex.key)
+            self._completed(vertex, TaskState.CACHED)
+            return
         self._ledger.spend(key, outcome.spent)
         self._work_items.note(vertex, outcome)
         if outcome.error is not None:
@@ -316,7 +357,7 @@ class Engine(ABC):
         for key, state in list(self._ledger.states.items()):
             if state is TaskState.RUNNING:
                 self._ledger.change(key, TaskState.INTERRUPTED)
-            elif state is TaskState.QUEUED:
+            elif state in (TaskState.QUEUED, TaskState.WAITING):
                 self._ledger.change(key, self._graph.vertices[key].verdict.state)
 
     def _take_last_outcomes(self) -> None:
@@ -325,7 +366,7 @@ class Engine(ABC):
             message = self._inbox.get()
             if isinstance(message, tuple):
                 key, outcome = message
-                if outcome.error is None and outcome.requirements is None and key in self._running:
+                if outcome.result_id and key in self._running:
                     self._ledger.spend(key, outcome.spent)
                     self._ledger.change(key, TaskState.DONE)
             elif isinstance(message, TaskEvent):
@@ -380,6 +421,10 @@ class Ledger:
     def _apply(self, event: Event) -> None:
         self._status.apply(event)
         self._emit(event)
+
+    def wait_for(self, key: str, holder: Holder) -> None:
+        """A task waits for another process that runs it."""
+        self._apply(TaskStateChanged(self._build_id, key, TaskState.WAITING, holder=str(holder)))
 
     def fail(self, key: str, error: BaseException) -> None:
         """A task has failed for good."""
@@ -442,8 +487,11 @@ def _failure(node: Node, error: BaseException, earlier: tuple[BaseException, ...
 class WorkItems:
     """Makes the runs of one build, which report to the inbox of its loop and to its listeners."""
 
-    def __init__(self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults) -> None:
+    def __init__(
+        self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults, durable: bool
+    ) -> None:
         self._build_id = build_id
+        self._durable = durable
         self._inbox = inbox
         self._emit = emit
         self._results = results
@@ -462,6 +510,8 @@ class WorkItems:
 
         item = WorkItem(vertex.task, vertex.unique_id, key, build_id, (), tuple(vertex.outputs), None)
         item.value_wanted = vertex.value_wanted
+        item.durable = self._durable
+        item.settled_by = self._settled_by(vertex)
         run = TaskRun(item, report)
         self.renew(run, vertex)
         return run
@@ -473,11 +523,33 @@ class WorkItems:
         directory = self._results.directory(vertex.task)
         if directory is None:
             return
-        item.record = item.record or directory.slot(vertex.stem)
+        # as the plan saw it: what another build has made since is looked at when the task is locked
+        item.record = item.record or directory.slot(vertex.stem, self._results.seen_records(vertex))
         item.result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
         item.unknown = self._code(vertex)
         if not run.started:
             item.replaces = self._results.replaced(vertex)
+
+    def _settled_by(self, vertex: Vertex) -> SettledBy:
+        task, reason = vertex.task, vertex.verdict.reason
+        if not isinstance(task, TaskOnKart) or reason is None or vertex.rerun is not None or not vertex.outputs:
+            return 'run'
+        if not task.complete_check_at_run:
+            return 'run'
+        if not judges_by_outputs(task) and reason.kind in (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE):
+            return 'complete'
+        return 'any result' if self._results.policy(type(task)) == 'ignore' else 'same result'
+
+    def holder(self, vertex: Vertex) -> Holder | None:
+        """Who runs a task that was held back; None when nobody does."""
+        directory = self._results.directory(vertex.task)
+        return None if directory is None else present_holder(directory, vertex.stem, vertex.task)
+
+    def note_found(self, vertex: Vertex, result: RecordedResult | None) -> None:
+        """Note a result that another process has made."""
+        self._expected.pop(vertex.key, None)
+        if result is not None:
+            self._results.put(vertex, result)
 
     def note(self, vertex: Vertex, outcome: Outcome) -> None:
         """Note the outcome of a run that has ended."""

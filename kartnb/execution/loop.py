@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
-from kartnb.execution.recording import TaskRun, fire_broken
+from kartnb.execution.recording import fire_broken
 from kartnb.execution.report import error_line, trim_traceback
 from kartnb.model import TaskState
 from kartnb.planning.graph import Vertex
@@ -38,10 +38,10 @@ class BuildLoop(Engine):
         self._retries_due: list[tuple[float, str]] = []
 
     def _go(self) -> None:
-        while self._ready or self._running or self._retries_due:
+        while self._ready or self._running or self._retries_due or self._waiting:
             self._make_due_ready()
             self._hand_out()
-            if self._running or self._retries_due:
+            if self._running or self._retries_due or self._waiting:
                 self._wait(max(0.0, self._retries_due[0][0] - time.monotonic()) if self._retries_due else None)
 
     def _hand_out(self) -> None:
@@ -54,16 +54,10 @@ class BuildLoop(Engine):
             keys = [key for key in (self._ready.pop() for _ in range(size)) if key is not None]
             if not keys:
                 return
-            runs = [run for run in map(self._take_up, keys) if run is not None]
-            if runs:
-                self._launch(runs)
+            self._launch([self._next_run(self._graph.vertices[key]) for key in keys])
 
-    def _take_up(self, key: str) -> TaskRun | None:
-        """The run of a ready task; None when its result has appeared meanwhile, which frees its resources."""
-        run = self._next_run(self._graph.vertices[key])
-        if run is None:
-            self._freed(key, None)
-        return run
+    def _try_again(self, vertex: Vertex) -> None:
+        self._make_ready(vertex.key)
 
     def _enlist(self, vertices: Sequence[Vertex]) -> None:
         for vertex in vertices:

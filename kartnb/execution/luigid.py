@@ -182,9 +182,11 @@ class SchedulerLoop(Engine):
         vertex = self._by_task_id[task.task_id]
         self._ledger.retry_now(vertex.key)
         run = self._next_run(vertex)
-        if run is not None:
-            run.messages = messages
-            self._launch([run])
+        run.messages = messages
+        self._launch([run])
+
+    def _try_again(self, vertex: Vertex) -> None:
+        self._launch([self._next_run(vertex)])
 
     def wait(self, seconds: float) -> None:
         """Wait until something happens in the build, for at most so long."""

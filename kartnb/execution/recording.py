@@ -1,9 +1,12 @@
-"""The run of a task as data, and what is written down of it.
+"""The run of a task as data, and the protocol by which its result is made, once and whole or not at all.
 
 A build gives out a `WorkItem`, which can be sent to another process; a `TaskRun` is its run under way, an `Outcome`
-how that went on. When the run has ended, its record, its captured output and the result that it replaced are put in
-their places. A result that has no record, because gokart or another program wrote it, is given one when it is first
-used.
+how that went on. The protocol is the same in every executor. `claim` locks the task, looks again whether there is still
+something to do, writes down what the run is going to do, and sets the earlier result aside. `write_record` turns
+that into the record of the run and releases the lock; when the run gave no result, `roll_back` has put the earlier one
+back before. What a killed process leaves is rolled back by the next one.
+
+A result that has no record, because gokart or another program wrote it, is given one when it is first used.
 """
 
 from __future__ import annotations
@@ -13,15 +16,16 @@ import os
 import random
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from queue import Queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import luigi
 
 from kartnb._luigi import event_handlers
 from kartnb.capture.task_log import TaskLog
-from kartnb.errors import KartError
+from kartnb.errors import KartError, TaskLockException
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
@@ -29,10 +33,12 @@ from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_se
 from kartnb.model import TaskState
 from kartnb.storage.files import Seen, joint_mark
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
 from kartnb.storage.places import keep_code
-from kartnb.storage.run_records import RecordedResult, RecordSlot
-from kartnb.storage.superseded import KeptResult, Replacement
-from kartnb.storage.targets import SingleFileTarget
+from kartnb.storage.run_lock import Holder, RunLock, RunMark, holder_of, intent_text
+from kartnb.storage.run_records import RecordDirectory, RecordedResult, RecordSlot
+from kartnb.storage.superseded import Replacement, discard, roll_back
+from kartnb.storage.targets import SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
@@ -45,6 +51,8 @@ if TYPE_CHECKING:  # workers do not plan
 logger = logging.getLogger('kartnb')
 
 _NOTHING_SEEN = Seen(0, 0.0)
+_TRIES_AFTER_A_DEATH = 25
+_PAUSE_AFTER_A_DEATH = 0.02
 _ids = random.Random()
 if hasattr(os, 'register_at_fork'):
     # forked workers would otherwise all draw the same ids
@@ -54,6 +62,11 @@ if hasattr(os, 'register_at_fork'):
 def new_result_id() -> str:
     """A random id of a result; tasks that seed `random` do not change it."""
     return f'{_ids.getrandbits(48):012x}'
+
+
+#: A result of the same code and inputs; any recorded one (where code changes are ignored); what `complete()` says;
+#: a run alone.
+SettledBy: TypeAlias = Literal['same result', 'any result', 'complete', 'run']
 
 
 @dataclass(slots=True)
@@ -75,6 +88,10 @@ class WorkItem:
     unknown: tuple[str, ...] = ()
     #: The result that is there already.
     replaces: Replacement | None = None
+    #: When the task need not run any more, because another process has made its result since the plan was drawn up.
+    settled_by: SettledBy = 'same result'
+    #: Whether what it writes is on the disk before its record is.
+    durable: bool = False
     #: Whether the run has failed when it leaves an output unwritten.
     value_wanted: bool = True
     #: Whose build it is; a worker does not know.
@@ -103,8 +120,12 @@ class TaskRun:
     output: TaskLog | None = None
     #: Where messages of luigi's central scheduler come in, when there is one.
     messages: Queue[Any] | None = None
-    #: The earlier result, as long as the run may fail.
-    kept: KeptResult | None = None
+    #: The lock of the task, from `claim` to the record.
+    lock: RunLock | RunMark | None = None
+    #: Gives up the lock in Redis.
+    locks: ExitStack = field(default_factory=ExitStack)
+    #: What removes a result that is not in a plain file.
+    undo: list[Callable[[], None]] = field(default_factory=list)
     #: The joint mark of the files of the result that it has made.
     files: str = ''
     result_id: str = field(default_factory=new_result_id)
@@ -133,6 +154,16 @@ class Outcome:
     task_log: dict[str, Any] | None = None
     #: The joint mark of the files of the result.
     files: str = ''
+    #: Who runs the task: this run has not begun.
+    holder: Holder | None = None
+    #: Whether another process has made the result meanwhile: this run has not begun. `found` is what its record says.
+    is_settled: bool = False
+    found: RecordedResult | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the run has not begun."""
+        return self.is_settled or self.holder is not None
 
 
 def fire(task: luigi.Task, event: str, *args: Any) -> None:
@@ -160,25 +191,166 @@ def keep_output(run: TaskRun) -> None:
         logger.warning('The log of %s could not be kept: %s', run.item.key, error)
 
 
-def keep_replaced(run: TaskRun) -> None:
+def claim(run: TaskRun) -> Outcome | None:
+    """Take the task for this run; gives an outcome when another process has it, or has made its result meanwhile.
+
+    Raises StorageError when that cannot be written down, and TaskLockException as `should_lock_run` asks for.
+    """
+    item = run.item
+    if item.record is None:
+        return None
+    lock = item.record.lock(run.result_id, item.build_id)
+    if isinstance(lock, Holder):
+        return Outcome(run.spent, holder=lock)
+    leave = lock.abandon if lock.was_broken else lock.release
+    try:
+        holder = _lock_in_redis(run)
+        if holder is not None:
+            return Outcome(run.spent, holder=holder)
+        if (
+            lock.was_broken
+            or item.record.has_changed(_plain_paths(item))
+            or (item.settled_by == 'complete' and item.task.complete())
+        ):
+            if _look_again(run, lock):
+                leave = lock.release
+                return Outcome(run.spent, is_settled=True, found=item.record.result())
+            leave = lock.release
+        replaces = '' if item.replaces is None else item.replaces.result_id
+        paths = tuple([path_of(target) for target in item.outputs])
+        lock.announce(intent_text(paths, replaces, item.maker.notebook))
+        _set_aside(run)
+        leave = lock.abandon
+        run.lock = lock
+    finally:
+        if run.lock is None:
+            leave()
+            run.locks.close()
+    return None
+
+
+def present_holder(directory: RecordDirectory, stem: str, task: Any) -> Holder | None:
+    """Who runs a task now, with a lock of a file or in Redis; None when nobody does."""
+    holder = holder_of(directory.slot(stem).lock_path) if '://' not in directory.path else None
+    if holder is not None or task.redis_host is None or task.redis_port is None:
+        return holder
+    found = holder_of_key(make_task_lock_params_for_run(task))
+    return None if found is None else Holder(*found)
+
+
+def _plain_paths(item: WorkItem) -> list[str]:
+    return [path_of(target) for target in item.outputs if getattr(target, 'is_plain_file', False)]
+
+
+def _lock_in_redis(run: TaskRun) -> Holder | None:
+    """Take gokart's lock of the run too, where there is a Redis server; gives its holder when that is another one."""
+    task: Any = run.task
+    if task.redis_host is None or task.redis_port is None:
+        return None
+    params = make_task_lock_params_for_run(task)
+    try:
+        run.locks.enter_context(hold(params))
+    except TaskLockException:
+        if task.should_lock_run:  # gokart's rule: the build is tried again later
+            raise
+        pid, host = holder_of_key(params) or (0, '')
+        return Holder(pid, host or f'through Redis at {task.redis_host}:{task.redis_port}')
+    return None
+
+
+def _look_again(run: TaskRun, lock: RunLock | RunMark) -> bool:
+    """Whether the result is there by now; what a run that was broken off has left is rolled back first."""
+    item, task = run.item, run.task
+    slot: Any = item.record
+    workspace = getattr(task, 'workspace_directory', '')
+    slot.look_again()
+    if lock.was_broken:
+        planned = '' if item.replaces is None else item.replaces.result_id
+        roll_back(lock, slot, workspace, _plain_paths(item), lock.earlier().replaces or planned)
+        slot.look_again()
+    found = slot.result()
+    if _is_settled(item, found):
+        return True
+    if found is None:
+        item.replaces = None
+    else:  # made by other code, or of other inputs: it is set aside in its turn
+        module = type(task).__module__
+        paths = tuple([path_of(target) for target in item.outputs])
+        item.replaces = Replacement(
+            workspace,
+            module,
+            f'{type(task).__name__}_{item.unique_id}',
+            found.result_id,
+            slot.directory,
+            slot.results[-1],
+            paths,
+        )
+    return False
+
+
+def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
+    task: Any = item.task
+    if item.settled_by == 'complete':
+        return bool(task.complete())
+    if item.settled_by == 'run' or not item.outputs or not all(target.exists() for target in item.outputs):
+        return False
+    if (task.strict_check or task.modification_time_check) and not task.complete():
+        return False
+    if found is None:
+        return item.replaces is None  # another program has made it meanwhile
+    if item.settled_by == 'any result':
+        return True
+    paths = _plain_paths(item)
+    files = joint_mark([file_system(path).mark(path) for path in paths])
+    if found.files not in ('', files) and len(paths) == len(item.outputs):
+        return False
+    wanted = item.result
+    return wanted is None or (found.made_by == wanted.made_by and found.made_of in ('', wanted.made_of))
+
+
+def _set_aside(run: TaskRun) -> None:
     """Keep the result that a run replaces, so that it can be brought back."""
-    if run.item.replaces is None:
+    item = run.item
+    run.undo = [undo for target in item.outputs if (undo := _undo_point(target)) is not None]
+    if item.replaces is None:
         return
     try:
-        run.kept = run.item.replaces.keep()
-    except OSError as error:
-        logger.warning('The earlier result of %s could not be kept: %s', run.item.key, error)
+        item.replaces.keep()
+    except BaseException:  # a result that cannot be kept is not replaced
+        discard(item.replaces.workspace, item.replaces.result_id)
+        raise
 
 
-def put_back_replaced(run: TaskRun) -> None:
-    """Leave the earlier result as it was, because the run gave none."""
-    kept, run.kept = run.kept, None
-    if kept is None:
+def _undo_point(target: Any) -> Callable[[], None] | None:
+    if type(target) is SingleFileTarget and target.is_plain_file:
+        return None
+    return target.undo_point() if isinstance(target, TargetOnKart) else None
+
+
+def take_back(run: TaskRun) -> None:
+    """Leave the earlier result as it was, because the run gave none.
+
+    Where that fails, the file of the run stays, and what lies in the place of the result does not count.
+    """
+    lock, item = run.lock, run.item
+    if lock is None or item.record is None:
         return
     try:
-        kept.take_back()
+        for undo in run.undo:
+            undo()
+        replaces = '' if item.replaces is None else item.replaces.result_id
+        roll_back(lock, item.record, getattr(run.task, 'workspace_directory', ''), _plain_paths(item), replaces)
     except OSError as error:
-        logger.warning('The earlier result of %s could not be put back: %s', run.item.key, error)
+        logger.warning('The earlier result of %s could not be put back: %s', item.key, error)
+        give_up(run)
+
+
+def give_up(run: TaskRun) -> None:
+    """Release the lock of a run that has not ended well, and leave its file."""
+    lock, run.lock = run.lock, None
+    if lock is not None:
+        lock.abandon()
+    run.locks.close()
 
 
 def record_loss(run: TaskRun, error: BaseException) -> None:
@@ -186,21 +358,47 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
     run.started = run.started or time.time()
     run.spent = time.time() - run.started
     keep_output(run)
+    slot = run.item.record
+    if slot is None:
+        return
+    try:
+        lock = _lock_of_the_dead(run, slot)
+        if lock is None:  # another process has begun it
+            return
+        run.lock = lock
+        slot.look_again()
+        if lock.was_broken:
+            workspace = getattr(run.task, 'workspace_directory', '')
+            roll_back(lock, slot, workspace, _plain_paths(run.item), lock.earlier().replaces)
+    except OSError as second:
+        error.add_note(f'What it has left could not be removed: {second}')
+        give_up(run)
+        return
     record_failure(run, error)
 
 
-def record_failure(run: TaskRun, error: BaseException) -> None:
-    """Write the record of a run that failed; if that fails too, the error says so."""
+def _lock_of_the_dead(run: TaskRun, slot: RecordSlot) -> RunLock | RunMark | None:
+    for _ in range(_TRIES_AFTER_A_DEATH):
+        lock = slot.lock(run.result_id, run.item.build_id)
+        if not isinstance(lock, Holder):
+            return lock
+        time.sleep(_PAUSE_AFTER_A_DEATH)  # a killed process gives up its locks one after the other
+    return None
+
+
+def record_failure(run: TaskRun, error: BaseException, state: str = 'failed') -> None:
+    """Write the record of a run that gave no result; if that fails too, the error says so."""
     try:
-        write_record(run, 'failed', error)
+        write_record(run, state, error)
     except KartError as second:
         error.add_note(f'The failure could not be recorded: {second}')
+        give_up(run)
 
 
 def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     """Write the record of a run; `state` is done, failed or interrupted."""
-    task = run.task
-    if run.item.record is None or TaskOnKart not in type(task).__mro__:
+    task, slot, lock = run.task, run.item.record, run.lock
+    if slot is None or lock is None:
         return
     done = state == 'done'
     outputs = [seen_output(target) for target in run.item.outputs] if done else []
@@ -226,8 +424,11 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         code=result.made_by,
         unknown=run.item.unknown,
         checks=tuple([seen.check for _, seen in outputs]),
+        replaces='' if run.item.replaces is None else run.item.replaces.result_id,
     )
-    run.item.record.write(result if done else None, record.to_json(), iso_seconds(ended))
+    slot.finish(lock, result if done else None, record.to_json(), iso_seconds(ended))
+    run.lock = None
+    run.locks.close()
 
 
 def seen_output(target: Any) -> tuple[OutputFile, Seen]:
@@ -279,11 +480,28 @@ def _note_present_times(vertex: Vertex, results: KnownResults) -> None:
 def _record_existing(vertex: Vertex, results: KnownResults) -> None:
     """Give a result the record of a run that was not seen; its state is 'adopted'."""
     task: Any = vertex.task
+    slot = results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem)
+    lock = slot.lock(result_id := new_result_id())
+    if isinstance(lock, Holder):  # its run has just begun
+        return
+    leave = lock.abandon if lock.was_broken else lock.release
+    try:
+        before = slot.results
+        slot.look_again()
+        if not lock.was_broken and slot.results == before:
+            lock.announce(intent_text((), '', current_maker().notebook))
+            _adopt(vertex, results, slot, lock, result_id)
+    finally:
+        leave()  # nothing is left to do where the file has become a record
+
+
+def _adopt(vertex: Vertex, results: KnownResults, slot: RecordSlot, lock: RunLock | RunMark, result_id: str) -> None:
+    task: Any = vertex.task
     seen = [seen_output(target) for target in vertex.outputs]
     outputs = tuple(file for file, _ in seen)
     made = utc_text(max(file.modified or 0.0 for file in outputs))
     files = joint_mark(found.mark for _, found in seen)
-    result = results.next_result(vertex).with_id(new_result_id(), files)
+    result = results.next_result(vertex).with_id(result_id, files)
     if any(other.verdict.reason is not None for other in vertex.requires):
         # made from what these runs replace, of which nothing is known: it must not count as older than its inputs
         result = replace(result, made_of='')
@@ -312,7 +530,5 @@ def _record_existing(vertex: Vertex, results: KnownResults) -> None:
         checks=tuple(found.check for _, found in seen),
     )
     keep_code(task.workspace_directory, code.key, code.to_json())
-    results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem).write(
-        result, record.to_json(), iso_seconds(made)
-    )
+    slot.finish(lock, result, record.to_json(), iso_seconds(made))
     results.put(vertex, result)

@@ -12,9 +12,9 @@ import re
 import threading
 import traceback
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from configparser import RawConfigParser
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,10 +27,12 @@ from kartnb.capture.capture import captured, is_building, swallow_output, taken_
 from kartnb.errors import WorkerError
 from kartnb.execution.channel import Channel, Sender, connect
 from kartnb.execution.recording import TaskRun, WorkItem
-from kartnb.execution.task_run import advance, seeding_allowed
+from kartnb.execution.task_run import advance, close, seeding_allowed
 from kartnb.execution.transport import SentHandlers, WorkerClasses
 from kartnb.storage.formats.registry import packed_formats, unpack_formats
 from kartnb.storage.places import CapturedLine
+from kartnb.storage.run_lock import Holder, build_begins, build_ends
+from kartnb.storage.run_records import RecordedResult
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
 from kartnb.task.values import flatten, map_nested, required
@@ -95,6 +97,9 @@ class RemoteOutcome:
     task_log: dict[str, Any]
     lines: tuple[CapturedLine, ...] = ()
     files: str = ''
+    holder: Holder | None = None
+    is_settled: bool = False
+    found: RecordedResult | None = None
 
 
 def perform(data: bytes) -> bytes:
@@ -145,19 +150,41 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
     send('running', None)
     run = TaskRun(item, send)
     elsewhere = not is_building()
-    with captured(item.build_id, log_level, lambda event: send('event', event)):
+    with captured(item.build_id, log_level, lambda event: send('event', event)), _building(item, elsewhere):
         outcome = advance(run)
         while outcome.requirements is not None and _are_complete(outcome.requirements):
             run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
             outcome = advance(run)
-    if outcome.requirements is not None and run.generator is not None:
-        # it begins again, perhaps in another process, when what it yielded is complete (luigi's way)
-        run.generator.close()
+        if outcome.requirements is not None:
+            # it begins again, perhaps in another process, when what it yielded is complete (luigi's way)
+            close(run)
     task_log = getattr(task, 'task_log', {})
     lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
     return RemoteOutcome(
-        outcome.spent, outcome.result_id, outcome.error, outcome.requirements, task_log, lines, outcome.files
+        outcome.spent,
+        outcome.result_id,
+        outcome.error,
+        outcome.requirements,
+        task_log,
+        lines,
+        outcome.files,
+        outcome.holder,
+        outcome.is_settled,
+        outcome.found,
     )
+
+
+@contextmanager
+def _building(item: WorkItem, elsewhere: bool) -> Iterator[None]:
+    """Hold the locks of a build in this process; a pool of threads is in the process of the build."""
+    if not elsewhere:
+        yield
+        return
+    build_begins(item.build_id)
+    try:
+        yield
+    finally:
+        build_ends(item.build_id)
 
 
 def _are_complete(asked: Any) -> bool:

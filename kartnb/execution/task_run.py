@@ -22,17 +22,18 @@ from kartnb.errors import TaskNotDumpedError, TaskTimeoutError
 from kartnb.execution.recording import (
     Outcome,
     TaskRun,
+    claim,
     fire,
     keep_output,
-    keep_replaced,
-    put_back_replaced,
     record_failure,
     record_loss,
+    take_back,
     write_record,
 )
 from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
-from kartnb.storage.locks import hold, make_task_lock_params_for_run
+from kartnb.storage.filesystem import durable_writes
+from kartnb.storage.targets import runs_alone
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import path_of
 
@@ -60,18 +61,21 @@ def advance(run: TaskRun) -> Outcome:
     run.output = run.output or task_log(*place)
     outcome = None
     try:
-        with captured_task(run.output):
+        with captured_task(run.output), durable_writes(run.item.durable):
             outcome = _advance(run)
         return outcome
     finally:
         current_task.reset(token)
-        if outcome is None or outcome.requirements is None:
+        if outcome is None or (outcome.requirements is None and not outcome.is_idle):
             keep_output(run)
 
 
 def _advance(run: TaskRun) -> Outcome:
     try:
         if not run.started:
+            waits = claim(run)
+            if waits is not None:
+                return waits
             _start(run)
         requirements = _timed(run)
         if requirements is not None:
@@ -80,8 +84,8 @@ def _advance(run: TaskRun) -> Outcome:
         return Outcome(run.spent, run.result_id, files=run.files)
     except KeyboardInterrupt as error:
         _forget_reporters(run.task)
-        put_back_replaced(run)
-        write_record(run, 'interrupted', error)
+        take_back(run)
+        record_failure(run, error, 'interrupted')
         raise
     except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
         return Outcome(run.spent, error=_fail(run, error))
@@ -90,7 +94,6 @@ def _advance(run: TaskRun) -> Outcome:
 def _start(run: TaskRun) -> None:
     task = run.task
     run.started = time.time()
-    keep_replaced(run)
     fire(task, luigi.Event.START, task)
     if _is_kartnb_task(task):
         run.logs = RunLogs(task, run.item.unique_id)
@@ -114,14 +117,12 @@ def _reporters(run: TaskRun) -> dict[str, Any]:
 
 
 def _timed(run: TaskRun) -> Any:
-    task = run.task
     began = time.perf_counter()
+    token = runs_alone.set(run.lock is not None)
     try:
-        if not (_is_kartnb_task(task) and task.should_lock_run):
-            return _go_on(run)
-        with hold(make_task_lock_params_for_run(task)):
-            return _go_on(run)
+        return _go_on(run)
     finally:
+        runs_alone.reset(token)
         run.spent += time.perf_counter() - began
 
 
@@ -182,7 +183,7 @@ def _require_outputs(run: TaskRun) -> None:
 def _fail(run: TaskRun, error: BaseException) -> BaseException:
     trim_traceback(error)
     task = run.task
-    put_back_replaced(run)
+    take_back(run)
     fire(task, luigi.Event.FAILURE, task, error)
     try:
         task.on_failure(error)
@@ -209,13 +210,19 @@ def _is_kartnb_task(task: luigi.Task) -> TypeGuard[TaskOnKart[Any]]:
 
 
 def close(run: TaskRun) -> None:
-    """End a run that will not go on: the `finally` blocks of its generator run, and its task reports no more."""
+    """End a run that will not go on: the `finally` blocks of its generator run, and what it wrote is removed."""
     if run.generator is not None:
         try:
             run.generator.close()
         except Exception:
             logger.exception('%s could not be closed', run.item.key)
     _forget_reporters(run.task)
+    if run.lock is not None:
+        take_back(run)
+    if run.lock is not None:
+        run.lock.release()
+        run.lock = None
+        run.locks.close()
 
 
 def learn(task: luigi.Task, outcome: Outcome) -> None:

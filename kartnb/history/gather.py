@@ -17,7 +17,8 @@ from kartnb.history.run_record import RunRecord, epoch_moment, iso_moment, iso_s
 from kartnb.history.runs import Run, RunState
 from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.places import LOG_KINDS
+from kartnb.storage.places import LOG_KINDS, record_class_name
+from kartnb.storage.run_lock import is_intent
 from kartnb.storage.run_records import record_name
 
 RECORDS = 'log/run_record/'
@@ -104,7 +105,8 @@ def _put(found: Inventory, file: FileFound) -> None:
             found.by_id.setdefault(match['uid'], []).append(file)
     elif path.startswith(RECORDS):
         if path.endswith('.json') and '~' in file.name:
-            found.records.append(file)
+            if not is_intent(file.name.rpartition('~')[2]):
+                found.records.append(file)
         elif path.endswith('.code'):
             found.code[file.name.removesuffix('.code')] = file
         elif path.endswith('.log'):
@@ -129,7 +131,7 @@ def gather(found: Inventory, name: str | None = None) -> list[Run]:
 
 
 def _recorded(found: Inventory, name: str | None) -> Iterable[Run]:
-    wanted = [file for file in found.records if name is None or record_name(file.name).task == name]
+    wanted = [file for file in found.records if name is None or record_name(file.name).task == record_class_name(name)]
     for file, data in read_all(found.root, wanted):
         record = _read_record(found, file, data)
         yield _damaged(found, file) if record is None else _present(found, file, record)
@@ -253,11 +255,12 @@ def _damaged(found: Inventory, file: FileFound) -> Run:
 
 
 def _replaced(found: Inventory, name: str | None) -> Iterable[Run]:
+    wanted = None if name is None else record_class_name(name)
     records = {
         file.path: (result_id, file)
         for result_id, files in found.superseded.items()
         for file in files
-        if file.name.endswith('.json') and '~' in file.name and (name is None or record_name(file.name).task == name)
+        if file.name.endswith('.json') and '~' in file.name and wanted in (None, record_name(file.name).task)
     }
     for file, data in read_all(found.root, [file for _, file in records.values()]):
         result_id, _ = records[file.path]

@@ -76,6 +76,7 @@ class RunRecord:
     code: str = ''
     unknown: tuple[str, ...] = ()  #: What of the code could not be compared, and why.
     checks: tuple[str, ...] = ()  #: A digest of the content of each output; '' where there is none.
+    replaces: str = ''  #: The id of the result that it has replaced, or ''.
 
     @property
     def made(self) -> str:
@@ -94,9 +95,13 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunRecord:
-        """Read and check a record; raises ValueError when the text is not one, or has a newer format."""
+        """Read and check a record; raises ValueError when the text is not one, or has a newer format.
+
+        It is the last line; above it is what the run had announced.
+        """
         try:
-            values = json.loads(text)
+            text = text.decode('utf-8') if isinstance(text, bytes) else text
+            values = json.loads(text[text.rfind('\n') + 1 :])
         except RecursionError as error:
             raise ValueError(f'this run record is damaged: {error}') from error
         if not isinstance(values, dict) or not isinstance(values.get('format_version'), int):
@@ -145,7 +150,7 @@ _TEXTS = tuple(name for name, kind in RunRecord.__annotations__.items() if kind 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
     """The members of a record with the types that they are to have; what a newer version has added is left out."""
-    values = {'code': '', 'unknown': (), 'checks': (), **values}
+    values = {'code': '', 'unknown': (), 'checks': (), 'replaces': '', **values}
     return {
         **{name: str(values[name]) for name in _TEXTS},
         'parameters': {name: str(text) for name, text in values['parameters'].items()},

@@ -8,8 +8,9 @@ from typing import Any
 
 import luigi
 
-from kartnb.errors import MissingResultError, TaskArgumentError
+from kartnb.errors import MissingResultError, StorageError, TaskArgumentError
 from kartnb.execution.recording import record_existing_results
+from kartnb.history.makers import current_notebook
 from kartnb.history.run_record import iso_seconds, parsed_record
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import restored_task
@@ -18,8 +19,9 @@ from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import draw_up, require_task
 from kartnb.storage.files import joint_mark
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.run_lock import Holder, intent_text
 from kartnb.storage.run_records import RecordedResult
-from kartnb.storage.superseded import Superseded, superseded_results
+from kartnb.storage.superseded import Replacement, Superseded, roll_back, superseded_results
 from kartnb.task.base import TaskOnKart
 
 _UNTIL = 'It is used until the code changes again, or an input is recomputed.'
@@ -102,10 +104,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     # a result that another program wrote has no record yet, and only a recorded one can be kept
     record_existing_results(graph, graph.vertices.values())
     present = graph.results.present(vertex) if graph.results.all_exist(vertex) else None
-    if present is not None:
-        present.keep()
-    found.put_back(task.workspace_directory, vertex.paths)
-    _put_record_back(vertex, graph.results, found, keep)
+    _put_back(vertex, graph.results, found, present, keep)
     found.remove()
     replaced = '' if present is None else present.result_id
     return Restored(
@@ -143,16 +142,45 @@ def _chosen(task: TaskOnKart[Any], stem: str, result_id: str | None) -> Supersed
     )
 
 
-def _put_record_back(vertex: Vertex, results: KnownResults, found: Superseded, keep: bool) -> None:
+def _put_back(
+    vertex: Vertex, results: KnownResults, found: Superseded, present: Replacement | None, keep: bool
+) -> None:
+    """Put a result back by the protocol of a run, so that one that is broken off is rolled back."""
     task: Any = vertex.task
-    directory = results.directory_of(task.workspace_directory, type(task).__module__)
-    name = found.record[len(found.stem) + 1 :].removesuffix('.json')
+    slot = results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem)
+    lock = slot.lock(found.result_id)
+    if isinstance(lock, Holder):
+        raise StorageError(
+            f'{vertex.name} is being run by {lock}: restore its result when that has ended.', slot.directory
+        )
+    replaces = '' if present is None else present.result_id
+    leave = lock.abandon
+    try:
+        lock.announce(intent_text(vertex.paths, replaces, current_notebook()))
+        try:
+            if present is not None:
+                present.keep()
+            found.put_back(task.workspace_directory, vertex.paths)
+            result, text = _restored_record(vertex, results, found, keep)
+            record = parsed_record(text)
+            slot.finish(lock, result, text, None if record is None else iso_seconds(record.ended))
+        except BaseException:
+            roll_back(lock, slot, task.workspace_directory, vertex.paths, replaces)
+            leave = lock.release
+            raise
+    finally:
+        leave()
+
+
+def _restored_record(
+    vertex: Vertex, results: KnownResults, found: Superseded, keep: bool
+) -> tuple[RecordedResult, str]:
+    """What the name of the record of a restored result says, and its text."""
+    suffix = found.record.rpartition('~')[2].removesuffix('.json')
     # the files were written now: with the mark that the name has, they would count as modified outside kartnb
     mark = joint_mark(file_system(path).mark(path) for path in vertex.paths)
-    result = replace(RecordedResult.from_suffix(name), kept_for=None, files=mark)
+    result = replace(RecordedResult.from_suffix(suffix), kept_for=None, files=mark)
     if keep and result.made_by:
-        now = results.code.print_of(type(task)).key, results.made_of(vertex)
+        now = results.code.print_of(type(vertex.task)).key, results.made_of(vertex)
         result = replace(result, kept_for=now if now != (result.made_by, result.made_of) else None)
-    text = found.record_text()
-    record = parsed_record(text)
-    directory.slot(found.stem).write(result, text, None if record is None else iso_seconds(record.ended))
+    return result, found.record_text()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,8 +25,9 @@ from kartnb.storage.census import Listing
 from kartnb.storage.files import is_whole, joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import read_code
+from kartnb.storage.run_lock import Holder
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
-from kartnb.storage.superseded import Replacement, is_kept
+from kartnb.storage.superseded import Replacement
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code_parts import PYTHON, Part, part_digest, parts_from_json, print_of_parts
@@ -57,6 +58,7 @@ class KnownResults:
         self._policies: dict[type, CodeChangePolicy] = {}
         self._results: dict[str, RecordedResult | None] = {}
         self._listed_again: set[str] = set()
+        self._seen_records: dict[str, tuple[str, ...]] = {}
         self.code = CodeChanges()
         self.listing = Listing()
         self.makers = Makers()
@@ -67,6 +69,9 @@ class KnownResults:
 
     def look_for_files(self, vertices: Iterable[Vertex]) -> None:
         """Find out which output files of some tasks exist, with as few questions as possible."""
+        # a run writes files after it has left a mark and before it leaves a record: who looks for files first, and for
+        # marks and records then, takes no file of an unfinished run for a result
+        self._listed_again.clear()
         self.listing = Listing(
             path for vertex in vertices if all(map(is_plain_file, vertex.outputs)) for path in vertex.paths
         )
@@ -119,8 +124,19 @@ class KnownResults:
 
     def _looked_up(self, vertex: Vertex) -> RecordedResult | None:
         directory = self.directory(vertex.task)
-        result = None if directory is None else directory.result(vertex.stem)
-        if result is None or not result.files or self.policy(type(vertex.task)) == 'ignore':
+        if directory is None:
+            return None
+        result = directory.result(vertex.stem)
+        if result is None and self.all_exist(vertex):
+            task: Any = vertex.task
+            directory = self._fresh(task.workspace_directory, type(task).__module__)
+            result = directory.result(vertex.stem)
+        self._seen_records[vertex.key] = directory.names(vertex.stem)
+        if result is None:
+            return None
+        if not result.files:  # it cannot be told whether they were written since
+            return None if self._is_marked(vertex) else result
+        if self.policy(type(vertex.task)) == 'ignore' and not self._is_marked(vertex):
             return result
         mark = joint_mark(map(self.listing.mark, vertex.paths))
         if mark in ('', result.files):
@@ -132,6 +148,8 @@ class KnownResults:
         task: Any = vertex.task
         place = (task.workspace_directory, type(task).__module__)
         found, result = self._found(place, vertex.stem, vertex.paths, mark)
+        if found is not Files.SAME and self._is_marked(vertex):
+            found = Files.UNFINISHED
         self.files[vertex.key] = found
         if found is not Files.SAME:
             return None
@@ -146,15 +164,36 @@ class KnownResults:
         result = directory.result(stem)  # another process may have made it meanwhile
         if result is None or result.files in ('', mark):
             return Files.SAME, result
-        return examine(place[0], directory, stem, paths, mark), result
+        return examine(directory, stem, paths, mark), result
 
     def changed_files(self, vertex: Vertex) -> Files | None:
         """What was found of the files of a task whose result is not the recorded one any more; None for others."""
         return self.files.get(vertex.key) if self.result(vertex) is None else None
 
     def is_unfinished(self, vertex: Vertex) -> bool:
-        """Whether a run that was to replace the result of a task has written files and has not ended."""
-        return self.changed_files(vertex) is Files.UNFINISHED
+        """Whether files of a task may be those of a run that has not ended, or was broken off."""
+        if not self._is_marked(vertex) or self.result(vertex) is not None or not self.all_exist(vertex):
+            return False
+        return self.changed_files(vertex) in (None, Files.UNFINISHED)
+
+    def _is_marked(self, vertex: Vertex) -> bool:
+        directory = self.directory(vertex.task)
+        return directory is not None and directory.is_marked(vertex.stem)
+
+    def holder(self, vertex: Vertex) -> Holder | None:
+        """Who runs a task now, as far as its directory says; None when nobody does."""
+        directory = self.directory(vertex.task)
+        return directory.holder(vertex.stem) if directory is not None and directory.marks else None
+
+    def broken_off(self) -> Iterator[tuple[str, RecordDirectory, str]]:
+        """Runs that were broken off, as far as the listed directories say: workspace, directory, and the mark's name.
+
+        Where that cannot be asked, on disks without locks, all that are marked are given.
+        """
+        for (workspace, _), directory in list(self._directories.items()):
+            for stem, names in list(directory.marks.items()):
+                if directory.holder(stem) is None:
+                    yield from ((workspace, directory, name) for name in names)
 
     def present_id(self, workspace: str, module: str, stem: str) -> str:
         """The id of the present result of a task that is known by its record only.
@@ -180,6 +219,11 @@ class KnownResults:
             self._listed_again.add(directory.path)
             directory = self._directories[workspace, module] = RecordDirectory(workspace, module)
         return directory
+
+    def seen_records(self, vertex: Vertex) -> tuple[str, ...]:
+        """The names of the records of a task when its result was looked up."""
+        self.result(vertex)
+        return self._seen_records.get(vertex.key, ())
 
     def result_id(self, vertex: Vertex) -> str:
         """The id of the present result of a task, '' when it is not known."""
@@ -360,12 +404,13 @@ class Files(Enum):
     SAME = 'the same contents'
     FOREIGN = 'modified outside kartnb'
     UNFINISHED = 'written by a run that has not ended'
+    CUT_SHORT = 'shorter than what was written'
 
 
 _found_same: set[tuple[str, str]] = set()
 
 
-def examine(workspace: str, directory: RecordDirectory, stem: str, paths: tuple[str, ...], mark: str) -> Files:
+def examine(directory: RecordDirectory, stem: str, paths: tuple[str, ...], mark: str) -> Files:
     """Find out whether the files of a result are still what was recorded, by their contents.
 
     `mark` is their joint mark as they are now: contents that were found the same under it are not compared again.
@@ -373,13 +418,24 @@ def examine(workspace: str, directory: RecordDirectory, stem: str, paths: tuple[
     key = (os.path.abspath(os.path.join(directory.path, directory.newest(stem) or '')), mark)
     if key in _found_same:
         return Files.SAME
-    if _is_same(newest_record(directory, stem), paths, directory.written(stem)):
+    record = newest_record(directory, stem)
+    if _is_same(record, paths, directory.written(stem)):
         if len(_found_same) > _MOST_REMEMBERED:
             _found_same.clear()
         _found_same.add(key)
         return Files.SAME
-    # what a run replaces is kept under its id before the run begins
-    return Files.UNFINISHED if is_kept(workspace, directory.result_id(stem)) else Files.FOREIGN
+    return Files.CUT_SHORT if _is_cut_short(record, paths) else Files.FOREIGN
+
+
+def _is_cut_short(record: RunRecord | None, paths: tuple[str, ...]) -> bool:
+    """Whether a file was lost in part, as when the power fails: it is empty, or shorter with the time of then."""
+    if record is None or len(record.outputs) != len(paths):
+        return False
+    now = [file_system(path).stamp(path) for path in paths]
+    return any(
+        file.size is not None and size < file.size and (size == 0 or _is_one_moment(file.modified or 0.0, modified))
+        for file, (size, modified) in zip(record.outputs, now, strict=True)
+    )
 
 
 def _is_same(record: RunRecord | None, paths: tuple[str, ...], record_written: float) -> bool:

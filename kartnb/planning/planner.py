@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import luigi
@@ -185,6 +186,17 @@ def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], known: KnownR
         if vertex.verdict.reason is not None:
             wanted.update(other.key for other in vertex.requires)
     _follow_runs(vertices, wanted, known)
+    _note_holders(vertices, known)
+
+
+def _note_holders(vertices: Iterable[Vertex], known: KnownResults) -> None:
+    """Say of tasks that another build runs now, who does."""
+    for vertex in vertices:
+        holder = known.holder(vertex)
+        if holder is not None:
+            note = f'another build is running it: {holder}'
+            verdict = vertex.verdict
+            vertex.verdict = replace(verdict, note=f'{verdict.note}; {note}' if verdict.note else note)
 
 
 def _rerun_upstream(vertex: Vertex) -> Reason | None:

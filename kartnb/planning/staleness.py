@@ -56,6 +56,7 @@ UP_TO_DATE = Verdict(TaskState.CACHED)
 NOT_NEEDED = Verdict(TaskState.NOT_NEEDED)
 _MISSING = Verdict(TaskState.MISSING)
 _EXTERNAL = Verdict(TaskState.EXTERNAL)
+_UNFINISHED = Verdict(TaskState.STALE, Reason(ReasonKind.UNFINISHED))
 
 
 # --- Is a result what a run would give now? -------------------------------------------------------------------------
@@ -64,8 +65,8 @@ _EXTERNAL = Verdict(TaskState.EXTERNAL)
 def written_since(vertex: Vertex, known: KnownResults) -> Verdict | None:
     """The files are not those of the record: of an unfinished run, or of another program; these count, as in gokart."""
     changed = known.changed_files(vertex)
-    if changed is Files.UNFINISHED:
-        return Verdict(TaskState.STALE, Reason(ReasonKind.UNFINISHED))
+    if changed is Files.CUT_SHORT:
+        return Verdict(TaskState.STALE, Reason(ReasonKind.CUT_SHORT))
     return Verdict(TaskState.CACHED, note=FOREIGN) if changed is Files.FOREIGN else None
 
 
@@ -148,7 +149,11 @@ RESULT_RULES: tuple[Rule, ...] = (
 
 def judge_result(vertex: Vertex, known: KnownResults) -> Verdict:
     """Whether the result of a task is cached or stale, when all that it requires has been judged."""
-    if vertex.is_external or known.policy(type(vertex.task)) == 'ignore':
+    if vertex.is_external:
+        return UP_TO_DATE
+    if known.is_unfinished(vertex):
+        return _UNFINISHED
+    if known.policy(type(vertex.task)) == 'ignore':
         return UP_TO_DATE
     noted = UP_TO_DATE
     for rule in RESULT_RULES:
@@ -175,7 +180,7 @@ def rerun_asked(vertex: Vertex, known: KnownResults) -> Verdict | None:
 
 def says_incomplete(vertex: Vertex, known: KnownResults) -> Verdict | None:
     """The class has its own `complete()`, which then decides alone whether the result is there."""
-    if _judges_by_outputs(vertex.task):
+    if judges_by_outputs(vertex.task):
         return None
     answer = vertex.task.complete()
     if answer not in (True, False):
@@ -191,7 +196,7 @@ def says_incomplete(vertex: Vertex, known: KnownResults) -> Verdict | None:
 
 def output_missing(vertex: Vertex, known: KnownResults) -> Verdict | None:
     """An output does not exist, or the task declares none: luigi runs such a task in each build."""
-    if not _judges_by_outputs(vertex.task):
+    if not judges_by_outputs(vertex.task):
         return None
     if not vertex.outputs:
         return Verdict(TaskState.MISSING, Reason(ReasonKind.NO_OUTPUT))
@@ -202,7 +207,7 @@ def output_missing(vertex: Vertex, known: KnownResults) -> Verdict | None:
 def check_failed(vertex: Vertex, known: KnownResults) -> Verdict | None:
     """gokart's `strict_check` or `modification_time_check` does not let the result count."""
     task = vertex.task
-    if not _judges_by_outputs(task) or not _asks_for_more(task) or task.complete():
+    if not judges_by_outputs(task) or not asks_for_more(task) or task.complete():
         return None
     inputs = flatten(task.input())
     if getattr(task, 'modification_time_check', False) and all(target.exists() for target in inputs):
@@ -268,14 +273,16 @@ def judge_idle(vertex: Vertex, known: KnownResults) -> Verdict:
 def is_complete(vertex: Vertex) -> bool:
     """Whether a task is complete now."""
     task = vertex.task
-    if not _judges_by_outputs(task) or _asks_for_more(task):
+    if not judges_by_outputs(task) or asks_for_more(task):
         return bool(task.complete())
     return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
 
 
-def _judges_by_outputs(task: luigi.Task) -> bool:
+def judges_by_outputs(task: luigi.Task) -> bool:
+    """Whether a task is complete when its outputs exist, and nothing else is asked."""
     return type(task).complete in (TaskOnKart.complete, luigi.Task.complete) and 'complete' not in vars(task)
 
 
-def _asks_for_more(task: luigi.Task) -> bool:
+def asks_for_more(task: luigi.Task) -> bool:
+    """Whether gokart's `strict_check` or `modification_time_check` is set."""
     return isinstance(task, TaskOnKart) and (task.strict_check or task.modification_time_check)

@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import IO, Literal, NamedTuple, NoReturn
 
 from kartnb.errors import MissingResultError, StorageError
+from kartnb.storage.locks import is_locked
 
 #: Up to this many bytes a file is compared whole; of a larger one, this much of its beginning and end together.
 _COMPARED = 1 << 18
@@ -88,17 +89,26 @@ def joint_mark(marks: Iterable[str]) -> str:
 
 
 SUFFIX = '.kart-tmp'
-_PATTERN = re.compile(r'^\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}\.kart-tmp$', re.DOTALL)
+_PATTERN = re.compile(r'^\..*\.(?P<where>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}\.kart-tmp$', re.DOTALL)
 _ABANDONED_AFTER = 24 * 3600.0
 _LONGEST_STEM = 40
+#: Clocks of disks and of the system may differ by so many seconds.
+_CLOCKS_DIFFER = 2.0
 #: One look into the system's randomness a process: pids are used again, and a forked child counts on under its own pid.
 _process_token = secrets.token_hex(4)
 _numbers = itertools.count()
 
 
 @functools.cache
-def _host() -> str:
-    return hashlib.md5(platform.node().encode(), usedforsecurity=False).hexdigest()[:8]
+def process_mark() -> str:
+    """Where this process runs: among processes of the same mark, a pid says which one is meant."""
+    found = [platform.node()]
+    with contextlib.suppress(OSError):
+        # two containers on one computer, and one computer before and after a start, have the same name
+        found.append(os.readlink('/proc/self/ns/pid'))
+        with open('/proc/sys/kernel/random/boot_id') as file:
+            found.append(file.read())
+    return hashlib.md5(' '.join(found).encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def temporary_name(name: str) -> str:
@@ -119,7 +129,7 @@ def _beginning(directory: str) -> str:
 
 @functools.cache
 def _mark() -> str:
-    return f'{_host()}-{os.getpid()}-{_process_token}'
+    return f'{process_mark()}-{os.getpid()}-{_process_token}'
 
 
 def _forget_marks() -> None:
@@ -155,16 +165,29 @@ def _is_abandoned(path: str, name: str) -> bool:
     match = _PATTERN.match(name)
     if match is None:
         return False
-    if match['host'] == _host() and not _is_alive(int(match['pid'])):
-        return True
-    # the pid of another computer, or one that may be in use again, says nothing: there only the age counts
     try:
-        return time.time() - os.stat(path).st_mtime > _ABANDONED_AFTER
+        modified = os.stat(path).st_mtime
+        if _is_being_written(path):
+            return False
     except OSError:
         return False
+    if match['where'] == process_mark():
+        return not is_process_alive(int(match['pid']), modified)
+    # the pid of another computer says nothing: there only the age counts
+    return time.time() - modified > _ABANDONED_AFTER
 
 
-def _is_alive(pid: int) -> bool:
+def _is_being_written(path: str) -> bool:
+    """Whether a process has locked a file, in whatever container it runs."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return is_locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_process_alive(pid: int, seen: float | None = None) -> bool:
+    """Whether a process lives here, and, if `seen` is given, has lived at that time, in epoch seconds."""
     if os.name == 'nt':  # os.kill(pid, 0) ends a process there; only the age counts
         return True
     try:
@@ -172,8 +195,21 @@ def _is_alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
+        pass
+    try:
+        with open(f'/proc/{pid}/stat', 'rb') as file:
+            state, *rest = file.read().rpartition(b')')[2].split()
+        started = _boot_time() + int(rest[18]) / os.sysconf('SC_CLK_TCK')
+    except (OSError, ValueError, IndexError):  # no such file system
         return True
-    return True
+    # a zombie has ended; and pids are used again
+    return state != b'Z' and (seen is None or started < seen + _CLOCKS_DIFFER)
+
+
+@functools.cache
+def _boot_time() -> float:
+    with open('/proc/stat') as file:
+        return float(re.search(r'^btime (\d+)', file.read(), re.MULTILINE)[1])  # type: ignore[index]
 
 
 def _removed(path: str) -> bool:
@@ -269,6 +305,9 @@ def windows_problem(path: str) -> str | None:
 
 class FileSystem(ABC):
     """What kartnb needs of a place that keeps files. Paths are used as given; errors are `StorageError`."""
+
+    #: Whether open files can be locked there; some disks cannot all the same.
+    has_locks = False
 
     @abstractmethod
     def exists(self, path: str) -> bool:

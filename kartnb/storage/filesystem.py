@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import datetime
 from typing import IO, Any
 
@@ -28,6 +29,7 @@ from kartnb.storage.files import (
     temporary_path,
     windows_problem,
 )
+from kartnb.storage.locks import try_lock
 
 _luigis_own_local_target = luigi.LocalTarget
 _swept: set[str] = set()
@@ -36,8 +38,40 @@ _SMALL = 1 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
 
+_durable: ContextVar[bool] = ContextVar('kartnb_durable', default=False)
+is_durable = _durable.get
+
+
+@contextlib.contextmanager
+def durable_writes(wanted: bool) -> Iterator[None]:
+    """Within the block every file is on the disk, and so is its name, before the next one is written, if `wanted`."""
+    token = _durable.set(wanted)
+    try:
+        yield
+    finally:
+        _durable.reset(token)
+
+
+def sync(descriptor: int) -> None:
+    """Wait until what was written to an open file is on the disk."""
+    os.fsync(descriptor)
+
+
+def sync_directory(directory: str) -> None:
+    """Wait until the names in a directory are on the disk."""
+    if ON_WINDOWS:  # a directory cannot be opened there
+        return
+    descriptor = os.open(directory or '.', os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class _Local(FileSystem):
     """The disks of this computer."""
+
+    has_locks = True
 
     def exists(self, path: str) -> bool:
         # without the exception that `os.path.exists` has made and caught for what is not there
@@ -60,7 +94,12 @@ class _Local(FileSystem):
         temporary = os.path.join(directory, temporary_name(name))
         try:
             with _create(temporary, path, buffering) as file:
+                with contextlib.suppress(OSError):  # a disk without locks
+                    try_lock(file.fileno())
                 yield file
+                if is_durable():
+                    file.flush()
+                    sync(file.fileno())
             _put_in_place(temporary, path)
         except BaseException as error:
             _discard(temporary)
@@ -82,6 +121,8 @@ class _Local(FileSystem):
                 _make_directories(temporary, path)
                 _write(temporary, data)
                 os.replace(temporary, path)
+            if is_durable():
+                sync_directory(os.path.dirname(path))
         except BaseException as error:
             _discard(temporary)
             if isinstance(error, OSError):
@@ -182,7 +223,19 @@ def _make_directories(temporary: str, path: str) -> None:
     for file in (temporary, path):
         directory = os.path.dirname(file)
         if directory:
-            os.makedirs(directory, exist_ok=True)
+            make_directory(directory)
+
+
+def make_directory(directory: str) -> None:
+    """Make a directory and those above it, where they are missing."""
+    missing = []
+    above = directory
+    while is_durable() and above and not os.path.isdir(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    os.makedirs(directory, exist_ok=True)
+    for made in missing:
+        sync_directory(os.path.dirname(made))
 
 
 def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
@@ -199,6 +252,8 @@ def _write(temporary: str, data: bytes) -> None:
         written = os.write(descriptor, data)
         while written < len(data):
             written += os.write(descriptor, memoryview(data)[written:])
+        if is_durable():
+            sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -210,6 +265,8 @@ def _put_in_place(temporary: str, path: str) -> None:
         # a temporary file in another directory does not show that this one exists
         _make_directories(temporary, path)
         os.replace(temporary, path)
+    if is_durable():
+        sync_directory(os.path.dirname(path))
 
 
 def _discard(temporary: str) -> None:

@@ -1,19 +1,77 @@
-"""Locks on results and tasks that hold across computers, kept by a Redis server.
+"""Locks: of files, held by a process of this computer, and of results and tasks, kept by a Redis server.
 
-Without ``redis_host`` there is no lock and no cost. Keys and timing are gokart's: each respects the other's locks.
+A lock of a file is released by the system when its holder dies. Whether it is held can be asked without taking it.
+
+Without ``redis_host`` there is no lock in Redis and no cost. Keys and timing are gokart's: each respects the other's
+locks.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
+import platform
 import re
+import struct
 import threading
+import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kartnb.errors import MissingPackageError, StorageError, TaskLockException
+
+if os.name == 'posix':
+    import fcntl
+
+    #: Locks that belong to the open file, not to the process: two threads exclude each other, and others can ask.
+    _OF_OPEN_FILES = hasattr(fcntl, 'F_OFD_SETLK') and struct.calcsize('P') == 8
+
+#: What file systems without locks answer.
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_TAKEN = {errno.EAGAIN, errno.EACCES}
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file, unless somebody else has; gives whether it is locked now.
+
+    Raises OSError, of which `has_no_locks` may be true.
+    """
+    try:
+        if _OF_OPEN_FILES:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        raise
+    return True
+
+
+def is_locked(descriptor: int) -> bool:
+    """Whether somebody else has locked an open file; False too where that cannot be asked."""
+    try:
+        if _OF_OPEN_FILES:
+            answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
+            return bool(struct.unpack_from('h', answer)[0] != fcntl.F_UNLCK)
+        # there one can only try; who wants the lock in this moment tries again
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        return error.errno in _TAKEN
+    return False
+
+
+def has_no_locks(error: OSError) -> bool:
+    """Whether an error says that the file system has no locks."""
+    return error.errno in _NO_LOCKS
+
+
+@functools.cache
+def _whole_file(kind: int) -> bytes:
+    return struct.pack('hhqqi4x', kind, os.SEEK_SET, 0, 0, 0)
 
 
 class TaskLockParams(NamedTuple):
@@ -149,8 +207,9 @@ def _acquired(params: TaskLockParams) -> Any:
 
     # not thread_local: the thread that extends the lock needs its token too
     lock = client.lock(params.redis_key, timeout=params.redis_timeout, thread_local=False)
+    token = f'{os.getpid()}@{platform.node()}@{uuid.uuid4().hex}'
     try:
-        taken = lock.acquire(blocking=not params.raise_task_lock_exception_on_collision)
+        taken = lock.acquire(blocking=not params.raise_task_lock_exception_on_collision, token=token)
     except (OSError, UnreachableError) as error:
         raise _unreachable(params, error) from error
     if not taken:
@@ -158,6 +217,20 @@ def _acquired(params: TaskLockParams) -> Any:
             f'Lock already taken by other task: {params.redis_key} at {params.redis_host}:{params.redis_port}.'
         )
     return lock
+
+
+def holder_of_key(params: TaskLockParams) -> tuple[int, str] | None:
+    """Who has a lock, as pid and host, 0 and '' for one that gokart has taken; None when nobody has it."""
+    from redis.exceptions import RedisError
+
+    try:
+        found = _client(params.redis_host or 'localhost', params.redis_port or 6379).get(params.redis_key)
+    except (OSError, RedisError) as error:
+        raise _unreachable(params, error) from error
+    if found is None:
+        return None
+    pid, separator, rest = found.decode('utf-8', 'replace').partition('@')
+    return (int(pid), rest.partition('@')[0]) if separator and pid.isdigit() else (0, '')
 
 
 def _unreachable(params: TaskLockParams, error: Exception) -> StorageError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import os
 import re
@@ -43,6 +44,38 @@ def read_code(workspace: str, key: str) -> str | None:
         return file_system(path).read_bytes(path).decode('utf-8', 'surrogatepass')
     except (StorageError, ValueError):
         return None
+
+
+#: Most disks allow 255 bytes for a name; what follows the class name takes up to 110 of them.
+_LONGEST_CLASS_NAME = 140
+
+
+def record_class_name(name: str) -> str:
+    """The class name as it is in the names of records and captured logs: of a long one the beginning and a digest.
+
+    >>> record_class_name('Train')
+    'Train'
+    >>> len(record_class_name('Train' * 40))
+    140
+    """
+    return name if len(name) * 4 <= _LONGEST_CLASS_NAME else _shortened(name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _shortened(name: str) -> str:
+    whole = name.encode('utf-8', 'backslashreplace')
+    if len(whole) <= _LONGEST_CLASS_NAME:
+        return name
+    digest = hashlib.blake2b(whole, digest_size=6).hexdigest()
+    return f'{whole[: _LONGEST_CLASS_NAME - 1 - len(digest)].decode("utf-8", "ignore")}-{digest}'
+
+
+def record_stem(stem: str) -> str:
+    """What the names of a task's records begin with, from ``<Class>_<unique id>``."""
+    if len(stem) * 4 <= _LONGEST_CLASS_NAME:
+        return stem
+    name, _, unique_id = stem.rpartition('_')
+    return f'{_shortened(name)}_{unique_id}'
 
 
 LogKind: TypeAlias = Literal['module_versions', 'processing_time', 'random_seed', 'task_log', 'task_params']
@@ -151,7 +184,7 @@ class CapturedLine:
 
 def captured_log_name(stem: str) -> str:
     """The name of the file of a task, given ``<Class>_<unique id>``."""
-    return f'{stem}.log'
+    return f'{record_stem(stem)}.log'
 
 
 def captured_log_path(workspace: str, module: str, stem: str) -> str:

@@ -4,7 +4,8 @@ A record of a result is ``<Class>_<unique id>~r<result id>-<Python>-<code print>
 ``log/run_record/<module path>/``, so that one listing gives for every task which result exists, by what code and of
 what inputs it was made. ``-d`` follows where the run asked for more tasks while it ran, ``-f`` with a digest of size
 and time of the result's files, and ``-k-<Python>-<code print>-<inputs>`` where a result that was brought back is kept
-for that code and these inputs too. The latest run that gave no result is ``<Class>_<unique id>~failed.json``.
+for that code and these inputs too. The latest run that gave no result is ``<Class>_<unique id>~failed.json``, and one
+under way ``…~running.json`` (`kartnb.storage.run_lock`). Of a long class name only the beginning is in these names.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.places import CapturedLine, captured_log_name, remove_captured_lines, write_captured_lines
+from kartnb.storage.places import (
+    CapturedLine,
+    captured_log_name,
+    record_stem,
+    remove_captured_lines,
+    write_captured_lines,
+)
+from kartnb.storage.run_lock import Holder, RunLock, RunMark, holder_of, is_intent, lock_path, lock_run
 
 _FAILED = 'failed'
 _SUFFIX = '.json'
@@ -94,7 +102,7 @@ def record_name(name: str) -> RecordName:
     stem, _, suffix = name.removesuffix(_SUFFIX).rpartition('~')
     task, _, unique_id = stem.rpartition('_')
     # a workspace may hold 100,000 records: their names are read whole only where that is asked for
-    result_id = suffix[1:].partition('-')[0] if suffix[:1] == 'r' else ''
+    result_id = suffix[1:].partition('-')[0] if suffix[:1] == 'r' and not is_intent(suffix) else ''
     return RecordName(task or stem, unique_id, result_id, suffix)
 
 
@@ -103,24 +111,67 @@ class RecordSlot:
     """The place of one task's next record. It can be sent to another process."""
 
     directory: str  #: Of the records.
-    stem: str  #: ``<Class>_<unique id>``.
+    stem: str  #: What the names of the task's records begin with.
     older: tuple[str, ...]  #: The names of the records that the task has.
     may_have_log: bool = False  #: Whether there may be captured lines of an earlier run.
+    marks: tuple[str, ...] = ()  #: The names of the files of runs under way, or broken off.
 
-    def write(self, result: RecordedResult | None, text: str, moment: float | None = None) -> None:
-        """Write a record and remove the ones that it replaces; without a result, those of results stay.
+    @property
+    def lock_path(self) -> str:
+        """The file that is locked while the task runs, where files can be locked."""
+        return lock_path(self.directory, self.stem)
+
+    def lock(self, result_id: str, build_id: str = '') -> RunLock | RunMark | Holder:
+        """Take the lock of the task, or give its holder."""
+        return lock_run(self.directory, self.stem, result_id, build_id, self.marks)
+
+    @property
+    def results(self) -> list[str]:
+        """The names of the records of results."""
+        return [name for name in self.older if not name.endswith(_FAILED_SUFFIX)]
+
+    def has_changed(self, paths: Iterable[str]) -> bool:
+        """Whether the task may have another record than when this place was looked up, without listing the directory.
+
+        Where it had none, a new one comes with files at `paths`.
+        """
+        results = self.results
+        if results:
+            exists = file_system(self.directory).exists
+            return not all(exists(f'{self.directory}/{name}') for name in results)
+        return any(file_system(path).exists(path) for path in paths)
+
+    def look_again(self) -> None:
+        """Look up which records the task has now."""
+        beginning = f'{self.stem}~'
+        names = file_system(self.directory).names(self.directory)
+        found = sorted(name for name in names if name.startswith(beginning) and name.endswith(_SUFFIX))
+        self.older = tuple(name for name in found if not is_intent(name[len(beginning) :]))
+
+    def result(self) -> RecordedResult | None:
+        """What the name of the record of the task's result says; None when it has none."""
+        results = self.results
+        return None if not results else RecordedResult.from_suffix(results[-1][len(self.stem) + 1 : -len(_SUFFIX)])
+
+    def finish(
+        self, lock: RunLock | RunMark, result: RecordedResult | None, text: str, moment: float | None = None
+    ) -> None:
+        """Write a record and release the lock; those that it replaces are removed. Without a result, of results stay.
 
         `moment` is the time that its file is given, in epoch seconds, so that a copy can be told from it.
         """
         name = _name(self.stem, result)
-        files = file_system(self.directory)
-        files.write_bytes(f'{self.directory}/{name}', text.encode('utf-8'), scratch=self.directory)
-        if moment is not None:
-            files.set_time(f'{self.directory}/{name}', moment)
-        for other in self.older:
-            if _replaces(result, name, other):
-                with contextlib.suppress(FileNotFoundError):  # another process was faster
-                    files.remove(os.path.join(self.directory, other))
+        replaced = [other for other in self.older if _replaces(result, name, other)]
+        if lock.is_exclusive:  # while the task is locked it may be without a record; never may it have two
+            self._remove([other for other in replaced if not other.endswith(_FAILED_SUFFIX)])
+        lock.finish(name, text, moment)
+        with contextlib.suppress(OSError):  # it says less than the record
+            self._remove([other for other in replaced if not lock.is_exclusive or other.endswith(_FAILED_SUFFIX)])
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                file_system(self.directory).remove(os.path.join(self.directory, name))
 
     def write_log(self, lines: Sequence[CapturedLine], build_id: str) -> None:
         """Keep what a run has printed and logged, in the place of what the run before it has."""
@@ -140,11 +191,14 @@ class RecordDirectory:
         self.is_changed = False
         names = self._files.names(self.path)
         self._logs: set[str] = set()
+        #: The names of the files of runs under way, or broken off, by what the names of the tasks' records begin with.
+        self.marks: dict[str, tuple[str, ...]] = {}
         known = self._names
         for name in names:
-            stem, separator, _ = name.rpartition('~')
+            stem, separator, suffix = name.rpartition('~')
             if separator and name.endswith(_SUFFIX):
-                known[stem] = (*known[stem], name) if stem in known else (name,)
+                into = self.marks if is_intent(suffix) else known
+                into[stem] = (*into[stem], name) if stem in into else (name,)
             elif name.endswith('.log'):
                 self._logs.add(name)
 
@@ -156,7 +210,7 @@ class RecordDirectory:
     def result(self, stem: str) -> RecordedResult | None:
         """What the name of the newest record of a result says; None when the task has no result."""
         name = self.newest(stem)
-        return None if name is None else RecordedResult.from_suffix(name[len(stem) + 1 : -len(_SUFFIX)])
+        return None if name is None else RecordedResult.from_suffix(name.rpartition('~')[2].removesuffix(_SUFFIX))
 
     def stems(self) -> list[str]:
         """The tasks that have records."""
@@ -174,28 +228,45 @@ class RecordDirectory:
 
     def read_failure(self, stem: str) -> str | None:
         """The text of the record of the latest run without a result, or None."""
+        stem = record_stem(stem)
         name = _name(stem, None)
         if name not in self._names.get(stem, ()):
             return None
         return self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
 
-    def slot(self, stem: str) -> RecordSlot:
-        """Where the next record of a task goes, for whoever runs it."""
-        return RecordSlot(
-            self.path, stem, self._names.get(stem, ()), may_have_log=captured_log_name(stem) in self._logs
-        )
+    def names(self, stem: str) -> tuple[str, ...]:
+        """The names of the records of a task."""
+        return self._names.get(record_stem(stem), ())
+
+    def slot(self, stem: str, older: tuple[str, ...] | None = None) -> RecordSlot:
+        """Where the next record of a task goes, for whoever runs it; `older` are the records that it has."""
+        stem = record_stem(stem)
+        has_log = captured_log_name(stem) in self._logs
+        older = self._names.get(stem, ()) if older is None else older
+        return RecordSlot(self.path, stem, older, has_log, self.marks.get(stem, ()))
+
+    def is_marked(self, stem: str) -> bool:
+        """Whether a run of a task is under way, or was broken off, as far as the listing says."""
+        return bool(self.marks) and record_stem(stem) in self.marks
+
+    def holder(self, stem: str) -> Holder | None:
+        """Who runs a task now; None when nobody does, or where that cannot be asked."""
+        marks = self.marks.get(record_stem(stem), ()) if self._files.has_locks else ()
+        return next(filter(None, (holder_of(f'{self.path}/{name}') for name in marks)), None)
 
     def note(self, stem: str, result: RecordedResult | None) -> None:
         """Remember that a record was written in a slot of this directory; of no result when the run gave none."""
+        stem = record_stem(stem)
         name = _name(stem, result)
         self.is_changed = True
+        self.marks.pop(stem, None)
         others = [other for other in self._names.get(stem, ()) if other != name]
         self._names[stem] = (*[other for other in others if not _replaces(result, name, other)], name)
         self._logs.add(captured_log_name(stem))
 
     def rename(self, stem: str, result: RecordedResult) -> None:
         """Rename the newest record of a result, so that its name says something else."""
-        before, name = self.newest(stem), _name(stem, result)
+        before, name = self.newest(stem), _name(record_stem(stem), result)
         if before not in (None, name):
             place = os.path.join(self.path, str(before))
             # the new name first: a result without a record would count as one that kartnb has not made
@@ -205,7 +276,7 @@ class RecordDirectory:
 
     def newest(self, stem: str) -> str | None:
         """The name of the newest record of a result, or None."""
-        results = [name for name in self._names.get(stem, ()) if not name.endswith(_FAILED_SUFFIX)]
+        results = [name for name in self._names.get(record_stem(stem), ()) if not name.endswith(_FAILED_SUFFIX)]
         if len(results) <= 1:
             return results[0] if results else None
         # two processes may have written one task's record at the same time

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from kartnb.errors import StorageError
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import LOG_KINDS, LogKind, log_path
+from kartnb.storage.run_lock import RunLock, RunMark, changed_since
+from kartnb.storage.run_records import RecordSlot
 
 _MANIFEST = 'superseded.json'
 _FOLDER = 'log/superseded'
@@ -34,7 +37,8 @@ class Superseded:
 
     def record_text(self) -> str:
         """The text of its record."""
-        return file_system(self.directory).read_bytes(os.path.join(self.directory, self.record)).decode('utf-8')
+        text = file_system(self.directory).read_bytes(os.path.join(self.directory, self.record)).decode('utf-8')
+        return text[text.rfind('\n') + 1 :]
 
     def size(self) -> int:
         """How many bytes its outputs have; those that are gone have none."""
@@ -43,6 +47,17 @@ class Superseded:
             with contextlib.suppress(StorageError):
                 total += file_system(self.directory).size(os.path.join(self.directory, name))
         return total
+
+    def restore(self, paths: Sequence[str], record_directory: str, begun: int) -> None:
+        """Put back, with its record, what was changed at these paths since a moment in nanoseconds."""
+        files = file_system(self.directory)
+        for (_, name), path in zip(self.files, paths, strict=True):
+            kept = os.path.join(self.directory, name)
+            if not begun or '://' in path or changed_since(path, begun) or files.mark(kept) != files.mark(path):
+                files.duplicate(kept, path, keep_time=True)
+        record = os.path.join(record_directory, self.record)
+        if not files.exists(record):
+            files.duplicate(os.path.join(self.directory, self.record), record, keep_time=True)
 
     def put_back(self, workspace: str, paths: tuple[str, ...]) -> None:
         """Put its outputs back at these paths, in order, and its logs into a workspace; the kept copies stay."""
@@ -81,16 +96,15 @@ class Replacement:
         """Where it is kept once it is replaced."""
         return os.path.join(self.workspace, _FOLDER, self.result_id)
 
-    def keep(self) -> KeptResult:
+    def keep(self) -> None:
         """Keep the result beside its place; what is in its place stays there until it is replaced."""
-        stamps = tuple(map(_stamp, self.paths))
         files = file_system(self.directory)
         kept = [(path, f'{i}-{os.path.basename(path)}') for i, path in enumerate(self.paths)]
         for path, name in kept:
             files.duplicate(path, os.path.join(self.directory, name), keep_time=True)
         logs = self._keep_logs()
-        text = files.read_bytes(os.path.join(self.record_directory, self.record))
-        files.write_bytes(os.path.join(self.directory, self.record), text)
+        record = os.path.join(self.record_directory, self.record)
+        files.duplicate(record, os.path.join(self.directory, self.record), keep_time=True)
         content = {
             'format_version': 1,
             'result_id': self.result_id,
@@ -104,7 +118,6 @@ class Replacement:
         # the manifest last: a copy that was broken off does not count without it
         manifest = json.dumps(content, ensure_ascii=False).encode()
         files.write_bytes(os.path.join(self.directory, _MANIFEST), manifest)
-        return KeptResult(_parsed(self.directory, content), stamps)
 
     def _keep_logs(self) -> list[tuple[str, str]]:
         """Keep gokart's logs of the run, such as its seed: the next run writes its own in their place."""
@@ -119,28 +132,28 @@ class Replacement:
         return kept
 
 
-@dataclass(frozen=True, slots=True)
-class KeptResult:
-    """A result that was kept before a run that replaces it."""
+def roll_back(lock: RunLock | RunMark, slot: RecordSlot, workspace: str, paths: Sequence[str], replaces: str) -> None:
+    """Bring the places of a task back to what they were before a run that gave no result; its lock is held.
 
-    superseded: Superseded
-    #: Size and time of each of its files before the run; None for one that was not there.
-    stamps: tuple[tuple[int, float] | None, ...]
-
-    def take_back(self) -> None:
-        """Forget that it was kept, because the run failed; files that the run has changed are put back."""
-        directory = self.superseded.directory
-        for (path, name), before in zip(self.superseded.files, self.stamps, strict=True):
-            if before != _stamp(path):
-                file_system(directory).duplicate(os.path.join(directory, name), path, keep_time=True)
-        self.superseded.remove()
-
-
-def _stamp(path: str) -> tuple[int, float] | None:
-    try:
-        return file_system(path).stamp(path)
-    except OSError:
-        return None
+    `paths` are the files of its result, and `replaces` is the id of the one that was set aside, or ''.
+    """
+    if not lock.is_exclusive:
+        before = slot.results
+        slot.look_again()
+        if slot.results != before:  # another process has made the result meanwhile
+            return
+    kept = kept_result(workspace, replaces) if replaces else None
+    if kept is not None and len(kept.files) == len(paths):
+        kept.restore(paths, slot.directory, lock.begun)
+        kept.remove()
+    elif not slot.results:
+        for path in paths:
+            # what was not written since is not of this run: gokart, which keeps no records, may have made it
+            if not lock.begun or '://' in path or changed_since(path, lock.begun):
+                with contextlib.suppress(FileNotFoundError):
+                    file_system(path).remove(path)
+    if kept is None and replaces:
+        discard(workspace, replaces)
 
 
 def kept_log_name(kind: LogKind, path: str) -> str:
@@ -174,10 +187,21 @@ def superseded_results(workspace: str, stem: str = '') -> Iterator[Superseded]:
             yield found
 
 
-def is_kept(workspace: str, result_id: str) -> bool:
-    """Whether a result is kept as one that was replaced, or is being replaced."""
-    path = os.path.join(workspace, _FOLDER, result_id, _MANIFEST)
-    return bool(result_id) and file_system(path).exists(path)
+def kept_result(workspace: str, result_id: str) -> Superseded | None:
+    """The result of this id, where it was replaced or is being replaced; None when it was not."""
+    return _read(os.path.join(workspace, _FOLDER, result_id))
+
+
+def superseded_directory(workspace: str, result_id: str) -> str:
+    """Where a result is kept that was replaced; '' for no result."""
+    return os.path.join(workspace, _FOLDER, result_id) if result_id else ''
+
+
+def discard(workspace: str, result_id: str) -> None:
+    """Remove what was kept of a result before that was broken off."""
+    directory = superseded_directory(workspace, result_id)
+    if directory and '://' not in directory:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _read(directory: str) -> Superseded | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import json
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from typing import IO, Any, ClassVar
 
@@ -27,6 +29,10 @@ _MOST_BYTES = 8 * 1024  # Google's limit for one object
 _LOGS = re.compile(
     r'^gs://.+?/log/(processing_time|task_info|task_log|module_versions|random_seed|task_params|run_record)/'
 )
+
+
+#: Whether a run goes on here that holds the lock of its task.
+runs_alone: ContextVar[bool] = ContextVar('kartnb_runs_alone', default=False)
 
 
 class TargetOnKart(luigi.Target):
@@ -71,7 +77,8 @@ class TargetOnKart(luigi.Target):
             self._dump(obj, task_params, custom_labels, required_task_outputs)
             return
         with locks.hold(lock):
-            if not self.exists():
+            # a run that has its task to itself replaces what is there
+            if runs_alone.get() or not self.exists():
                 self._dump(obj, task_params, custom_labels, required_task_outputs)
 
     def remove(self) -> None:
@@ -79,6 +86,19 @@ class TargetOnKart(luigi.Target):
         if self.exists():
             with locks.hold(self._get_task_lock_params()):
                 self._remove()
+
+    def undo_point(self) -> Callable[[], None] | None:
+        """What removes the result of a run that fails, where it is not a plain file; None where nothing need be done.
+
+        It is asked for before the run, and called after it.
+        """
+        if self.is_plain_file:
+            return None
+        return None if self.exists() else self._remove_if_made
+
+    def _remove_if_made(self) -> None:
+        if self.exists():
+            self._remove()
 
     def last_modification_time(self) -> datetime:
         """When the result was made."""
@@ -353,6 +373,17 @@ class InMemoryCacheRepository:
         """Whether there is a value."""
         return key in self._cache
 
+    def entry(self, key: str) -> tuple[Any, datetime] | None:
+        """A value with its time, None when the key is not known."""
+        return self._cache.get(key)
+
+    def put_back(self, key: str, entry: tuple[Any, datetime] | None) -> None:
+        """Keep what `entry` gave, and forget the value when that was None."""
+        if entry is None:
+            self._cache.pop(key, None)
+        else:
+            self._cache[key] = entry
+
     def remove(self, key: str) -> None:
         """Forget a value; raises AssertionError when the key is not known, as gokart does."""
         if key not in self._cache:
@@ -406,6 +437,11 @@ class InMemoryTarget(TargetOnKart):
 
     def _get_task_lock_params(self) -> TaskLockParams:
         return self._task_lock_params
+
+    def undo_point(self) -> Callable[[], None]:
+        """What brings back the value of now, or removes the one of the run."""
+        repository, key = self._repository, self._data_key
+        return functools.partial(repository.put_back, key, repository.entry(key))
 
     def _load(self) -> Any:
         if not self._exists():

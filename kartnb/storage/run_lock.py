@@ -1,0 +1,514 @@
+"""Which run has a task: one file a task is first the intent and the lock of its run, and in the end its record.
+
+``<Class>_<unique id>~running.json`` lies beside the records. A run locks it, writes into it what it is going to do, and
+at the end writes its record into it and renames it. The system releases the lock when the process dies. So a file of
+that name that nobody has locked is of a run that was broken off: what lies in the places of the task is not a result.
+
+Object stores and some network disks have no locks. There each run has a file of its own,
+``…~running-<result id>.json``, and two builds at the same time may run a task twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import os
+import platform
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from kartnb.errors import KartError
+from kartnb.storage.files import is_process_alive, process_mark, raise_storage_error
+from kartnb.storage.filesystem import file_system, is_durable, make_directory, sync, sync_directory
+from kartnb.storage.locks import has_no_locks, is_locked, try_lock
+
+RUNNING = 'running'
+_SUFFIX = f'~{RUNNING}.json'
+_MOST_BYTES = 1 << 20
+_TAKE_OVER_TRIES = 1000
+#: Whose process is unknown, counts as ended after so many seconds.
+_LONGEST_RUN = 7 * 24 * 3600.0
+#: Later than any change of a file, in nanoseconds.
+_NEVER = 1 << 63
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
+_OLD = os.O_RDWR
+_CLOSED_BY_EXEC = getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)
+#: Where a file that is open cannot be renamed, the lock lies beside it.
+_LOCKS_BESIDE = os.name == 'nt'
+
+
+class TaskLocksItselfError(KartError, RuntimeError):
+    """A running task builds itself, and would wait for its own end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that runs a task."""
+
+    pid: int = 0
+    host: str = ''
+    notebook: str = ''
+    #: When the run began, in epoch seconds; 0 when it is unknown.
+    since: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return f'another process ({self.host})' if self.host else 'another process'
+        where = f' on {self.host}' if self.host else ''
+        notebook = f' ({os.path.basename(self.notebook)})' if self.notebook else ''
+        since = time.strftime(', since %H:%M', time.localtime(self.since)) if self.since else ''
+        return f'pid {self.pid}{where}{notebook}{since}'
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a run said, when it began, that it was going to do."""
+
+    holder: Holder = Holder()
+    #: Where its process runs: of the same mark, its pid says whether it lives.
+    process: str = ''
+    writes: tuple[str, ...] = ()  #: The files of the result.
+    replaces: str = ''  #: The id of the result that is set aside, or ''.
+
+    def is_dead(self) -> bool | None:
+        """Whether its process has ended; None when that cannot be told."""
+        if self.process and self.process == process_mark():
+            return not is_process_alive(self.holder.pid)
+        return True if self.holder.since and time.time() - self.holder.since > _LONGEST_RUN else None
+
+
+def intent_text(writes: tuple[str, ...], replaces: str, notebook: str) -> str:
+    """What a run of this process writes into its file before it begins."""
+    words = {'writes': writes, 'replaces': replaces, 'since': time.time()}
+    return f'{_head(notebook)}{_encoded(words)[1:]}'
+
+
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
+
+
+@functools.lru_cache(maxsize=4)
+def _head_of(notebook: str, pid: int) -> str:
+    words = {'intent': 1, 'pid': pid, 'host': platform.node(), 'process': process_mark(), 'notebook': notebook}
+    return f'{_encoded(words)[:-1]}, '
+
+
+def _head(notebook: str) -> str:
+    return _head_of(notebook, os.getpid())
+
+
+def read_intent(data: bytes) -> Intent | None:
+    """The intent in a file; None for anything else: anybody may have written there.
+
+    >>> read_intent(b'[1]') is None
+    True
+    """
+    try:
+        words: Any = json.loads(data)
+        if words['intent'] != 1:
+            return None
+        holder = Holder(int(words['pid']), str(words['host']), str(words['notebook']), float(words['since']))
+        writes = tuple(words['writes'])
+        if not all(isinstance(text, str) for text in (words['process'], *writes)):
+            return None
+        return Intent(holder, words['process'], writes, _checked_id(words['replaces']))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _checked_id(text: Any) -> str:
+    if not isinstance(text, str) or (text and not (text.isalnum() and text.isascii())):
+        raise ValueError('not the id of a result')
+    return text
+
+
+def intent_at(path: str) -> Intent:
+    """What the run of a file has said, in a directory without locks."""
+    try:
+        data = file_system(path).read_bytes(path)
+    except (OSError, KartError):
+        return Intent()
+    return read_intent(data) or Intent()
+
+
+def is_intent(suffix: str) -> bool:
+    """Whether the part of a file's name after ``~`` is that of a run under way."""
+    return suffix.startswith(RUNNING)
+
+
+def lock_path(directory: str, stem: str) -> str:
+    """The file that is locked while a task runs."""
+    return f'{directory}/{stem}{_SUFFIX}'
+
+
+class RunLock:
+    """The lock of a task while this process has it, and the file that becomes its record."""
+
+    #: Whether no other process can have it at the same time.
+    is_exclusive = True
+
+    def __init__(self, directory: str, stem: str, file: io.FileIO, was_there: bool, beside: Any = None) -> None:
+        self.directory = directory
+        self.path = lock_path(directory, stem)
+        #: The run before has left its file: it was broken off.
+        self.was_broken = was_there
+        self.thread = threading.get_ident()
+        self.build_id = ''
+        self._file = file
+        self._beside = beside
+        self._head = 0
+        self._size = os.fstat(file.fileno()).st_size if was_there else 0
+        #: When the run before began; when this run has, from `announce` on. In nanoseconds, by the disk's clock; 0 when
+        #: it is unknown.
+        self.begun = _changed(os.fstat(file.fileno())) if was_there else 0
+
+    def earlier(self) -> Intent:
+        """What the run that was broken off has said; nothing if that was not written whole, for then it did nothing."""
+        head, separator, rest = _read(self.path).partition(b'\n')
+        intent = read_intent(head) if separator else None
+        if intent is None:
+            return Intent()
+        if not intent.writes:
+            self.begun = _NEVER
+        elif rest:  # its record was being written: the results are older than the last change of the file
+            self.begun = 0
+        return intent
+
+    def announce(self, text: str) -> None:
+        """Write down what the run is going to do, as the first line."""
+        data = text.encode('utf-8', 'backslashreplace') + b'\n'
+        self._write(data, 0)
+        self._head = len(data)
+        self.begun = _changed(os.fstat(self._file.fileno()))
+
+    def finish(self, name: str, text: str, moment: float | None = None) -> None:
+        """Let the file be the record of this name, with this time of its last change; the lock is released.
+
+        The record is the last line: what the run has announced stays readable, whatever happens while it is written.
+        """
+        target = f'{self.directory}/{name}'
+        try:
+            self._write(text.encode('utf-8'), self._head)
+            descriptor = self._file.fileno()
+            if is_durable():
+                sync(descriptor)
+            if moment is not None:
+                with contextlib.suppress(OSError):
+                    os.utime(descriptor if os.utime in os.supports_fd else self.path, (moment, moment))
+            if self._beside is not None:
+                self._file.close()
+            os.replace(self.path, target)
+        except OSError as error:
+            raise_storage_error(error, target, 'written')
+        self._close()
+        if is_durable():
+            sync_directory(self.directory)
+
+    def release(self) -> None:
+        """Remove the file and release the lock: nothing of this run is left. After `finish` it does nothing."""
+        if _held.get(self.path) is not self:
+            return
+        with contextlib.suppress(OSError):
+            if self._beside is not None:
+                self._file.close()
+            os.unlink(self.path)
+        self._close()
+
+    def abandon(self) -> None:
+        """Release the lock and leave the file: it says that the run was broken off. After `finish` it does nothing."""
+        if _held.get(self.path) is self:
+            self._close()
+
+    def _close(self) -> None:
+        if _held.get(self.path) is self:
+            del _held[self.path]
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if self._beside is not None:
+            self._beside.release()
+            self._beside = None
+
+    def _write(self, data: bytes, at: int) -> None:
+        try:
+            descriptor = self._file.fileno()
+            if self._size > at:
+                os.ftruncate(descriptor, at)
+            self._size = at + len(data)
+            os.lseek(descriptor, at, os.SEEK_SET)
+            done = os.write(descriptor, data)
+            while done < len(data):
+                done += os.write(descriptor, memoryview(data)[done:])
+        except OSError as error:
+            raise_storage_error(error, self.path, 'written')
+
+
+class RunMark:
+    """The file of a run where nothing can be locked; two processes may have one of a task at the same time."""
+
+    is_exclusive = False
+
+    def __init__(self, directory: str, stem: str, result_id: str, was_broken: bool) -> None:
+        self.directory = directory
+        self.path = f'{directory}/{stem}~{RUNNING}-{result_id}.json'
+        self.was_broken = was_broken
+        self.thread = threading.get_ident()
+        self.build_id = ''
+        self.begun = 0
+        self._is_written = False
+
+    def earlier(self) -> Intent:
+        """Of runs that were broken off only the names are known."""
+        return Intent()
+
+    def announce(self, text: str) -> None:
+        """Write down what the run is going to do."""
+        self._is_written = True
+        file_system(self.path).write_bytes(self.path, text.encode('utf-8', 'backslashreplace'), self.directory)
+
+    def finish(self, name: str, text: str, moment: float | None = None) -> None:
+        """Write the record, and remove the file of the run."""
+        files = file_system(self.path)
+        target = f'{self.directory}/{name}'
+        files.write_bytes(target, text.encode('utf-8'), scratch=self.directory)
+        if moment is not None:
+            files.set_time(target, moment)
+        self.release()
+
+    def release(self) -> None:
+        """Remove the file of the run."""
+        if self._is_written:
+            with contextlib.suppress(OSError):
+                file_system(self.path).remove(self.path)
+        self._is_written = False
+
+    def abandon(self) -> None:
+        """Leave the file: it says that the run was broken off."""
+
+
+#: Those that this process has, by path.
+_held: dict[str, RunLock] = {}
+#: The builds of this process that have not ended.
+_builds: set[str] = set()
+
+
+def _forget_all() -> None:
+    """In a forked process: it has the open files too, and would hold the locks of its parent."""
+    for lock in list(_held.values()):
+        with contextlib.suppress(OSError):
+            lock._file.close()
+    _held.clear()
+    _builds.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def build_begins(build_id: str) -> None:
+    """Locks that are taken for this build are held until they are released, or the build ends."""
+    _builds.add(build_id)
+
+
+def build_ends(build_id: str) -> None:
+    """Give up all locks of a build that an interrupt may have left; their runs count as broken off."""
+    _builds.discard(build_id)
+    for lock in [lock for lock in list(_held.values()) if lock.build_id == build_id]:
+        lock.abandon()
+
+
+def lock_run(
+    directory: str, stem: str, result_id: str, build_id: str = '', marks: tuple[str, ...] = ()
+) -> RunLock | RunMark | Holder:
+    """Take the lock of a task, or give its holder.
+
+    `marks` are the names of files of runs under way that are known in a directory without locks.
+
+    Raises StorageError when the directory cannot be written, and TaskLocksItselfError when this thread has the lock.
+    """
+    if not file_system(directory).has_locks or directory in _lockless:
+        return RunMark(directory, stem, result_id, bool(marks))
+    path = lock_path(directory, stem)
+    try:
+        for _ in range(_TAKE_OVER_TRIES):
+            found = _beside(directory, stem, path) if _LOCKS_BESIDE else _within(directory, stem, path)
+            if isinstance(found, RunLock):
+                found.build_id = build_id
+                _held[path] = found
+                return found
+            if found is not None and not _freed(path):
+                return found
+    except OSError as error:
+        if not has_no_locks(error):
+            raise_storage_error(error, path, 'written')
+        _lockless.add(directory)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        return lock_run(directory, stem, result_id, build_id, marks)
+    return Holder()
+
+
+#: Directories on disks without locks.
+_lockless: set[str] = set()
+
+
+def _within(directory: str, stem: str, path: str) -> RunLock | Holder | None:
+    """The lock by the file itself, or its holder; None when the file has just become a record."""
+    was_there = False
+    try:
+        file = io.FileIO(path, 'r+', opener=_new)
+    except FileExistsError:
+        was_there = True
+        try:
+            file = io.FileIO(path, 'r+', opener=_old)
+        except FileNotFoundError:
+            return None
+    except FileNotFoundError:
+        make_directory(directory)
+        return None
+    lock = None
+    try:
+        if not try_lock(file.fileno()):
+            return _holder_in(os.pread(file.fileno(), _MOST_BYTES, 0))
+        if _is_at(path, file.fileno()):
+            lock = RunLock(directory, stem, file, was_there)
+        return lock
+    finally:
+        if lock is None:
+            file.close()
+
+
+def _new(path: str, _: int) -> int:
+    return os.open(path, _NEW | _CLOSED_BY_EXEC, 0o666)
+
+
+def _old(path: str, _: int) -> int:
+    return os.open(path, _OLD | _CLOSED_BY_EXEC)
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    """Whether an open file is still the one of this name: its holder may have renamed it meanwhile."""
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    own = os.fstat(descriptor)
+    return there.st_ino == own.st_ino and there.st_dev == own.st_dev
+
+
+def _beside(directory: str, stem: str, path: str) -> RunLock | Holder | None:
+    """The lock by a file beside the one of the run, or its holder."""
+    from filelock import FileLock, Timeout
+
+    make_directory(directory)
+    lock = FileLock(f'{path}.lock', thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return _holder_in(_read(path))
+    try:
+        was_there = os.path.exists(path)
+        file = io.FileIO(path, 'r+', opener=_old if was_there else _new)
+    except BaseException:
+        lock.release()
+        raise
+    return RunLock(directory, stem, file, was_there, _Removed(lock))
+
+
+class _Removed:
+    """A lock beside a file, removed when it is released."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def release(self) -> None:
+        """Release it; who opened it meanwhile keeps it from being removed."""
+        self._lock.release()
+        if os.name == 'nt':
+            with contextlib.suppress(OSError):
+                os.unlink(self._lock.lock_file)
+
+
+def _freed(path: str) -> bool:
+    """Whether a lock of this process was left by a build that has ended, and is free now."""
+    own = _held.get(path)
+    if own is None:
+        return False
+    if own.build_id and own.build_id not in _builds:
+        own.abandon()
+        return True
+    if own.thread == threading.get_ident():
+        stem = os.path.basename(path).removesuffix(_SUFFIX)
+        raise TaskLocksItselfError(f'{stem} is built while it runs, and would wait for its own end: leave that out.')
+    return False
+
+
+def holder_of(path: str) -> Holder | None:
+    """Who has locked the file of a run; None when nobody has. The lock is not touched."""
+    try:
+        if _LOCKS_BESIDE:
+            return _holder_in(_read(path)) if _is_locked_beside(path) else None
+        descriptor = os.open(path, os.O_RDONLY | _CLOSED_BY_EXEC)
+    except OSError:
+        return None
+    try:
+        return _holder_in(os.pread(descriptor, _MOST_BYTES, 0)) if is_locked(descriptor) else None
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked_beside(path: str) -> bool:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f'{path}.lock', thread_local=False)
+    if not os.path.exists(f'{path}.lock'):
+        return False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    _Removed(lock).release()
+    return False
+
+
+def _holder_in(data: bytes) -> Holder:
+    intent = read_intent(data)
+    return Holder() if intent is None else intent.holder
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, 'rb') as file:
+            return file.read(_MOST_BYTES)
+    except OSError:
+        return b''
+
+
+def _changed(status: os.stat_result) -> int:
+    # not the time of the last change of the content: a file that was renamed or copied here keeps an older one
+    return status.st_ctime_ns if os.name == 'posix' else max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def changed_since(path: str, begun: int) -> bool:
+    """Whether a file was put in its place, or written, after a moment in nanoseconds; False when it does not exist."""
+    try:
+        return _changed(os.stat(path)) >= begun
+    except OSError:
+        return False
+
+
+def sharing_of(workspace: str, redis: bool) -> str:
+    """What does not hold for builds at the same time in a workspace; '' where each task runs exactly once.
+
+    >>> sharing_of('./resources/', redis=False)
+    ''
+    """
+    if redis:
+        return ''
+    if '://' in workspace:
+        return f'{workspace}: without redis_host, builds at the same time may run a task twice; each result is whole'
+    if any(directory.startswith(workspace) for directory in _lockless):
+        return f'{workspace} is on a disk without locks: builds at the same time may run a task twice'
+    return ''
