@@ -32,6 +32,7 @@ from kartnb.execution.recording import (
 )
 from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
+from kartnb.interrupts import held_interrupts
 from kartnb.storage.filesystem import durable_writes
 from kartnb.storage.targets import runs_alone
 from kartnb.task.base import TaskOnKart
@@ -73,7 +74,8 @@ def advance(run: TaskRun) -> Outcome:
 def _advance(run: TaskRun) -> Outcome:
     try:
         if not run.started:
-            waits = claim(run)
+            with held_interrupts():
+                waits = claim(run)
             if waits is not None:
                 return waits
             _start(run)
@@ -83,9 +85,10 @@ def _advance(run: TaskRun) -> Outcome:
         _succeed(run)
         return Outcome(run.spent, run.result_id, files=run.files)
     except KeyboardInterrupt as error:
-        _forget_reporters(run.task)
-        take_back(run)
-        record_failure(run, error, 'interrupted')
+        with held_interrupts():
+            _forget_reporters(run.task)
+            take_back(run)
+            record_failure(run, error, 'interrupted')
         raise
     except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
         return Outcome(run.spent, error=_fail(run, error))
@@ -158,7 +161,8 @@ def _succeed(run: TaskRun) -> None:
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
         run.logs.write_success(run.spent, [path_of(target) for target in run.item.outputs])
-    write_record(run, 'done', None)
+    with held_interrupts():
+        write_record(run, 'done', None)
     fire(task, luigi.Event.SUCCESS, task)
     _forget_reporters(task)
 
@@ -183,7 +187,8 @@ def _require_outputs(run: TaskRun) -> None:
 def _fail(run: TaskRun, error: BaseException) -> BaseException:
     trim_traceback(error)
     task = run.task
-    take_back(run)
+    with held_interrupts():
+        take_back(run)
     fire(task, luigi.Event.FAILURE, task, error)
     try:
         task.on_failure(error)
