@@ -95,13 +95,9 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunRecord:
-        """Read and check a record; raises ValueError when the text is not one, or has a newer format.
-
-        It is the last line; above it is what the run had announced.
-        """
+        """Read and check a record; raises ValueError when the text is not one, or has a newer format."""
         try:
-            text = text.decode('utf-8') if isinstance(text, bytes) else text
-            values = json.loads(text[text.rfind('\n') + 1 :])
+            values = json.loads(text)
         except RecursionError as error:
             raise ValueError(f'this run record is damaged: {error}') from error
         if not isinstance(values, dict) or not isinstance(values.get('format_version'), int):

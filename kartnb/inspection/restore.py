@@ -161,9 +161,11 @@ def _put_back(
             if present is not None:
                 present.keep()
             found.put_back(task.workspace_directory, vertex.paths)
-            result, text = _restored_record(vertex, results, found, keep)
-            record = parsed_record(text)
-            slot.finish(lock, result, text, None if record is None else iso_seconds(record.ended))
+            record = parsed_record(found.record_text())
+            if record is None:
+                raise MissingResultError(f'The record of the result {found.result_id} cannot be read.', found.directory)
+            result = _restored_result(vertex, results, found, keep)
+            slot.finish(lock, result, record.to_json(), iso_seconds(record.ended))
         except BaseException:
             roll_back(lock, slot, task.workspace_directory, vertex.paths, replaces)
             leave = lock.release
@@ -172,10 +174,8 @@ def _put_back(
         leave()
 
 
-def _restored_record(
-    vertex: Vertex, results: KnownResults, found: Superseded, keep: bool
-) -> tuple[RecordedResult, str]:
-    """What the name of the record of a restored result says, and its text."""
+def _restored_result(vertex: Vertex, results: KnownResults, found: Superseded, keep: bool) -> RecordedResult:
+    """What the name of the record of a restored result says."""
     suffix = found.record.rpartition('~')[2].removesuffix('.json')
     # the files were written now: with the mark that the name has, they would count as modified outside kartnb
     mark = joint_mark(file_system(path).mark(path) for path in vertex.paths)
@@ -183,4 +183,4 @@ def _restored_record(
     if keep and result.made_by:
         now = results.code.print_of(type(vertex.task)).key, results.made_of(vertex)
         result = replace(result, kept_for=now if now != (result.made_by, result.made_of) else None)
-    return result, found.record_text()
+    return result

@@ -82,18 +82,19 @@ class Intent:
 
 
 def intent_text(writes: tuple[str, ...], replaces: str, notebook: str) -> str:
-    """What a run of this process writes into its file before it begins."""
+    """What a run of this process writes into its file before it begins: the beginning of a JSON object, in one line."""
     words = {'writes': writes, 'replaces': replaces, 'since': time.time()}
-    return f'{_head(notebook)}{_encoded(words)[1:]}'
+    return f'{_head(notebook)}{_encoded(words)[1:]}{_END}'
 
 
+_BEGINNING, _END = '{"intent": ', ',\n'
 _encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @functools.lru_cache(maxsize=4)
 def _head_of(notebook: str, pid: int) -> str:
-    words = {'intent': 1, 'pid': pid, 'host': platform.node(), 'process': process_mark(), 'notebook': notebook}
-    return f'{_encoded(words)[:-1]}, '
+    words = {'pid': pid, 'host': platform.node(), 'process': process_mark(), 'notebook': notebook}
+    return f'{_BEGINNING}{_encoded(words)[:-1]}, '
 
 
 def _head(notebook: str) -> str:
@@ -101,15 +102,16 @@ def _head(notebook: str) -> str:
 
 
 def read_intent(data: bytes) -> Intent | None:
-    """The intent in a file; None for anything else: anybody may have written there.
+    """The intent in a file; None for anything else, such as half of one: anybody may have written there.
 
     >>> read_intent(b'[1]') is None
     True
     """
+    text = data.partition(b'\n')[0].decode('utf-8', 'replace') + '\n'
+    if not text.startswith(_BEGINNING) or not text.endswith(_END):
+        return None
     try:
-        words: Any = json.loads(data)
-        if words['intent'] != 1:
-            return None
+        words: Any = json.loads(text[len(_BEGINNING) : -len(_END)])
         holder = Holder(int(words['pid']), str(words['host']), str(words['notebook']), float(words['since']))
         writes = tuple(words['writes'])
         if not all(isinstance(text, str) for text in (words['process'], *writes)):
@@ -168,7 +170,7 @@ class RunLock:
     def earlier(self) -> Intent:
         """What the run that was broken off has said; nothing if that was not written whole, for then it did nothing."""
         head, separator, rest = _read(self.path).partition(b'\n')
-        intent = read_intent(head) if separator else None
+        intent = read_intent(head + separator)
         if intent is None:
             return Intent()
         if not intent.writes:
@@ -178,8 +180,8 @@ class RunLock:
         return intent
 
     def announce(self, text: str) -> None:
-        """Write down what the run is going to do, as the first line."""
-        data = text.encode('utf-8', 'backslashreplace') + b'\n'
+        """Write down what the run is going to do: the first line."""
+        data = text.encode('utf-8', 'backslashreplace')
         self._write(data, 0)
         self._head = len(data)
         self.begun = _changed(os.fstat(self._file.fileno()))
@@ -187,11 +189,12 @@ class RunLock:
     def finish(self, name: str, text: str, moment: float | None = None) -> None:
         """Let the file be the record of this name, with this time of its last change; the lock is released.
 
-        The record is the last line: what the run has announced stays readable, whatever happens while it is written.
+        What the run has announced stays the first line, which is readable whatever happens meanwhile, and the record
+        goes on from there: together they are one JSON object.
         """
         target = f'{self.directory}/{name}'
         try:
-            self._write(text.encode('utf-8'), self._head)
+            self._write((text[1:] if self._head else text).encode('utf-8'), self._head)
             descriptor = self._file.fileno()
             if is_durable():
                 sync(descriptor)

@@ -37,8 +37,7 @@ class Superseded:
 
     def record_text(self) -> str:
         """The text of its record."""
-        text = file_system(self.directory).read_bytes(os.path.join(self.directory, self.record)).decode('utf-8')
-        return text[text.rfind('\n') + 1 :]
+        return file_system(self.directory).read_bytes(os.path.join(self.directory, self.record)).decode('utf-8')
 
     def size(self) -> int:
         """How many bytes its outputs have; those that are gone have none."""
