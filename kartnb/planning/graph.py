@@ -16,7 +16,7 @@ from kartnb.errors import SharedOutputError
 from kartnb.model import Node, Plan, Reason, ReasonKind
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.staleness import NOT_NEEDED, UP_TO_DATE, Verdict
-from kartnb.storage.locks import sharing_of
+from kartnb.storage.run_lock import sharing_of
 from kartnb.task import identity
 from kartnb.task.base import TaskOnKart
 from kartnb.task.metaclass import KartRegister

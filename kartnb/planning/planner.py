@@ -18,7 +18,7 @@ from kartnb.errors import (
     TaskArgumentError,
 )
 from kartnb.interrupts import within
-from kartnb.model import Plan, Reason, ReasonKind, TaskState
+from kartnb.model import HELD, Plan, Reason, ReasonKind, TaskState
 from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.staleness import Verdict, follows_inputs, judge_idle, judge_needed, judge_result, will_replace
@@ -194,7 +194,7 @@ def _note_holders(vertices: Iterable[Vertex], known: KnownResults) -> None:
     for vertex in vertices:
         holder = known.holder(vertex)
         if holder is not None:
-            note = f'another build is running it: {holder}'
+            note = f'{HELD}: {holder}'
             verdict = vertex.verdict
             vertex.verdict = replace(verdict, note=f'{verdict.note}; {note}' if verdict.note else note)
 

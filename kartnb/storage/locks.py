@@ -139,31 +139,10 @@ def make_task_lock_params_for_run(task_self: Any, lock_extend_seconds: int = 10)
 
 
 #: Types of file systems that several computers use, as Linux names them, those in user space without `fuse.`.
-_NETWORK_DISKS = frozenset({
+NETWORK_DISKS = frozenset({
     'afs', 'beegfs', 'ceph', 'cifs', 'drive', 'gcsfuse', 'glusterfs', 'goofys', 'gpfs', 'juicefs', 'lustre', 'mount-s3',
     'nfs', 'nfs4', 'ocfs2', 'orangefs', 'rclone', 's3fs', 'smb3', 'smbfs', 'sshfs',
 })  # fmt: skip
-
-
-def sharing_of(workspace: str, redis: bool) -> str:
-    """What is not promised when several builds use a workspace at the same time; '' where each task runs once.
-
-    >>> sharing_of('s3://bucket/results', redis=True)
-    ''
-    >>> sharing_of('s3://bucket/results', redis=False)
-    'without redis_host, builds at the same time may run a task twice; each result is whole'
-    """
-    if redis or workspace.startswith('memory://'):
-        return ''
-    if '://' in workspace:
-        return 'without redis_host, builds at the same time may run a task twice; each result is whole'
-    kind = file_system_type(workspace)
-    if kind.removeprefix('fuse.') not in _NETWORK_DISKS:
-        return ''
-    return (
-        f'on a network disk ({kind}) without redis_host, builds on several computers at the same time may run a task '
-        'twice; each result is whole'
-    )
 
 
 def file_system_type(path: str) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 from kartnb.errors import KartError
 from kartnb.storage.files import is_process_alive, process_mark, raise_storage_error
 from kartnb.storage.filesystem import file_system, is_durable, make_directory, sync, sync_directory
-from kartnb.storage.locks import has_no_locks, is_locked, try_lock
+from kartnb.storage.locks import NETWORK_DISKS, file_system_type, has_no_locks, is_locked, try_lock
 
 RUNNING = 'running'
 _SUFFIX = f'~{RUNNING}.json'
@@ -61,6 +61,8 @@ class Holder:
         where = f' on {self.host}' if self.host else ''
         notebook = f' ({os.path.basename(self.notebook)})' if self.notebook else ''
         since = time.strftime(', since %H:%M', time.localtime(self.since)) if self.since else ''
+        if (self.pid, self.host) == (os.getpid(), platform.node()):
+            return f'another build of this process{since}'
         return f'pid {self.pid}{where}{notebook}{since}'
 
 
@@ -502,16 +504,24 @@ def changed_since(path: str, begun: int) -> bool:
         return False
 
 
+_TWICE = 'at the same time may run a task twice; each result is whole'
+
+
 def sharing_of(workspace: str, redis: bool) -> str:
     """What does not hold for builds at the same time in a workspace; '' where each task runs exactly once.
 
-    >>> sharing_of('./resources/', redis=False)
+    >>> sharing_of('s3://bucket/results', redis=True)
     ''
+    >>> sharing_of('s3://bucket/results', redis=False)
+    'without redis_host, builds at the same time may run a task twice; each result is whole'
     """
     if redis:
         return ''
     if '://' in workspace:
-        return f'{workspace}: without redis_host, builds at the same time may run a task twice; each result is whole'
+        return f'without redis_host, builds {_TWICE}'
     if any(directory.startswith(workspace) for directory in _lockless):
-        return f'{workspace} is on a disk without locks: builds at the same time may run a task twice'
+        return f'on a disk without locks and without redis_host, builds {_TWICE}'
+    kind = file_system_type(workspace)
+    if kind.removeprefix('fuse.') in NETWORK_DISKS:
+        return f'on a network disk ({kind}) without redis_host, builds on several computers {_TWICE}'
     return ''
