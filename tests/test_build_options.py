@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,3 +60,22 @@ def test_the_command_line_has_the_option_unless_the_task_has_it() -> None:
     assert CommandLine(['--durable', 'Plain']).durable is True
     line = CommandLine(['Battery', '--durable', '5'])
     assert (line.durable, line.get_task_obj().durable) == (None, '5')
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch, configuration: Any) -> list[int]:
+    """Return the files and directories that this process flushes to the disk from now on."""
+    found: list[int] = []
+    flush = os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda descriptor: (found.append(descriptor), flush(descriptor))[1])
+    return found
+
+
+def test_a_durable_build_and_sweep_flush_to_the_disk_and_others_do_not(flushed: list[int], tmp_path: Path) -> None:
+    kartnb.build(Plain(workspace_directory=str(tmp_path / 'a')))
+    assert flushed == []
+    kartnb.build(Plain(workspace_directory=str(tmp_path / 'b')), durable=True)
+    assert len(flushed) >= 3, 'the result, its record, and a directory'
+    flushed.clear()
+    kartnb.sweep(Plain, [{}], workspace_directory=str(tmp_path / 'c'), durable=True)
+    assert flushed

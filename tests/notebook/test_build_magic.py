@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from pathlib import Path
@@ -147,3 +148,17 @@ def test_tasks_run_in_the_main_thread(run: Run) -> None:
 def test_help(run: Run) -> None:
     assert '--rerun-from NAME' in run('%kart_build --help')
     assert 'run nothing' in run('%kart_graph -h')
+
+
+def test_durable_flushes_to_the_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    flush = os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda descriptor: (flushed.append(descriptor), flush(descriptor))[1])
+    run('%%kart\nclass Kept(TaskOnKart):\n    n = luigi.IntParameter()\n    def run(self):\n        self.dump(self.n)')
+    run('%kart_build Kept(n=1)')
+    assert flushed == []
+    run('%kart_build --durable Kept(n=2)')
+    assert flushed
+    flushed.clear()
+    run('%kart_sweep Kept n=3,4 --durable')
+    assert flushed
