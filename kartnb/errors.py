@@ -1,6 +1,27 @@
-"""The exceptions of kartnb. Every message is one clear sentence that says what is wrong and what to do."""
+"""The exceptions of kartnb, and the text of any exception.
+
+Every message of kartnb's is one clear sentence that says what is wrong and what to do.
+"""
 
 from __future__ import annotations
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, also of one whose ``__str__`` raises."""
+    try:
+        return str(error)
+    except Exception:  # whatever a user's class does, the failure itself must still be shown
+        return '<message not available>'
+
+
+def described(error: BaseException) -> str:
+    """The type and the text of an exception.
+
+    >>> described(ValueError('no rows')), described(ValueError())
+    ('ValueError: no rows', 'ValueError')
+    """
+    text = text_of(error)
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
 
 
 class KartError(Exception):

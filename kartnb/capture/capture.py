@@ -22,6 +22,7 @@ from kartnb.capture.taps import Mode, OutputTaps
 from kartnb.capture.task_log import LogTap, Stream, TaskLog, is_echo
 from kartnb.interrupts import held_interrupts
 from kartnb.model import LogLine, TaskEvent
+from kartnb.task.secrets import NO_SECRETS, Masker
 
 #: The build and the node key of the task that runs in this context; None where it is unknown.
 current_task: ContextVar[tuple[str, str] | None] = ContextVar('kartnb_current_task', default=None)
@@ -36,12 +37,16 @@ _formatter = logging.Formatter()
 class captured:  # noqa: N801 - it is used as a function is
     """Capture what the tasks of a build print and log in this process while the block runs; `emit` is given the events.
 
+    What `mask` knows is masked in them.
+
     Logged lines of `level` and above are captured; those of INFO and above in any case. If the build is captured in
     this process already, the block changes nothing.
     """
 
-    def __init__(self, build_id: str, level: int, emit: Callable[[TaskEvent], None]) -> None:
-        self._build = _Build(min(level, logging.INFO), emit, TaskLog(build_id, '', emit))
+    def __init__(
+        self, build_id: str, level: int, emit: Callable[[TaskEvent], None], mask: Masker = NO_SECRETS
+    ) -> None:
+        self._build = _Build(min(level, logging.INFO), emit, TaskLog(build_id, '', emit, mask), mask)
         self._token: Token[tuple[str, str] | None] | None = None
         self._streams = _Streams()
 
@@ -105,7 +110,7 @@ def swallow_output() -> tuple[int, ...]:
 
 def task_log(build_id: str, key: str) -> TaskLog:
     """The log of a task that will run in this process."""
-    return TaskLog(build_id, key, _capture.emit)
+    return _capture.task_log(build_id, key)
 
 
 def is_building() -> bool:
@@ -128,6 +133,7 @@ class _Build:
     level: int
     emit: Callable[[TaskEvent], None]
     log: TaskLog
+    mask: Masker
 
 
 class _Capture:
@@ -180,6 +186,10 @@ class _Capture:
         build = self._builds.get(event.build_id)
         if build is not None:
             build.emit(event)
+
+    def task_log(self, build_id: str, key: str) -> TaskLog:
+        build = self._builds.get(build_id)
+        return TaskLog(build_id, key, self.emit, NO_SECRETS if build is None else build.mask)
 
     def keep_taps(self, mode: Mode) -> OutputTaps:
         with self._gate:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kartnb.storage.places import CapturedLine, Source
+from kartnb.task.secrets import NO_SECRETS, Masker
 
 #: Characters of the first lines that are kept, and of the last ones.
 KEPT_FIRST = 1_000_000
@@ -178,9 +179,10 @@ class _Row:
 
 
 class PrintedLines:
-    """The lines of one stream of one task."""
+    """The lines of one stream of one task, with secrets masked."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask: Masker = NO_SECRETS) -> None:
+        self._mask = mask
         self._rows = [_Row()]
         self._at = 0
         #: The next character starts the row afresh: '\\r' writes over it, '\\n' has just come to it.
@@ -200,7 +202,7 @@ class PrintedLines:
         moves = self._fresh or any(character in text for character in _MOVES_OR_HIDES)
         if len(self._rows) == 1 and not only.rewritten and not moves:
             *lines, only.text = f'{only.text}{visible(text)}'.split('\n')
-            return [*_whole_or_pieces(lines), *self._cut(only)]
+            return [*self._given(lines), *self._cut(only)]
         unfinished = _UNFINISHED_ESCAPE.search(text)
         if unfinished is not None:
             text, self._held = text[: unfinished.start()], unfinished[0]
@@ -246,10 +248,15 @@ class PrintedLines:
         lines += self._cut(row)
 
     def _cut(self, row: _Row) -> list[str]:
-        """Take full pieces off a row that is too long."""
-        if len(row.text) <= LONGEST_LINE:
+        """Take full pieces off a row that is too long; what may be a part of a secret stays in it."""
+        longest = LONGEST_LINE + self._mask.longest
+        if len(row.text) <= longest:
             return []
-        *full, row.text = _pieces(row.text)
+        full, rest = [], self._mask(row.text)
+        while len(rest) > longest:
+            full.append(rest[:LONGEST_LINE])
+            rest = rest[LONGEST_LINE:]
+        row.text = rest
         return full
 
     def _new_line(self, lines: list[str]) -> None:
@@ -289,15 +296,17 @@ class PrintedLines:
         self._rows[:count] = []
         self._rows = self._rows or [_Row()]
         self._at = max(self._at - count, 0)
-        return [
-            row.text.rstrip() if row.rewritten else row.text for row in rows if row.text.strip() or not row.rewritten
-        ]
+        return self._given(
+            [row.text.rstrip() if row.rewritten else row.text for row in rows if row.text.strip() or not row.rewritten]
+        )
 
-
-def _whole_or_pieces(lines: list[str]) -> list[str]:
-    if all(len(line) <= LONGEST_LINE for line in lines):
-        return lines
-    return [piece for line in lines for piece in _pieces(line)]
+    def _given(self, lines: list[str]) -> list[str]:
+        """Finished lines as they are given: masked, and in pieces where they are too long."""
+        if self._mask:
+            lines = [self._mask(line) for line in lines]
+        if all(len(line) <= LONGEST_LINE for line in lines):
+            return lines
+        return [piece for line in lines for piece in _pieces(line)]
 
 
 def _pieces(line: str) -> list[str]:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Literal, TypeAlias, cast
 
 from kartnb.capture.lines import KeptLines, PrintedLines, progress_of, visible
 from kartnb.interrupts import held_interrupts
 from kartnb.model import LogLine, TaskEvent, TaskOutput, TaskProgress
 from kartnb.storage.places import CapturedLine
+from kartnb.task.secrets import NO_SECRETS, Masker
 
 _thread = threading.local()
 
@@ -146,12 +148,16 @@ _PATIENCE = 1.0
 
 
 class TaskLog:
-    """The lines of one run of one task, or the lines of a build that belong to no task: then the key is ''."""
+    """The lines of one run of one task, or the lines of a build that belong to no task: then the key is ''.
 
-    def __init__(self, build_id: str, key: str, emit: Callable[[TaskEvent], None]) -> None:
+    Secrets are masked in all that it keeps and sends.
+    """
+
+    def __init__(self, build_id: str, key: str, emit: Callable[[TaskEvent], None], mask: Masker = NO_SECRETS) -> None:
         self.build_id = build_id
         self.key = key
         self._emit = emit
+        self._mask = mask
         # an interrupt between taking a lock and the block that gives it back leaves it taken: by its own thread, which
         # can take these again
         self._lock = threading.RLock()
@@ -201,7 +207,7 @@ class TaskLog:
 
     def log(self, line: LogLine) -> None:
         """Take in a logged line."""
-        self._waiting.append(line)
+        self._waiting.append(replace(line, text=self._mask(line.text)) if self._mask else line)
         self.advance()
 
     def remember(self, event: TaskEvent) -> None:
@@ -271,9 +277,9 @@ class TaskLog:
             size += len(following[2])
             self._waiting.popleft()
         self._end_bars(when, other_than=stream)
-        printed = self._printed.setdefault(stream, PrintedLines())
+        printed = self._printed.setdefault(stream, PrintedLines(self._mask))
         self._add(when, stream, printed.feed(''.join(texts)))
-        self._note_progress(printed.rewritten)
+        self._note_progress(self._mask(printed.rewritten))
 
     def _end_bars(self, when: float, other_than: Stream | None = None) -> None:
         """Put finished bars before what another stream prints, or what is logged."""

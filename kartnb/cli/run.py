@@ -262,9 +262,8 @@ def _return_codes(set_retcode: bool) -> dict[str, int]:
 
 def _show(report: BuildReport, level: int) -> None:
     for failure in report.failures:
-        error = failure.error
-        if not isinstance(error, KartError):
-            _print(''.join(traceback.format_exception(error)).rstrip())
+        if not isinstance(failure.error, KartError):
+            _print(failure.mask(''.join(traceback.format_exception(failure.error)).rstrip()))
     if report.failures:
         _print(str(build_error(report)))
     elif level <= logging.INFO:

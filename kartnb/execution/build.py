@@ -33,6 +33,7 @@ from kartnb.storage.census import warn_of_full_disk
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import result_of
+from kartnb.task.secrets import Masker
 
 T = TypeVar('T')
 
@@ -252,9 +253,12 @@ class Build:
         self._graph.vertex_of(task).value_wanted = options.value_wanted
         if any(node.will_run for node in self.plan):
             get_ready(options.executor, options.workers)
+        self._mask = Masker(vertex.task for vertex in self._graph.vertices.values())
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         durable = is_durable(options)
-        planned = PlannedBuild(self._graph, self.plan, self.build_id, choose, self._emit, verbose, durable)
+        planned = PlannedBuild(
+            self._graph, self.plan, self.build_id, choose, self._emit, verbose, durable, self._mask
+        )
         url = options.scheduler_url
         self._engine: Engine = _scheduler_loop(planned, url) if url else BuildLoop(planned)
 
@@ -269,7 +273,7 @@ class Build:
     def run(self) -> BuildReport:
         """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
         __tracebackhide__ = True
-        capture = captured(self.build_id, self._log_level, self._emit)
+        capture = captured(self.build_id, self._log_level, self._emit, self._mask)
         within([capture, kept_random_state(), closing(self._engine)], self._run)
         return self._engine.report(time.perf_counter() - self._started)
 

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -66,6 +66,7 @@ from kartnb.storage.run_lock import Holder, build_begins, build_ends
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
+from kartnb.task.secrets import Masker
 from kartnb.task.values import map_nested, required
 
 logger = logging.getLogger('kartnb')
@@ -92,6 +93,8 @@ class PlannedBuild:
     verbose: bool = True
     #: Whether each result is on the disk before its record is.
     durable: bool = False
+    #: Masks the secrets of its tasks.
+    mask: Masker = field(default_factory=Masker)
 
 
 class Engine(ABC):
@@ -103,8 +106,11 @@ class Engine(ABC):
         self._emit = build.emit
         self._inbox: Inbox = SimpleQueue()
         self._executor: TaskExecutor = InlineExecutor(self._inbox)  # until `run` makes the one that was chosen
-        self._ledger = Ledger(build.plan, build.build_id, build.emit, build.verbose)
-        self._work_items = WorkItems(build.build_id, self._inbox, build.emit, build.graph.results, build.durable)
+        self._mask = build.mask
+        self._ledger = Ledger(build.plan, build.build_id, build.emit, build.verbose, build.mask)
+        self._work_items = WorkItems(
+            build.build_id, self._inbox, build.emit, build.graph.results, build.durable, build.mask
+        )
         self._timeouts = Timeouts()
         self._running: dict[str, TaskRun] = {}
         self._suspended: dict[str, TaskRun] = {}
@@ -314,7 +320,7 @@ class Engine(ABC):
         self._ledger.spend(key, outcome.spent)
         self._work_items.note(vertex, outcome)
         if outcome.error is not None:
-            self._ledger.log('%s failed: %s', key, error_line(outcome.error))
+            self._ledger.log('%s failed: %s', key, error_line(outcome.error, self._mask))
             self._failed(vertex, outcome.error)
         elif outcome.requirements is not None:
             self._suspend(vertex, outcome)
@@ -342,6 +348,7 @@ class Engine(ABC):
     def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
         """Take the tasks that a running one yielded, and all that they need, into the build."""
         needed, fresh = grow(self._graph, vertex, requirements, self._ledger.states)
+        self._mask.add(other.task for other in fresh)
         record_existing_results(self._graph, fresh)
         if any(other not in vertex.requires for other in needed):
             vertex.requires = list(dict.fromkeys([*vertex.requires, *needed]))
@@ -376,7 +383,7 @@ class Engine(ABC):
 class Ledger:
     """States, times and errors of the tasks of one build, by node key; emits the events of their changes."""
 
-    def __init__(self, plan: Plan, build_id: str, emit: Callable[[Event], None], verbose: bool) -> None:
+    def __init__(self, plan: Plan, build_id: str, emit: Callable[[Event], None], verbose: bool, mask: Masker) -> None:
         self._status = BuildStatus(plan)
         self.durations: dict[str, float] = {}
         self.errors: dict[str, BaseException] = {}
@@ -386,6 +393,7 @@ class Ledger:
         self._emit = emit
         self._verbose = verbose
         self._is_open = False
+        self._mask = mask
 
     @property
     def plan(self) -> Plan:
@@ -428,13 +436,15 @@ class Ledger:
 
     def fail(self, key: str, error: BaseException) -> None:
         """A task has failed for good."""
+        self._mask.hide_in(error)
         self.errors[key] = error
-        self.change(key, TaskState.FAILED, error_line(error))
+        self.change(key, TaskState.FAILED, error_line(error, self._mask))
 
     def retry_later(self, key: str, error: BaseException) -> None:
         """A task has failed and will be tried again."""
+        self._mask.hide_in(error)
         self._earlier.setdefault(key, []).append(error)
-        self.change(key, TaskState.QUEUED, error_line(error))
+        self.change(key, TaskState.QUEUED, error_line(error, self._mask))
 
     def retry_now(self, key: str) -> None:
         """A task that had failed for good is tried again (luigi's scheduler gave it out once more)."""
@@ -474,27 +484,34 @@ class Ledger:
         """How the build ended."""
         plan = within([no_collections()], lambda: self.plan.with_states(self.states))
         failures = tuple(
-            _failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
+            self._failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
         )
         return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures)
 
-
-def _failure(node: Node, error: BaseException, earlier: tuple[BaseException, ...]) -> TaskFailure:
-    parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))
-    return TaskFailure(node.key, node.name, node.unique_id, parameters, error, user_code_location(error), earlier)
+    def _failure(self, node: Node, error: BaseException, earlier: tuple[BaseException, ...]) -> TaskFailure:
+        parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))
+        location = self._mask(user_code_location(error))
+        return TaskFailure(node.key, node.name, node.unique_id, parameters, error, location, earlier, self._mask)
 
 
 class WorkItems:
     """Makes the runs of one build, which report to the inbox of its loop and to its listeners."""
 
     def __init__(
-        self, build_id: str, inbox: Inbox, emit: Callable[[Event], None], results: KnownResults, durable: bool
+        self,
+        build_id: str,
+        inbox: Inbox,
+        emit: Callable[[Event], None],
+        results: KnownResults,
+        durable: bool,
+        mask: Masker,
     ) -> None:
         self._build_id = build_id
         self._durable = durable
         self._inbox = inbox
         self._emit = emit
         self._results = results
+        self._mask = mask
         self._expected: dict[str, RecordedResult] = {}
         self._kept: set[tuple[str, str]] = set()
 
@@ -512,6 +529,7 @@ class WorkItems:
         item.value_wanted = vertex.value_wanted
         item.durable = self._durable
         item.settled_by = self._settled_by(vertex)
+        item.mask = self._mask
         run = TaskRun(item, report)
         self.renew(run, vertex)
         return run

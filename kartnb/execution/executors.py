@@ -30,6 +30,7 @@ from kartnb.errors import (
     TaskTimeoutError,
     WorkerDiedError,
     WorkerError,
+    described,
 )
 from kartnb.execution.channel import Receiver
 from kartnb.execution.recording import Outcome, TaskRun, keep_output
@@ -369,7 +370,7 @@ def _worker_error(error: BaseException, last_output: str) -> BaseException:
         return WorkerDiedError(
             f'The worker process that ran this task died (killed, crashed or out of memory): {hint}.'
         )
-    return WorkerError(f'The worker could not run this task: {type(error).__name__}: {error}')
+    return WorkerError(f'The worker could not run this task: {described(error)}')
 
 
 class RemoteOutput:
@@ -425,7 +426,7 @@ class RemoteOutput:
 
     def _log_of(self, run: TaskRun) -> TaskLog:
         if run.output is None:
-            run.output = TaskLog(run.item.build_id, run.item.key, self._emit)
+            run.output = TaskLog(run.item.build_id, run.item.key, self._emit, run.item.mask)
         return run.output
 
 

@@ -140,7 +140,7 @@ class BuildLoop(Engine):
         if delay is None:
             self._fail(vertex, error)
             return
-        logger.warning('%s is tried again in %g s: %s', vertex.key, delay, error_line(error))
+        logger.warning('%s is tried again in %g s: %s', vertex.key, delay, error_line(error, self._mask))
         self._ledger.retry_later(vertex.key, error)
         heapq.heappush(self._retries_due, (time.monotonic() + delay, vertex.key))
 

@@ -174,7 +174,7 @@ class SchedulerLoop(Engine):
         """Whether a task is complete, by the plan; the traceback as text where that is unknown."""
         vertex = self._by_task_id[task.task_id]
         if vertex.broken is not None:
-            return ''.join(traceback.format_exception(vertex.broken))
+            return self._mask(''.join(traceback.format_exception(vertex.broken)))
         return self._ledger.is_met(vertex.key) or vertex.verdict.state is TaskState.NOT_NEEDED
 
     def start(self, task: luigi.Task, messages: Queue[Any] | None) -> None:
@@ -257,7 +257,7 @@ class SchedulerLoop(Engine):
 
     def _failed(self, vertex: Vertex, error: BaseException) -> None:
         self._ledger.fail(vertex.key, error)
-        self._the_worker.failed(vertex.task, ''.join(traceback.format_exception(error)))
+        self._the_worker.failed(vertex.task, self._mask(''.join(traceback.format_exception(error))))
 
     def _freed(self, key: str, amounts: dict[str, float] | None) -> None:
         if amounts is not None:

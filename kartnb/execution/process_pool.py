@@ -35,7 +35,7 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from kartnb._luigi import interpreter_flags
-from kartnb.errors import WorkerError
+from kartnb.errors import WorkerError, described
 from kartnb.execution.worker_pools import Work, WorkerPool
 from kartnb.interrupts import held_interrupts
 
@@ -638,7 +638,7 @@ def _done(work: Any, data: bytes) -> tuple[bool, Any]:
             # some exceptions can be pickled but not unpickled, which would break the stream at the other end
             pickle.loads(pickle.dumps(error))
         except Exception:
-            return False, WorkerError(f'{type(error).__name__}: {error}')
+            return False, WorkerError(described(error))
         return False, error
 
 

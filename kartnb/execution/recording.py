@@ -43,6 +43,7 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
 from kartnb.task.results import path_of
+from kartnb.task.secrets import NO_SECRETS, Masker
 
 if TYPE_CHECKING:  # workers do not plan
     from kartnb.planning.graph import TaskGraph, Vertex
@@ -96,6 +97,8 @@ class WorkItem:
     value_wanted: bool = True
     #: Whose build it is; a worker does not know.
     maker: Maker = field(default_factory=current_maker)
+    #: Masks the secrets of the build's tasks.
+    mask: Masker = NO_SECRETS
 
 
 @dataclass(slots=True)
@@ -417,7 +420,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         started=utc_text(run.started),
         ended=ended,
         seconds=round(run.spent, 6),
-        error='' if error is None else error_line(error),
+        error='' if error is None else error_line(error, run.item.mask),
         build_id=run.item.build_id,
         notebook=run.item.maker.notebook,
         notebook_inode=run.item.maker.inode,

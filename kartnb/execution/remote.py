@@ -150,7 +150,8 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
     send('running', None)
     run = TaskRun(item, send)
     elsewhere = not is_building()
-    with captured(item.build_id, log_level, lambda event: send('event', event)), _building(item, elsewhere):
+    capture = captured(item.build_id, log_level, lambda event: send('event', event), item.mask)
+    with capture, _building(item, elsewhere):
         outcome = advance(run)
         while outcome.requirements is not None and _are_complete(outcome.requirements):
             run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))

@@ -7,13 +7,14 @@ import os
 import sysconfig
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from kartnb import display
-from kartnb.errors import KartError
+from kartnb.errors import KartError, described
 from kartnb.model import Plan, TaskState
+from kartnb.task.secrets import NO_SECRETS, Masker
 
 _NOT_BEGUN = (TaskState.MISSING, TaskState.STALE, TaskState.QUEUED)
 
@@ -28,11 +29,23 @@ class TaskFailure:
     #: Pairs of name and text, without secret ones.
     parameters: tuple[tuple[str, str], ...]
     #: What its code raised; the traceback starts in the user's code.
-    error: BaseException
+    error: BaseException = field(repr=False)
     #: The user's line to look at, as ``file:line in function``; '' when no user code is on the stack.
     location: str
     #: What it raised in earlier tries of the same build (`retry_count`), in order.
-    earlier: tuple[BaseException, ...] = ()
+    earlier: tuple[BaseException, ...] = field(default=(), repr=False)
+    #: Masks the secrets of the build's tasks.
+    mask: Masker = field(default=NO_SECRETS, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The type and the text of the error, with secrets masked."""
+        return self.mask(described(self.error))
+
+    @property
+    def line(self) -> str:
+        """The error with its notes as one line, with secrets masked."""
+        return error_line(self.error, self.mask)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +130,8 @@ class GokartBuildError(KartError):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the traceback of the user's own exception, then the message."""
         cause = self.__cause__ or self
-        shown = display.format_traceback(cause)
+        mask = self.report.failures[0].mask if self.report is not None else NO_SECRETS
+        shown = [mask(line) for line in display.format_traceback(cause)]
         return [*shown, *([''] if shown else []), f'{type(self).__name__}: {self}']
 
 
@@ -179,21 +193,15 @@ def _sentences(report: BuildReport) -> list[str]:
 def _described(failure: TaskFailure) -> list[str]:
     parameters = ', '.join(f'{name}={text}' for name, text in failure.parameters)
     lines = [f'  {failure.name}({parameters}) [{failure.unique_id}]']
-    lines.append(f'    {_one_line(failure.error)}')
+    lines.append(f'    {" ".join(failure.text.split())}')
     if failure.location:
         lines.append(f'    at {failure.location}')
     return lines
 
 
-def _one_line(error: BaseException) -> str:
-    """An exception as one line, without its notes."""
-    text = ' '.join(str(error).split())
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
-
-
-def error_line(error: BaseException) -> str:
-    """An exception as one line of at most 300 characters."""
-    text = ' '.join(''.join(traceback.format_exception_only(error)).split())
+def error_line(error: BaseException, mask: Masker = NO_SECRETS) -> str:
+    """An exception with its notes as one line of at most 300 characters."""
+    text = ' '.join(mask(''.join(traceback.format_exception_only(error))).split())
     return text if len(text) <= 300 else f'{text[:299]}…'
 
 
@@ -206,7 +214,7 @@ def trim_traceback(error: BaseException) -> None:
     kept = frames[outside[0] :]
     if isinstance(error, KartError):
         kept[outside[-1] - outside[0]].tb_next = None
-    error.__traceback__ = kept[0]
+    error.with_traceback(kept[0])  # a frozen dataclass takes no assignment
 
 
 def entries_of(trace: TracebackType | None) -> list[TracebackType]:

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 import luigi
 
 from kartnb.capture.capture import captured_task, current_task, task_log
-from kartnb.errors import TaskNotDumpedError, TaskTimeoutError
+from kartnb.errors import TaskNotDumpedError, TaskTimeoutError, described
 from kartnb.execution.recording import (
     Outcome,
     TaskRun,
@@ -99,7 +99,7 @@ def _start(run: TaskRun) -> None:
     run.started = time.time()
     fire(task, luigi.Event.START, task)
     if _is_kartnb_task(task):
-        run.logs = RunLogs(task, run.item.unique_id)
+        run.logs = RunLogs(task, run.item.unique_id, run.item.mask)
         run.logs.write_start(seed_for(task))
         vars(task).update(_reporters(run))
     else:
@@ -110,9 +110,9 @@ def _start(run: TaskRun) -> None:
 def _reporters(run: TaskRun) -> dict[str, Any]:
     """The attributes of `_REPORTERS` for a run."""
     return {
-        'set_status_message': lambda message: run.report('message', str(message)),
+        'set_status_message': lambda message: run.report('message', run.item.mask(str(message))),
         'set_progress_percentage': lambda percentage: run.report('percentage', float(percentage)),
-        'set_tracking_url': lambda url: run.report('tracking_url', str(url)),
+        'set_tracking_url': lambda url: run.report('tracking_url', run.item.mask(str(url))),
         'decrease_running_resources': lambda amounts: run.report('resources', dict(amounts)),
         # only luigi's central scheduler sends messages
         'scheduler_messages': (run.messages or Queue()) if run.task.accepts_messages else None,
@@ -186,6 +186,7 @@ def _require_outputs(run: TaskRun) -> None:
 
 def _fail(run: TaskRun, error: BaseException) -> BaseException:
     trim_traceback(error)
+    run.item.mask.hide_in(error)
     task = run.task
     with held_interrupts():
         take_back(run)
@@ -193,7 +194,7 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
     try:
         task.on_failure(error)
     except Exception as second:
-        error.add_note(f'on_failure raised {type(second).__name__} too: {second}')
+        error.add_note(run.item.mask(f'on_failure raised too: {described(second)}'))
     record_failure(run, error)
     _forget_reporters(task)
     return error

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import luigi
 
 from kartnb._luigi import by_value_id, class_of_by_value_id, event_handlers
-from kartnb.errors import TransportError
+from kartnb.errors import TransportError, described
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 
@@ -185,7 +185,7 @@ def _pickled_class(cls: type) -> bytes:
     except Exception as error:
         raise TransportError(
             f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
-            f'({type(error).__name__}: {error}): create it in run(), or build without workers.'
+            f'({described(error)}): create it in run(), or build without workers.'
         ) from error
     if len(data) > LARGE:
         _warn_of_large_payload(cls, task_pickler.dumps)
@@ -201,9 +201,9 @@ def _culprit(value: Any, error: Exception) -> str:
             if not _can_be_pickled(attribute):
                 return (
                     f'{type(task).__name__}.{name} ({type(attribute).__name__}) cannot be sent to a worker process: '
-                    f'{type(error).__name__}: {error}. Create it in run(), or build without workers.'
+                    f'{described(error)}. Create it in run(), or build without workers.'
                 )
-    return f'This cannot be sent to a worker process: {type(error).__name__}: {error}'
+    return f'This cannot be sent to a worker process: {described(error)}'
 
 
 def _can_be_pickled(value: Any) -> bool:

@@ -19,7 +19,7 @@ from kartnb.storage.peek import peek
 from kartnb.storage.places import LogWriter
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
-from kartnb.task.secrets import MASK, is_secret_name, public_names
+from kartnb.task.secrets import MASK, NO_SECRETS, Masker, is_secret_name, public_names
 
 if TYPE_CHECKING:
     from kartnb.history.gather import Inventory
@@ -33,10 +33,11 @@ _versions_known: tuple[int, str] = (0, '')
 
 
 class RunLogs:
-    """Writes the logs of one run of one task, if the task wants them."""
+    """Writes the logs of one run of one task, if the task wants them; secrets are masked in what the task has noted."""
 
-    def __init__(self, task: TaskOnKart[Any], unique_id: str) -> None:
+    def __init__(self, task: TaskOnKart[Any], unique_id: str, mask: Masker = NO_SECRETS) -> None:
         self._task = task
+        self._mask = mask
         self._writer: LogWriter | None = None
         if task.should_dump_supplementary_log_files:
             self._writer = LogWriter(task.workspace_directory, type(task).__name__, unique_id)
@@ -57,7 +58,8 @@ class RunLogs:
         writer = self._writer
         if writer is not None:
             writer.write('processing_time', seconds)
-            self._write_task_log(writer, self._task.task_log)
+            log = self._task.task_log
+            self._write_task_log(writer, {**self._mask.value(dict(log)), 'file_path': paths} if self._mask else log)
             versions = imported_versions()
             if versions != self._versions:
                 writer.write('module_versions', versions)

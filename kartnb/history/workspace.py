@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import luigi
 
 from kartnb import display
-from kartnb.errors import HistoryError, KartError
+from kartnb.errors import HistoryError, KartError, described
 from kartnb.history.gather import gather, take_inventory
 from kartnb.history.runs import Run, Runs, RunState
 from kartnb.storage.census import absolute_place, require_directory
@@ -251,7 +251,7 @@ def restored_task(
     except Exception as error:
         raise HistoryError(
             f'{kind.__name__}[{run.unique_id[:8]}] cannot be created from its recorded parameters '
-            f'({type(error).__name__}: {error}): its class has changed since.'
+            f'({described(error)}): its class has changed since.'
         ) from error
     if unique_id != run.unique_id and not quiet:
         logger.warning(

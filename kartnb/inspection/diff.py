@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kartnb import display
-from kartnb.errors import HistoryError, KartError
+from kartnb.errors import HistoryError, KartError, text_of
 from kartnb.history.run_record import RunRecord
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import RunName, Workspace
@@ -273,7 +273,7 @@ def _value_section(before: _Side, after: _Side) -> Section:
     try:
         a, b = (side.workspace.load(side.run) for side in (before, after))
     except Exception as error:  # whatever a foreign value raises when it is loaded
-        return Section('value', note=f'a value cannot be loaded: {error}')
+        return Section('value', note=f'a value cannot be loaded: {text_of(error)}')
     found = value_changes(a, b)
     changes = found.changes or (Change('value', '', '', None if found.equal is None else not found.equal),)
     return Section('value', () if found.diff else changes, (CodeChange('value', found.diff),) if found.diff else ())

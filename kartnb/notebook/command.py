@@ -26,6 +26,7 @@ from kartnb.errors import (
     ParameterValueError,
     SweepError,
     TaskArgumentError,
+    text_of,
 )
 from kartnb.notebook.arguments import MagicParser, Option
 
@@ -114,7 +115,7 @@ class Given:
         return ast.Expression(body[0].value)
 
     def _describe(self, error: Exception, text: str) -> str:
-        message = ' '.join(str(error).split())
+        message = ' '.join(text_of(error).split())
         if isinstance(error, luigi.parameter.ParameterException | KartError):
             return message
         if isinstance(error, NameError) and error.name:

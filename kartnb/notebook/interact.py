@@ -19,7 +19,7 @@ import luigi
 from IPython.core.getipython import get_ipython
 
 from kartnb.config import BuildOptions
-from kartnb.errors import KartError, SweepError
+from kartnb.errors import KartError, SweepError, described
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build import build_in_background
 from kartnb.execution.report import error_line
@@ -239,7 +239,7 @@ class Interactive:
         except KartError as error:
             self._task, self.error, self.status = None, str(error), None
         except Exception as error:  # whatever the user's requires() or __init__ raises
-            self._task, self.error, self.status = None, f'{type(error).__name__}: {error}', None
+            self._task, self.error, self.status = None, described(error), None
         else:
             if task is not self._task:  # luigi gives the same object for the same values
                 self._task, self.error, self.status = task, '', None
@@ -579,4 +579,4 @@ def _why_it_failed(build: BackgroundBuild) -> str:
             return error_line(error)
         return 'the build failed'
     first = report.failures[0]
-    return f'{first.name} failed: {error_line(first.error)}'
+    return f'{first.name} failed: {first.line}'

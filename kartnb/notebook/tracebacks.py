@@ -9,7 +9,7 @@ from types import TracebackType
 from IPython.core.interactiveshell import InteractiveShell
 from luigi.parameter import ParameterException
 
-from kartnb.errors import KartError
+from kartnb.errors import KartError, described
 from kartnb.execution.report import entries_of, is_kartnbs, is_user_code, module_of
 
 #: The file name of the expression of a magic.
@@ -43,7 +43,7 @@ def show_own_part(error: BaseException, shell: InteractiveShell) -> None:
 
 def own_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
     """How an exception is shown: the traceback of the user's own code, or one line where there is none."""
-    return traceback_lines(error, shell) or [f'{type(error).__name__}: {error}']
+    return traceback_lines(error, shell) or [described(error)]
 
 
 def own_part(trace: TracebackType | None) -> TracebackType | None:

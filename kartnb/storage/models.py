@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from kartnb.errors import UnreadableResultError, WrongValueError
+from kartnb.errors import UnreadableResultError, WrongValueError, described
 from kartnb.storage import pickling
 from kartnb.storage.files import FULL, raise_storage_error, sweep_litter, temporary_name
 from kartnb.storage.filesystem import file_system
@@ -96,7 +96,7 @@ class ModelTarget(FileTarget):
         return load
 
     def _unreadable(self, error: Exception) -> UnreadableResultError:
-        detail = str(error) if isinstance(error, UnreadableResultError) else f'{type(error).__name__}: {error}'
+        detail = str(error) if isinstance(error, UnreadableResultError) else described(error)
         return UnreadableResultError(
             f'{self._place} cannot be read ({detail}): it is damaged, or not a zip file of a model. '
             'Delete it, or build its task with rerun=True.',

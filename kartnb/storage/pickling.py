@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from kartnb.errors import KartError, WrongValueError
+from kartnb.errors import KartError, WrongValueError, text_of
 from kartnb.storage import unpickling
 from kartnb.storage.unpickling import load
 
@@ -180,7 +180,7 @@ def _dump_by_value(obj: Any, file: IO[bytes]) -> None:
     except (OSError, KartError, MemoryError):
         raise
     except Exception as error:
-        raise WrongValueError(f'a value of type {type(obj).__name__} cannot be pickled: {error}') from error
+        raise WrongValueError(f'a value of type {type(obj).__name__} cannot be pickled: {text_of(error)}') from error
 
 
 def dumps_plain(obj: Any, protocol: int | None = None) -> bytes | None:

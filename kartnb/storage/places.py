@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, cast
 
-from kartnb.errors import KartError, MissingResultError, StorageError, UnreadableResultError
+from kartnb.errors import KartError, MissingResultError, StorageError, UnreadableResultError, described
 from kartnb.storage import pickling
 from kartnb.storage.filesystem import file_system
 
@@ -145,9 +145,7 @@ def read_log(path: str) -> Any:
     except KartError:
         raise
     except Exception as error:
-        raise UnreadableResultError(
-            f'{path} is not a readable log ({type(error).__name__}: {error}): delete it', path
-        ) from error
+        raise UnreadableResultError(f'{path} is not a readable log ({described(error)}): delete it', path) from error
 
 
 def read_params(workspace: str, class_name: str, unique_id: str) -> dict[str, str]:

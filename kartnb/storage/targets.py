@@ -17,7 +17,14 @@ from typing import IO, Any, ClassVar
 import luigi
 import luigi.format
 
-from kartnb.errors import KartError, MissingPackageError, MissingResultError, StorageError, UnreadableResultError
+from kartnb.errors import (
+    KartError,
+    MissingPackageError,
+    MissingResultError,
+    StorageError,
+    UnreadableResultError,
+    described,
+)
 from kartnb.storage import locks
 from kartnb.storage.files import storage_error
 from kartnb.storage.filesystem import file_system
@@ -299,7 +306,7 @@ def _named(error: Exception, path: str) -> Exception:
 def _unreadable(error: Exception, path: str) -> UnreadableResultError | MissingPackageError:
     if isinstance(error, ModuleNotFoundError):
         return MissingPackageError(f'{path} holds a value that needs the module {error.name!r}, which is not installed')
-    detail = str(error) if isinstance(error, KartError) else f'{type(error).__name__}: {error}'
+    detail = str(error) if isinstance(error, KartError) else described(error)
     return UnreadableResultError(
         f'{path} cannot be read ({detail}): it is truncated or was not written as its extension says. '
         'Delete it, or build its task with rerun=True.',

@@ -24,7 +24,7 @@ from types import FunctionType
 from typing import IO, Any, ClassVar, NamedTuple
 
 from kartnb._luigi import PythonPickler, class_filler, class_maker, enum_maker
-from kartnb.errors import MissingPackageError, UnreadableResultError
+from kartnb.errors import MissingPackageError, UnreadableResultError, described
 
 _ARGUMENTS_OF_A_CODE = 18  # since Python 3.11; older pickles have fewer, and their code does not run here
 
@@ -514,5 +514,5 @@ def _load_of_an_older_pandas(file: IO[bytes], classes: NotebookClasses, error: E
     except Exception:
         version = sys.modules['pandas'].__version__
         raise UnreadableResultError(
-            f'{type(error).__name__}: {error}; perhaps a newer pandas than the installed {version} pickled it'
+            f'{described(error)}; perhaps a newer pandas than the installed {version} pickled it'
         ) from error

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import luigi
 
 from kartnb import display
-from kartnb.errors import SweepError
+from kartnb.errors import SweepError, described
 from kartnb.history.log_store import LogStore
 from kartnb.model import TaskState
 from kartnb.task.base import TaskOnKart
@@ -125,7 +125,7 @@ class Metrics:
             self._first = self._first or error
             problem = str(error)
         except Exception as error:  # the user's function, or a file that cannot be read
-            problem = f'{type(error).__name__}: {error}'
+            problem = described(error)
             self._first = self._first or SweepError(f'The metric of {self._name} could not be computed: {problem}')
         point.metrics, point.problem = metrics, problem
 

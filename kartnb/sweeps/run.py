@@ -304,7 +304,7 @@ class SweepPlan(SweepRun):
             self._metrics.compute([self._cached.popleft()])
 
     def _settle(self, report: BuildReport) -> None:
-        errors = {failure.key: error_line(failure.error) for failure in report.failures}
+        errors = {failure.key: failure.line for failure in report.failures}
         for key, points in self._by_key.items():
             node = report.plan[key]
             for point in points:

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 import luigi
 
 from kartnb._luigi import declared_default
-from kartnb.task.secrets import is_secret, masked
+from kartnb.task.secrets import Masker, is_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _found_source(cls: type) -> SourceText | None:
 def _without_secrets(cls: type, text: str) -> str:
     parameters = cls.get_params() if isinstance(cls, type) and issubclass(cls, luigi.Task) else []
     defaults = [declared_default(parameter) for _, parameter in parameters if is_secret(parameter)]
-    return masked(text, [default for default in defaults if isinstance(default, str)])
+    return Masker.of_values(defaults)(text)
 
 
 def _around(file: str, line: int, name: str) -> SourceText | None:

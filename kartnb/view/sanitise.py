@@ -15,6 +15,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from kartnb.errors import described
+
 #: C0, C1 and DEL (without newline), lone surrogates, noncharacters, and the controls that reorder text or hide some.
 _UNSAFE = re.compile(
     '[\x00-\x09\x0b-\x1f\x7f-\x9f\u00ad\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb'
@@ -90,13 +92,8 @@ def abbreviated(text: str, limit: int = 28) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """The type and text of an exception, also of one whose text cannot be made."""
-    try:
-        text = str(error)
-    except Exception:  # whatever a user's __str__ raises, the failure itself must still be shown
-        text = '<message not available>'
-    name = type(error).__name__
-    return several_lines(f'{name}: {text}' if text else name)
+    """The type and text of an exception, as `several_lines` shows it."""
+    return several_lines(described(error))
 
 
 def seconds_text(seconds: float) -> str:

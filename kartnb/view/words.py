@@ -17,7 +17,7 @@ from kartnb.execution.report import BuildReport, TaskFailure
 from kartnb.model import BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait, split_note
 from kartnb.planning.estimate import announcement
 from kartnb.task.identity import id_of
-from kartnb.view.sanitise import abbreviated, counted, error_text, one_line, seconds_text, short_id
+from kartnb.view.sanitise import abbreviated, counted, one_line, seconds_text, several_lines, short_id
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -415,7 +415,7 @@ def _failure(failure: TaskFailure) -> Failure:
         parameters=listed(failure.parameters),
         unique_id=one_line(failure.unique_id, 80),
         location=one_line(failure.location, 300),
-        error=error_text(failure.error),
+        error=several_lines(failure.text),
     )
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any, Literal, TypeAlias
 
 import luigi.format
 
-from kartnb.errors import KartError, UnknownFormatError, WrongValueError
+from kartnb.errors import KartError, UnknownFormatError, WrongValueError, text_of
 
 DataFrameType: TypeAlias = Literal['pandas', 'polars', 'polars-lazy']
 ProcessorFactory: TypeAlias = Callable[[bool, DataFrameType], 'FileProcessor']
@@ -92,7 +92,7 @@ def refusing(kind: str) -> Iterator[None]:
     except (KartError, OSError, MemoryError):
         raise
     except Exception as error:
-        raise WrongValueError(f'{kind} cannot keep this value, a .pkl file can: {error}') from error
+        raise WrongValueError(f'{kind} cannot keep this value, a .pkl file can: {text_of(error)}') from error
 
 
 def rereadable(file: IO[Any]) -> IO[Any]:
