@@ -198,7 +198,10 @@ def _packed(outcomes: list[RemoteOutcome]) -> bytes:
             _untie(outcome.error, ())
             _let_tracebacks_travel(outcome.error)
     try:
-        return _classes.dumps(outcomes)
+        data = _classes.dumps(outcomes)
+        if any(outcome.error is not None for outcome in outcomes):
+            _classes.loads(data)  # some exceptions can be pickled and not unpickled
+        return data
     except Exception:
         return _classes.dumps([_sendable(outcome) for outcome in outcomes])
 
@@ -242,7 +245,7 @@ def _sendable(outcome: RemoteOutcome) -> RemoteOutcome:
 
 def _can_travel(value: Any) -> bool:
     try:
-        _classes.dumps(value)
+        _classes.loads(_classes.dumps(value))
     except Exception:
         return False
     return True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
-from kartnb.errors import KartError, MissingPackageError, StorageError
+from kartnb.errors import KartError, MissingPackageError, StorageError, text_of
 from kartnb.storage.files import FileSystem, Seen, raise_storage_error, seen_object, temporary_name
 
 _PACKAGES = {
@@ -23,6 +24,17 @@ _PACKAGES = {
 }
 # An upload to these shows the whole object or nothing, and renaming is a copy.
 _OBJECT_STORES = frozenset(_PACKAGES)
+
+# What each store's library calls its errors, in the names of their classes and in their texts.
+_NO_BUCKET = re.compile(r'NoSuchBucket|ContainerNotFound|(bucket|container) (does not exist|not found)', re.IGNORECASE)
+_REGION = re.compile(r'\bregion|PermanentRedirect|IllegalLocationConstraint', re.IGNORECASE)
+_CREDENTIALS = re.compile(
+    r'PermissionError|credentials|access ?denied|forbidden|unauthori[sz]ed|authenticat|signature|access key|\b40[13]\b',
+    re.IGNORECASE,
+)
+_CONNECTION = re.compile(
+    r'timeout|timed out|connect|endpoint|unreachable|name resolution|\bSSL|\b50[0234]\b', re.IGNORECASE
+)
 
 # of gcsfs' setxattrs; a label cannot have these names
 _ARGUMENTS = frozenset({'content_type', 'content_encoding', 'fixed_key_metadata'})
@@ -38,8 +50,9 @@ def remote_file_system(path: str) -> FileSystem:
     except ImportError as error:
         raise MissingPackageError(f'{path} needs fsspec: pip install {packages}') from error
     try:
-        # what other processes write must be seen
-        backend, _ = url_to_fs(path, use_listings_cache=False)
+        with _named(path, 'reached'):
+            # what other processes write must be seen
+            backend, _ = url_to_fs(path, use_listings_cache=False)
     except ImportError as error:
         raise MissingPackageError(
             f'{path} needs a package for {scheme}:// ({error}): pip install {packages}'
@@ -59,7 +72,8 @@ class _Fsspec(FileSystem):
         self._uploads_whole = scheme in _OBJECT_STORES
 
     def exists(self, path: str) -> bool:
-        return bool(self._backend.exists(path))
+        with _named(path, 'read'):
+            return bool(self._backend.exists(path))
 
     def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
         with _named(path, 'read'):
@@ -135,12 +149,13 @@ class _Fsspec(FileSystem):
         return {_last_part(entry['name']): _seen(entry).mark for entry in entries}
 
     def _listed(self, directory: str, detail: bool) -> list[Any]:
-        try:
-            return list(self._backend.ls(directory, detail=detail, refresh=True))
-        except FileNotFoundError:
-            return []
-        except TypeError:  # a backend without a listing cache takes no `refresh`
-            return list(self._backend.ls(directory, detail=detail))
+        with _named(directory, 'listed'):
+            try:
+                return list(self._backend.ls(directory, detail=detail, refresh=True))
+            except FileNotFoundError:
+                return []
+            except TypeError:  # a backend without a listing cache takes no `refresh`
+                return list(self._backend.ls(directory, detail=detail))
 
     def label(self, path: str, labels: Mapping[str, str]) -> None:
         if labels and hasattr(self._backend, 'setxattrs'):
@@ -163,12 +178,55 @@ class _Fsspec(FileSystem):
 
 @contextlib.contextmanager
 def _named(path: str, doing: Any) -> Iterator[None]:
+    """Raise what goes wrong in the block as a `StorageError`, whatever library of the store raised it."""
     try:
         yield
-    except OSError as error:
-        if isinstance(error, KartError):
-            raise
-        raise_storage_error(error, path, doing)
+    except KartError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__ == 'builtins':
+            raise  # a wrong call, not the store
+        sentence = '' if _is_of_a_disk(error) else _sentence(error, path, doing)
+        if sentence:
+            raise StorageError(sentence, path, getattr(error, 'errno', None)) from error
+        raise_storage_error(error if isinstance(error, OSError) else OSError(_detail(error)), path, doing)
+
+
+def _sentence(error: BaseException, path: str, doing: str) -> str:
+    """What a store's error means and what to do, where it is one of the store and not of the file; else ''."""
+    chain: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in chain:
+        chain.append(found)
+        found = found.__cause__ or found.__context__
+    words = ' '.join(f'{" ".join(cls.__name__ for cls in type(e).__mro__)} {text_of(e)}' for e in chain)
+    scheme, _, rest = path.partition('://')
+    words = words.replace(rest, '')  # which may hold any word
+    bucket = f'{scheme}://{rest.partition("/")[0]}'
+    if _NO_BUCKET.search(words):
+        return f'{path} cannot be {doing}, {bucket} does not exist: create it, or correct workspace_directory'
+    if isinstance(error, FileNotFoundError):
+        return ''
+    because = f'{path} cannot be {doing} ({_detail(error)})'
+    if _REGION.search(words):
+        return f'{because}: set the region of {bucket} in the configuration of its client'
+    if _CREDENTIALS.search(words):
+        return f'{because}: check the credentials, and that they may read and write {bucket}'
+    if _CONNECTION.search(words):
+        return f'{because}: check the connection and the endpoint, and build again; finished results are kept'
+    return ''
+
+
+def _is_of_a_disk(error: Exception) -> bool:
+    """Whether an error is one that `storage_error` knows, such as a full disk's."""
+    is_built_in = isinstance(error, OSError) and type(error).__module__ == 'builtins'
+    return is_built_in and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError)
+
+
+def _detail(error: BaseException) -> str:
+    """The text of a store's error as one line, without the queries of URLs, which may be signed."""
+    text = re.sub(r'\?[^\s"\']+', '', ' '.join(text_of(error).split()))
+    return text[:200] or type(error).__name__
 
 
 def _last_part(entry: object) -> str:
@@ -193,9 +251,13 @@ def read_many(root: str, paths: list[str]) -> list[bytes | str]:
     """The bytes of files below a prefix, or a sentence in the place of those that cannot be read."""
     backend, base = _backend(root)
     names = [f'{base.rstrip("/")}/{path}' for path in paths]
-    found = backend.cat(names, on_error='return') if names else {}
+    with _named(root, 'read'):
+        found = backend.cat(names, on_error='return') if names else {}
     values = [found.get(name, FileNotFoundError('it is gone')) for name in names]
-    return [str(value) if isinstance(value, Exception) else bytes(value) for value in values]
+    return [
+        _sentence(value, root, 'read') or text_of(value) if isinstance(value, Exception) else bytes(value)
+        for value in values
+    ]
 
 
 def _backend(root: str) -> tuple[Any, str]:
