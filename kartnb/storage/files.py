@@ -11,13 +11,16 @@ import os
 import platform
 import re
 import secrets
+import shlex
 import shutil
+import stat
 import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Literal, NamedTuple, NoReturn
 
 from kartnb.errors import MissingResultError, StorageError
@@ -230,7 +233,7 @@ FULL = {errno.ENOSPC, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _RESERVED_NAMES = {'con', 'prn', 'aux', 'nul', *(f'{port}{n}' for port in ('com', 'lpt') for n in '123456789')}
 _WINDOWS_PATH_LIMIT = 259
-_ELSEWHERE = 'choose another workspace_directory'
+_KEPT = 'what is there is kept'
 
 
 def storage_error(error: OSError, path: str, doing: Doing) -> StorageError:
@@ -254,14 +257,18 @@ def _sentence(error: OSError, path: str, doing: Doing) -> str:
     windows = windows_problem(path) if ON_WINDOWS else None
     if windows:
         return windows
-    if os.path.isdir(path) and error.errno in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, *_FORBIDDEN}:
+    if (
+        doing != 'listed'
+        and os.path.isdir(path)
+        and error.errno in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, *_FORBIDDEN}
+    ):
         return f'{path} is a directory, where a result file belongs: move it away or remove it'
     if error.errno in FULL:
-        return f'{path} cannot be written, the disk is full: free some space or {_ELSEWHERE}'
+        return f'{path} cannot be written, the disk is full: free some space and build again; {_KEPT}'
     if error.errno in _FORBIDDEN:
-        return f'{path} cannot be {doing}, permission is denied: {_ELSEWHERE}'
+        return f'{path} cannot be {doing}, permission is denied: {_how_to_permit(path, doing)}; {_KEPT}'
     if error.errno == errno.EROFS:
-        return f'{path} cannot be {doing}, the disk is read-only: {_ELSEWHERE}'
+        return f'{path} cannot be {doing}, the disk is read-only: mount it for writing and build again; {_KEPT}'
     if error.errno in {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
         return (
             f'{path} cannot be {doing}, a file lies where one of its directories belongs: move {_file_above(path)} away'
@@ -269,6 +276,26 @@ def _sentence(error: OSError, path: str, doing: Doing) -> str:
     if error.errno == errno.ENAMETOOLONG:
         return f'{path} cannot be {doing}, its name or path ({len(path)} characters) is too long for this disk'
     return f'{path} cannot be {doing}: {error.strerror or error}'
+
+
+def _how_to_permit(path: str, doing: Doing) -> str:
+    """What to do about the directory or file on the way to a path whose permissions are in the way."""
+    above = list(reversed(Path(path).parents))
+    closed = next((str(place) for place in above if os.path.isdir(place) and not os.access(place, os.X_OK)), None)
+    if closed is None:
+        changes = doing in ('written', 'removed')
+        closed = next((str(place) for place in reversed(above) if place.is_dir()), '.') if changes else path
+    try:
+        status = os.stat(closed)
+    except OSError:
+        return f'ask the owner of {closed} for access'
+    mode = f'{closed} has the mode {stat.filemode(status.st_mode)}'
+    if ON_WINDOWS or status.st_uid != os.geteuid():
+        return f'{mode} and is not yours, so ask its owner for access'
+    wanted = stat.S_IRWXU if stat.S_ISDIR(status.st_mode) else stat.S_IRUSR | stat.S_IWUSR
+    if status.st_mode & wanted != wanted:
+        return f'{mode}, so run chmod u+rwX {shlex.quote(closed)}'
+    return f'{mode}, so it may be marked as immutable (lsattr shows that)'
 
 
 def _file_above(path: str) -> str:

@@ -213,7 +213,7 @@ def test_a_full_disk() -> None:
     )
     sentence = (
         'StorageError 28 full/a.pkl cannot be written, the disk is full: '
-        'free some space or choose another workspace_directory'
+        'free some space and build again; what is there is kept'
     )
     assert done.stdout.splitlines() == [sentence] * 3 + ["small ['a.pkl']"], done.stderr
 

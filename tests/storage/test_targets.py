@@ -168,7 +168,10 @@ def test_a_workspace_that_may_not_be_written() -> None:
     os.makedirs('closed', mode=0o555)
     os.chmod('.', 0o755)
     said = as_nobody(lambda: make_target('closed/a.pkl').dump(1))
-    assert said == 'closed/a.pkl cannot be written, permission is denied: choose another workspace_directory'
+    assert said == (
+        'closed/a.pkl cannot be written, permission is denied: closed has the mode dr-xr-xr-x and is not yours, '
+        'so ask its owner for access; what is there is kept'
+    )
     assert os.listdir('closed') == []
 
 
