@@ -22,6 +22,7 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.metaclass import KartRegister
 from kartnb.task.registry import is_same_definition
 from kartnb.task.results import path_of
+from kartnb.task.secrets import Masker
 from kartnb.task.values import flatten
 
 #: From so many levels of tasks within tasks on a plan takes noticeably longer: 0.2 s at 100 levels, 2 s at 200, a
@@ -131,15 +132,19 @@ class TaskGraph:
             self._nesting.watch(task)
             return _Visit(task)
         except Exception as error:
-            self._on_broken(task, error)
+            self._report(task, error)
             raise
 
     def _settle_or_report(self, visit: _Visit) -> bool:
         try:
             return self._settle(visit)
         except Exception as error:
-            self._on_broken(visit.task, error)
+            self._report(visit.task, error)
             raise
+
+    def _report(self, task: luigi.Task, error: Exception) -> None:
+        Masker([task]).hide_in(error)
+        self._on_broken(task, error)
 
     def snapshot(self, root: luigi.Task, workspace: str) -> Plan:
         """The graph as an immutable plan: first what is wanted `also`, `root` last."""

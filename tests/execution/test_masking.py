@@ -317,3 +317,16 @@ def test_an_exception_without_a_text_is_named_with_its_task(executor: str) -> No
     assert 'FrozenError' in '\n'.join(error._render_traceback_())
     assert 'FrozenError' in written()
     assert 'FrozenError' in str(events)
+
+
+class Unplanned(kartnb.TaskOnKart[int]):
+    token = luigi.Parameter(default=TOKEN, visibility=PRIVATE)
+
+    def requires(self) -> Any:
+        raise ConnectionError(f'no list of tables for {self.token}')
+
+
+@pytest.mark.parametrize('act', [kartnb.plan, kartnb.build])
+def test_what_requires_raises(act: Callable[[Any], object]) -> None:
+    with pytest.raises(ConnectionError, match=f'no list of tables for {MASK}'):
+        act(Unplanned())
