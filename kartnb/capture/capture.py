@@ -43,9 +43,7 @@ class captured:  # noqa: N801 - it is used as a function is
     this process already, the block changes nothing.
     """
 
-    def __init__(
-        self, build_id: str, level: int, emit: Callable[[TaskEvent], None], mask: Masker = NO_SECRETS
-    ) -> None:
+    def __init__(self, build_id: str, level: int, emit: Callable[[TaskEvent], None], mask: Masker = NO_SECRETS) -> None:
         self._build = _Build(min(level, logging.INFO), emit, TaskLog(build_id, '', emit, mask), mask)
         self._token: Token[tuple[str, str] | None] | None = None
         self._streams = _Streams()
