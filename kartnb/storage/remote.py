@@ -219,8 +219,9 @@ def _sentence(error: BaseException, path: str, doing: str) -> str:
 
 def _is_of_a_disk(error: Exception) -> bool:
     """Whether an error is one that `storage_error` knows, such as a full disk's."""
-    is_built_in = isinstance(error, OSError) and type(error).__module__ == 'builtins'
-    return is_built_in and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError)
+    if not isinstance(error, OSError) or isinstance(error, ConnectionError | TimeoutError):
+        return False
+    return type(error).__module__ == 'builtins' and error.errno is not None
 
 
 def _detail(error: BaseException) -> str:
