@@ -256,9 +256,7 @@ class Build:
         self._mask = Masker(vertex.task for vertex in self._graph.vertices.values())
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         durable = is_durable(options)
-        planned = PlannedBuild(
-            self._graph, self.plan, self.build_id, choose, self._emit, verbose, durable, self._mask
-        )
+        planned = PlannedBuild(self._graph, self.plan, self.build_id, choose, self._emit, verbose, durable, self._mask)
         url = options.scheduler_url
         self._engine: Engine = _scheduler_loop(planned, url) if url else BuildLoop(planned)
 
