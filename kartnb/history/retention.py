@@ -10,21 +10,19 @@ import contextlib
 import filecmp
 import hashlib
 import json
-import logging
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from kartnb.errors import HistoryError, KartError, TaskSettingError
-from kartnb.history.run_record import iso_moment, parsed_record
+from kartnb.history.run_record import iso_seconds, parsed_record
 from kartnb.history.select import Bounds, byte_count, span
 from kartnb.storage.files import temporary_path
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.superseded import Superseded, superseded_names, superseded_result
-
-logger = logging.getLogger('kartnb')
 
 _INDEX = 'log/superseded.json'
 #: The word for no bound at all.
@@ -64,11 +62,16 @@ def _bound(word: str) -> dict[str, Any]:
 class _Entry(NamedTuple):
     """What is known of one superseded result."""
 
-    stem: str  #: ``<Class>_<unique id>``.
     module: str
-    time: str  #: When it was superseded.
+    stem: str  #: ``<Class>_<unique id>``.
+    time: float  #: When it was superseded, in epoch seconds.
     size: int
     content: str  #: A digest of sizes and checks of its files; '' when one of them has none.
+
+    @property
+    def task(self) -> str:
+        """Which task it is of."""
+        return f'{self.module}.{self.stem}'
 
 
 def bound_superseded(workspace: str, bounds: Bounds) -> None:
@@ -80,8 +83,7 @@ def bound_superseded(workspace: str, bounds: Bounds) -> None:
     found = {name: known.get(name) or _entry(workspace, name) for name in superseded_names(workspace)}
     entries = {name: entry for name, entry in found.items() if entry is not None}
     if '://' not in workspace:
-        for name in sorted(entries.keys() - known.keys()):
-            _share_content(workspace, name, entries)
+        _share_contents(workspace, entries, entries.keys() - known.keys())
     for name in _beyond(workspace, entries, bounds):
         result = superseded_result(workspace, name)
         if result is not None:
@@ -101,8 +103,8 @@ def _read_index(workspace: str) -> dict[str, _Entry]:
         return {}
 
 
-def _checked(stem: Any, module: Any, time: Any, size: Any, content: Any) -> _Entry:
-    return _Entry(str(stem), str(module), str(time), int(size), str(content))
+def _checked(module: Any, stem: Any, time: Any, size: Any, content: Any) -> _Entry:
+    return _Entry(str(module), str(stem), float(time), int(size), str(content))
 
 
 def _entry(workspace: str, name: str) -> _Entry | None:
@@ -114,7 +116,7 @@ def _entry(workspace: str, name: str) -> _Entry | None:
     if record is not None and record.checks and all(record.checks):
         facts = [record.checks, [output.size for output in record.outputs]]
         content = hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
-    return _Entry(result.stem, result.module, result.time, result.size(), content)
+    return _Entry(result.module, result.stem, iso_seconds(result.time) or time.time(), result.size(), content)
 
 
 def _record_text(result: Superseded) -> str | None:
@@ -124,20 +126,22 @@ def _record_text(result: Superseded) -> str | None:
         return None
 
 
-def _share_content(workspace: str, name: str, entries: Mapping[str, _Entry]) -> None:
-    """Let the files of a result be other names of those of an equal one of its task."""
-    entry = entries[name]
-    key = (entry.stem, entry.module, entry.content)
-    equal = (other for other, its in entries.items() if other != name and (its.stem, its.module, its.content) == key)
-    other = next(equal, None) if entry.content else None
-    if other is None:
+def _share_contents(workspace: str, entries: Mapping[str, _Entry], fresh: Collection[str]) -> None:
+    """Let the files of new results be other names of those of an equal one of their task."""
+    equal = {(entry.task, entry.content): name for name, entry in entries.items() if name not in fresh}
+    for name in sorted(fresh):
+        entry = entries[name]
+        other = equal.setdefault((entry.task, entry.content), name) if entry.content else name
+        if other != name:
+            _share_content(superseded_result(workspace, name), superseded_result(workspace, other))
+
+
+def _share_content(result: Superseded | None, other: Superseded | None) -> None:
+    if result is None or other is None or len(result.files) != len(other.files):
         return
-    result, earlier = superseded_result(workspace, name), superseded_result(workspace, other)
-    if result is None or earlier is None or len(result.files) != len(earlier.files):
-        return
-    for (_, own), (_, its) in zip(result.files, earlier.files, strict=True):
+    for (_, own), (_, its) in zip(result.files, other.files, strict=True):
         with contextlib.suppress(OSError):  # such as a disk that has no hard links
-            _link(os.path.join(earlier.directory, its), os.path.join(result.directory, own))
+            _link(os.path.join(other.directory, its), os.path.join(result.directory, own))
 
 
 def _link(path: str, target: str) -> None:
@@ -152,31 +156,24 @@ def _beyond(workspace: str, entries: Mapping[str, _Entry], bounds: Bounds) -> li
     """Which results are beyond the bounds, and can be removed."""
     if bounds == Bounds(None, None, None):
         return []
-    now = datetime.now(UTC)
-    moments = {name: iso_moment(entry.time) or now for name, entry in entries.items()}
-    newest_first = sorted(entries, key=lambda name: moments[name], reverse=True)
-    sizes = _sizes(workspace, [entries[name] for name in newest_first])
-    tasks = {name: f'{entry.module}.{entry.stem}' for name, entry in entries.items()}
-    results = [(tasks[name], moments[name], size) for name, size in zip(newest_first, sizes, strict=True)]
-    latest = {tasks[name]: name for name in reversed(newest_first)}
-    beyond = [
-        name
-        for name, stays in zip(newest_first, bounds.kept(results), strict=True)
-        if not stays and latest[tasks[name]] != name
-    ]
+    newest_first = sorted(entries.items(), key=lambda item: item[1].time, reverse=True)
+    results: list[tuple[str, datetime, int]] = []
+    latest: set[str] = set()
+    counted: set[tuple[str, str]] = set()
+    tasks: set[str] = set()
+    for name, entry in newest_first:
+        task = entry.task
+        if task not in tasks:
+            tasks.add(task)
+            latest.add(name)
+        # it takes no bytes of its own where it shares its content with a later one
+        shares = (task, entry.content) in counted and '://' not in workspace
+        counted |= {(task, entry.content)} if entry.content else set()
+        results.append((task, datetime.fromtimestamp(entry.time, UTC), 0 if shares else entry.size))
+    stays = bounds.kept(results)
+    beyond = [name for (name, _), kept in zip(newest_first, stays, strict=True) if not kept and name not in latest]
     running = _running(workspace, {entries[name].module for name in beyond})
-    return [name for name in beyond if tasks[name] not in running]
-
-
-def _sizes(workspace: str, newest_first: Iterable[_Entry]) -> list[int]:
-    """How many bytes each result takes: none where it shares its content with a later one."""
-    counted: set[tuple[str, ...]] = set()
-    sizes = []
-    for entry in newest_first:
-        key = (entry.stem, entry.module, entry.content)
-        sizes.append(0 if key in counted and '://' not in workspace else entry.size)
-        counted |= {key} if entry.content else set()
-    return sizes
+    return [name for name in beyond if entries[name].task not in running]
 
 
 def _running(workspace: str, modules: Iterable[str]) -> set[str]:
