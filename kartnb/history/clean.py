@@ -184,6 +184,10 @@ def clean(
         notes += [] if unrecorded else _left_alone(runs, needed)
     if superseded:
         items += _replaced(found, runs, bounds)
+    running = [item for item in items if _unique_id(item) in found.running]
+    if running:
+        items = [item for item in items if item not in running]
+        notes.append('Results of running tasks, which these may put back, are kept')
     left_alone: list[LeftAlone] = []
     if not everything:
         items, left_alone = _own(items, runs)
@@ -276,6 +280,12 @@ def _left_alone(runs: list[Run], needed: _Needed) -> list[str]:
     return [f'{kept}; unrecorded=True includes such results']
 
 
+def _unique_id(item: CleanItem) -> str:
+    """The unique id of the task of a result; '' where it is unknown."""
+    names = (record_name(file.name).unique_id for file in item.files if '~' in file.name)
+    return item.run.unique_id if item.run is not None else next(names, '')
+
+
 def _own(items: list[CleanItem], runs: list[Run]) -> tuple[list[CleanItem], list[LeftAlone]]:
     """What this notebook has made and nobody else uses, and how much of the rest is whose."""
     makers = Makers()
@@ -320,6 +330,8 @@ def _task_of(item: CleanItem) -> str:
 
 def _unused_code(found: Inventory, items: list[CleanItem]) -> list[CleanItem]:
     """The source of code prints that made no result that stays."""
+    if found.running:
+        return []  # no name says yet what code their results will have
     going = {file.path for item in items for file in item.files}
     staying = [
         file.name

@@ -41,6 +41,8 @@ class Inventory:
     results: dict[str, FileFound] = field(default_factory=dict)
     by_id: dict[str, list[FileFound]] = field(default_factory=dict)
     records: list[FileFound] = field(default_factory=list)
+    #: The unique ids of tasks that are running, or whose run was broken off.
+    running: set[str] = field(default_factory=set)
     #: All files of replaced results, by result id.
     superseded: dict[str, list[FileFound]] = field(default_factory=dict)
     #: The files of what tasks printed, by path without the extension.
@@ -105,7 +107,9 @@ def _put(found: Inventory, file: FileFound) -> None:
             found.by_id.setdefault(match['uid'], []).append(file)
     elif path.startswith(RECORDS):
         if path.endswith('.json') and '~' in file.name:
-            if not is_intent(file.name.rpartition('~')[2]):
+            if is_intent(file.name.rpartition('~')[2]):
+                found.running.add(record_name(file.name).unique_id)
+            else:
                 found.records.append(file)
         elif path.endswith('.code'):
             found.code[file.name.removesuffix('.code')] = file
@@ -262,7 +266,9 @@ def _replaced(found: Inventory, name: str | None) -> Iterable[Run]:
         for file in files
         if file.name.endswith('.json') and '~' in file.name and wanted in (None, record_name(file.name).task)
     }
-    for file, data in read_all(found.root, [file for _, file in records.values()]):
+    # what a running task has set aside is not superseded yet: its record is still there
+    present = {record_name(file.name).result_id for file in found.records}
+    for file, data in read_all(found.root, [file for name, file in records.values() if name not in present]):
         result_id, _ = records[file.path]
         record = _read_record(found, file, data)
         if record is None:

@@ -62,16 +62,10 @@ def _bound(word: str) -> dict[str, Any]:
 class _Entry(NamedTuple):
     """What is known of one superseded result."""
 
-    module: str
-    stem: str  #: ``<Class>_<unique id>``.
+    task: str  #: ``<module>.<Class>_<unique id>``.
     time: float  #: When it was superseded, in epoch seconds.
     size: int
     content: str  #: A digest of sizes and checks of its files; '' when one of them has none.
-
-    @property
-    def task(self) -> str:
-        """Which task it is of."""
-        return f'{self.module}.{self.stem}'
 
 
 def bound_superseded(workspace: str, bounds: Bounds) -> None:
@@ -82,8 +76,9 @@ def bound_superseded(workspace: str, bounds: Bounds) -> None:
     known = _read_index(workspace)
     found = {name: known.get(name) or _entry(workspace, name) for name in superseded_names(workspace)}
     entries = {name: entry for name, entry in found.items() if entry is not None}
-    if '://' not in workspace:
-        _share_contents(workspace, entries, entries.keys() - known.keys())
+    fresh = entries.keys() - known.keys()
+    if fresh and '://' not in workspace:
+        _share_contents(workspace, entries, fresh)
     for name in _beyond(workspace, entries, bounds):
         result = superseded_result(workspace, name)
         if result is not None:
@@ -103,8 +98,8 @@ def _read_index(workspace: str) -> dict[str, _Entry]:
         return {}
 
 
-def _checked(module: Any, stem: Any, time: Any, size: Any, content: Any) -> _Entry:
-    return _Entry(str(module), str(stem), float(time), int(size), str(content))
+def _checked(task: Any, time: Any, size: Any, content: Any) -> _Entry:
+    return _Entry(str(task), float(time), int(size), str(content))
 
 
 def _entry(workspace: str, name: str) -> _Entry | None:
@@ -116,7 +111,7 @@ def _entry(workspace: str, name: str) -> _Entry | None:
     if record is not None and record.checks and all(record.checks):
         facts = [record.checks, [output.size for output in record.outputs]]
         content = hashlib.blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
-    return _Entry(result.module, result.stem, iso_seconds(result.time) or time.time(), result.size(), content)
+    return _Entry(f'{result.module}.{result.stem}', iso_seconds(result.time) or time.time(), result.size(), content)
 
 
 def _record_text(result: Superseded) -> str | None:
@@ -172,7 +167,7 @@ def _beyond(workspace: str, entries: Mapping[str, _Entry], bounds: Bounds) -> li
         results.append((task, datetime.fromtimestamp(entry.time, UTC), 0 if shares else entry.size))
     stays = bounds.kept(results)
     beyond = [name for (name, _), kept in zip(newest_first, stays, strict=True) if not kept and name not in latest]
-    running = _running(workspace, {entries[name].module for name in beyond})
+    running = _running(workspace, {entries[name].task.rpartition('.')[0] for name in beyond})
     return [name for name in beyond if entries[name].task not in running]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from kartnb.storage.superseded import superseded_results
 
 kept = Path('resources/log/superseded')
 contents: list[Any] = []
+FAIL = object()
+started, go_on = threading.Event(), threading.Event()
+go_on.set()
 
 
 class Value(kartnb.TaskOnKart):
@@ -22,8 +26,12 @@ class Value(kartnb.TaskOnKart):
     fail = luigi.BoolParameter(False, significant=False)
 
     def run(self) -> None:
-        self.dump(contents[-1])
-        if self.fail:
+        content = contents[-1]
+        started.set()
+        if self.n == 1:
+            go_on.wait(60)
+        self.dump(content)
+        if self.fail or contents[-1] is FAIL:
             raise RuntimeError
 
 
@@ -34,9 +42,13 @@ def _build(content: Any, n: int = 1, **options: Any) -> None:
 
 def _values(n: int = 1) -> list[Any]:
     """The values of the superseded results of a task, the oldest first."""
+    runs = kartnb.Workspace().runs('Value', state='superseded', where={'n': n}, sort='when', ascending=True)
+    return [run.load() for run in runs]
+
+
+def _kept(n: int = 1) -> list[str]:
     stem = f'Value_{Value(n=n).make_unique_id()}'
-    results = sorted(superseded_results('resources', stem), key=lambda result: result.time)
-    return [kartnb.Workspace().load(result.result_id) for result in results]
+    return [result.result_id for result in superseded_results('resources', stem)]
 
 
 def _let_years_pass() -> None:
@@ -107,14 +119,23 @@ def test_equal_ones_count_once_for_bytes() -> None:
 def test_what_a_running_task_may_put_back_stays() -> None:
     for i in range(5):
         _build(i)
-    stem = f'Value_{Value().make_unique_id()}'
-    (record,) = Path('resources/log/run_record').rglob(f'{stem}~r*.json')
-    intent = record.with_name(f'{stem}~running.json')
-    intent.write_text('{}')
+    contents.append(5)
+    started.clear()
+    go_on.clear()
+    running = kartnb.build(Value(), rerun=True, background=True, executor='threads')
+    assert started.wait(30)
     _build(1, n=2)
     _build(2, n=2, keep_superseded=1)
     assert _values() == [0, 1, 2, 3]
-    intent.unlink()
+    assert len(_kept()) == 5, 'what was set aside is not superseded yet'
+    cleaning = kartnb.clean(Value(n=2), everything=True, remove=True)
+    assert 'Results of running tasks, which these may put back, are kept' in cleaning.notes
+    assert len(_kept()) == 5
+    contents.append(FAIL)
+    go_on.set()
+    with pytest.raises(kartnb.GokartBuildError):
+        running.result()
+    assert kartnb.build(Value()) == 4
     _build(3, n=2, keep_superseded=1)
     assert _values() == [3]
 
