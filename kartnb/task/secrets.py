@@ -178,7 +178,7 @@ class Masker:
                             pending.append(part)
 
     def _learn(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}.union(self._forms)
+        forms = {form for secret in {*secrets} for form in _forms(secret)}.union(self._forms)
         # replaced as a whole: another thread may be masking
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
         self.longest = max(map(len, self._forms), default=0)
