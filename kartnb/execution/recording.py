@@ -301,12 +301,12 @@ def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
         return False
     if found is None:
         return item.replaces is None  # another program has made it meanwhile
-    if item.settled_by == 'any result':
-        return True
     paths = _plain_paths(item)
     files = joint_mark([file_system(path).mark(path) for path in paths])
     if found.files not in ('', files) and len(paths) == len(item.outputs):
         return False
+    if item.settled_by == 'any result':
+        return True
     wanted = item.result
     return wanted is None or (found.made_by == wanted.made_by and found.made_of in ('', wanted.made_of))
 
