@@ -19,8 +19,7 @@ from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
 from kartnb.execution.loop import BuildLoop
-from kartnb.execution.recording import fire_broken, record_existing_results
-from kartnb.execution.recovery import recover, tidy
+from kartnb.execution.recording import fire_broken, record_existing_results, recover, tidy
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_random_state
 from kartnb.history.retention import bound_superseded, superseded_bounds

@@ -62,7 +62,7 @@ from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import judges_by_outputs
 from kartnb.storage.places import keep_code
-from kartnb.storage.run_lock import Holder, build_begins, build_ends
+from kartnb.storage.run_lock import Holder, build_begins, build_ends, holder_of
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
@@ -562,6 +562,11 @@ class WorkItems:
         """Who runs a task that was held back; None when nobody does."""
         directory = self._results.directory(vertex.task)
         return None if directory is None else present_holder(directory, vertex.stem, vertex.task)
+
+    def holder_at_hand(self, run: TaskRun) -> Holder | None:
+        """Who has the lock of a task that is about to run, where that costs no more than a look at a disk."""
+        slot = run.item.record
+        return None if slot is None or '://' in slot.directory else holder_of(slot.lock_path)
 
     def note_found(self, vertex: Vertex, result: RecordedResult | None) -> None:
         """Note a result that another process has made."""

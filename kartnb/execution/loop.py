@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
-from kartnb.execution.recording import fire_broken
+from kartnb.execution.recording import TaskRun, fire_broken
 from kartnb.execution.report import error_line, trim_traceback
 from kartnb.model import TaskState
 from kartnb.planning.graph import Vertex
@@ -54,7 +54,20 @@ class BuildLoop(Engine):
             keys = [key for key in (self._ready.pop() for _ in range(size)) if key is not None]
             if not keys:
                 return
-            self._launch([self._next_run(self._graph.vertices[key]) for key in keys])
+            runs = [run for run in map(self._take_up, keys) if run is not None]
+            if runs:
+                self._launch(runs)
+
+    def _take_up(self, key: str) -> TaskRun | None:
+        """The run of a ready task; None when another process has the task, which frees its resources."""
+        vertex = self._graph.vertices[key]
+        run = self._next_run(vertex)
+        holder = None if run.started else self._work_items.holder_at_hand(run)
+        if holder is None:
+            return run
+        self._freed(key, None)
+        self._hold_back(vertex, holder)
+        return None
 
     def _try_again(self, vertex: Vertex) -> None:
         self._make_ready(vertex.key)

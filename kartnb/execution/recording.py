@@ -4,7 +4,9 @@ A build gives out a `WorkItem`, which can be sent to another process; a `TaskRun
 how that went on. The protocol is the same in every executor. `claim` locks the task, looks again whether there is still
 something to do, writes down what the run is going to do, and sets the earlier result aside. `write_record` turns
 that into the record of the run and releases the lock; when the run gave no result, `roll_back` has put the earlier one
-back before. What a killed process leaves is rolled back by the next one.
+back before. What a killed process leaves is rolled back by the next build (`recover`), which then draws its plan up
+again, and by the next run of the task. Nothing of a living process is touched: it holds the lock of its task, or of the
+file that it writes.
 
 A result that has no record, because gokart or another program wrote it, is given one when it is first used.
 """
@@ -15,7 +17,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from queue import Queue
@@ -31,13 +33,13 @@ from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.model import TaskState
-from kartnb.storage.files import Seen, joint_mark
+from kartnb.storage.files import SUFFIX, Seen, joint_mark, sweep_litter
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
-from kartnb.storage.places import keep_code
-from kartnb.storage.run_lock import Holder, RunLock, RunMark, holder_of, intent_text
+from kartnb.storage.places import LOG_KINDS, keep_code
+from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, holder_of, intent_at, intent_text
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, RecordSlot
-from kartnb.storage.superseded import Replacement, discard, roll_back
+from kartnb.storage.superseded import Replacement, discard, roll_back, superseded_directory
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_texts
@@ -51,6 +53,8 @@ if TYPE_CHECKING:  # workers do not plan
 
 logger = logging.getLogger('kartnb')
 
+#: Workspaces that were looked through by this process.
+_tidied: set[str] = set()
 _NOTHING_SEEN = Seen(0, 0.0)
 _TRIES_AFTER_A_DEATH = 25
 _PAUSE_AFTER_A_DEATH = 0.02
@@ -535,3 +539,89 @@ def _adopt(vertex: Vertex, results: KnownResults, slot: RecordSlot, lock: RunLoc
     keep_code(task.workspace_directory, code.key, code.to_json())
     slot.finish(lock, result, record.to_json(), iso_seconds(made))
     results.put(vertex, result)
+
+
+def recover(results: KnownResults) -> bool:
+    """Roll back what was broken off of the tasks in listed directories; gives whether there was anything."""
+    found = False
+    for workspace, directory, name in results.broken_off():
+        try:
+            found = _recover(workspace, directory, name) or found
+        except (KartError, OSError):  # a read-only workspace; the run of the task says what is wrong
+            continue
+    return found
+
+
+def _recover(workspace: str, directory: RecordDirectory, name: str) -> bool:
+    slot = directory.slot(name.rpartition('~')[0])
+    path = f'{directory.path}/{name}'
+    lock = slot.lock(name.rpartition('-')[2].removesuffix('.json'))
+    if isinstance(lock, Holder):
+        return False
+    leave = lock.abandon if lock.was_broken else lock.release
+    try:
+        if not lock.was_broken:  # it has ended by now
+            return True
+        intent = lock.earlier() if isinstance(lock, RunLock) else intent_at(path)
+        if isinstance(lock, RunMark) and not intent.is_dead():
+            return False
+        slot.look_again()
+        paths = _paths(workspace, intent)
+        if paths is None:
+            return False  # its files are not in the workspace: only the next run of the task may touch them
+        roll_back(lock, slot, workspace, paths, intent.replaces)
+        kept = superseded_directory(workspace, intent.replaces)
+        _sweep({*map(os.path.dirname, paths), directory.path, os.path.join(workspace, 'log'), workspace, kept})
+        leave = lock.release
+        if isinstance(lock, RunMark):
+            file_system(path).remove(path)
+        return True
+    finally:
+        leave()
+
+
+def _paths(workspace: str, intent: Intent) -> list[str] | None:
+    """The files that a run was going to write; None when one of them is not in the workspace."""
+    return list(intent.writes) if all(_is_within(workspace, path) for path in intent.writes) else None
+
+
+def _is_within(workspace: str, path: str) -> bool:
+    if '://' in workspace or '://' in path:
+        return path.startswith(workspace.rstrip('/') + '/') and '/../' not in path
+    root = os.path.realpath(workspace)
+    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+
+
+def tidy(workspace: str) -> None:
+    """Remove litter below ``log/`` of a workspace on this computer's disks, once in each process."""
+    place = os.path.abspath(workspace)
+    if '://' in workspace or place in _tidied:
+        return
+    _tidied.add(place)
+    _sweep(_directories(os.path.join(place, 'log')))
+
+
+def _directories(log: str) -> Iterator[str]:
+    pending = [log]
+    while pending:
+        directory = pending.pop()
+        yield directory
+        try:
+            with os.scandir(directory) as entries:
+                pending += [
+                    entry.path
+                    for entry in entries
+                    if '.' not in entry.name and entry.name not in LOG_KINDS and entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError:
+            continue
+
+
+def _sweep(directories: Iterable[str]) -> None:
+    for directory in directories:
+        if directory and '://' not in directory:
+            try:
+                names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]
+                sweep_litter(directory, names)
+            except OSError:
+                continue

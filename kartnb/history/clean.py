@@ -13,13 +13,14 @@ from typing import Any, Literal, TypeAlias
 import luigi
 
 from kartnb import display
-from kartnb.errors import HistoryError, TaskArgumentError
+from kartnb.errors import HistoryError, KartError, TaskArgumentError
 from kartnb.history.gather import Inventory, gather, take_inventory
 from kartnb.history.makers import Makers
 from kartnb.history.runs import Run, RunState
 from kartnb.history.select import Bounds
 from kartnb.storage.census import FileFound, absolute_place, path_below, remove_file, require_directory, unchanged
 from kartnb.storage.run_records import record_name
+from kartnb.storage.superseded import remove_directory
 from kartnb.task.base import TaskOnKart
 from kartnb.task.identity import required_tasks
 from kartnb.task.results import output_paths
@@ -103,9 +104,23 @@ class Cleaning(display.Displayed):
         if not all(unchanged(self.workspace, file) for file in item.files):
             name = item.run.task if item.run is not None else item.files[0].path
             return [f'{name} was modified since it was listed, and is kept']
+        if item.kind == 'superseded' and '://' not in self.workspace:
+            return _remove_whole(os.path.dirname(path_below(self.workspace, item.files[0].path)), item.files)
         problems = [problem for file in item.files if (problem := remove_file(path_below(self.workspace, file.path)))]
         _remove_empty_directories(self.workspace, item.files)
         return problems
+
+
+def _remove_whole(directory: str, files: Sequence[FileFound]) -> list[str]:
+    """Remove a directory, unless something else is in it; gives what is wrong."""
+    try:
+        others = set(os.listdir(directory)) - {file.name for file in files}
+        if others:
+            return [f'{directory} holds {sorted(others)[0]} too, and is kept']
+        remove_directory(directory)
+    except (KartError, OSError) as error:
+        return [str(error)]
+    return []
 
 
 def clean(

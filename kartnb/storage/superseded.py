@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kartnb.errors import StorageError
+from kartnb.storage.files import raise_storage_error, temporary_name
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import LOG_KINDS, LogKind, log_path
 from kartnb.storage.run_lock import RunLock, RunMark, changed_since
@@ -64,18 +65,32 @@ class Superseded:
         for (_, name), path in zip(self.files, paths, strict=True):
             files.duplicate(os.path.join(self.directory, name), path)
         for path, name in self.logs:
-            files.duplicate(os.path.join(self.directory, name), os.path.join(workspace, path))
+            log = files.read_bytes(os.path.join(self.directory, name))
+            files.write_bytes(os.path.join(workspace, path), log, scratch=os.path.join(workspace, 'log'))
 
     def remove(self) -> None:
         """Remove it for good."""
+        if '://' not in self.directory:
+            remove_directory(self.directory)
+            return
         files = file_system(self.directory)
         # without the manifest it no longer counts, so that goes first
         for name in (_MANIFEST, *(name for _, name in (*self.files, *self.logs)), self.record):
             with contextlib.suppress(FileNotFoundError):
                 files.remove(os.path.join(self.directory, name))
-        if '://' not in self.directory:
-            with contextlib.suppress(OSError):
-                os.rmdir(self.directory)
+
+
+def remove_directory(directory: str) -> None:
+    """Remove a directory of this computer with what is in it, if it exists."""
+    above, name = os.path.split(directory)
+    beside = os.path.join(above, temporary_name(name))
+    try:
+        os.replace(directory, beside)  # in one step: of one that is removed in part, nobody would remove the rest
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise_storage_error(error, directory, 'removed')
+    shutil.rmtree(beside, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +215,8 @@ def discard(workspace: str, result_id: str) -> None:
     """Remove what was kept of a result before that was broken off."""
     directory = superseded_directory(workspace, result_id)
     if directory and '://' not in directory:
-        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_directory(directory)
 
 
 def _read(directory: str) -> Superseded | None:

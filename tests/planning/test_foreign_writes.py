@@ -257,7 +257,8 @@ def test_what_a_run_was_to_replace_that_was_killed_is_there_again() -> None:
     assert run('die').returncode == 9
     again = run('live')
     assert (again.stdout, again.stderr) == ('whole ()\n', '')
-    assert not list(Path('resources').rglob('*~running*')) and not list(Path('resources/log/superseded').glob('*'))
+    assert not list(Path('resources').rglob('*~running*'))
+    assert not list(Path('resources/log/superseded').glob('*'))
 
 
 def test_a_failed_run_leaves_what_was_there_with_its_time(notebook: Notebook) -> None:
