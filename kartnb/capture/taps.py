@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, TypeAlias
@@ -313,7 +314,7 @@ class StreamTap:
     def _close(self) -> None:
         if self._active and not sys.is_finalizing():
             # what is shown after the task goes there too, and a kernel would wait forever for its tapped descriptor
-            logger.warning('A task closed sys.%s, which it shares with everything else: it stays open.', self.name)
+            warnings.warn(f'A task closed sys.{self.name}, which is not its own: it stays open.', stacklevel=2)
         else:
             self._uncovered('close')()
 

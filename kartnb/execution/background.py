@@ -34,7 +34,6 @@ from kartnb.model import (
     TaskStateChanged,
 )
 from kartnb.planning.planner import plan
-from kartnb.task.results import result_of
 
 if TYPE_CHECKING:
     from kartnb.execution.build import Build
@@ -318,7 +317,7 @@ class BackgroundBuild(Handle):
         raise_failures(self._report)
         if self._report.interrupted:
             raise BuildStoppedError('The build was stopped; finished results are kept.')
-        return result_of(self._task) if self._return_value else None
+        return self._build.result() if self._return_value else None
 
     @property
     def _about(self) -> str:

@@ -21,7 +21,7 @@ from kartnb.execution.executors import choose_executor, get_ready
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.recording import fire_broken, record_existing_results, recover, tidy
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
-from kartnb.execution.task_run import kept_random_state
+from kartnb.execution.task_run import kept_directory, kept_random_state
 from kartnb.history.retention import bound_superseded, superseded_bounds
 from kartnb.interrupts import within
 from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskState, TaskStateChanged
@@ -29,6 +29,7 @@ from kartnb.planning.estimate import announcement
 from kartnb.planning.graph import TaskGraph
 from kartnb.planning.planner import draw_up, require_task, workspace_of
 from kartnb.storage.census import warn_of_full_disk
+from kartnb.storage.filesystem import home
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import result_of
@@ -240,12 +241,14 @@ class Build:
     """
 
     def __init__(self, task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task] = ()) -> None:
+        self._task = task
         self._started = time.perf_counter()
         self._log_level = options.log_level
         self.workers = options.workers
         self._emit = _Emitter(options.listeners)
         self._bounds = superseded_bounds(*kept_superseded(options))
         self.build_id = uuid.uuid4().hex
+        self._directory = kept_directory()
         choose = choose_executor(options.executor, options.workers, options.log_level)
         warn_of_full_disk(workspace_of(task))
         self._graph, self.plan = self._drawn_up(task, options, also)
@@ -271,7 +274,7 @@ class Build:
         """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
         __tracebackhide__ = True
         capture = captured(self.build_id, self._log_level, self._emit, self._mask)
-        within([capture, kept_random_state(), closing(self._engine)], self._run)
+        within([capture, kept_random_state(), self._directory, closing(self._engine)], self._run)
         return self._engine.report(time.perf_counter() - self._started)
 
     def _run(self) -> None:
@@ -297,6 +300,14 @@ class Build:
     def record_existing(self) -> None:
         """Give a record to the results that are used and have none; `run` begins with it."""
         record_existing_results(self._graph, self._graph.vertices.values())
+
+    def result(self) -> Any:
+        """Load the root's result, also when the working directory has changed since the plan."""
+        token = home.set(self._directory.directory)
+        try:
+            return result_of(self._task)
+        finally:
+            home.reset(token)
 
     def stop(self) -> None:
         """End it from another thread, as soon as its executor can."""

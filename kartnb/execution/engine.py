@@ -61,6 +61,7 @@ from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import judges_by_outputs
+from kartnb.storage.filesystem import working_directory
 from kartnb.storage.places import keep_code
 from kartnb.storage.run_lock import Holder, build_begins, build_ends, holder_of
 from kartnb.storage.run_records import RecordedResult
@@ -514,6 +515,7 @@ class WorkItems:
         self._mask = mask
         self._expected: dict[str, RecordedResult] = {}
         self._kept: set[tuple[str, str]] = set()
+        self._directory = working_directory()
 
     def new_run(self, vertex: Vertex) -> TaskRun:
         """A run of a task, from its start."""
@@ -530,7 +532,7 @@ class WorkItems:
         item.durable = self._durable
         item.settled_by = self._settled_by(vertex)
         item.mask = self._mask
-        run = TaskRun(item, report)
+        run = TaskRun(item, report, directory=self._directory)
         self.renew(run, vertex)
         return run
 

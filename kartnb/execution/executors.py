@@ -257,7 +257,7 @@ class ParcelExecutor(TaskExecutor):
             data,
             tuple(self._store.pickled),
             self._log_level,
-            os.getcwd(),
+            runs[0].directory or os.getcwd(),
             self._receiver.channel if self._receiver is not None else None,
             self._settings,
         )

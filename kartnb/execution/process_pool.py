@@ -394,6 +394,8 @@ class Nursery:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
+        # it ends by itself, and would stay defunct until somebody has waited for it
+        threading.Thread(target=self._process.wait, daemon=True, name='kartnb nursery').start()
 
     def has_ended(self) -> bool:
         """Whether it has ended; if so, its connection is closed."""
@@ -548,13 +550,16 @@ class _NurseryProcess:
         self._control = control
         self._idle = idle
         self._asked = time.monotonic()
-        self._workers: set[int] = set()
+        #: The workers, each with a descriptor that can be read when it has ended (-1 where the system has none).
+        self._workers: dict[int, int] = {}
         self._retired = False
 
     def tend(self) -> socket.socket | None:
         """Fork workers; gives its connection in each worker, and None in this process at the end."""
         while not self._is_over():
-            if not select.select([self._control], [], [], self._patience())[0]:
+            ended = [descriptor for descriptor in self._workers.values() if descriptor >= 0]
+            readable, _, _ = select.select([self._control.fileno(), *ended], [], [], self._patience())
+            if self._control.fileno() not in readable:
                 continue
             request, connections = _received(self._control)
             if not request:
@@ -571,7 +576,9 @@ class _NurseryProcess:
     def _is_over(self) -> bool:
         for worker in list(self._workers):
             if os.waitpid(worker, os.WNOHANG)[0]:
-                self._workers.remove(worker)
+                descriptor = self._workers.pop(worker)
+                if descriptor >= 0:
+                    os.close(descriptor)
                 self._asked = time.monotonic()
         return not self._workers and (self._retired or time.monotonic() - self._asked > self._idle)
 
@@ -588,15 +595,25 @@ class _NurseryProcess:
             except OSError:  # whoever requested it finds the connection closed
                 return False
         if worker:
-            self._workers.add(worker)
+            self._workers[worker] = _end_of(worker)
             return False
         self._control.close()
+        for descriptor in self._workers.values():
+            if descriptor >= 0:
+                os.close(descriptor)
         return True
 
     def _end_workers(self) -> None:
         """Kill all workers and their children: the building process is gone."""
         for worker in self._workers:
             end_tree(worker)
+
+
+def _end_of(process: int) -> int:
+    try:
+        return os.pidfd_open(process)
+    except OSError:  # an old system, or one that forbids it: `_LOOK` is how often the workers are looked at
+        return -1
 
 
 def _received(control: socket.socket) -> tuple[bytes, list[int]]:

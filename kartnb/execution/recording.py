@@ -34,7 +34,7 @@ from kartnb.history.makers import Maker, current_maker
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.model import TaskState
 from kartnb.storage.files import SUFFIX, Seen, joint_mark, sweep_litter
-from kartnb.storage.filesystem import file_system
+from kartnb.storage.filesystem import file_system, working_directory
 from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
 from kartnb.storage.places import LOG_KINDS, keep_code
 from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, holder_of, intent_at, intent_text
@@ -136,6 +136,8 @@ class TaskRun:
     #: The joint mark of the files of the result that it has made.
     files: str = ''
     result_id: str = field(default_factory=new_result_id)
+    #: The working directory of the plan, from which its relative paths start.
+    directory: str | None = field(default_factory=working_directory)
 
     @property
     def task(self) -> luigi.Task:

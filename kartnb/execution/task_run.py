@@ -6,12 +6,15 @@ import functools
 import importlib
 import logging
 import operator
+import os
 import random
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import Token
 from queue import Queue
 from typing import Any, TypeGuard
 
@@ -33,7 +36,7 @@ from kartnb.execution.recording import (
 from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.interrupts import held_interrupts
-from kartnb.storage.filesystem import durable_writes
+from kartnb.storage.filesystem import durable_writes, home, working_directory
 from kartnb.storage.targets import runs_alone
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import path_of
@@ -60,6 +63,7 @@ def advance(run: TaskRun) -> Outcome:
     place = (run.item.build_id, run.item.key)
     token = current_task.set(place)
     run.output = run.output or task_log(*place)
+    from_home = home.set(run.directory)
     outcome = None
     try:
         with captured_task(run.output), durable_writes(run.item.durable):
@@ -69,6 +73,7 @@ def advance(run: TaskRun) -> Outcome:
         current_task.reset(token)
         if outcome is None or (outcome.requirements is None and not outcome.is_idle):
             keep_output(run)
+        home.reset(from_home)
 
 
 def _advance(run: TaskRun) -> Outcome:
@@ -127,6 +132,7 @@ def _timed(run: TaskRun) -> Any:
     finally:
         runs_alone.reset(token)
         run.spent += time.perf_counter() - began
+        come_back(run.directory, run.item.key)
 
 
 def _go_on(run: TaskRun) -> Any:
@@ -298,6 +304,38 @@ def seeding_allowed() -> Iterator[None]:
         yield
     finally:
         _thread.may_seed = False
+
+
+class kept_directory:  # noqa: N801 - it is used as a function is
+    """Let relative paths start from the working directory of now, wherever tasks go, and put it back at the end."""
+
+    def __init__(self) -> None:
+        self.directory = working_directory()
+        self._token: Token[str | None] | None = None
+
+    def __enter__(self) -> None:
+        self._token = home.set(self.directory)
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            with suppress(RuntimeError, ValueError):  # done before; or this is another thread, which heals
+                home.reset(self._token)
+        come_back(self.directory, 'A task')
+
+
+def come_back(directory: str | None, who: str) -> None:
+    """Put the working directory back after a task, where it is known that nobody else has changed it."""
+    present = working_directory()
+    if directory is None or present == directory or not _may_seed():
+        return
+    try:
+        os.chdir(directory)
+    except OSError:  # the task has removed it
+        return
+    warnings.warn(
+        f'{who} left the working directory for {present}: it is {directory} again, where relative paths start.',
+        stacklevel=2,
+    )
 
 
 class kept_random_state:  # noqa: N801 - it is used as a function is

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import luigi
 
@@ -321,6 +321,30 @@ class _Luigi(FileSystem):
 
 
 _local = _Local()
+#: The directory that relative paths of a build start from, also after a task has left it.
+home: ContextVar[str | None] = ContextVar('kartnb_home', default=None)
+
+
+class _From:
+    """The disks of this computer, where relative paths start from a directory that is not the working directory."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(_local, name)
+        return lambda *paths, **options: method(*map(self._absolute, paths), **options)
+
+    def _absolute(self, argument: Any) -> Any:
+        return os.path.join(self._directory, argument) if isinstance(argument, str) else argument
+
+
+def working_directory() -> str | None:
+    """The working directory; None when it has been removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def file_system(path: str) -> FileSystem:
@@ -334,4 +358,7 @@ def file_system(path: str) -> FileSystem:
         return remote_file_system(path)
     if luigi.LocalTarget is not _luigis_own_local_target:
         return _Luigi(luigi.LocalTarget)
+    directory = home.get()
+    if directory is not None and not os.path.isabs(path) and working_directory() != directory:
+        return cast(FileSystem, _From(directory))
     return _local
