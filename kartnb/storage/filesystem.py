@@ -333,7 +333,8 @@ class _From:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(_local, name)
-        return lambda *paths, **options: method(*map(self._absolute, paths), **options)
+        given = self._absolute
+        return lambda *paths, **options: method(*map(given, paths), **{key: given(options[key]) for key in options})
 
     def _absolute(self, argument: Any) -> Any:
         return os.path.join(self._directory, argument) if isinstance(argument, str) else argument
