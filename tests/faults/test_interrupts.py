@@ -103,7 +103,7 @@ while True:
     if left or difference(before) or value != step:
         wrong.append((where, left, value))
         before = state()
-sys.__stderr__.write(f'{step // 19} points, wrong: {wrong}')
+sys.__stderr__.write(f'\\n{step // 19} points, wrong: {wrong}')
 """
 
 
@@ -117,7 +117,8 @@ def test_an_interrupt_at_any_step_of_a_build_leaves_nothing(tmp_path: Path) -> N
         text=True,
         timeout=300,
     )
-    points, _, wrong = result.stderr.partition(' points, wrong: ')
+    # Python itself says of an interrupt that it drops, while it destroys a generator
+    points, _, wrong = result.stderr.rpartition('\n')[2].partition(' points, wrong: ')
     assert wrong == '[]', result.stderr
     assert int(points) > 100
 
@@ -149,7 +150,7 @@ def interrupt_often(times, first, options):
     moments, wrong, hit = random.Random(first), [], 0
     began = time.perf_counter()
     kartnb.build(Top(n=first), **options)
-    usual = time.perf_counter() - began
+    usual = min(time.perf_counter() - began, 0.5)  # the first workers may take longer to start
     before = state()
     for n in range(first + 10, first + 10 * times + 10, 10):
         hit += interrupted(moments.uniform(0.0005, usual), n, options)
