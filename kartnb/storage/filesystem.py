@@ -348,6 +348,12 @@ def working_directory() -> str | None:
         return None
 
 
+def at_home(path: str) -> str:
+    """A local path as it was meant at the plan, from wherever it is used: in a build it is absolute."""
+    directory = home.get()
+    return path if directory is None else os.path.join(directory, path)
+
+
 def file_system(path: str) -> FileSystem:
     """Return the file system of a path: fsspec's for ``scheme://...``, else the local one.
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from kartnb.errors import KartError
 from kartnb.storage.files import is_process_alive, process_mark, raise_storage_error
-from kartnb.storage.filesystem import file_system, is_durable, make_directory, sync, sync_directory
+from kartnb.storage.filesystem import at_home, file_system, is_durable, make_directory, sync, sync_directory
 from kartnb.storage.locks import NETWORK_DISKS, file_system_type, has_no_locks, is_locked, try_lock
 
 RUNNING = 'running'
@@ -335,6 +335,7 @@ def lock_run(
     """
     if not file_system(directory).has_locks or directory in _lockless:
         return RunMark(directory, stem, result_id, bool(marks))
+    directory = at_home(directory)
     path = lock_path(directory, stem)
     try:
         for _ in range(_TAKE_OVER_TRIES):
@@ -499,7 +500,7 @@ def _changed(status: os.stat_result) -> int:
 def changed_since(path: str, begun: int) -> bool:
     """Whether a file was put in its place, or written, after a moment in nanoseconds; False when it does not exist."""
     try:
-        return _changed(os.stat(path)) >= begun
+        return _changed(os.stat(at_home(path))) >= begun
     except OSError:
         return False
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import signal
 import threading
+import time
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import luigi
@@ -246,3 +250,60 @@ def test_an_interrupt_marks_the_running_task_and_the_next_build_goes_on() -> Non
     assert logging.root.level == logging.WARNING
     interrupt = False
     assert kartnb.build(Interrupted()) == 'went on'
+
+
+class Leaving(kartnb.TaskOnKart[int]):
+    n = luigi.IntParameter()
+
+    def run(self) -> None:
+        os.makedirs('elsewhere', exist_ok=True)
+        os.chdir('elsewhere')
+        print('printed elsewhere')
+        self.dump(self.n)
+        assert self.output().exists()
+
+
+class AllLeaving(kartnb.TaskOnKart[int]):
+    def requires(self) -> Any:
+        return [Leaving(n=n) for n in range(4)]
+
+    def run(self) -> None:
+        os.chdir('/')
+        self.dump(sum(self.load()))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{}, {'executor': 'threads', 'workers': 3}, {'workers': 2}, {'background': True}],
+    ids=['inline', 'threads', 'workers', 'background'],
+)
+def test_a_task_that_leaves_the_working_directory_writes_where_the_plan_said(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter('always')
+        built = kartnb.build(AllLeaving(), **options)
+        value = built.result() if 'background' in options else built
+    assert value == 6
+    assert Path.cwd() == tmp_path
+    texts = [str(warning.message) for warning in warned if 'left the working directory' in str(warning.message)]
+    assert bool(texts) == ('background' not in options and options != {'workers': 2}), 'workers have their own'
+    assert not kartnb.plan(AllLeaving()).to_run()
+    assert [line.text for line in kartnb.logs(Leaving(n=2)) if line.source == 'stdout'] == ['printed elsewhere']
+    assert not [path for path in tmp_path.rglob('elsewhere/**/*') if path.is_file()]
+
+
+def test_a_background_build_stays_in_the_directory_of_its_plan(tmp_path: Path) -> None:
+    class Waiting(kartnb.TaskOnKart[str]):
+        def run(self) -> None:
+            while not (tmp_path / 'go').exists():
+                time.sleep(0.01)
+            self.dump('here')
+
+    build = kartnb.build(Waiting(), background=True, executor='threads')
+    (tmp_path / 'other').mkdir()
+    os.chdir(tmp_path / 'other')
+    (tmp_path / 'go').touch()
+    assert build.result() == 'here'
+    assert Path.cwd() == tmp_path / 'other', 'who changed it is not a task'
+    assert os.listdir() == []
