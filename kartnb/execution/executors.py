@@ -44,6 +44,7 @@ from kartnb.execution.remote import (
 from kartnb.execution.task_run import advance
 from kartnb.execution.transport import ClassStore
 from kartnb.execution.worker_pools import DaskPool, ForeignPool, Work, WorkerPool
+from kartnb.interrupts import held_interrupts
 from kartnb.model import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
 from kartnb.task.values import flatten
 
@@ -187,13 +188,16 @@ class ThreadExecutor(TaskExecutor):
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
         for run in runs:
-            future = self._executor.submit(advance, run)
-            self._futures.add(future)
+            with held_interrupts():  # one in the midst of it would leave a thread that nobody waits for
+                future = self._executor.submit(advance, run)
+                self._futures.add(future)
             future.add_done_callback(functools.partial(self._deliver, run.item.key))
 
     def close(self, *, at_once: bool = False) -> None:
         """Wait for the running tasks, with a warning: a thread cannot be stopped."""
-        if self._closed:  # a second interrupt has ended the waiting
+        if self._closed:  # an interrupt has ended the waiting, which is not begun again for running tasks
+            if self._own:
+                self._executor.shutdown(wait=not self._futures)
             return
         self._closed = True
         running = [future for future in list(self._futures) if not future.cancel()]

@@ -9,6 +9,7 @@ import contextlib
 import io
 import itertools
 import os
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
@@ -366,6 +367,8 @@ def file_system(path: str) -> FileSystem:
     if luigi.LocalTarget is not _luigis_own_local_target:
         return _Luigi(luigi.LocalTarget)
     directory = home.get()
-    if directory is not None and not os.path.isabs(path) and working_directory() != directory:
-        return cast(FileSystem, _From(directory))
-    return _local
+    if directory is None or os.path.isabs(path):
+        return _local
+    # a task in another thread may leave it at any moment
+    is_alone = threading.current_thread() is threading.main_thread()
+    return _local if is_alone and working_directory() == directory else cast(FileSystem, _From(directory))
