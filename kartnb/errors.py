@@ -114,6 +114,10 @@ class UnreadableResultError(KartError):
         return type(self), (str(self), self.path)
 
 
+class UnloadedResultError(UnreadableResultError):
+    """A file is not read without being asked for: that may run code which it brings along, or take much memory."""
+
+
 class UnknownFormatError(KartError, AssertionError):
     """No format is known for a file's extension."""
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kartnb.errors import HistoryError
 from kartnb.history.runs import Run
 from kartnb.history.workspace import Workspace
-from kartnb.storage.filesystem import file_system
-from kartnb.storage.peek import peek
-from kartnb.storage.places import log_path
+from kartnb.storage.places import log_path, read_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +128,7 @@ class Thunderbolt:
     def _log(self, run: Run, kind: Any) -> dict[str, Any]:
         path = log_path(self._workspace.path, kind, run.task, run.unique_id)
         try:
-            value = peek(file_system(path).read_bytes(path))
+            value = read_log(path)
         except Exception:  # a log that is not there, or damaged: the row still has what else is known
             return {}
         return value if isinstance(value, dict) else {}

@@ -16,7 +16,7 @@ from kartnb.history.runs import Run, RunState
 from kartnb.storage import pickling
 from kartnb.storage.census import FileFound, path_below, read_all
 from kartnb.storage.peek import peek
-from kartnb.storage.places import LogWriter
+from kartnb.storage.places import LogWriter, as_seconds
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import MASK, NO_SECRETS, Masker, is_secret_name, public_names
@@ -161,7 +161,7 @@ class GokartLogs:
             module=_module(task, files),
             parameters={str(name): _shown_text(task, str(name), x) for name, x in given if isinstance(x, str)},
             when=epoch_moment(log.modified if log is not None else newest),
-            seconds=float(seconds) if isinstance(seconds, int | float) else None,
+            seconds=as_seconds(seconds),
             size=sum(file.size for file in files) if files else None,
             outputs=tuple(path_below(self._root, file.path) for file in files),
             error='' if ended_well else 'it did not succeed: gokart records no details',

@@ -19,6 +19,7 @@ from kartnb.storage.places import (
     LOG_KINDS,
     CapturedLine,
     LogKind,
+    as_seconds,
     captured_log_name,
     captured_log_path,
     log_path,
@@ -112,11 +113,7 @@ def _stem(task: TaskOnKart[Any]) -> str:
 
 def _read_log(task: TaskOnKart[Any], kind: LogKind, path: str) -> GokartLog:
     try:
-        files = file_system(path)
-        size = files.size(path)
-        if size > _MOST_BYTES:
-            return GokartLog(kind, path, problem=f'too large to be shown here: {size:,} bytes')
-        data = files.read_bytes(path)
+        data = file_system(path).read_small(path, _MOST_BYTES)
         value = data.decode('utf-8', 'replace') if path.endswith('.txt') else peek(data)
     except KartError as error:
         return GokartLog(kind, path, problem=str(error))
@@ -171,11 +168,12 @@ def _logged_by_gokart(workspace: str, name: str) -> Iterator[float]:
         return
     for path in (os.path.join(place, name) for name in names):
         try:
-            value = peek(files.read_bytes(path)) if files.size(path) <= _MOST_BYTES else None
+            value = peek(files.read_small(path, _MOST_BYTES))
         except (KartError, OSError):  # one damaged log does not hide the others
             continue
-        if isinstance(value, int | float):
-            yield value
+        seconds = as_seconds(value)
+        if seconds is not None:
+            yield seconds
 
 
 def _sampled(names: Iterable[str]) -> list[str]:

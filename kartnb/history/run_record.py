@@ -17,13 +17,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kartnb._version import __version__
+from kartnb.errors import KartError
 from kartnb.history.makers import current_maker, host_name
+from kartnb.storage.places import as_seconds, is_on_calendars
 
 if TYPE_CHECKING:
     from kartnb.storage.run_records import RecordDirectory
 
 #: Grows when a reader of older records could misread newer ones.
 FORMAT_VERSION = 1
+#: Bytes or seconds of a file: more cannot be, could not be shown, or kept in a data frame.
+_LARGEST_AMOUNT = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class RunRecord:
             )
         try:
             return cls(**_checked(values))
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f'this run record is damaged: {error}') from error
 
 
@@ -137,8 +141,13 @@ def newest_failure(directory: RecordDirectory, stem: str) -> RunRecord | None:
 def _read(read: Callable[[str], str | None], stem: str) -> RunRecord | None:
     try:
         return parsed_record(read(stem))
-    except (OSError, UnicodeDecodeError):  # removed since the directory was listed, or damaged
+    except (KartError, OSError, UnicodeDecodeError):  # removed since the directory was listed, or damaged
         return None
+
+
+def encodable(text: str) -> str:
+    """A text without lone surrogates, which neither files nor the columns of pandas can keep."""
+    return text.encode('utf-8', 'backslashreplace').decode()
 
 
 _TEXTS = tuple(name for name, kind in RunRecord.__annotations__.items() if kind == 'str')
@@ -148,11 +157,11 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     """The members of a record with the types that they are to have; what a newer version has added is left out."""
     values = {'code': '', 'unknown': (), 'checks': (), 'replaces': '', **values}
     return {
-        **{name: str(values[name]) for name in _TEXTS},
+        **{name: encodable(str(values[name])) for name in _TEXTS},
         'parameters': {name: str(text) for name, text in values['parameters'].items()},
         'versions': {name: str(text) for name, text in values['versions'].items()},
-        'seconds': float(values['seconds']),
-        'pid': int(values['pid']),
+        'seconds': _checked_seconds(values['seconds']),
+        'pid': int(values['pid']) % (1 << 31),
         'notebook_inode': int(values.get('notebook_inode', 0)),
         'format_version': values['format_version'],
         'inputs': tuple(map(_checked_input, values['inputs'])),
@@ -160,6 +169,13 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         'unknown': tuple(map(str, values['unknown'])),
         'checks': tuple(map(str, values['checks'])),
     }
+
+
+def _checked_seconds(given: Any) -> float:
+    seconds = as_seconds(given)
+    if seconds is None:
+        raise ValueError(f'{given!r:.40} is not a number of seconds')
+    return float(seconds)
 
 
 def _checked_input(item: dict[str, Any]) -> InputResult:
@@ -174,9 +190,13 @@ def _checked_input(item: dict[str, Any]) -> InputResult:
 
 def _checked_output(item: dict[str, Any]) -> OutputFile:
     numbers = item['size'], item['modified']
-    if not all(isinstance(number, int | float | None) for number in numbers):
+    if not all(number is None or _is_amount(number) for number in numbers):
         raise TypeError('an output has a size or time that is not a number')
     return OutputFile(str(item['path']), *numbers)
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < _LARGEST_AMOUNT
 
 
 def _versions() -> dict[str, str]:
@@ -209,6 +229,8 @@ def iso_moment(text: Any) -> datetime | None:
     """ISO 8601 text as a time in UTC; None for anything else."""
     try:
         found = datetime.fromisoformat(text)
+        if not is_on_calendars(found):
+            return None
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
@@ -223,6 +245,7 @@ def iso_seconds(text: Any) -> float | None:
 def epoch_moment(seconds: float) -> datetime | None:
     """A time in seconds since the epoch as a time in UTC; None for 0, and for what is out of range."""
     try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+        found = datetime.fromtimestamp(seconds, UTC) if seconds else None
+        return found if found is not None and is_on_calendars(found) else None
     except (ValueError, OverflowError, OSError):
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from kartnb import display
 from kartnb.errors import HistoryError
-from kartnb.history.run_record import InputResult, RunRecord
+from kartnb.history.run_record import InputResult, RunRecord, encodable
 from kartnb.history.select import SORTS, Selection, sort_value
 from kartnb.storage.targets import TargetOnKart, make_target
 
@@ -99,6 +99,11 @@ class Run:
         """Whether there are files to be loaded."""
         return self.state in (RunState.CACHED, RunState.SUPERSEDED) and bool(self.outputs)
 
+    def require_result(self) -> None:
+        """Raise a `HistoryError` where there is nothing to be loaded."""
+        if not self.has_result:
+            raise HistoryError(f'{self.task}[{self.id[:8]}] has no result to load: it is {self.state}.')
+
     def targets(self) -> list[TargetOnKart]:
         """The targets of the result's files, by their extensions."""
         return [file_target(path) for path in self.outputs]
@@ -111,8 +116,7 @@ class Run:
         kartnb.HistoryError
             When the result is gone, or never was made.
         """
-        if not self.has_result:
-            raise HistoryError(f'{self.task}[{self.id[:8]}] has no result to load: it is {self.state}.')
+        self.require_result()
         values = [target.load() for target in self.targets()]
         return values[0] if len(values) == 1 else values
 
@@ -231,9 +235,9 @@ def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
     names = list(dict.fromkeys(name for run in runs for name in run.parameters))
     taken = {*_FIRST, *_LAST}
     columns: dict[str, Any] = {
-        'task': [run.task for run in runs],
-        'id': [run.unique_id for run in runs],
-        'result_id': [run.result_id for run in runs],
+        'task': [encodable(run.task) for run in runs],
+        'id': [encodable(run.unique_id) for run in runs],
+        'result_id': [encodable(run.result_id) for run in runs],
         'state': [str(run.state) for run in runs],
         'when': pd.to_datetime(pd.Series([run.when for run in runs], dtype=object), utc=True),
         'seconds': pd.array([run.seconds for run in runs], dtype='Float64'),
@@ -241,11 +245,12 @@ def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
     }
     for name in names:
         label = f'{name} (parameter)' if name in taken else name
-        columns[label] = _typed([run.parameters.get(name) for run in runs])
-    columns['module'] = [run.module for run in runs]
-    columns['versions'] = [versions_text(run) for run in runs]
-    columns.update({name: [getattr(run, name) for run in runs] for name in ('error', 'host', 'notebook', 'origin')})
-    columns['path'] = [run.outputs[0] if run.outputs else '' for run in runs]
+        columns[encodable(label)] = _typed([run.parameters.get(name) for run in runs])
+    columns['module'] = [encodable(run.module) for run in runs]
+    columns['versions'] = [encodable(versions_text(run)) for run in runs]
+    for name in ('error', 'host', 'notebook', 'origin'):
+        columns[name] = [encodable(getattr(run, name)) for run in runs]
+    columns['path'] = [encodable(run.outputs[0]) if run.outputs else '' for run in runs]
     return pd.DataFrame(columns)
 
 
@@ -264,7 +269,7 @@ def _typed(texts: list[str | None]) -> Any:
         return pd.array([None if text is None else int(text) for text in texts], dtype='Int64')
     if all(_is_number(text) for text in given):
         return pd.array([None if text is None else float(text) for text in texts], dtype='Float64')
-    return pd.Series(texts, dtype=object)
+    return pd.Series([None if text is None else encodable(text) for text in texts], dtype=object)
 
 
 def _is_whole(text: str) -> bool:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import luigi
 
 from kartnb import display
-from kartnb.errors import HistoryError, KartError, described
+from kartnb.errors import HistoryError, KartError, UnloadedResultError, described
 from kartnb.history.gather import gather, take_inventory
 from kartnb.history.runs import Run, Runs, RunState
 from kartnb.storage.census import absolute_place, require_directory
-from kartnb.storage.filesystem import file_system
-from kartnb.storage.peek import peek
-from kartnb.storage.places import log_path
+from kartnb.storage.places import log_path, read_params
 from kartnb.task import registry, results
 from kartnb.task.base import TaskOnKart
 from kartnb.task.parameters import parsed_exactly
@@ -144,6 +143,31 @@ class Workspace:
         run = self.run(name)
         task = self._declared(run)
         return run.load() if task is None else results.load(task.output())
+
+    def peek(self, name: RunName) -> Any:
+        """As `load`, as far as that is possible without running code that the files may bring along.
+
+        Of a pickle, plain values are read; arrays, frames and objects are replaced by placeholders that name their
+        types.
+
+        Raises
+        ------
+        kartnb.HistoryError
+            When there is no such result, or its files are gone.
+        kartnb.UnreadableResultError
+            When it has to be loaded, or its files are not in this workspace.
+        """
+        run = self.run(name)
+        task = self._declared(run)
+        if task is not None:
+            return results.load(task.output(), results.peek_target)
+        run.require_result()
+        # a record may name any file
+        below = self.path.rstrip('/') + ('/' if '://' in self.path else os.sep)
+        if not all(path.startswith(below) for path in run.outputs):
+            raise UnloadedResultError(f'{run.task}[{run.id[:8]}] has to be loaded: its files are not in this workspace')
+        values = [target.peek() for target in run.targets()]
+        return values[0] if len(values) == 1 else values
 
     def task(self, name: RunName, cls: type[TaskOnKart[Any]] | None = None) -> TaskOnKart[Any]:
         """The task instance of a recorded result; `name` as in `run`. It is not run.
@@ -283,11 +307,9 @@ def _logged(run: Run, workspace: str) -> dict[str, str]:
     """The significant parameters as gokart's log has them: HIDDEN ones too, and tasks in full."""
     path = log_path(workspace, 'task_params', run.task, run.unique_id)
     try:
-        params = peek(file_system(path).read_bytes(path))
+        return read_params(path)
     except (KartError, FileNotFoundError):
         return {}
-    given = params.items() if isinstance(params, dict) else ()
-    return {str(name): text for name, text in given if isinstance(text, str)}
 
 
 def _moved(task: TaskOnKart[Any], workspace: str) -> TaskOnKart[Any]:

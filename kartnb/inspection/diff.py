@@ -19,15 +19,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kartnb import display
-from kartnb.errors import HistoryError, KartError, text_of
+from kartnb.errors import HistoryError, KartError, UnloadedResultError, text_of
 from kartnb.history.run_record import RunRecord
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import RunName, Workspace
 from kartnb.inspection.why import CodeChange, code_differences
 from kartnb.planning.known_results import recorded_parts
-from kartnb.storage.filesystem import file_system
-from kartnb.storage.peek import peek
-from kartnb.storage.places import log_path
+from kartnb.storage.peek import unread_types
+from kartnb.storage.places import log_path, read_log
 from kartnb.storage.superseded import kept_log_name
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code_parts import Part
@@ -40,6 +39,11 @@ _MOST_CHARACTERS = 4_000_000
 _MOST_COLUMNS = 40
 _MOST_CELLS = 5
 _DEEPEST = 3
+#: Bits; an unique id has 128, and more could not be written out.
+_LONGEST_SEED = 256
+#: Bytes of a result's files that are compared without being asked for.
+_MOST_COMPARED = 1 << 28
+_NOT_LOADED = 'not compared: values=True (--values) loads and compares them'
 #: Where an object lies in memory, in what `repr` gives by default: it differs each time and says nothing.
 _ADDRESS = re.compile(' at 0x[0-9a-fA-F]+')
 
@@ -109,7 +113,7 @@ class Difference(display.Displayed):
 
 def diff(
     a: RunName, b: RunName | None = None, *, workspace: str | Workspace | None = None, all: bool = False,
-    values: bool = True,
+    values: bool = False,
 ) -> Difference:  # fmt: skip
     """Find out what differs between two results: parameters, code, versions, seed, upstream results, and the values.
 
@@ -123,7 +127,8 @@ def diff(
     all
         Whether what is the same is shown too.
     values
-        Whether the values are loaded and compared.
+        Whether the values are loaded and compared. Otherwise they are compared where they can be read without running
+        code that a file brings along: plain values and tables in formats other than pickle.
 
     Raises
     ------
@@ -155,7 +160,7 @@ def diff(
     else:
         before, after = after, _find_run(b, places[1])
     sides = (_Side(before, places[0]), _Side(after, places[1]))
-    sections = [*_recorded_sections(*sides), *([_value_section(*sides)] if values else [])]
+    sections = [*_recorded_sections(*sides), _value_section(*sides, values)]
     return Difference(before, after, tuple(sections if all else map(_only_differing, sections)), all)
 
 
@@ -175,10 +180,11 @@ class _Side:
         if self.run.state is RunState.SUPERSEDED:
             path = os.path.join(os.path.dirname(self.run.place), kept_log_name('random_seed', path))
         try:
-            logged = peek(file_system(path).read_bytes(path))
+            logged = read_log(path)
         except (KartError, OSError):
             return ''
-        return str(logged.get('seed', '')) if isinstance(logged, dict) else ''
+        seed = logged.get('seed') if isinstance(logged, dict) else None
+        return str(seed) if isinstance(seed, int) and seed.bit_length() <= _LONGEST_SEED else ''
 
 
 def _workspaces(a: RunName, b: RunName | None, given: str | Workspace | None) -> tuple[Workspace, Workspace]:
@@ -264,25 +270,40 @@ def _input_results(a: Run, b: Run) -> tuple[dict[str, str], dict[str, str]]:
     return sides[0], sides[1]
 
 
-def _value_section(before: _Side, after: _Side) -> Section:
+def _value_section(before: _Side, after: _Side, is_asked_for: bool) -> Section:
     missing = [side.run for side in (before, after) if not side.run.has_result]
     if missing:
         return Section('value', note=f'{missing[0].task}[{missing[0].id[:8]}] has no value: it is {missing[0].state}')
-    if _same_files(before.run, after.run):
+    if _same_files(before.run, after.run, None if is_asked_for else _MOST_COMPARED):
         return Section('value', (Change('value', 'the same bytes', 'the same bytes', False),))
     try:
-        a, b = (side.workspace.load(side.run) for side in (before, after))
+        a, b = (side.workspace.load(side.run) if is_asked_for else _peeked(side) for side in (before, after))
+    except UnloadedResultError:
+        return Section('value', note=_NOT_LOADED)
     except Exception as error:  # whatever a foreign value raises when it is loaded
         return Section('value', note=f'a value cannot be loaded: {text_of(error)}')
     found = value_changes(a, b)
+    if not is_asked_for and found.equal is not False:
+        # the files differ, and what was read of them leaves out such things as the zones of times
+        return Section('value', note=_NOT_LOADED)
     changes = found.changes or (Change('value', '', '', None if found.equal is None else not found.equal),)
     return Section('value', () if found.diff else changes, (CodeChange('value', found.diff),) if found.diff else ())
 
 
-def _same_files(a: Run, b: Run) -> bool:
+def _peeked(side: _Side) -> Any:
+    """The value of a result as far as it is plain; raises UnloadedResultError where a part of it is not."""
+    value = side.workspace.peek(side.run)
+    if unread_types(value):
+        raise UnloadedResultError('has to be loaded')
+    return value
+
+
+def _same_files(a: Run, b: Run, most: int | None) -> bool:
     if len(a.outputs) != len(b.outputs) or any('://' in path for path in (*a.outputs, *b.outputs)):
         return False
     try:
+        if most is not None and sum(map(os.path.getsize, a.outputs)) > most:
+            return False
         return all(filecmp.cmp(one, other, shallow=False) for one, other in zip(a.outputs, b.outputs, strict=True))
     except OSError:
         return False

@@ -35,7 +35,7 @@ from kartnb.sweeps.space import Template
 from kartnb.task import identity, registry
 from kartnb.task.results import result_of
 from kartnb.view.previews.preview import Preview
-from kartnb.view.previews.show import preview
+from kartnb.view.previews.show import preview, preview_unloaded
 from kartnb.view.sanitise import one_line
 from kartnb.view.scene import PointSummary, status_html, summary_html, summary_text
 from kartnb.view.sweeps import estimate_text
@@ -191,13 +191,14 @@ class Interactive:
             one_line(status.message, 300),
             status.result,
             one_line(self.code, 600),
+            status.is_loaded,
         )
 
     def begin(self) -> None:
         """Show it in the running cell; where there is no front end, only look the task up."""
         self._read_controls()
         if self._task is not None:
-            self.status = self._runner.look_up(self._task)
+            self.status = self._runner.look_up(self._task, load=False)
         shell = get_ipython()
         if shell is None:
             return
@@ -215,7 +216,7 @@ class Interactive:
         self._panel.update(self.glance)
         screen.show_below(self._panel.widget, PANEL_TEXT)
         if self._task is not None:
-            self._runner.request(self._task)
+            self._runner.request(self._task, load=False)
 
     def save(self) -> None:
         """Write what is shown now into the stored output."""
@@ -314,7 +315,9 @@ class Panel:
             self._status.value = status_html(summary)
             self._copy.code = summary.code
             running = summary.state is TaskState.RUNNING
-            self._run.disabled = running or summary.state in _HAS_RESULT or not summary.unique_id
+            is_whole = summary.state in _HAS_RESULT and summary.is_loaded
+            self._run.disabled = running or is_whole or not summary.unique_id
+            self._run.description = 'Run' if summary.is_loaded else 'Load'
             self._stop.disabled = not running
 
     def _choose_auto(self, change: Any) -> None:
@@ -334,19 +337,23 @@ def _checkbox(label: str, value: bool, tooltip: str) -> Any:
 class TaskStatus:
     """Whether a task has a result, and what is happening to it.
 
-    `message` says what would run, what runs, or what went wrong; `result` is the result as it is shown, or None.
+    `message` says what would run, what runs, or what went wrong; `result` is the result as it is shown, or None. Where
+    it is not `is_loaded`, only what can be read without running code in its file is shown.
     """
 
     task: luigi.Task
     state: TaskState
     message: str = ''
     result: Preview | None = None
+    is_loaded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
     task: luigi.Task
     since: float
+    #: Whether the result is asked for: a person has moved a control or pressed a button.
+    load: bool = True
     build: bool = False
     looked_up: bool = False
     #: Whether a person has stopped its build, so that it does not start again automatically.
@@ -396,16 +403,16 @@ class LatestTaskRunner:
         with self._changed:
             return self._thread is None
 
-    def request(self, task: luigi.Task) -> None:
-        """Look up this task; earlier requests are dropped."""
-        self._put(_Request(task, time.monotonic()))
+    def request(self, task: luigi.Task, load: bool = True) -> None:
+        """Look up this task, and load its result if it is there; earlier requests are dropped."""
+        self._put(_Request(task, time.monotonic(), load))
 
     def request_again(self) -> None:
         """Look up the requested task once more."""
         with self._changed:
             request = self._request
         if request is not None:
-            self.request(request.task)
+            self.request(request.task, request.load)
 
     def build(self) -> None:
         """Build the requested task."""
@@ -413,7 +420,7 @@ class LatestTaskRunner:
             request = self._request
         if request is not None:
             self._failures.pop(request.task, None)
-            self._put(replace(request, build=True, looked_up=False, stopped=False))
+            self._put(replace(request, load=True, build=True, looked_up=False, stopped=False))
 
     def stop(self) -> None:
         """Stop the running build."""
@@ -424,13 +431,13 @@ class LatestTaskRunner:
         if build is not None:
             build.stop(wait=False)
 
-    def look_up(self, task: luigi.Task) -> TaskStatus:
-        """The status of a task; a result that exists is loaded."""
+    def look_up(self, task: luigi.Task, load: bool = True) -> TaskStatus:
+        """The status of a task; a result that exists is loaded, or only shown as far as that is possible without."""
         try:
             planned = plan(task)
             state = planned.root.state
             if state in _AVAILABLE and not planned.root.will_run:
-                return TaskStatus(task, state, 'the result is there', self._preview(task))
+                return self._available(task, state, load)
             failure = self._failures.get(task)
             if failure is not None:
                 return TaskStatus(task, TaskState.FAILED, failure)
@@ -483,10 +490,11 @@ class LatestTaskRunner:
         if self._build is not None and self._build.done():
             self._finish_build(request, self._build)
         elif not request.looked_up:
-            status = self.look_up(request.task)
+            status = self.look_up(request.task, request.load)
             missing = status.state not in _AVAILABLE and request.task not in self._failures
             build = missing and (request.build or (self.auto and not request.stopped))
-            if self._replace(request, replace(request, looked_up=True, build=build)):  # else there is a newer one
+            known = replace(request, looked_up=True, build=build, load=request.load or build)
+            if self._replace(request, known):  # else there is a newer one
                 self._show(status)
         elif self._build is not None:
             self._follow(request, self._build)
@@ -541,6 +549,14 @@ class LatestTaskRunner:
             return 'no task here can produce it'
         expected = estimate_text(estimate(planned, self._options.workers, self._times))
         return f'{number:,} {"task" if number == 1 else "tasks"} would run · {expected}'
+
+    def _available(self, task: luigi.Task, state: TaskState, load: bool) -> TaskStatus:
+        if load:
+            return TaskStatus(task, state, 'the result is there', self._preview(task))
+        found, is_whole = preview_unloaded(task)
+        if is_whole and self._output is None:
+            return TaskStatus(task, state, 'the result is there', found)
+        return TaskStatus(task, state, 'the result is there, not loaded yet', found, is_loaded=False)
 
     def _preview(self, task: luigi.Task) -> Preview:
         if self._output is None:

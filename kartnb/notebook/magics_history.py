@@ -135,7 +135,7 @@ class HistoryMagics(Magics):
 
     @kart_magic(
         option('--all', 'also show what is the same'),
-        option('--no-values', 'do not load and compare the values'),
+        option('--values', 'load the values to compare them'),
         option('--workspace', 'where ids are looked up', metavar='PATH'),
         kind=line_magic,
     )
@@ -153,7 +153,7 @@ class HistoryMagics(Magics):
         if not 1 <= len(results) <= 2:
             raise UsageError('%kart_diff needs one or two results: ids, or expressions such as MyTask(…)')
         options = given.options
-        return diff(*results, workspace=options.workspace, all=options.all, values=not options.no_values)
+        return diff(*results, workspace=options.workspace, all=options.all, values=options.values)
 
 
 def _expressions(line: str) -> list[str]:

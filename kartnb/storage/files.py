@@ -23,9 +23,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, NoReturn
 
-from kartnb.errors import MissingResultError, StorageError
+from kartnb.errors import MissingResultError, StorageError, UnloadedResultError
 from kartnb.storage.locks import is_locked
 
+#: The largest record, manifest or log that is read, in bytes.
+MOST_BYTES = 4 << 20
 #: Up to this many bytes a file is compared whole; of a larger one, this much of its beginning and end together.
 _COMPARED = 1 << 18
 _IN_PART = '~'
@@ -403,6 +405,20 @@ class FileSystem(ABC):
         """Read a whole file."""
         with self.open_read(path, 0) as file:
             return file.read()
+
+    def read_small(self, path: str, most: int = MOST_BYTES) -> bytes:
+        """Read a whole file that is known to be small where kartnb or gokart wrote it.
+
+        Raises UnloadedResultError for a larger one: whoever wrote a workspace, looking at it takes little memory.
+        """
+        data = self._beginning(path, most + 1)
+        if len(data) > most:
+            raise UnloadedResultError(f'{path} is not read: it has more than {most:,} bytes', path)
+        return data
+
+    def _beginning(self, path: str, size: int) -> bytes:
+        with self.open_read(path, 0) as file:
+            return file.read(size)
 
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         """Copy a file within its file system; the copy may be another name of the same content.

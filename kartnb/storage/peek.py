@@ -12,11 +12,11 @@ import decimal
 import io
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from typing import Any, ClassVar
 
 from kartnb._luigi import PythonUnpickler
-from kartnb.errors import UnreadableResultError
+from kartnb.errors import UnloadedResultError, UnreadableResultError
 
 #: What a scalar of numpy is unpacked with, by the code of its type.
 _STRUCTS = {
@@ -34,7 +34,14 @@ _STRUCTS = {
     'u8': 'Q',
 }
 _EPOCH = datetime.datetime(1970, 1, 1)
-#: What can be a key as it is; a tuple of these too.
+#: The largest pickle that is read, in bytes: a made-up one takes some hundred times as much memory.
+MOST_BYTES = 1 << 20
+#: How many items of its arguments the makers look at for each byte of a pickle; about one is needed.
+_WORK_PER_BYTE = 4
+_LEAST_WORK = 1 << 16
+#: The longest tuple that can be a key as it is, and the longest number of it in bits: hashing it takes time each time.
+_LONGEST_KEY = 100
+#: What can be a key as it is; a short tuple of these too.
 _FLAT = (str, bytes, int, float, complex, type(None), datetime.date, datetime.time, datetime.timedelta)
 #: Microseconds in the units of numpy's dates.
 _UNITS = {'W': 604_800_000_000, 'D': 86_400_000_000, 'h': 3_600_000_000, 'm': 60_000_000, 's': 1_000_000, 'ms': 1_000}
@@ -152,9 +159,13 @@ def _dict_of(items: Any = ()) -> dict[Any, Any]:
 
 def as_key(key: Any) -> Any:
     """A key of a dict or member of a set; of nested ones only the type, since their hash could take for ever."""
-    if isinstance(key, _FLAT) or (isinstance(key, tuple) and all(isinstance(item, _FLAT) for item in key)):
+    if _is_flat(key) or (isinstance(key, tuple) and len(key) <= _LONGEST_KEY and all(map(_is_flat, key))):
         return key
     return Unread(key.type_name if isinstance(key, Unread) else type(key).__name__)
+
+
+def _is_flat(key: Any) -> bool:
+    return isinstance(key, _FLAT) and not (isinstance(key, int) and key.bit_length() > _LONGEST_KEY * 64)
 
 
 def _moment(kind: Callable[..., Any]) -> Callable[..., Any]:
@@ -198,6 +209,10 @@ MAKERS: dict[str, Callable[..., Any]] = {
 
 class _Peeker(PythonUnpickler):  # type: ignore[misc]
     """The unpickler in Python: the one in C can be made to take any amount of memory."""
+
+    def __init__(self, pickled: bytes) -> None:
+        super().__init__(io.BytesIO(pickled))
+        self._work_left = _LEAST_WORK + _WORK_PER_BYTE * len(pickled)
 
     def find_class(self, module: str, name: str) -> Any:
         """Find what a pickle names: a maker of something plain, or a placeholder."""
@@ -244,6 +259,11 @@ class _Peeker(PythonUnpickler):  # type: ignore[misc]
 
     def _make_of(self, maker: Any, arguments: Any) -> None:
         known = isinstance(maker, Maker | Placeholder) and isinstance(arguments, list | tuple)
+        if known:
+            # a few bytes can ask for a copy of a large value, again and again
+            self._work_left -= len(arguments) + sum(len(item) for item in arguments if isinstance(item, Sized))
+            if self._work_left < 0:
+                raise ValueError('too much to be made of so few bytes')
         self.append(maker(*arguments) if known else Placeholder('value'))
 
     def _load_dict(self) -> None:
@@ -295,14 +315,53 @@ def peek(pickled: bytes) -> Any:
     """Read a pickle (of any protocol) as far as it holds plain values; nothing that it names is imported or called.
 
     An `Unread` is in the place of each part that is not plain. Raises UnreadableResultError when the bytes are not a
-    pickle.
+    pickle, and UnloadedResultError when they are more than `MOST_BYTES`.
 
     >>> import fractions, pickle
     >>> peek(pickle.dumps({'accuracy': 0.9, 'share': fractions.Fraction(1, 3)}))
     {'accuracy': 0.9, 'share': <fractions.Fraction>}
     """
+    if len(pickled) > MOST_BYTES:
+        raise UnloadedResultError(f'has to be loaded: it is a pickle of more than {MOST_BYTES:,} bytes')
     try:
-        value = _Peeker(io.BytesIO(pickled)).load()
+        value = _Peeker(pickled).load()
     except Exception as error:
         raise UnreadableResultError(f'this is not a pickle that can be previewed ({type(error).__name__})') from error
     return Unread(value.type_name) if isinstance(value, Maker) else value
+
+
+def unread_types(value: Any) -> list[str]:
+    """The types of the parts of a value that `peek` has not made, each once.
+
+    Raises UnloadedResultError for a value that is nested too deeply, in itself, or in so many places that comparing
+    or printing it would never end.
+
+    >>> unread_types({'share': Unread('fractions.Fraction'), 'accuracy': [0.9]})
+    ['fractions.Fraction']
+    """
+    found: dict[str, None] = {}
+    try:
+        _count_parts(value, found, {})
+    except RecursionError:
+        raise UnloadedResultError('has to be loaded: it is nested too deeply') from None
+    return list(found)
+
+
+def _count_parts(value: Any, found: dict[str, None], known: dict[int, int]) -> int:
+    """How many parts a value has, those that are shared counted wherever they are."""
+    if isinstance(value, Unread | Maker | DType):
+        found[getattr(value, 'type_name', 'numpy.dtype')] = None
+        return 1
+    items: Iterable[Any]
+    if isinstance(value, dict):
+        items = (*value, *value.values())
+    elif isinstance(value, list | tuple | set | frozenset | collections.deque):
+        items = value
+    else:
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MOST_BYTES  # as long as it is not known: a value that holds itself has no end
+        known[id(value)] = 1 + sum(_count_parts(item, found, known) for item in items)
+    if known[id(value)] >= MOST_BYTES:
+        raise RecursionError
+    return known[id(value)]

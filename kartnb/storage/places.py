@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, cast
 
-from kartnb.errors import KartError, MissingResultError, StorageError, UnreadableResultError, described
+from kartnb.errors import KartError, UnloadedResultError, UnreadableResultError
 from kartnb.storage import pickling
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.peek import peek, unread_types
 
 
 def code_path(workspace: str, key: str) -> str:
@@ -41,8 +42,8 @@ def read_code(workspace: str, key: str) -> str | None:
     try:
         if not file_system(path).exists(path):
             return None
-        return file_system(path).read_bytes(path).decode('utf-8', 'surrogatepass')
-    except (StorageError, ValueError):
+        return file_system(path).read_small(path).decode('utf-8', 'surrogatepass')
+    except (KartError, ValueError):
         return None
 
 
@@ -134,34 +135,55 @@ def _encoded(value: Any) -> bytes:
 
 
 def read_log(path: str) -> Any:
-    """Read a log: the text, or the value.
+    """Read a log: the text, or the value as far as it is plain; nothing that it names is imported or called.
 
     Raises MissingResultError when it has not been written, and UnreadableResultError when it cannot be read.
     """
-    data = file_system(path).read_bytes(path)
+    data = file_system(path).read_small(path)
     try:
-        return data.decode('utf-8') if path.endswith('.txt') else pickling.loads(data)
-    except KartError:
-        raise
-    except Exception as error:
-        raise UnreadableResultError(f'{path} is not a readable log ({described(error)}): delete it', path) from error
+        if path.endswith('.txt'):
+            return data.decode('utf-8')
+        value = peek(data)
+        unread_types(value)  # a value that nothing can print or compare is refused
+        return value
+    except UnloadedResultError as error:
+        raise UnloadedResultError(f'{path} {error}: kartnb.load_result loads it', path) from error
+    except (UnicodeDecodeError, UnreadableResultError) as error:
+        raise _unreadable(path, str(error)) from error
 
 
-def read_params(workspace: str, class_name: str, unique_id: str) -> dict[str, str]:
-    """Read the parameters, as text by name, that were logged of a task.
+def _unreadable(path: str, why: str) -> UnreadableResultError:
+    return UnreadableResultError(f'{path} is not a readable log ({why}): delete it', path)
 
-    Raises MissingResultError when the workspace has no log of such a task.
-    """
-    path = log_path(workspace, 'task_params', class_name, unique_id)
-    try:
-        params: dict[str, str] = read_log(path)
-    except MissingResultError:
-        raise MissingResultError(f'No {class_name} with the id {unique_id} was built in {workspace}.', path) from None
+
+def read_params(path: str) -> dict[str, str]:
+    """Read the parameters, as text by name, that were logged of a task; raises as `read_log`."""
+    params = read_log(path)
+    if not isinstance(params, dict) or not all(isinstance(text, str) for item in params.items() for text in item):
+        raise _unreadable(path, 'it does not hold parameters as text')
     return params
+
+
+def read_seconds(path: str) -> float:
+    """Read the logged time of a run; raises as `read_log`."""
+    seconds = as_seconds(read_log(path))
+    if seconds is None:
+        raise _unreadable(path, 'it does not hold a number of seconds')
+    return seconds
+
+
+def as_seconds(value: Any) -> float | None:
+    """A number of seconds that was read from a log; None for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and 0 <= value < _LONGEST_RUN else None
 
 
 Source: TypeAlias = Literal['stdout', 'stderr', 'log', 'left out']
 
+#: Seconds, ten thousand years: a greater time of a run is not one, and could not be added up or shown.
+_LONGEST_RUN = 3e11
+#: Bytes of captured lines that are read.
+_MOST_CAPTURED = 64 << 20
 _HEADER = '# kartnb captured log 1'
 _LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 _ENTRY_END = re.compile(r'\n(?!\t)')
@@ -203,7 +225,7 @@ def write_captured_lines(path: str, lines: Iterable[CapturedLine], build_id: str
 def read_captured_lines(path: str) -> list[CapturedLine]:
     """Read the captured lines of the latest run that had some; an empty list when the file does not exist."""
     try:
-        data = file_system(path).read_bytes(path)
+        data = file_system(path).read_small(path, _MOST_CAPTURED)
     except FileNotFoundError:
         return []
     entries = _ENTRY_END.split(data.decode('utf-8', 'replace'))
@@ -240,12 +262,20 @@ def _parsed(entry: str) -> CapturedLine | None:
     tag, text = parts[1], parts[2].replace('\n\t', '\n')
     level, _, logger = tag.partition(' ')
     try:
-        time = datetime.fromisoformat(parts[0]).timestamp()
+        moment = datetime.fromisoformat(parts[0])
+        if not is_on_calendars(moment):
+            return None
+        time = moment.timestamp()
         if tag in ('stdout', 'stderr', 'left out'):
             return CapturedLine(time, cast(Source, tag), text)
         return CapturedLine(time, 'log', text, _level_number(level), logger)
     except ValueError:
         return None
+
+
+def is_on_calendars(moment: datetime) -> bool:
+    """Whether a time can be shown on any clock and kept in a data frame, which end in the year 2262."""
+    return 1900 <= moment.year < 2200
 
 
 def _level_text(level: int) -> str:
@@ -254,4 +284,4 @@ def _level_text(level: int) -> str:
 
 
 def _level_number(text: str) -> int:
-    return int(getattr(logging, text)) if text in _LEVELS else int(text)
+    return int(getattr(logging, text)) if text in _LEVELS else min(max(int(text), 0), 2 * logging.CRITICAL)

@@ -175,6 +175,10 @@ class _Fsspec(FileSystem):
         with _named(path, 'read'):
             return bytes(self._backend.cat_file(path))
 
+    def _beginning(self, path: str, size: int) -> bytes:
+        with _named(path, 'read'):
+            return bytes(self._backend.cat_file(path, start=0, end=size))
+
 
 @contextlib.contextmanager
 def _named(path: str, doing: Any) -> Iterator[None]:

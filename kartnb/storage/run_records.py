@@ -219,7 +219,7 @@ class RecordDirectory:
     def read(self, stem: str) -> str | None:
         """The text of the newest record of a result, or None."""
         name = self.newest(stem)
-        return None if name is None else self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
+        return None if name is None else self._files.read_small(os.path.join(self.path, name)).decode('utf-8')
 
     def written(self, stem: str) -> float:
         """When the newest record of a result was written, in epoch seconds; 0 when the task has no result."""
@@ -232,7 +232,7 @@ class RecordDirectory:
         name = _name(stem, None)
         if name not in self._names.get(stem, ()):
             return None
-        return self._files.read_bytes(os.path.join(self.path, name)).decode('utf-8')
+        return self._files.read_small(os.path.join(self.path, name)).decode('utf-8')
 
     def names(self, stem: str) -> tuple[str, ...]:
         """The names of the records of a task."""

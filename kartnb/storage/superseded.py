@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kartnb.errors import StorageError
+from kartnb.errors import KartError, StorageError
 from kartnb.storage.files import raise_storage_error, temporary_name
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import LOG_KINDS, LogKind, log_path
@@ -38,7 +38,7 @@ class Superseded:
 
     def record_text(self) -> str:
         """The text of its record."""
-        return file_system(self.directory).read_bytes(os.path.join(self.directory, self.record)).decode('utf-8')
+        return file_system(self.directory).read_small(os.path.join(self.directory, self.record)).decode('utf-8')
 
     def size(self) -> int:
         """How many bytes its outputs have; those that are gone have none."""
@@ -136,10 +136,7 @@ class Replacement:
     def _keep_logs(self) -> list[tuple[str, str]]:
         """Keep gokart's logs of the run, such as its seed: the next run writes its own in their place."""
         files, kept = file_system(self.directory), []
-        task, _, unique_id = self.stem.rpartition('_')
-        for kind in LOG_KINDS:
-            path = log_path('', kind, task, unique_id)
-            name = kept_log_name(kind, path)
+        for path, name in _log_entries(self.stem):
             with contextlib.suppress(StorageError):  # not every task has them
                 files.duplicate(os.path.join(self.workspace, path), os.path.join(self.directory, name), keep_time=True)
                 kept.append((path, name))
@@ -223,9 +220,9 @@ def _read(directory: str) -> Superseded | None:
     """What is kept in a directory; None for one that is damaged, or not ours."""
     try:
         path = os.path.join(directory, _MANIFEST)
-        content: Any = json.loads(file_system(path).read_bytes(path))
+        content: Any = json.loads(file_system(path).read_small(path))
         return _parsed(directory, content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KartError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -234,9 +231,27 @@ def _parsed(directory: str, content: dict[str, Any]) -> Superseded:
     files, logs = (
         tuple((str(path), str(name)) for path, name in given) for given in (content['files'], content.get('logs', ()))
     )
-    names = [content['record'], *(name for _, name in (*files, *logs))]
-    if not all(isinstance(word, str) for word in words) or any(os.path.basename(name) != name for name in names):
+    if not all(isinstance(word, str) for word in words):
         raise ValueError('not the manifest of a superseded result')
     result_id, stem, module, record, time = words
-    known = tuple((path, name) for path, name in logs if path.startswith('log/') and '..' not in path)
+    # whoever wrote it, nothing but what `keep` has put here is restored or removed, and to nowhere but where it was
+    names = [(record, f'{stem}~'), *((name, f'{i}-') for i, (_, name) in enumerate(files))]
+    if (
+        result_id != os.path.basename(directory)
+        or os.path.islink(directory)
+        or any(_is_path(name) or not name.startswith(start) for name, start in names)
+    ):
+        raise ValueError('not the manifest of a superseded result')
+    known = tuple(entry for entry in logs if entry in _log_entries(stem))
     return Superseded(directory, result_id, stem, module, record, files, time, known)
+
+
+def _is_path(name: str) -> bool:
+    return any(character in name for character in '/\\\0') or name in ('', '.', '..')
+
+
+def _log_entries(stem: str) -> list[tuple[str, str]]:
+    """Where gokart's logs of a task are below a workspace, and under which names they are kept."""
+    task, _, unique_id = stem.rpartition('_')
+    paths = [(kind, log_path('', kind, task, unique_id)) for kind in LOG_KINDS]
+    return [(path, kept_log_name(kind, path)) for kind, path in paths]

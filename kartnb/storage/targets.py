@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import io
@@ -22,6 +23,7 @@ from kartnb.errors import (
     MissingPackageError,
     MissingResultError,
     StorageError,
+    UnloadedResultError,
     UnreadableResultError,
     described,
 )
@@ -33,6 +35,8 @@ from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 
 _BYTES = luigi.format.Nop
 _MOST_BYTES = 8 * 1024  # Google's limit for one object
+#: Bytes of a result that are read without its being asked for.
+_MOST_PEEKED = 64 << 20
 _LOGS = re.compile(
     r'^gs://.+?/log/(processing_time|task_info|task_log|module_versions|random_seed|task_params|run_record)/'
 )
@@ -64,6 +68,14 @@ class TargetOnKart(luigi.Target):
         if lock is not None:
             locks.wait(lock)
         return self._load()
+
+    def peek(self) -> Any:
+        """Return the result as far as it can be read without running code that its file may bring along.
+
+        Parts that are not plain are `kartnb.storage.peek.Unread`. Raises MissingResultError when it has not been made,
+        and UnloadedResultError when it has to be loaded.
+        """
+        raise UnloadedResultError(f'{self.path()} has to be loaded: its target is a {type(self).__name__}', self.path())
 
     def dump(
         self,
@@ -201,9 +213,24 @@ class SingleFileTarget(FileTarget):
         return super()._exists() if self._luigi_target is None else bool(self._luigi_target.exists())
 
     def _load(self) -> Any:
+        with self._naming(), self._open_read() as file:
+            return self._processor.load(file)
+
+    def peek(self) -> Any:
+        with self._naming():
+            if self._luigi_target is not None or self._processor.format() not in (_BYTES, None):
+                raise UnloadedResultError('has to be loaded')
+            # whatever is in the place of the file, not more than this is read
+            data: Any = io.BytesIO(file_system(self._place).read_small(self._place, _MOST_PEEKED))
+            file = data if self._processor.format() is _BYTES else io.TextIOWrapper(data, encoding='utf-8')
+            # processors that were written for gokart have none
+            return getattr(self._processor, 'peek', _has_to_be_loaded)(file)
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Give errors in reading the name of the file."""
         try:
-            with self._open_read() as file:
-                return self._processor.load(file)
+            yield
         except (KartError, OSError) as error:
             named = _named(error, self._place)
             if named is error:
@@ -254,6 +281,11 @@ class SingleFileTarget(FileTarget):
         return kind.pipe_reader(file)
 
 
+def _has_to_be_loaded(file: IO[Any]) -> Any:
+    """The `peek` of processors that were written for gokart, which have none."""
+    raise UnloadedResultError('has to be loaded')
+
+
 def _never(obj: Any) -> None:
     """The `small_bytes` of processors that were written for gokart, which have none."""
 
@@ -292,6 +324,8 @@ class _StaysOpen:
 
 
 def _named(error: Exception, path: str) -> Exception:
+    if isinstance(error, UnloadedResultError):
+        return error if error.path else UnloadedResultError(f'{path} {error}', path)
     if isinstance(error, UnreadableResultError) and not error.path:
         return _unreadable(error, path)
     if isinstance(error, MissingPackageError):
@@ -441,6 +475,10 @@ class InMemoryTarget(TargetOnKart):
 
     def _exists(self) -> bool:
         return self._repository.has(self._data_key)
+
+    def peek(self) -> Any:
+        """The result: it is in memory already."""
+        return self._load()
 
     def _get_task_lock_params(self) -> TaskLockParams:
         return self._task_lock_params

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kartnb.config import BuildOptions
-from kartnb.errors import MissingPackageError, SweepError
+from kartnb.errors import MissingPackageError, SweepError, UnreadableResultError
 from kartnb.model import Listener
 from kartnb.planning.planner import workspace_of
 from kartnb.storage.filesystem import file_system
@@ -237,7 +237,7 @@ class StudyFile:
         study = optuna.create_study(study_name=self.name, direction=direction)
         try:
             study.add_trials([_trial(optuna, entry) for entry in self._entries()])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UnreadableResultError) as error:
             raise SweepError(
                 f'The file of this search cannot be read ({type(error).__name__}): {self._path}. Remove it to start '
                 'the search over; the results of its trials are kept.'
@@ -254,7 +254,7 @@ class StudyFile:
         files = file_system(self._path)
         if not files.exists(self._path):
             return []
-        found = json.loads(files.read_bytes(self._path))
+        found = json.loads(files.read_small(self._path))
         if found['format'] != _FORMAT:
             raise ValueError('unknown format')
         trials: list[dict[str, Any]] = found['trials']

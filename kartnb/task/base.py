@@ -12,8 +12,9 @@ import luigi
 from luigi.task import task_id_str
 
 from kartnb import display
-from kartnb.errors import EmptyDumpError
+from kartnb.errors import EmptyDumpError, MissingResultError, UnreadableResultError, described
 from kartnb.storage import places
+from kartnb.storage.peek import unread_types
 from kartnb.storage.targets import TargetOnKart
 from kartnb.task import code_print, identity, metaclass, registry, results
 from kartnb.task.metaclass import KartRegister, ParameterTable, Resolved
@@ -295,8 +296,21 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             When the workspace has no log of such a task.
         """
         workspace = TaskOnKart().workspace_directory
-        params = places.read_params(workspace, cls.__name__, unique_id)
-        restored = cls.from_str_params(params)
+        path = places.log_path(workspace, 'task_params', cls.__name__, unique_id)
+        try:
+            params = places.read_params(path)
+        except FileNotFoundError:
+            raise MissingResultError(
+                f'No {cls.__name__} with the id {unique_id} was built in {workspace}.', path
+            ) from None
+        try:
+            restored = cls.from_str_params(params)
+        except luigi.parameter.MissingParameterException:  # a secret without a default, which is not logged
+            raise
+        except Exception as error:  # whatever a parameter raises for a text that it does not know
+            raise UnreadableResultError(
+                f'{path} does not hold parameters of {cls.__name__} ({described(error)})', path
+            ) from error
         if restored.make_unique_id() != unique_id:
             logger.warning(
                 'The definition of %s has changed since %s was made: the restored task has another id, %s.',
@@ -439,25 +453,46 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         }
 
     def get_task_log(self) -> dict[str, Any]:
-        """What the task has put into `task_log`, in this process or when it last ran; empty when it has not."""
-        return self.task_log or self._read_log('task_log', {})
+        """What the task has put into `task_log`, in this process or when it last ran; empty when it has not.
+
+        A log in a file is read without running anything: arrays, frames and objects in it, which have to be loaded, are
+        replaced by placeholders that name their types. `kartnb.load_result` loads the file.
+        """
+        if self.task_log:
+            return self.task_log
+        path = self._log_path('task_log')
+        try:
+            log = places.read_log(path)
+        except FileNotFoundError:
+            return {}
+        if not isinstance(log, dict):
+            raise UnreadableResultError(f'{path} is not a readable log (it does not hold a dict): delete it', path)
+        unread = unread_types(log)
+        if unread:
+            logger.warning(
+                'The task log of %s was read without its values of type %s: kartnb.load_result(%r) loads them.',
+                type(self).__name__,
+                ', '.join(unread),
+                path,
+            )
+        return log
 
     def get_task_params(self) -> dict[str, str]:
         """The significant parameters as text, as they were logged when the task last ran; empty when it has not."""
-        params: dict[str, str] = self._read_log('task_params', {})
-        return params
+        try:
+            return places.read_params(self._log_path('task_params'))
+        except FileNotFoundError:
+            return {}
 
     def get_processing_time(self) -> float | str:
         """Seconds that the last run took, or 'unknown'."""
-        seconds: float | str = self._read_log('processing_time', 'unknown')
-        return seconds
-
-    def _read_log(self, kind: places.LogKind, default: Any) -> Any:
-        path = places.log_path(self.workspace_directory, kind, type(self).__name__, self.make_unique_id())
         try:
-            return places.read_log(path)
+            return places.read_seconds(self._log_path('processing_time'))
         except FileNotFoundError:
-            return default
+            return 'unknown'
+
+    def _log_path(self, kind: places.LogKind) -> str:
+        return places.log_path(self.workspace_directory, kind, type(self).__name__, self.make_unique_id())
 
     def _displayed(self, only_significant: bool) -> list[tuple[str, luigi.Parameter[Any], Any]]:
         return [

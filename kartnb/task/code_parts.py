@@ -103,10 +103,10 @@ def parts_to_json(parts: Iterable[Part], title: str) -> str:
 
 def parts_from_json(text: str) -> tuple[Part, ...]:
     """Read parts; raises ValueError when the text does not hold parts of code."""
-    content: Any = json.loads(text)
     try:
+        content: Any = json.loads(text)
         parts = tuple(Part(**item) for item in content['parts'])
-    except (KeyError, TypeError) as error:
+    except (KeyError, RecursionError, TypeError) as error:
         raise ValueError(f'these are not parts of code: {error}') from error
     if not all(isinstance(part.text, str) and isinstance(part.name, str) and part.kind in _KINDS for part in parts):
         raise ValueError('these are not parts of code')

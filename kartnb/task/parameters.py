@@ -25,6 +25,9 @@ from kartnb.errors import PandasTypeError, ParameterValueError, TaskArgumentErro
 from kartnb.task.describe import described_task
 from kartnb.task.registry import base_task, drop_superseded, is_instance_of_definition, is_superseded
 
+#: Bytes of the parameters of a task in a text: a short text can be made to unpack to any number of them.
+_MOST_UNPACKED = 64 << 20
+
 FrameLibrary = Literal['pandas', 'polars', 'polars-lazy']
 
 
@@ -359,8 +362,9 @@ def _decompressed(text: str) -> dict[str, Any]:
     try:
         form = dict(json.loads(text))
         if 'params' in form:
-            form['params'] = json.loads(bz2.decompress(bytes.fromhex(form['params'])))
-    except (ValueError, TypeError, OSError):
+            packed = bz2.BZ2Decompressor()
+            form['params'] = json.loads(packed.decompress(bytes.fromhex(form['params']), _MOST_UNPACKED))
+    except (ValueError, TypeError, OSError, RecursionError):
         raise _not_a_task_text(text) from None
     return form
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from kartnb.errors import InputError, OutputError
+from kartnb.errors import InputError, OutputError, UnloadedResultError
 from kartnb.storage import targets as storage
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import processor_of
@@ -66,13 +66,13 @@ def output_target(task: TaskOnKart[Any], wanted: Any) -> TargetOnKart:
     return output
 
 
-def load(targets: Any) -> Any:
-    """Load nested targets; tuples give lists, as in gokart."""
+def load(targets: Any, read: Callable[[Any], Any] | None = None) -> Any:
+    """Load nested targets, or read each in another way; tuples give lists, as in gokart."""
     if isinstance(targets, dict):
-        return {key: load(target) for key, target in targets.items()}
+        return {key: load(target, read) for key, target in targets.items()}
     if isinstance(targets, list | tuple):
-        return [load(target) for target in targets]
-    return load_target(targets)
+        return [load(target, read) for target in targets]
+    return (read or load_target)(targets)
 
 
 def load_target(target: Any) -> Any:
@@ -82,6 +82,18 @@ def load_target(target: Any) -> Any:
     if isinstance(target, luigi.target.FileSystemTarget):
         return make_target(str(target.path)).load()
     raise InputError(f'A {type(target).__name__} cannot be loaded: open it through self.input().')
+
+
+def peek_target(target: Any) -> Any:
+    """What can be read of one target without running code that its file may bring along.
+
+    Raises MissingResultError when it has not been made, and UnloadedResultError when it has to be loaded.
+    """
+    if isinstance(target, TargetOnKart):
+        return target.peek()
+    if isinstance(target, luigi.target.FileSystemTarget):
+        return make_target(str(target.path)).peek()
+    raise UnloadedResultError(f'A {type(target).__name__} has to be loaded')
 
 
 def _named(

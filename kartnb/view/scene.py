@@ -39,7 +39,8 @@ class PointSummary:
     """A task in brief, as `%kart_interact` shows it; every text is fit to be shown.
 
     `values` are the parameters that can be moved, with where they can be moved to; `words` say what would run and about
-    how long, what runs, or why there is nothing; `code` builds the task. `unique_id` may be '', `result` None.
+    how long, what runs, or why there is nothing; `code` builds the task. `unique_id` may be '', `result` None;
+    not `is_loaded` is a result of which only what can be read without running code in its file is shown.
     """
 
     title: str
@@ -49,6 +50,7 @@ class PointSummary:
     words: str = ''
     result: Preview | None = None
     code: str = ''
+    is_loaded: bool = True
 
     @property
     def status(self) -> str:

@@ -17,7 +17,7 @@ from kartnb.view.html import render_template
 from kartnb.view.inspect import inspect, inspection_html
 from kartnb.view.live import Progress, bar_segments, progress_text
 from kartnb.view.previews.preview import Preview
-from kartnb.view.previews.show import preview
+from kartnb.view.previews.show import preview, preview_unloaded
 from kartnb.view.sanitise import counted, one_line, seconds_text, short_id
 from kartnb.view.sweep_plot import sweep_plot
 from kartnb.view.text import table_lines
@@ -139,7 +139,8 @@ def result_preview(point: SweepPoint) -> Preview | None:
     """The result of a point as it can be looked at; None where there is none."""
     if point.task is None or not point.is_complete:
         return None
-    return preview(point.task)
+    # the sweep that has measured it has loaded it
+    return preview(point.task) if point.metrics else preview_unloaded(point.task)[0]
 
 
 def _heading(result: SweepResult) -> str:

@@ -21,6 +21,7 @@ from kartnb.storage import files, filesystem, places, remote
 from kartnb.storage.files import storage_error, windows_problem
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.models import make_model_target
+from kartnb.storage.peek import unread_types
 from kartnb.storage.targets import has_labels, make_target, object_labels
 
 
@@ -232,7 +233,8 @@ def test_logs_are_written_as_gokart_writes_them(kind: places.LogKind) -> None:
 def test_a_log_may_hold_anything() -> None:
     path = places.log_path('place', 'task_log', 'A', 'x')
     places.write_log(path, {'function': lambda x: x + 1})
-    assert places.read_log(path)['function'](1) == 2
+    assert pickle.loads(Path(path).read_bytes())['function'](1) == 2
+    assert unread_types(places.read_log(path))
 
 
 def test_a_missing_and_a_damaged_log() -> None:

@@ -11,7 +11,7 @@ from typing import IO, Any, Literal, TypeAlias
 
 import luigi.format
 
-from kartnb.errors import KartError, UnknownFormatError, WrongValueError, text_of
+from kartnb.errors import KartError, UnknownFormatError, UnloadedResultError, WrongValueError, text_of
 
 DataFrameType: TypeAlias = Literal['pandas', 'polars', 'polars-lazy']
 ProcessorFactory: TypeAlias = Callable[[bool, DataFrameType], 'FileProcessor']
@@ -51,6 +51,10 @@ class FileProcessor:
     def load(self, file: IO[Any]) -> Any:
         """Read a value from an open file."""
         raise NotImplementedError(f'{type(self).__name__} has no load')
+
+    def peek(self, file: IO[Any]) -> Any:
+        """Read what can be read without running code that is in the file; formats that hold none read all of it."""
+        raise UnloadedResultError(f'has to be loaded by {self!r:.80}')
 
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a value to an open file."""

@@ -94,6 +94,8 @@ class LosslessFileProcessor(FileProcessor):
         frame: pd.DataFrame = make_file_processor(f'table{self._extension}', store_index_in_feather=False).load(file)
         return frame
 
+    peek = load
+
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a frame, and make sure that it can be read as it was."""
         self.check(obj)

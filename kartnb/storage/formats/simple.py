@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from kartnb.errors import UnreadableResultError, WrongValueError
 from kartnb.storage import pickling
 from kartnb.storage.formats.base import FileProcessor, ProcessorFactory, always
+from kartnb.storage.peek import MOST_BYTES, peek
 
 if TYPE_CHECKING:
     from xml.etree import ElementTree
@@ -36,6 +37,10 @@ class PickleFileProcessor(FileProcessor):
     def load(self, file: IO[bytes]) -> Any:
         """Read a value."""
         return pickling.load(file)
+
+    def peek(self, file: IO[bytes]) -> Any:
+        """Read the plain parts of a value."""
+        return peek(file.read(MOST_BYTES + 1))
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
         """Write a value."""
@@ -77,6 +82,8 @@ class TextFileProcessor(FileProcessor):
         data = file.read()
         return lines_of(data if isinstance(data, str) else str(data, 'utf-8'))
 
+    peek = load
+
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write the lines of a list, or the `str` of anything else."""
         data = _encoded(obj, 'utf-8')
@@ -95,6 +102,8 @@ class GzipFileProcessor(FileProcessor):
         if not lines[-1]:
             lines.pop()
         return [line.rstrip(_BLANKS) for line in lines]
+
+    peek = load
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
         """Write the lines of a list, or the `str` of anything else."""
@@ -122,6 +131,8 @@ class BinaryFileProcessor(FileProcessor):
     def load(self, file: IO[bytes]) -> bytes:
         """Read the whole file."""
         return file.read()
+
+    peek = load
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
         """Write the bytes."""
@@ -161,6 +172,8 @@ class NpzFileProcessor(FileProcessor):
         with np.load(file, max_header_size=_LONGEST_HEADER) as members:
             array: np.ndarray[Any, Any] = members[_MEMBER]
         return array
+
+    peek = load
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
         """Write the array, a piece at a time, so that a piece is in the processor's cache for its checksum."""
@@ -213,6 +226,8 @@ class XmlFileProcessor(FileProcessor):
         if not data:
             return ElementTree.ElementTree()
         return ElementTree.ElementTree(ElementTree.fromstring(data))
+
+    peek = load
 
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a document in UTF-8."""

@@ -59,6 +59,8 @@ class CsvFileProcessor(FileProcessor):
         except pd.errors.EmptyDataError:
             return pd.DataFrame()
 
+    peek = load
+
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a frame or a series."""
         self.check(obj)
@@ -115,6 +117,8 @@ class JsonFileProcessor(FileProcessor):
                 raise
             file.seek(0)
             return pd.read_json(file, typ='series')  # as a Series is written
+
+    peek = load
 
     def dump(self, obj: Any, file: IO[Any]) -> None:
         """Write a frame, a series or a dict of columns."""
@@ -182,6 +186,8 @@ class ParquetFileProcessor(FileProcessor):
         engine: Any = self._engine
         return pd.read_parquet(_source(file), engine=engine, **checked)
 
+    peek = load
+
     def dump(self, obj: Any, file: IO[bytes]) -> None:
         """Write a frame."""
         self.check(obj)
@@ -226,6 +232,8 @@ class FeatherFileProcessor(FileProcessor):
         with _feather_source(file) as source:
             frame = pd.read_feather(source)
         return _with_index_from_column(frame) if self._store_index_in_feather else frame
+
+    peek = load
 
     def dump(self, obj: Any, file: IO[bytes]) -> None:
         """Write a frame."""

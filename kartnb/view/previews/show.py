@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import base64
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import luigi
 
-from kartnb.errors import KartError, MissingResultError
+from kartnb.errors import KartError, MissingResultError, UnloadedResultError
 from kartnb.inspection.outputs import Output
 from kartnb.storage.filesystem import file_system
+from kartnb.storage.peek import unread_types
 from kartnb.storage.targets import TargetOnKart
-from kartnb.task.results import load_target, path_of
+from kartnb.task.results import load_target, path_of, peek_target
 from kartnb.view import sanitise
 from kartnb.view.html import render_template
 from kartnb.view.previews.plain import preview_plain
@@ -105,19 +106,41 @@ def _as_preview(found: Any, value: Any, depth: int) -> Preview:
     return Preview(type_name(value), _preview(found, depth + 1).blocks)
 
 
-def preview_result(task: luigi.Task) -> Preview:
-    """Load the results of a task, and preview them; nothing is run."""
+def preview_unloaded(task: luigi.Task) -> tuple[Preview, bool]:
+    """Preview the results of a task as far as they can be read without running code that their files may bring along.
+
+    Gives the preview, and whether it is what `preview` would show.
+    """
+    missing: list[str] = []
+
+    def read(target: Any) -> Any:
+        try:
+            value = peek_target(target)
+            missing.extend(unread_types(value))
+        except UnloadedResultError as error:
+            missing.append('')
+            return Preview('a result that is not loaded yet', (Note(f'{one_line(str(error), 500)}.'),))
+        return value
+
+    found = preview_result(task, read)
+    types = ', '.join(dict.fromkeys(filter(None, missing)))
+    note = (Note(f'Not loaded yet: {one_line(types, 200)}.'),) if types else ()
+    return Preview(found.title, (*found.blocks, *note)), not missing
+
+
+def preview_result(task: luigi.Task, read: Callable[[Any], Any] = load_target) -> Preview:
+    """Load the results of a task, or read them in another way, and preview them; nothing is run."""
     name = one_line(type(task).__name__, 120)
     outputs = list(_named(task.output(), ''))
     if not outputs:
         return Preview(name, (Note('This task declares no output.'),))
     if len(outputs) == 1:
-        found = preview_target(outputs[0][1])
+        found = preview_target(outputs[0][1], read)
         return Preview(f'{name}: {found.title}', found.blocks)
     blocks: list[Block] = []
     room = _MOST_BYTES
     for label, target in outputs[:_MOST_RESULTS]:
-        found = preview_target(target)
+        found = preview_target(target, read)
         room -= sum(len(block.data) for block in found.blocks if isinstance(block, Image))
         shown = found.blocks if room > 0 else [_not_embedded(block) for block in found.blocks]
         blocks += [Note(f'{one_line(label, 120)}: {found.title}'), *shown]
@@ -130,12 +153,12 @@ def _not_embedded(block: Block) -> Block:
     return Note(f'{block.description}: not shown: too many images') if isinstance(block, Image) else block
 
 
-def preview_target(target: Any) -> Preview:
-    """Load what a target holds, and preview it; a zip file also by what is in it."""
+def preview_target(target: Any, read: Callable[[Any], Any] = load_target) -> Preview:
+    """Load what a target holds, or read it in another way, and preview it; a zip file also by what is in it."""
     path = path_of(target)
     members = _members(path) if path.endswith('.zip') else ()
     try:
-        found = preview(load_target(target))
+        found = preview(read(target))
     except MissingResultError:
         return Preview('no result', (Note(f'{one_line(path, 300)} has not been created yet: build its task.'),))
     except Exception as error:  # whatever a format or the class of a value raises, the preview says so
