@@ -25,6 +25,8 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.superseded import Superseded, superseded_names, superseded_result
 
 _INDEX = 'log/superseded.json'
+#: In the year 2200, in epoch seconds: whoever wrote the index, its times can be shown.
+_LAST_TIME = 7_258_118_400
 #: The word for no bound at all.
 EVERYTHING = 'all'
 
@@ -92,13 +94,15 @@ def bound_superseded(workspace: str, bounds: Bounds) -> None:
 def _read_index(workspace: str) -> dict[str, _Entry]:
     path = os.path.join(workspace, _INDEX)
     try:
-        content: Any = json.loads(file_system(path).read_bytes(path))
+        content: Any = json.loads(file_system(path).read_small(path))
         return {str(name): _checked(*values) for name, values in content.items()}
-    except (KartError, OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (KartError, OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 
 def _checked(task: Any, time: Any, size: Any, content: Any) -> _Entry:
+    if not (0 <= time < _LAST_TIME and size >= 0):
+        raise ValueError('not an entry of the index')
     return _Entry(str(task), float(time), int(size), str(content))
 
 

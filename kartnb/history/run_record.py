@@ -180,10 +180,10 @@ def _checked_seconds(given: Any) -> float:
 
 def _checked_input(item: dict[str, Any]) -> InputResult:
     return InputResult(
-        task=str(item['task']),
-        unique_id=str(item['unique_id']),
-        result_id=str(item['result_id']),
-        module=str(item.get('module', '')),
+        task=encodable(str(item['task'])),
+        unique_id=encodable(str(item['unique_id'])),
+        result_id=encodable(str(item['result_id'])),
+        module=encodable(str(item.get('module', ''))),
         asked_later=bool(item.get('asked_later')),
     )
 

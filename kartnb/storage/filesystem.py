@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 import luigi
 
-from kartnb.errors import KartError
+from kartnb.errors import KartError, MissingResultError
 from kartnb.storage.files import (
     ON_WINDOWS,
     FileSystem,
@@ -86,6 +86,8 @@ class _Local(FileSystem):
             return open(path, 'rb', buffering)
         except OSError as error:
             raise_storage_error(error, path, 'read')
+        except ValueError as error:  # not a path, such as one with a null character
+            raise MissingResultError(f'{path!r} is not the path of a file', path) from error
 
     @contextlib.contextmanager
     def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
@@ -197,7 +199,7 @@ class _Local(FileSystem):
             with os.scandir(directory or '.') as entries:
                 some = itertools.islice(entries, most)
                 return {e.name for e in some if not e.is_symlink() or os.path.exists(e.path)}
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # the latter for what is not a path
             return set()
         except OSError as error:
             raise_storage_error(error, directory, 'listed')

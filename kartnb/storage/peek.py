@@ -41,6 +41,8 @@ _WORK_PER_BYTE = 4
 _LEAST_WORK = 1 << 16
 #: The longest tuple that can be a key as it is, and the longest number of it in bits: hashing it takes time each time.
 _LONGEST_KEY = 100
+#: Bits: Python refuses to write out a number with more than 4,300 digits.
+_LONGEST_NUMBER = 14_000
 #: What can be a key as it is; a short tuple of these too.
 _FLAT = (str, bytes, int, float, complex, type(None), datetime.date, datetime.time, datetime.timedelta)
 #: Microseconds in the units of numpy's dates.
@@ -334,7 +336,7 @@ def unread_types(value: Any) -> list[str]:
     """The types of the parts of a value that `peek` has not made, each once.
 
     Raises UnloadedResultError for a value that is nested too deeply, in itself, or in so many places that comparing
-    or printing it would never end.
+    or printing it would never end; and for one with a number that Python does not print.
 
     >>> unread_types({'share': Unread('fractions.Fraction'), 'accuracy': [0.9]})
     ['fractions.Fraction']
@@ -352,6 +354,8 @@ def _count_parts(value: Any, found: dict[str, None], known: dict[int, int]) -> i
     if isinstance(value, Unread | Maker | DType):
         found[getattr(value, 'type_name', 'numpy.dtype')] = None
         return 1
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        raise UnloadedResultError('has to be loaded: it holds a number that is too long to be written out')
     items: Iterable[Any]
     if isinstance(value, dict):
         items = (*value, *value.values())

@@ -661,7 +661,7 @@ def test_manifests_that_name_other_places_restore_and_remove_nothing_there(place
     outside = str(place.root / 'outside/canary.pkl')
     evil = [outside, '../../../../outside/canary.pkl', '..', '.', '', 'a/../../b', '0-../../x', '\x00', '0-\\..\\x']
     for path in place.files():
-        if path.name != 'superseded.json':
+        if path.name != 'superseded.json' or path.parent.name == 'log':
             continue
         document = json.loads(path.read_text())
         for number, name in enumerate(evil):
