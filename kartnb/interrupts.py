@@ -6,6 +6,7 @@ the main thread, also just before the first step of a ``finally`` block or of an
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar('T')
+#: Without the conversions of `signal`: each task is run with interrupts held back several times.
+_SIGINT = int(signal.SIGINT)
 
 
 class held_interrupts:  # noqa: N801 - it is used as a function is
@@ -31,14 +34,14 @@ class held_interrupts:  # noqa: N801 - it is used as a function is
 
     def __enter__(self) -> None:
         # None: the handler is not one of Python's, and could not be put back
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
+        if threading.get_ident() == threading.main_thread().ident and _signal.getsignal(_SIGINT) is not None:
             # nothing is raised from the moment when this sets the handler, so `_before` is known if it was set
-            self._before = signal.signal(signal.SIGINT, self._hold)
+            self._before = _signal.signal(_SIGINT, self._hold)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._before is None:
             return
-        signal.signal(signal.SIGINT, self._before)
+        _signal.signal(_SIGINT, self._before)
         if self._seen and kind is not KeyboardInterrupt:
             signal.raise_signal(signal.SIGINT)
 

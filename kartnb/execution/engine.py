@@ -42,6 +42,7 @@ from kartnb.execution.recording import (
 )
 from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
 from kartnb.execution.task_run import close, learn, lost
+from kartnb.history.makers import current_maker
 from kartnb.interrupts import held_interrupts, within
 from kartnb.model import (
     BuildFinished,
@@ -516,6 +517,7 @@ class WorkItems:
         self._expected: dict[str, RecordedResult] = {}
         self._kept: set[tuple[str, str]] = set()
         self._directory = working_directory()
+        self._maker = current_maker()
 
     def new_run(self, vertex: Vertex) -> TaskRun:
         """A run of a task, from its start."""
@@ -527,7 +529,8 @@ class WorkItems:
             else:
                 emit(TaskProgress(build_id, key, **{what: value}))
 
-        item = WorkItem(vertex.task, vertex.unique_id, key, build_id, (), tuple(vertex.outputs), None)
+        outputs = tuple(vertex.outputs)
+        item = WorkItem(vertex.task, vertex.unique_id, key, build_id, (), outputs, None, maker=self._maker)
         item.value_wanted = vertex.value_wanted
         item.durable = self._durable
         item.settled_by = self._settled_by(vertex)

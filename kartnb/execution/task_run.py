@@ -66,14 +66,19 @@ def advance(run: TaskRun) -> Outcome:
     from_home = home.set(run.directory)
     outcome = None
     try:
-        with captured_task(run.output), durable_writes(run.item.durable):
-            outcome = _advance(run)
+        with captured_task(run.output):
+            outcome = _advance(run) if not run.item.durable else _advance_durably(run)
         return outcome
     finally:
         current_task.reset(token)
         if outcome is None or (outcome.requirements is None and not outcome.is_idle):
             keep_output(run)
         home.reset(from_home)
+
+
+def _advance_durably(run: TaskRun) -> Outcome:
+    with durable_writes():
+        return _advance(run)
 
 
 def _advance(run: TaskRun) -> Outcome:

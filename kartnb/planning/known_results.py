@@ -59,6 +59,8 @@ class KnownResults:
         self._results: dict[str, RecordedResult | None] = {}
         self._listed_again: set[str] = set()
         self._seen_records: dict[str, tuple[str, ...]] = {}
+        #: Whether a run is under way, or was broken off, in one of the directories; most plans see none.
+        self._has_marks = False
         self.code = CodeChanges()
         self.listing = Listing()
         self.makers = Makers()
@@ -113,6 +115,7 @@ class KnownResults:
         directory = self._directories.get((workspace, module))
         if directory is None:
             directory = self._directories[workspace, module] = present_records(workspace, module)
+            self._has_marks = self._has_marks or bool(directory.marks)
         return directory
 
     def result(self, vertex: Vertex) -> RecordedResult | None:
@@ -177,13 +180,13 @@ class KnownResults:
         return self.changed_files(vertex) in (None, Files.UNFINISHED)
 
     def _is_marked(self, vertex: Vertex) -> bool:
-        directory = self.directory(vertex.task)
+        directory = self.directory(vertex.task) if self._has_marks else None
         return directory is not None and directory.is_marked(vertex.stem)
 
     def holder(self, vertex: Vertex) -> Holder | None:
         """Who runs a task now, as far as its directory says; None when nobody does."""
-        directory = self.directory(vertex.task)
-        return directory.holder(vertex.stem) if directory is not None and directory.marks else None
+        directory = self.directory(vertex.task) if self._has_marks else None
+        return directory.holder(vertex.stem) if directory is not None else None
 
     def broken_off(self) -> Iterator[tuple[str, RecordDirectory, str]]:
         """Runs that were broken off, as far as the listed directories say: workspace, directory, and the mark's name.
@@ -218,6 +221,7 @@ class KnownResults:
         if directory.path not in self._listed_again:
             self._listed_again.add(directory.path)
             directory = self._directories[workspace, module] = RecordDirectory(workspace, module)
+            self._has_marks = self._has_marks or bool(directory.marks)
         return directory
 
     def seen_records(self, vertex: Vertex) -> tuple[str, ...]:

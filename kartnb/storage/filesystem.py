@@ -44,9 +44,9 @@ is_durable = _durable.get
 
 
 @contextlib.contextmanager
-def durable_writes(wanted: bool) -> Iterator[None]:
-    """Within the block every file is on the disk, and so is its name, before the next one is written, if `wanted`."""
-    token = _durable.set(wanted)
+def durable_writes() -> Iterator[None]:
+    """Within the block every file is on the disk, and so is its name, before the next one is written."""
+    token = _durable.set(True)
     try:
         yield
     finally:

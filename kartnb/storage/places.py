@@ -49,6 +49,8 @@ def read_code(workspace: str, key: str) -> str | None:
 
 #: Most disks allow 255 bytes for a name; what follows the class name takes up to 110 of them.
 _LONGEST_CLASS_NAME = 140
+#: So many characters of a class name, each of at most four bytes, with a unique id.
+_SURELY_SHORT = _LONGEST_CLASS_NAME // 4 + len('_') + 32
 
 
 def record_class_name(name: str) -> str:
@@ -73,7 +75,7 @@ def _shortened(name: str) -> str:
 
 def record_stem(stem: str) -> str:
     """What the names of a task's records begin with, from ``<Class>_<unique id>``."""
-    if len(stem) * 4 <= _LONGEST_CLASS_NAME:
+    if len(stem) <= _SURELY_SHORT:
         return stem
     name, _, unique_id = stem.rpartition('_')
     return f'{_shortened(name)}_{unique_id}'

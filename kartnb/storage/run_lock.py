@@ -11,6 +11,7 @@ Object stores and some network disks have no locks. There each run has a file of
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import json
@@ -39,6 +40,7 @@ _OLD = os.O_RDWR
 _CLOSED_BY_EXEC = getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)
 #: Where a file that is open cannot be renamed, the lock lies beside it.
 _LOCKS_BESIDE = os.name == 'nt'
+_HAS_PWRITE = hasattr(os, 'pwrite')
 
 
 class TaskLocksItselfError(KartError, RuntimeError):
@@ -164,10 +166,19 @@ class RunLock:
         self._file = file
         self._beside = beside
         self._head = 0
-        self._size = os.fstat(file.fileno()).st_size if was_there else 0
-        #: When the run before began; when this run has, from `announce` on. In nanoseconds, by the disk's clock; 0 when
-        #: it is unknown.
-        self.begun = _changed(os.fstat(file.fileno())) if was_there else 0
+        status = os.fstat(file.fileno()) if was_there else None
+        self._size = 0 if status is None else status.st_size
+        self._begun = None if status is None else _changed(status)
+
+    @property
+    def begun(self) -> int:
+        """When this run has begun, or the one before as long as it has not: in nanoseconds, by the disk's clock.
+
+        It is 0 when that is unknown.
+        """
+        if self._begun is None:  # the file was not written since `announce`
+            self._begun = _changed(os.fstat(self._file.fileno()))
+        return self._begun
 
     def earlier(self) -> Intent:
         """What the run that was broken off has said; nothing if that was not written whole, for then it did nothing."""
@@ -176,9 +187,9 @@ class RunLock:
         if intent is None:
             return Intent()
         if not intent.writes:
-            self.begun = _NEVER
+            self._begun = _NEVER
         elif rest:  # its record was being written: the results are older than the last change of the file
-            self.begun = 0
+            self._begun = 0
         return intent
 
     def announce(self, text: str) -> None:
@@ -186,7 +197,7 @@ class RunLock:
         data = text.encode('utf-8', 'backslashreplace')
         self._write(data, 0)
         self._head = len(data)
-        self.begun = _changed(os.fstat(self._file.fileno()))
+        self._begun = None
 
     def finish(self, name: str, text: str, moment: float | None = None) -> None:
         """Let the file be the record of this name, with this time of its last change; the lock is released.
@@ -195,6 +206,7 @@ class RunLock:
         goes on from there: together they are one JSON object.
         """
         target = f'{self.directory}/{name}'
+        self._begun = self._begun or 0
         try:
             self._write((text[1:] if self._head else text).encode('utf-8'), self._head)
             descriptor = self._file.fileno()
@@ -242,10 +254,13 @@ class RunLock:
             if self._size > at:
                 os.ftruncate(descriptor, at)
             self._size = at + len(data)
-            os.lseek(descriptor, at, os.SEEK_SET)
-            done = os.write(descriptor, data)
-            while done < len(data):
-                done += os.write(descriptor, memoryview(data)[done:])
+            if _HAS_PWRITE:
+                done = os.pwrite(descriptor, data, at)
+            else:
+                os.lseek(descriptor, at, os.SEEK_SET)
+                done = os.write(descriptor, data)
+            if done < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise_storage_error(error, self.path, 'written')
 
@@ -378,7 +393,7 @@ def _within(directory: str, stem: str, path: str) -> RunLock | Holder | None:
     try:
         if not try_lock(file.fileno()):
             return _holder_in(os.pread(file.fileno(), _MOST_BYTES, 0))
-        if _is_at(path, file.fileno()):
+        if _is_at(path, file.fileno(), was_there):
             lock = RunLock(directory, stem, file, was_there)
         return lock
     finally:
@@ -394,13 +409,15 @@ def _old(path: str, _: int) -> int:
     return os.open(path, _OLD | _CLOSED_BY_EXEC)
 
 
-def _is_at(path: str, descriptor: int) -> bool:
+def _is_at(path: str, descriptor: int, was_there: bool) -> bool:
     """Whether an open file is still the one of this name: its holder may have renamed it meanwhile."""
+    own = os.fstat(descriptor)
+    if not was_there and own.st_size == 0:  # nobody has used it since it was made, unless it was removed
+        return own.st_nlink == 1
     try:
         there = os.stat(path)
     except FileNotFoundError:
         return False
-    own = os.fstat(descriptor)
     return there.st_ino == own.st_ino and there.st_dev == own.st_dev
 
 
@@ -453,6 +470,8 @@ def _freed(path: str) -> bool:
 
 def holder_of(path: str) -> Holder | None:
     """Who has locked the file of a run; None when nobody has. The lock is not touched."""
+    if not os.access(path, os.F_OK):
+        return None
     try:
         if _LOCKS_BESIDE:
             return _holder_in(_read(path)) if _is_locked_beside(path) else None
