@@ -138,6 +138,10 @@ class TaskLockException(KartError):  # noqa: N818 - gokart's name
     """Another process holds the lock of a task or a result."""
 
 
+class ResultReplacedError(TaskLockException):
+    """A result was replaced by another build while it was being used."""
+
+
 class TransportError(KartError):
     """A task or its class cannot be sent to a worker process."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import time
@@ -14,7 +15,7 @@ import luigi
 
 from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
 from kartnb.config import BuildOptions, Rerun, check_env_params, is_durable, kept_superseded
-from kartnb.errors import KartError, TaskLockException
+from kartnb.errors import KartError, ResultReplacedError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
@@ -157,13 +158,14 @@ def build(
         registry.drop_superseded()
     if background:
         return build_in_background(task, options)
-    report = retried_while_locked(
-        lambda: run_build(task, options.heard_first_by(log_printer(log_level))),
+    report, load = built(
+        task,
+        options.heard_first_by(log_printer(log_level)),
         task_lock_exception_max_tries,
         task_lock_exception_max_wait_seconds,
     )
     raise_failures(report)
-    return result_of(task) if return_value else None
+    return load()
 
 
 async def build_async(task: luigi.Task, **options: Any) -> Any:
@@ -217,21 +219,37 @@ def run_build(task: luigi.Task, options: BuildOptions) -> BuildReport:
     return Build(task, options).run()
 
 
-def retried_while_locked(run: Callable[[], BuildReport], tries: int, longest_wait: float) -> BuildReport:
-    """Run a build until no task of it fails for a lock, waiting 1, 2, 4, … seconds in between.
+def built(
+    task: luigi.Task, options: BuildOptions, tries: int, longest_wait: float
+) -> tuple[BuildReport, Callable[[], Any]]:
+    """Build a task until no lock of another build is in the way, waiting 1, 2, 4, … seconds in between.
 
-    Raises `HasLockedTaskException` when a lock was still held at the last try.
+    Gives the report, and what gives the root's result, None where it is not wanted. Raises `HasLockedTaskException`
+    when a lock was still held at the last try.
     """
     for attempt in range(tries):
-        report = run()
+        build = Build(task, options)
+        report = build.run()
         locked = [failure for failure in report.failures if isinstance(failure.error, TaskLockException)]
+        name = locked[0].name if locked else type(task).__name__
         if not locked:
-            return report
+            if report.failures or not options.value_wanted:
+                return report, lambda: None
+            try:
+                return report, functools.partial(_same, build.result())
+            except ResultReplacedError:
+                pass
+            except Exception:
+                return report, build.result  # it raises again, when the report has been shown
         if attempt + 1 < tries:
             time.sleep(min(2**attempt, longest_wait))
     raise HasLockedTaskException(
-        f'Another process held the lock of {locked[0].name} through {tries} tries: build again when it has finished.'
+        f'Another process held the lock of {name} through {tries} tries: build again when it has finished.'
     )
+
+
+def _same(value: T) -> T:
+    return value
 
 
 class Build:
@@ -302,12 +320,30 @@ class Build:
         record_existing_results(self._graph, self._graph.vertices.values())
 
     def result(self) -> Any:
-        """Load the root's result, also when the working directory has changed since the plan."""
+        """Load the root's result, also when the working directory has changed since the plan.
+
+        Raises ResultReplacedError when a build with other code, or of other inputs, has replaced it.
+        """
         token = home.set(self._directory.directory)
         try:
-            return result_of(self._task)
+            return self._whole_result()
         finally:
             home.reset(token)
+
+    def _whole_result(self) -> Any:
+        vertex = self._graph.vertex_of(self._task)
+        files = self._graph.results.files_of(vertex)
+        while files is not None:
+            try:
+                before = files.stamps(home.get())
+                value = result_of(self._task)
+                if files.stamps(home.get()) == before:
+                    return value
+            except ResultReplacedError:
+                files = self._graph.results.files_of_equal(vertex)
+                if files is None:
+                    raise
+        return result_of(self._task)
 
     def stop(self) -> None:
         """End it from another thread, as soon as its executor can."""

@@ -543,6 +543,7 @@ class WorkItems:
         """Update what a run knows of results, its task's and those it needs, before it begins or goes on."""
         item = run.item
         item.inputs = self._results.inputs(vertex)
+        item.reads = self._results.reads(vertex)
         directory = self._results.directory(vertex.task)
         if directory is None:
             return

@@ -27,14 +27,14 @@ import luigi
 
 from kartnb._luigi import event_handlers
 from kartnb.capture.task_log import TaskLog
-from kartnb.errors import KartError, TaskLockException
+from kartnb.errors import KartError, ResultReplacedError, TaskLockException
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.model import TaskState
-from kartnb.storage.files import SUFFIX, Seen, joint_mark, sweep_litter
-from kartnb.storage.filesystem import file_system, working_directory
+from kartnb.storage.files import SUFFIX, ResultFiles, Seen, joint_mark, sweep_litter
+from kartnb.storage.filesystem import file_system, home, working_directory
 from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
 from kartnb.storage.places import LOG_KINDS, keep_code
 from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, holder_of, intent_at, intent_text
@@ -91,6 +91,8 @@ class WorkItem:
     result: RecordedResult | None = None
     #: Parts of the code that cannot be compared, and why.
     unknown: tuple[str, ...] = ()
+    #: The files of the results that it is made from.
+    reads: tuple[ResultFiles, ...] = ()
     #: The result that is there already.
     replaces: Replacement | None = None
     #: When the task need not run any more, because another process has made its result since the plan was drawn up.
@@ -131,6 +133,8 @@ class TaskRun:
     lock: RunLock | RunMark | None = None
     #: Gives up the lock in Redis.
     locks: ExitStack = field(default_factory=ExitStack)
+    #: What its inputs' files looked like when it began, or went on.
+    seen: dict[ResultFiles, Any] = field(default_factory=dict)
     #: What removes a result that is not in a plain file.
     undo: list[Callable[[], None]] = field(default_factory=list)
     #: The joint mark of the files of the result that it has made.
@@ -315,6 +319,19 @@ def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
         return True
     wanted = item.result
     return wanted is None or (found.made_by == wanted.made_by and found.made_of in ('', wanted.made_of))
+
+
+def look_at_inputs(run: TaskRun) -> None:
+    """See that the results that a run is made from are those that are known, and are the same as before.
+
+    Raises ResultReplacedError when another build has replaced one, also when its run has failed and put it back.
+    """
+    for files in run.item.reads:
+        now = files.stamps(home.get())
+        if run.seen.setdefault(files, now) != now:
+            raise ResultReplacedError(
+                f'The result of {files.task} was replaced by another build while it was being used: build again.'
+            )
 
 
 def _set_aside(run: TaskRun) -> None:

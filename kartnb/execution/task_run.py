@@ -28,6 +28,7 @@ from kartnb.execution.recording import (
     claim,
     fire,
     keep_output,
+    look_at_inputs,
     record_failure,
     record_loss,
     take_back,
@@ -89,6 +90,7 @@ def _advance(run: TaskRun) -> Outcome:
             if waits is not None:
                 return waits
             _start(run)
+        look_at_inputs(run)
         requirements = _timed(run)
         if requirements is not None:
             return Outcome(run.spent, requirements=requirements, run=run)
@@ -166,6 +168,7 @@ def _user_run(task: luigi.Task) -> Callable[[], Any]:
 def _succeed(run: TaskRun) -> None:
     task = run.task
     _require_outputs(run)
+    look_at_inputs(run)
     fire(task, luigi.Event.PROCESSING_TIME, task, run.spent)
     task.on_success()
     if _is_kartnb_task(task):

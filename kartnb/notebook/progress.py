@@ -24,7 +24,7 @@ from kartnb import display
 from kartnb.config import BuildOptions
 from kartnb.errors import DrawingError
 from kartnb.execution.background import BackgroundBuild, Handle
-from kartnb.execution.build import build_in_background, log_printer, retried_while_locked, run_build
+from kartnb.execution.build import build_in_background, built, log_printer
 from kartnb.execution.report import BuildReport, raise_failures
 from kartnb.model import BuildStarted, Event, Listener, Plan, TaskState
 from kartnb.notebook.live_graph import LiveGraph
@@ -34,7 +34,6 @@ from kartnb.planning.planner import require_task
 from kartnb.sweeps.run import SweepRun
 from kartnb.sweeps.sweep import BackgroundSweep
 from kartnb.task import registry
-from kartnb.task.results import result_of
 from kartnb.view import words
 from kartnb.view.html import failed_tails
 from kartnb.view.live import progress_html, progress_text
@@ -109,10 +108,10 @@ def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOpti
     registry.drop_superseded()
     with BuildScreen(shell, workers=options.workers) as screen:
         shown = options.heard_first_by(log_printer(options.log_level, not screen.is_rich), screen)
-        report = retried_while_locked(lambda: run_build(task, shown), _LOCK_TRIES, _LONGEST_WAIT)
+        report, load = built(task, shown, _LOCK_TRIES, _LONGEST_WAIT)
         screen.end_with(_without_failures(report) if report.failures else report)
     raise_failures(report)
-    return result_of(task) if options.value_wanted else None
+    return load()
 
 
 def build_behind_the_cell(task: luigi.Task, shell: InteractiveShell, options: BuildOptions) -> BackgroundBuild:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -22,7 +23,7 @@ from kartnb.history.makers import Makers
 from kartnb.history.run_record import InputResult, RunRecord, iso_seconds, newest_record
 from kartnb.model import TaskState
 from kartnb.storage.census import Listing
-from kartnb.storage.files import is_whole, joint_mark
+from kartnb.storage.files import ResultFiles, is_whole, joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import read_code
 from kartnb.storage.run_lock import Holder
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _CLOCK_STEP = 2.0
 #: A record's file that cannot be given the time at which its run ended is at most so many seconds younger.
 _WRITING_TIME = 0.1
+#: Seconds between two looks whether a run has ended.
+_LOOK = 0.02
 _ROUNDING = 1e-6
 _MOST_REMEMBERED = 1 << 18
 _MOST_NAMED = 3
@@ -256,6 +259,34 @@ class KnownResults:
             )
             for i, other in enumerate(vertex.requires)
         )
+
+    def reads(self, vertex: Vertex) -> tuple[ResultFiles, ...]:
+        """The files of the results that a task is made from, as they are known; of those on this computer's disks."""
+        return tuple([files for other in vertex.requires if (files := self.files_of(other)) is not None])
+
+    def files_of(self, vertex: Vertex) -> ResultFiles | None:
+        """The files of the present result of a task; None when they are not known, or not on a disk."""
+        result = self.moved.get(vertex.key) or self.result(vertex)
+        if result is None or not result.files or not vertex.paths or '://' in vertex.paths[0]:
+            return None
+        return ResultFiles(vertex.name, vertex.paths, result.files)
+
+    def files_of_equal(self, vertex: Vertex) -> ResultFiles | None:
+        """As `files_of`, of a result that another build has made since; None when it is not of this code and inputs.
+
+        While a run may still replace it, this waits.
+        """
+        task: Any = vertex.task
+        directory = RecordDirectory(task.workspace_directory, type(task).__module__)
+        while directory.holder(vertex.stem) is not None:
+            time.sleep(_LOOK)
+            directory = RecordDirectory(task.workspace_directory, type(task).__module__)
+        before, now = self.result(vertex), directory.result(vertex.stem)
+        if before is None or now is None or (before.made_by, before.made_of) != (now.made_by, now.made_of):
+            return None
+        self._results[vertex.key] = now
+        self.moved.pop(vertex.key, None)
+        return self.files_of(vertex)
 
     def made_of(self, vertex: Vertex) -> str:
         """A digest of the present results of what a task requires."""

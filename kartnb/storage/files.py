@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, NoReturn
 
-from kartnb.errors import MissingResultError, StorageError, UnloadedResultError
+from kartnb.errors import MissingResultError, ResultReplacedError, StorageError, UnloadedResultError
 from kartnb.storage.locks import is_locked
 
 #: The largest record, manifest or log that is read, in bytes.
@@ -91,6 +91,29 @@ def joint_mark(marks: Iterable[str]) -> str:
     """
     every = list(marks)
     return hashlib.blake2b(' '.join(every).encode(), digest_size=5).hexdigest() if all(every) and every else ''
+
+
+class ResultFiles(NamedTuple):
+    """The files of a recorded result on this computer's disks."""
+
+    task: str  #: The name of its class.
+    paths: tuple[str, ...]
+    mark: str  #: Their joint mark.
+
+    def stamps(self, home: str | None = None) -> tuple[tuple[int, ...], ...]:
+        """What is another one when a file was written or replaced since, by whomever.
+
+        Raises ResultReplacedError when they are not the recorded ones.
+        """
+        try:
+            every = [os.stat(path if home is None else os.path.join(home, path)) for path in self.paths]
+        except OSError:
+            every = []
+        if not every or joint_mark([f'{status.st_size}.{status.st_mtime_ns}' for status in every]) != self.mark:
+            raise ResultReplacedError(
+                f'The result of {self.task} was replaced by another build while it was being used: build again.'
+            )
+        return tuple([(status.st_ino, status.st_ctime_ns) for status in every])
 
 
 SUFFIX = '.kart-tmp'
