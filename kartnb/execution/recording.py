@@ -222,7 +222,7 @@ def claim(run: TaskRun) -> Outcome | None:
             return Outcome(run.spent, holder=holder)
         if (
             lock.was_broken
-            or item.record.has_changed(_plain_paths(item))
+            or item.record.has_changed(_plain_paths(item), item.replaces is not None)
             or (item.settled_by == 'complete' and item.task.complete())
         ):
             if _look_again(run, lock):
@@ -284,7 +284,7 @@ def _look_again(run: TaskRun, lock: RunLock | RunMark) -> bool:
     found = slot.result()
     if _is_settled(item, found):
         return True
-    if found is None:
+    if found is None or not all(target.exists() for target in item.outputs):
         item.replaces = None
     else:  # made by other code, or of other inputs: it is set aside in its turn
         module = type(task).__module__

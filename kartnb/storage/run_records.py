@@ -130,16 +130,16 @@ class RecordSlot:
         """The names of the records of results."""
         return [name for name in self.older if not name.endswith(_FAILED_SUFFIX)]
 
-    def has_changed(self, paths: Iterable[str]) -> bool:
-        """Whether the task may have another record than when this place was looked up, without listing the directory.
+    def has_changed(self, paths: Iterable[str], had_result: bool) -> bool:
+        """Whether the task may have another result than the plan saw, without listing the directory.
 
-        Where it had none, a new one comes with files at `paths`.
+        Where it had none, a new one comes with files at `paths`; its record may be known already, because the plan has
+        looked for the files first.
         """
-        results = self.results
-        if results:
-            exists = file_system(self.directory).exists
-            return not all(exists(f'{self.directory}/{name}') for name in results)
-        return any(file_system(path).exists(path) for path in paths)
+        exists = file_system(self.directory).exists
+        if not all(exists(f'{self.directory}/{name}') for name in self.results):
+            return True
+        return not had_result and any(file_system(path).exists(path) for path in paths)
 
     def look_again(self) -> None:
         """Look up which records the task has now."""

@@ -23,6 +23,7 @@ from luigi.task_register import Register
 import kartnb
 from kartnb.errors import ExecutorChoiceError, TransportError, WorkerError
 from kartnb.model import BuildFinished, LogLine, TaskProgress, TaskStateChanged
+from kartnb.storage.places import log_path, read_log
 from tests.task.cells import Notebook
 
 FACTOR = 3
@@ -98,7 +99,8 @@ def test_every_executor_gives_the_same(options: dict[str, Any]) -> None:
         options['executor'], concurrent.futures.ThreadPoolExecutor
     )
     assert (number(n=3).task_log['pid'] != os.getpid()) == elsewhere
-    seeded = number(n=3)._read_log('random_seed', {})['seed_methods']
+    log = log_path(number(n=3).workspace_directory, 'random_seed', 'Number', number(n=3).make_unique_id())
+    seeded = read_log(log)['seed_methods']
     in_threads = options.get('executor') == 'threads' or isinstance(
         options.get('executor'), concurrent.futures.ThreadPoolExecutor
     )

@@ -19,6 +19,7 @@ import pytest
 from luigi.task_register import Register
 
 import kartnb
+from kartnb.storage.places import log_path, read_log
 
 
 class Chatty(kartnb.TaskOnKart[float]):
@@ -203,7 +204,7 @@ def test_a_build_in_a_thread_works_and_does_not_seed_the_process() -> None:
     thread.start()
     thread.join()
     assert len(results) == 1
-    log = Chatty(name='thread')._read_log('random_seed', None)
+    log = read_log(log_path('./resources/', 'random_seed', 'Chatty', Chatty(name='thread').make_unique_id()))
     assert log['seed_methods'] == []
     # one number was drawn by the task from the process's own sequence, and nothing was seeded
     expected = random.Random(11)
