@@ -30,6 +30,7 @@ static struct state { /* `State` in interception.py */
     char below[512];
     char fired[1024]; /* the operation that became a fault */
 } *state;
+static int trace = -1; /* where operations are written down while they are only counted */
 
 __attribute__((constructor)) static void attach(void) {
     const char *path = getenv("KARTNB_FAULTS");
@@ -38,6 +39,9 @@ __attribute__((constructor)) static void attach(void) {
     void *found = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (found != MAP_FAILED) state = found;
     syscall(SYS_close, fd);
+    char name[1024];
+    snprintf(name, sizeof name, "%s.trace", path);
+    trace = syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_APPEND | O_CLOEXEC);
 }
 
 static void die(void) { syscall(SYS_exit_group, 9); }
@@ -70,6 +74,11 @@ static int trip(const char *what, enum kind kind, int directory, const char *nam
     full_path(directory, name, path, sizeof path);
     size_t length = strlen(state->below);
     if (strncmp(path, state->below, length) || (path[length] && path[length] != '/')) return 0;
+    if (state->mode == COUNT) {
+        char line[1200];
+        int size = snprintf(line, sizeof line, "%s %s\n", what, path + length);
+        if (trace >= 0) syscall(SYS_write, trace, line, size);
+    }
     int number = __atomic_add_fetch(&state->count, 1, __ATOMIC_SEQ_CST);
     int wanted = state->mode == FULL || state->mode == READ_ONLY ? number >= state->at : number == state->at;
     if (!wanted || state->mode == COUNT) return 0;
@@ -139,6 +148,7 @@ ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t coun
 }
 
 static int renamed(int from_at, const char *from, int to_at, const char *to, unsigned flags) {
+    if (state && state->armed && state->mode == COUNT) trip("renaming", TAKES_SPACE, from_at, from);
     FAULT("rename", TAKES_SPACE, to_at, to);
     return syscall(SYS_renameat2, from_at, from, to_at, to, flags);
 }

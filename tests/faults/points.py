@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
+import importlib
 import json
 import os
 import random
@@ -28,7 +29,8 @@ import numpy as np
 import pandas as pd
 
 import kartnb
-from tests.faults.interception import FAULTS, Died, Interception, in_child
+from tests.faults.children import Died, adopt_orphans, in_child
+from tests.faults.interception import FAULTS, Interception
 
 #: The code of today: tasks name it in their results, so that changing it makes them stale.
 V = 1
@@ -329,13 +331,13 @@ class Trial:
         shutil.rmtree(self.workspace, ignore_errors=True)
         shutil.copytree(os.path.join(self.place, name), self.workspace)
 
-    def count(self) -> int:
-        """How many operations there are when nothing fails."""
+    def trace(self) -> list[str]:
+        """The operations of the scenario when nothing fails; raises AssertionError where it fails by itself."""
         self.reset('base')
         with self.interception.armed():
             problem = in_child(self.act)
         assert not problem, f'{self.name} fails by itself: {problem}'
-        return self.interception.count
+        return self.interception.operations
 
     def act(self) -> str:
         """Do what the scenario does; give what it raised."""
@@ -381,7 +383,9 @@ class Trial:
 
 
 def warm_up(workspace: str) -> None:
-    """Load here, once, what every child would load otherwise."""
+    """Load here, once, what every child would load otherwise; modules of Arrow only, which has threads in use."""
+    for module in ('pyarrow.parquet', 'pyarrow.feather', 'pyarrow.csv', 'xml.etree.ElementTree', 'zipfile', 'gzip'):
+        importlib.import_module(module)
     settings = luigi.configuration.get_config()
     wanted = settings.get('TaskOnKart', 'workspace_directory')
     settings.set('TaskOnKart', 'workspace_directory', workspace)
@@ -421,6 +425,7 @@ def main() -> None:
     global EXTENSION, PADDING
     workspace = os.path.join(os.path.realpath(options.place), 'workspace')
     luigi.configuration.get_config().set('TaskOnKart', 'workspace_directory', workspace)
+    adopt_orphans()
     interception = Interception(workspace)
     warm_up(os.path.join(options.place, 'warm'))
     offset = 0
@@ -430,7 +435,7 @@ def main() -> None:
             for name in options.scenarios:
                 trial = Trial(name, scenarios()[name], interception, options.place)
                 trial.begin()
-                trial.count()
+                assert trial.trace()
                 for fault in options.faults:
                     offset += 1
                     found = run(trial, fault, options.stride, offset)
