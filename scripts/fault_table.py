@@ -1,8 +1,8 @@
 """Make every file operation a fault, for each scenario and format, and print how many points were tried and wrong.
 
-``python scripts/fault_table.py`` tries them all, which takes hours; options choose among them. For each scenario, format,
-size and kind of fault it prints the points that were tried and those after which something was wrong, with what. Needs
-Linux and a C compiler. It ends with 1 when something was wrong.
+``python scripts/fault_table.py`` tries them all, which takes hours; options choose among them. For each scenario,
+format, size and kind of fault it prints the points that were tried and those after which something was wrong, with
+what. Needs Linux and a C compiler. It ends with 1 when something was wrong.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ a task says in the file ``runs`` when it begins and ends.
 from __future__ import annotations
 
 import collections
+import functools
 import json
 import os
 import random
@@ -175,8 +176,8 @@ def kills(number: int, builders: int = 3) -> dict[str, Any]:
         rounds += 1
         PLACE = os.path.join(above, f'round {rounds}')
         os.makedirs(PLACE)
-        root = Root(workspace_directory=os.path.join(PLACE, 'workspace'), sleep=0.004)
-        working, killed = [Child(lambda: built(root)) for _ in range(builders)], set()
+        build = functools.partial(built, Root(workspace_directory=os.path.join(PLACE, 'workspace'), sleep=0.004))
+        working, killed = [Child(build) for _ in range(builders)], set()
         while not all(child.has_ended() for child in working):
             time.sleep(chance.random() * 0.06)
             child = chance.choice(working)
@@ -187,7 +188,7 @@ def kills(number: int, builders: int = 3) -> dict[str, Any]:
                     child.result()
                 except Died:
                     killed.add(child.pid)
-                working.append(Child(lambda: built(root)))
+                working.append(Child(build))
         wrong += [f'value {value}' for child in working if (value := child.result()) != TOTAL]
         reap()
         killed_in_all += len(killed)
@@ -339,6 +340,11 @@ class Shared(kartnb.TaskOnKart[str]):
         self.dump('kartnb')
 
 
+def made(process: Any) -> str:
+    """What a process gives, kartnb's or gokart's."""
+    return str(process.result() if isinstance(process, Child) else process.communicate()[0].strip())
+
+
 def beside_gokart(first: str, port: int) -> dict[str, Any]:
     """The real gokart and kartnb want one task, which a lock in Redis gives to one of them."""
     workspace = os.path.join(PLACE, 'workspace')
@@ -359,7 +365,7 @@ def beside_gokart(first: str, port: int) -> dict[str, Any]:
     else:
         time.sleep(3)  # gokart says nothing when it finds the lock taken: it has started by then, or comes later
     go(first)
-    values = [process.result() if isinstance(process, Child) else process.communicate()[0].strip() for process in (one, other)]
+    values = [made(process) for process in (one, other)]
     return {'values': values, 'runs': counted()}
 
 

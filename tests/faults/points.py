@@ -16,7 +16,6 @@ import os
 import random
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -265,7 +264,7 @@ def reachable(place: str) -> set[str]:
     found: set[str] = set()
     for path in Path(place).rglob('*'):
         kept = re.match(r'(\d+-)?(Source|Pair|Point|Dynamic|Both)[xy]?_', path.name)
-        if kept is None or 'log' in path.relative_to(place).parts[:1] and 'superseded' not in path.parts:
+        if kept is None or ('log' in path.relative_to(place).parts[:1] and 'superseded' not in path.parts):
             continue
         if 'superseded' in path.parts and not (path.parent / 'superseded.json').exists():
             continue
@@ -373,13 +372,8 @@ class Trial:
 
     def check(self, code: int) -> list[str]:
         found = [text for root in self.scenario.roots for text in wrong_values(root, code, self.scenario)]
-        lost = self.finished - reachable(self.workspace)
-        return [*found, *(f'lost after code {code}: {text}' for text in lost), *litter(self.workspace)]
-
-    def check_unrelated(self) -> list[str]:
-        built(self.scenario.code, Unrelated())
-        lost = self.finished - reachable(self.workspace)
-        return [f'beside an unrelated build: {text}' for text in (*(f'lost: {fact}' for fact in lost), *litter(self.workspace))]
+        lost = [f'lost: {text}' for text in self.finished - reachable(self.workspace)]
+        return [f'beside an unrelated build: {text}' for text in (*lost, *litter(self.workspace))]
 
 
 def warm_up(workspace: str) -> None:

@@ -30,7 +30,19 @@ def points(repository: Path, place: Path, *arguments: str) -> list[dict[str, obj
     'arguments',
     [
         ['--formats', '.pkl', '--sizes', 'small', '--stride', '29'],
-        ['--formats', '.csv', '.zip', '--sizes', 'big', '--stride', '61', '--scenarios', 'fresh', 'supersede', 'restore'],
+        [
+            '--formats',
+            '.csv',
+            '.zip',
+            '--sizes',
+            'big',
+            '--stride',
+            '61',
+            '--scenarios',
+            'fresh',
+            'supersede',
+            'restore',
+        ],
     ],
     ids=['every scenario', 'formats'],
 )
