@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 import kartnb
+from kartnb.errors import KartError
 from tests.faults.children import Died, adopt_orphans, in_child
 from tests.faults.interception import FAULTS, Interception
 
@@ -234,7 +235,7 @@ def wrong_values(root: Any, code: int, scenario: Scenario) -> Iterator[str]:
     try:
         built(code, root)
     except Exception as error:
-        yield f'code {code} cannot build: {type(error).__name__}: {_line(error)}'
+        yield f'cannot build: {type(error).__name__}: {_line(error)}'
         return
     every = {key: text for task in graph(root) for key, text in facts(task).items()}
     for task in graph(root):
@@ -244,7 +245,7 @@ def wrong_values(root: Any, code: int, scenario: Scenario) -> Iterator[str]:
             if match is None:
                 yield f'{key} holds {text!r}'
             elif int(match[1]) != code and not (scenario.restores and code == scenario.code):
-                yield f'code {code} is given what code {match[1]} made: {key}'
+                yield f'what code {match[1]} made is given: {key}'
             elif match[2] != '+'.join(below):
                 yield f'{key} is not made from what is there: {text} and {below}'
 
@@ -339,12 +340,12 @@ class Trial:
         return self.interception.operations
 
     def act(self) -> str:
-        """Do what the scenario does; give what it raised."""
+        """Do what the scenario does; give the error of kartnb or the disk that it raised."""
         global V
         V = self.scenario.code
         try:
             self.scenario.act()
-        except Exception as error:
+        except (KartError, OSError) as error:
             return f'{type(error).__name__}: {_line(error)}'
         return ''
 
@@ -357,8 +358,8 @@ class Trial:
                 in_child(self.act)
             except Died:
                 pass
-            except AssertionError as error:
-                problems.append(str(error))
+            except Exception as error:
+                problems.append(f'raises {type(error).__name__}: {_line(error)}')
             fired = self.interception.fired
         if not fired:
             return '', problems
@@ -371,9 +372,17 @@ class Trial:
         return fired, problems
 
     def check(self, code: int) -> list[str]:
-        found = [text for root in self.scenario.roots for text in wrong_values(root, code, self.scenario)]
-        lost = [f'lost: {text}' for text in self.finished - reachable(self.workspace)]
-        return [f'beside an unrelated build: {text}' for text in (*lost, *litter(self.workspace))]
+        """Build everything with a code, and say what is wrong then."""
+        wrong = [text for root in self.scenario.roots for text in wrong_values(root, code, self.scenario)]
+        return [f'after code {code}: {text}' for text in (*wrong, *self.losses(), *litter(self.workspace))]
+
+    def check_unrelated(self) -> list[str]:
+        """Build something else in the workspace, and say what is wrong then."""
+        built(self.scenario.code, Unrelated())
+        return [f'beside an unrelated build: {text}' for text in (*self.losses(), *litter(self.workspace))]
+
+    def losses(self) -> list[str]:
+        return [f'lost: {text}' for text in self.finished - reachable(self.workspace)]
 
 
 def warm_up(workspace: str) -> None:

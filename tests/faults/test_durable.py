@@ -16,9 +16,7 @@ import kartnb
 from kartnb.model import TaskState
 from tests.faults.interception import environment
 
-on_linux = pytest.mark.skipif(
-    sys.platform != 'linux', reason='platform: the library that counts operations is for Linux'
-)
+on_linux = pytest.mark.skipif(sys.platform != 'linux', reason='platform: operations are counted on Linux')
 DRIVER = """
 import json, sys
 import kartnb

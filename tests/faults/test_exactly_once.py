@@ -1,8 +1,9 @@
-"""Each task runs once, whatever builds want it at the same time: in processes, in threads, beside gokart, with kills."""
+"""Each task runs once, whatever builds want it at the same time: in processes, in threads, with kills, with gokart."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,17 +23,10 @@ NAMESPACES = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--moun
 def driver(repository: Path, place: Path, case: str, *arguments: object, within: tuple[str, ...] = ()) -> Any:
     """Run a case of `tests.faults.builders`, and give what it has found."""
     command = [*within, sys.executable, '-m', 'tests.faults.builders', case, str(place), *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=repository, env=variables(repository), capture_output=True, text=True, timeout=180
-    )
+    variables = os.environ | {'PYTHONPATH': str(repository)}
+    done = subprocess.run(command, cwd=repository, env=variables, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def variables(repository: Path) -> dict[str, str]:
-    import os
-
-    return os.environ | {'PYTHONPATH': str(repository)}
 
 
 @pytest.fixture(scope='module')
