@@ -38,6 +38,12 @@ def redis_server_program() -> str:
     return _program('redis-server')
 
 
+@pytest.fixture(scope='session')
+def c_compiler() -> str:
+    """Return the path of a C compiler."""
+    return _program('cc')
+
+
 def _program(*names: str) -> str:
     for name in names:
         if path := shutil.which(name):

@@ -58,6 +58,7 @@ def operations(repository: Path, place: Path, **options: Any) -> list[tuple[str,
 
 
 @on_linux
+@pytest.mark.usefixtures('c_compiler')
 @pytest.mark.parametrize('executor', ['inline', 'processes'])
 def test_a_record_comes_after_all_that_it_speaks_of(executor: str, repository: Path, tmp_path: Path) -> None:
     done = operations(repository, tmp_path, durable=True, executor=executor)
@@ -81,6 +82,7 @@ def test_a_record_comes_after_all_that_it_speaks_of(executor: str, repository: P
 
 
 @on_linux
+@pytest.mark.usefixtures('c_compiler')
 def test_without_it_nothing_waits_for_the_disk(repository: Path, tmp_path: Path) -> None:
     assert 'fsync' not in {what for what, _ in operations(repository, tmp_path)}
 

@@ -26,23 +26,12 @@ def points(repository: Path, place: Path, *arguments: str) -> list[dict[str, obj
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.usefixtures('c_compiler')
 @pytest.mark.parametrize(
     'arguments',
     [
-        ['--formats', '.pkl', '--sizes', 'small', '--stride', '29'],
-        [
-            '--formats',
-            '.csv',
-            '.zip',
-            '--sizes',
-            'big',
-            '--stride',
-            '61',
-            '--scenarios',
-            'fresh',
-            'supersede',
-            'restore',
-        ],
+        '--formats .pkl --sizes small --stride 29'.split(),
+        '--formats .csv .zip --sizes big --stride 61 --scenarios supersede restore'.split(),
     ],
     ids=['every scenario', 'formats'],
 )
