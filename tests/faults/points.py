@@ -42,6 +42,8 @@ EXTENSIONS = (
     *('.pkl', '.txt', '.ini', '.gz', '.csv', '.tsv', '.json', '.ndjson', '.xml', '.npz', '.parquet', '.feather'),
     *('.png', '.jpg', '.zip', '.large.zip'),
 )
+#: Only one point of so many is tried with worker processes where not all points are.
+_WITH_WORKERS = 6
 TABLES = {'.csv', '.tsv', '.json', '.ndjson', '.parquet', '.feather', '.large.zip'}
 
 
@@ -194,6 +196,7 @@ class Scenario:
     code: int = 2  #: That of the act.
     restores: bool = False  #: Whether results of older code are right afterwards.
     cleans: bool = False  #: Whether replaced results are removed on purpose.
+    starts: bool = False  #: Whether it starts worker processes, which takes seconds.
 
 
 def scenarios() -> dict[str, Scenario]:
@@ -224,8 +227,8 @@ def scenarios() -> dict[str, Scenario]:
             (Point(n=1), Point(n=2)), lambda: kartnb.sweep(Point, n=[1, 2], on_code_change='rerun'), (1,)
         ),
         'background': Scenario(pair, in_background(executor='threads'), (1,)),
-        'background in a worker': Scenario(pair, in_background(), (1,)),
-        'workers': Scenario((Both(),), lambda: built(2, Both(), workers=2), (1,)),
+        'background in a worker': Scenario(pair, in_background(), (1,), starts=True),
+        'workers': Scenario((Both(),), lambda: built(2, Both(), workers=2), (1,), starts=True),
         'dynamic': Scenario((Dynamic(),), lambda: built(2, Dynamic()), (1,)),
     }
 
@@ -422,7 +425,7 @@ def main() -> None:
     parser.add_argument('--formats', nargs='+', default=list(EXTENSIONS), choices=EXTENSIONS)
     parser.add_argument('--faults', nargs='+', default=list(FAULTS), choices=list(FAULTS))
     parser.add_argument('--sizes', nargs='+', default=['small', 'big'], choices=['small', 'big'])
-    parser.add_argument('--stride', type=int, default=1, help='try one point of so many')
+    parser.add_argument('--stride', type=int, default=1, help='try one point of so many, and fewer with workers')
     parser.add_argument('--place', required=True, help='a directory for the workspaces')
     options = parser.parse_args()
     global EXTENSION, PADDING
@@ -441,7 +444,8 @@ def main() -> None:
                 assert trial.trace()
                 for fault in options.faults:
                     offset += 1
-                    found = run(trial, fault, options.stride, offset)
+                    fewer = _WITH_WORKERS if trial.scenario.starts and options.stride > 1 else 1
+                    found = run(trial, fault, options.stride * fewer, offset)
                     line = {'scenario': name, 'format': EXTENSION, 'size': size, 'fault': fault, **found}
                     print(json.dumps(line), flush=True)
 
