@@ -266,16 +266,14 @@ def _line(error: BaseException) -> str:
 def reachable(place: str) -> set[str]:
     """The facts of all results that are in their places, or kept as replaced."""
     found: set[str] = set()
-    for path in Path(place).rglob('*'):
-        kept = re.match(r'(\d+-)?(Source|Pair|Point|Dynamic|Both)[xy]?_', path.name)
-        if kept is None or ('log' in path.relative_to(place).parts[:1] and 'superseded' not in path.parts):
-            continue
-        if 'superseded' in path.parts and not (path.parent / 'superseded.json').exists():
-            continue
-        try:
-            found.add(decode(read(str(path))))
-        except Exception as error:
-            found.add(f'{path.name}: {type(error).__name__}')
+    results = [path for path in Path(place).rglob('*_*') if 'log' not in path.relative_to(place).parts]
+    kept = [path for path in Path(place).glob('log/superseded/*/*-*_*') if path.with_name('superseded.json').exists()]
+    for path in (*results, *kept):
+        if re.match(r'(\d+-)?(Source|Pair|Point|Dynamic|Both)[xy]?_', path.name):
+            try:
+                found.add(decode(read(str(path))))
+            except (KartError, AssertionError) as error:
+                found.add(f'{path.name}: {type(error).__name__}: {error}')
     return found
 
 
