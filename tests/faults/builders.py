@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import luigi
 
 import kartnb
+from kartnb import luigi  # without a grammar that luigi compiles for seconds
 from tests.faults.children import Child, Died, adopt_orphans, reap
 
 PLACE = ''

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import luigi
 import numpy as np
 import pandas as pd
 
 import kartnb
+from kartnb import luigi  # without a grammar that luigi compiles for seconds
 from kartnb.errors import KartError
 from tests.faults.children import Died, adopt_orphans, in_child
 from tests.faults.interception import FAULTS, Interception
