@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -212,8 +213,8 @@ def discard(workspace: str, result_id: str) -> None:
     """Remove what was kept of a result before that was broken off."""
     directory = superseded_directory(workspace, result_id)
     if directory and '://' not in directory:
-        with contextlib.suppress(OSError):
-            remove_directory(directory)
+        # without a manifest it does not count: a rename first, which a full disk may refuse, is not needed
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _read(directory: str) -> Superseded | None:
