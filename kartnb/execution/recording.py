@@ -492,6 +492,7 @@ def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
         and results.policy(type(vertex.task)) != 'ignore'
         and results.result(vertex) is None
         and not results.is_unfinished(vertex)
+        and not results.is_cut_short(vertex)
         and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
     )
 

@@ -182,6 +182,10 @@ class KnownResults:
             return False
         return self.changed_files(vertex) in (None, Files.UNFINISHED)
 
+    def is_cut_short(self, vertex: Vertex) -> bool:
+        """Whether a part of the files of a result was lost."""
+        return self.changed_files(vertex) is Files.CUT_SHORT
+
     def _is_marked(self, vertex: Vertex) -> bool:
         directory = self.directory(vertex.task) if self._has_marks else None
         return directory is not None and directory.is_marked(vertex.stem)

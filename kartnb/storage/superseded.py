@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -439,9 +439,10 @@ def main(case: str, place: str, *arguments: str) -> None:
     workspace = os.path.join(place, 'workspace')
     luigi.configuration.get_config().set('TaskOnKart', 'workspace_directory', workspace)
     adopt_orphans()
-    # what every builder would load otherwise
-    kartnb.build(Root(workspace_directory=os.path.join(place, 'warm'), sleep=0.0))
-    os.unlink(os.path.join(place, 'runs'))
+    if case != 'write slowly':  # which a driver starts
+        # what every builder would load otherwise
+        kartnb.build(Root(workspace_directory=os.path.join(place, 'warm'), sleep=0.0))
+        os.unlink(os.path.join(place, 'runs'))
     redis = {'redis_host': '127.0.0.1', 'redis_port': int(arguments[-1])} if 'redis' in case else {}
     # a place without locks of files: there Redis alone keeps two runs apart
     lockless = redis | {'workspace_directory': f'file://{workspace}'}
