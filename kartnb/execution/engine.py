@@ -64,7 +64,7 @@ from kartnb.planning.planner import grow
 from kartnb.planning.staleness import judges_by_outputs
 from kartnb.storage.filesystem import working_directory
 from kartnb.storage.places import keep_code
-from kartnb.storage.run_lock import Holder, build_begins, build_ends, holder_of
+from kartnb.storage.run_lock import Holder, build_begins, build_ends, waits_for
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
@@ -572,7 +572,7 @@ class WorkItems:
     def holder_at_hand(self, run: TaskRun) -> Holder | None:
         """Who has the lock of a task that is about to run, where that costs no more than a look at a disk."""
         slot = run.item.record
-        return None if slot is None or '://' in slot.directory else holder_of(slot.lock_path)
+        return None if slot is None or '://' in slot.directory else waits_for(slot.lock_path)
 
     def note_found(self, vertex: Vertex, result: RecordedResult | None) -> None:
         """Note a result that another process has made."""

@@ -37,7 +37,7 @@ from kartnb.storage.files import SUFFIX, ResultFiles, Seen, joint_mark, sweep_li
 from kartnb.storage.filesystem import file_system, home, working_directory
 from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
 from kartnb.storage.places import LOG_KINDS, keep_code
-from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, holder_of, intent_at, intent_text
+from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, intent_at, intent_text, waits_for
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, RecordSlot
 from kartnb.storage.superseded import Replacement, discard, roll_back, superseded_directory
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart
@@ -244,7 +244,7 @@ def claim(run: TaskRun) -> Outcome | None:
 
 def present_holder(directory: RecordDirectory, stem: str, task: Any) -> Holder | None:
     """Who runs a task now, with a lock of a file or in Redis; None when nobody does."""
-    holder = holder_of(directory.slot(stem).lock_path) if '://' not in directory.path else None
+    holder = waits_for(directory.slot(stem).lock_path) if '://' not in directory.path else None
     if holder is not None or task.redis_host is None or task.redis_port is None:
         return holder
     found = holder_of_key(make_task_lock_params_for_run(task))

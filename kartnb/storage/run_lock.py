@@ -484,6 +484,15 @@ def holder_of(path: str) -> Holder | None:
         os.close(descriptor)
 
 
+def waits_for(path: str) -> Holder | None:
+    """As `holder_of`; None too where waiting makes no sense, and taking the lock says why."""
+    holder = holder_of(path)
+    try:
+        return None if holder is None or _freed(path) else holder
+    except TaskLocksItselfError:
+        return None
+
+
 def _is_locked_beside(path: str) -> bool:
     from filelock import FileLock, Timeout
 

@@ -14,7 +14,7 @@ from typing import Any
 from kartnb.errors import KartError, StorageError
 from kartnb.storage.files import raise_storage_error, temporary_name
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.places import LOG_KINDS, LogKind, log_path
+from kartnb.storage.places import LOG_KINDS, LogKind, log_path, record_stem
 from kartnb.storage.run_lock import RunLock, RunMark, changed_since
 from kartnb.storage.run_records import RecordSlot
 
@@ -235,7 +235,7 @@ def _parsed(directory: str, content: dict[str, Any]) -> Superseded:
         raise ValueError('not the manifest of a superseded result')
     result_id, stem, module, record, time = words
     # whoever wrote it, nothing but what `keep` has put here is restored or removed, and to nowhere but where it was
-    names = [(record, f'{stem}~'), *((name, f'{i}-') for i, (_, name) in enumerate(files))]
+    names = [(record, f'{record_stem(stem)}~'), *((name, f'{i}-') for i, (_, name) in enumerate(files))]
     if (
         result_id != os.path.basename(directory)
         or os.path.islink(directory)

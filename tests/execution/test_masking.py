@@ -250,7 +250,7 @@ class SecretText:
         ('hunter2\n', 'hunter2'),
         (Path('/etc/pass/wd'), '/etc/pass/wd'),
     ],
-    ids=str,
+    ids=range(9),
 )
 def test_forms_of_a_value(secret: Any, text: str) -> None:
     masked = Masker([Wide(secret=secret)])(text)

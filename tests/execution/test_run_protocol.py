@@ -1,0 +1,282 @@
+"""The protocol of a run: what fails leaves nothing behind, what another build has done is seen, names fit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+
+import kartnb
+from kartnb.errors import StorageError
+from kartnb.storage import run_lock
+from kartnb.storage.run_lock import Holder, RunLock, RunMark, holder_of, lock_run
+from kartnb.storage.targets import InMemoryCacheRepository
+from tests.storage.test_locks import server as _server
+
+redis_server = _server
+VALUE: Any = 'first'
+FAILS: type[BaseException] | None = None
+
+
+class Step(kartnb.TaskOnKart[Any]):
+    on_code_change = 'rerun'
+
+    def run(self) -> None:
+        self.dump(VALUE)
+        if FAILS is not None:
+            raise FAILS
+
+
+class After(kartnb.TaskOnKart[Any]):
+    on_code_change = 'rerun'
+
+    def requires(self) -> Any:
+        return Step()
+
+    def run(self) -> None:
+        self.dump(['after', self.load()])
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'resources'
+
+
+def build(value: Any, fails: type[BaseException] | None = None, task: Any = None, **options: Any) -> Any:
+    """Build with another constant in the module, which counts as code."""
+    globals()['VALUE'], globals()['FAILS'] = value, fails
+    return kartnb.build(task or Step(), **options)
+
+
+def marks() -> list[Path]:
+    return [path for path in Path('resources').rglob('*') if 'running' in path.name or path.name.endswith('.kart-tmp')]
+
+
+@pytest.mark.parametrize('options', [{}, {'executor': 'threads'}], ids=str)
+@pytest.mark.parametrize('error', [ValueError, SystemExit, MemoryError])
+def test_what_a_failed_run_has_written_is_not_a_result(error: type[BaseException], options: dict[str, Any]) -> None:
+    with pytest.raises(kartnb.GokartBuildError):
+        build('of a failed run', error, **options)
+    assert not Path(Step().output().path()).exists()
+    assert [str(node.state) for node in kartnb.plan(Step())] == ['missing']
+    assert build('second') == 'second'
+    with pytest.raises(kartnb.GokartBuildError):
+        build('third', error, **options)
+    assert build('second') == 'second'
+    assert marks() == []
+
+
+def test_an_interrupted_run_leaves_the_earlier_result() -> None:
+    build('first', task=After())
+    record = next(Path('resources/log/run_record').rglob('Step_*~r*.json')).name
+    with pytest.raises(KeyboardInterrupt):
+        build('second', KeyboardInterrupt, After())
+    assert next(Path('resources/log/run_record').rglob('Step_*~r*.json')).name == record
+    assert build('first', task=After()) == ['after', 'first']
+    assert next(Path('resources/log/run_record').rglob('Step_*~r*.json')).name == record, 'it was not run again'
+    assert marks() == []
+
+
+KILLED = """
+import os, sys, kartnb
+class Killed(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(sys.argv[1])
+        if sys.argv[1] == 'die':
+            os.kill(os.getpid(), 9)
+print(kartnb.build(Killed(), workers=int(sys.argv[2])), kartnb.plan(Killed()).to_run())
+"""
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_what_a_killed_run_has_written_is_not_a_result(workers: int) -> None:
+    Path('killed.py').write_text(KILLED)
+
+    def run(word: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, 'killed.py', word, str(workers)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=90)
+
+    assert run('die').returncode != 0
+    assert run('live').stdout == 'live ()\n'
+    assert marks() == []
+
+
+def test_a_value_in_memory_of_a_failed_run_is_forgotten() -> None:
+    from kartnb.storage.locks import make_task_lock_params
+    from kartnb.storage.targets import InMemoryTarget
+
+    class InMemory(kartnb.TaskOnKart[Any]):
+        fails = luigi.BoolParameter(significant=False)
+
+        def output(self) -> Any:
+            return InMemoryTarget('the key', make_task_lock_params('the key', None))
+
+        def run(self) -> None:
+            self.dump(['failed' if self.fails else 'whole'])
+            if self.fails:
+                raise ValueError
+
+    InMemoryCacheRepository().clear()
+    with pytest.raises(kartnb.GokartBuildError):
+        kartnb.build(InMemory(fails=True))
+    assert not InMemory().complete()
+    assert kartnb.build(InMemory()) == ['whole']
+    with pytest.raises(kartnb.GokartBuildError):
+        kartnb.build(InMemory(fails=True), rerun=True)
+    assert kartnb.build(InMemory()) == ['whole']
+    InMemoryCacheRepository().clear()
+
+
+def test_a_result_that_cannot_be_kept_is_not_replaced(workspace: Path) -> None:
+    build('first')
+    (workspace / 'log/superseded').write_text('a file where the directory belongs')
+    with pytest.raises(kartnb.GokartBuildError) as told:
+        build('second')
+    assert isinstance(told.value.__cause__, StorageError)
+    assert build('first') == 'first'
+
+
+@pytest.mark.parametrize('name', ['模' * 60, 'L' * 190], ids=['60 kanji', '190 letters'])
+def test_long_class_names_fit(name: str) -> None:
+    def run(self: Any) -> None:
+        print('a line')
+        self.dump(self.n)
+
+    long = type(name, (kartnb.TaskOnKart,), {'n': luigi.IntParameter(), 'run': run, '__module__': __name__})
+    assert kartnb.build(long(n=1)) == 1
+    assert kartnb.build(long(n=1), rerun=True) == 1
+    assert kartnb.plan(long(n=1)).to_run() == ()
+    runs = kartnb.Workspace('resources').runs()
+    assert {run.task for run in runs} == {name}
+    assert 'a line' in str(kartnb.logs(long(n=1)))
+    assert kartnb.restore_result(long(n=1)).result_id
+    assert kartnb.plan(long(n=1)).to_run() == ()
+    names = [path.name for path in Path('resources').rglob('*')]
+    assert max(len(os.fsencode(name)) for name in names) <= 255
+
+
+def test_a_task_that_builds_itself_says_so() -> None:
+    class Selfish(kartnb.TaskOnKart[Any]):
+        def run(self) -> None:
+            self.dump(kartnb.build(Selfish()))
+
+    with pytest.raises(kartnb.GokartBuildError, match='built while it runs'):
+        kartnb.build(Selfish())
+
+
+def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
+    lock = lock_run(str(tmp_path), 'Step_1', '0a')
+    assert isinstance(lock, RunLock)
+    child = os.fork()
+    if not child:
+        time.sleep(30)
+        os._exit(0)
+    lock.abandon()
+    try:
+        again = lock_run(str(tmp_path), 'Step_1', '0b')
+        assert isinstance(again, RunLock)
+        assert again.was_broken
+        again.release()
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_looking_does_not_take_a_lock(tmp_path: Path) -> None:
+    lock = lock_run(str(tmp_path), 'Step_1', '0a')
+    assert isinstance(lock, RunLock)
+    lock.announce(run_lock.intent_text(('x',), '', 'report.ipynb'))
+    seen: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: seen.extend([holder_of(lock.path), lock_run(str(tmp_path), 'Step_1', '0b')])
+    )
+    thread.start()
+    thread.join()
+    assert all(isinstance(holder, Holder) and holder.pid == os.getpid() for holder in seen)
+    assert 'report.ipynb' in str(seen[0])
+    lock.release()
+    assert holder_of(lock.path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_locks_is_used_and_told(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> bool:
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(run_lock, 'try_lock', refuse)
+    monkeypatch.setattr(run_lock, '_lockless', set())
+    assert build('first', task=After()) == ['after', 'first']
+    assert isinstance(lock_run(f'{workspace}/log/run_record/{__name__.replace(".", "/")}', 'X_1', '0a'), RunMark)
+    with pytest.raises(kartnb.GokartBuildError):
+        build('second', ValueError)
+    assert build('first', task=After()) == ['after', 'first']
+    assert marks() == []
+    assert 'twice' in run_lock.sharing_of(str(workspace), redis=False)
+
+
+def test_locks_beside_the_file_work_as_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, '_LOCKS_BESIDE', True)
+    monkeypatch.setattr(run_lock, '_HAS_PWRITE', False)
+    first = lock_run(str(tmp_path), 'Step_1', '0a')
+    assert isinstance(first, RunLock)
+    first.announce(run_lock.intent_text((), '', ''))
+    seen: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: seen.extend([holder_of(first.path), lock_run(str(tmp_path), 'Step_1', '0b')])
+    )
+    thread.start()
+    thread.join()
+    assert all(isinstance(holder, Holder) and holder.pid == os.getpid() for holder in seen), seen
+    first.finish('Step_1~r0a.json', '{"task": "Step"}')
+    assert holder_of(first.path) is None
+    assert (tmp_path / 'Step_1~r0a.json').read_text().startswith('{"intent": ')
+    assert build('first', task=After()) == ['after', 'first']
+    assert build('second', task=After()) == ['after', 'second']
+
+
+def test_with_redis_a_stale_result_is_replaced(redis_server: Any) -> None:
+    port = redis_server.connection_pool.connection_kwargs['port']
+
+    def task() -> Any:
+        return Step(redis_host='127.0.0.1', redis_port=port)
+
+    assert build('first', task=task()) == 'first'
+    assert build('second', task=task()) == 'second'
+    assert redis_server.keys() == []
+    with pytest.raises(kartnb.GokartBuildError):
+        build('third', ValueError, task())
+    assert redis_server.keys() == []
+    assert build('second', task=task()) == 'second'
+
+
+def test_an_input_that_is_replaced_meanwhile_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr('kartnb.execution.build.time.sleep', pauses.append)
+    tries: list[int] = []
+
+    class Slow(kartnb.TaskOnKart[Any]):
+        def requires(self) -> Any:
+            return Step()
+
+        def run(self) -> None:
+            found = self.load()
+            if not tries:  # another program replaces the input while this task runs
+                path = Path(self.input().path())
+                path.write_bytes(pickle.dumps('other'))
+            tries.append(1)
+            self.dump(found)
+
+    globals()['VALUE'], globals()['FAILS'] = 'first', None
+    assert kartnb.build(Slow()) == 'other', 'it is tried again with what is there by then'
+    assert len(tries) == 2
+    assert pauses == [1]
