@@ -470,6 +470,7 @@ def _freed(path: str) -> bool:
 
 def holder_of(path: str) -> Holder | None:
     """Who has locked the file of a run; None when nobody has. The lock is not touched."""
+    path = at_home(path)
     if not os.access(path, os.F_OK):
         return None
     try:
@@ -486,6 +487,7 @@ def holder_of(path: str) -> Holder | None:
 
 def waits_for(path: str) -> Holder | None:
     """As `holder_of`; None too where waiting makes no sense, and taking the lock says why."""
+    path = at_home(path)
     holder = holder_of(path)
     try:
         return None if holder is None or _freed(path) else holder
