@@ -220,9 +220,12 @@ def claim(run: TaskRun) -> Outcome | None:
         holder = _lock_in_redis(run)
         if holder is not None:
             return Outcome(run.spent, holder=holder)
+        had_result = item.replaces is not None
+        # without a lock another run may end at any moment: another look costs time on an object store, and ends nothing
+        is_worth_a_look = lock.is_exclusive or _has_redis(run.task) or not had_result
         if (
             lock.was_broken
-            or item.record.has_changed(_plain_paths(item), item.replaces is not None)
+            or (is_worth_a_look and item.record.has_changed(_plain_paths(item), had_result))
             or (item.settled_by == 'complete' and item.task.complete())
         ):
             if _look_again(run, lock):
@@ -245,10 +248,14 @@ def claim(run: TaskRun) -> Outcome | None:
 def present_holder(directory: RecordDirectory, stem: str, task: Any) -> Holder | None:
     """Who runs a task now, with a lock of a file or in Redis; None when nobody does."""
     holder = waits_for(directory.slot(stem).lock_path) if '://' not in directory.path else None
-    if holder is not None or task.redis_host is None or task.redis_port is None:
+    if holder is not None or not _has_redis(task):
         return holder
     found = holder_of_key(make_task_lock_params_for_run(task))
     return None if found is None else Holder(*found)
+
+
+def _has_redis(task: Any) -> bool:
+    return task.redis_host is not None and task.redis_port is not None
 
 
 def _plain_paths(item: WorkItem) -> list[str]:
@@ -258,7 +265,7 @@ def _plain_paths(item: WorkItem) -> list[str]:
 def _lock_in_redis(run: TaskRun) -> Holder | None:
     """Take gokart's lock of the run too, where there is a Redis server; gives its holder when that is another one."""
     task: Any = run.task
-    if task.redis_host is None or task.redis_port is None:
+    if not _has_redis(task):
         return None
     params = make_task_lock_params_for_run(task)
     try:
@@ -277,7 +284,7 @@ def _look_again(run: TaskRun, lock: RunLock | RunMark) -> bool:
     slot: Any = item.record
     workspace = getattr(task, 'workspace_directory', '')
     slot.look_again()
-    if lock.was_broken:
+    if lock.was_broken and lock.is_exclusive:  # elsewhere the run may go on, and `recover` knows which do not
         planned = '' if item.replaces is None else item.replaces.result_id
         roll_back(lock, slot, workspace, _plain_paths(item), lock.earlier().replaces or planned)
         slot.look_again()

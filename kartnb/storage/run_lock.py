@@ -250,6 +250,8 @@ class RunLock:
 
     def _write(self, data: bytes, at: int) -> None:
         try:
+            if self._file.closed:  # where an open file cannot be renamed, and the renaming has failed
+                self._file = io.FileIO(self.path, 'r+', opener=_old)
             descriptor = self._file.fileno()
             if self._size > at:
                 os.ftruncate(descriptor, at)
