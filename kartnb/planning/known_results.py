@@ -247,6 +247,7 @@ class KnownResults:
         if directory is None:
             return
         directory.note(vertex.stem, result)
+        self._seen_records[vertex.key] = directory.names(vertex.stem)
         if result is not None:
             self._results[vertex.key] = result
 

@@ -76,6 +76,16 @@ def test_what_a_failed_run_has_written_is_not_a_result(error: type[BaseException
     assert marks() == []
 
 
+def test_an_adopted_result_that_is_replaced_leaves_one_record() -> None:
+    build('first', task=After())
+    for record in Path('resources/log/run_record').rglob('*~r*.json'):
+        record.unlink()  # as gokart leaves a workspace
+    Path(Step().output().path()).unlink()
+    assert build('second', task=After(), rerun=[Step]) == ['after', 'second']
+    names = [path.name.partition('~')[0] for path in Path('resources/log/run_record').rglob('*~r*.json')]
+    assert sorted(names) == sorted({f'{type(task).__name__}_{task.make_unique_id()}' for task in (Step(), After())})
+
+
 def test_an_interrupted_run_leaves_the_earlier_result() -> None:
     build('first', task=After())
     record = next(Path('resources/log/run_record').rglob('Step_*~r*.json')).name
