@@ -402,7 +402,9 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
         slot.look_again()
         if lock.was_broken:
             workspace = getattr(run.task, 'workspace_directory', '')
-            roll_back(lock, slot, workspace, _plain_paths(run.item), lock.earlier().replaces)
+            replaces = lock.earlier().replaces
+            roll_back(lock, slot, workspace, _plain_paths(run.item), replaces)
+            _sweep_after(slot, workspace, map(path_of, run.item.outputs), replaces)
     except OSError as second:
         error.add_note(f'What it has left could not be removed: {second}')
         give_up(run)
@@ -597,8 +599,7 @@ def _recover(workspace: str, directory: RecordDirectory, name: str) -> bool:
         if paths is None:
             return False  # its files are not in the workspace: only the next run of the task may touch them
         roll_back(lock, slot, workspace, paths, intent.replaces)
-        kept = superseded_directory(workspace, intent.replaces)
-        _sweep({*map(os.path.dirname, paths), directory.path, os.path.join(workspace, 'log'), workspace, kept})
+        _sweep_after(slot, workspace, paths, intent.replaces)
         leave = lock.release
         if isinstance(lock, RunMark):
             file_system(path).remove(path)
@@ -642,6 +643,12 @@ def _directories(log: str) -> Iterator[str]:
                 ]
         except OSError:
             continue
+
+
+def _sweep_after(slot: RecordSlot, workspace: str, paths: Iterable[str], replaces: str) -> None:
+    """Remove litter from where a run that was broken off may have been writing."""
+    kept = superseded_directory(workspace, replaces)
+    _sweep({*map(os.path.dirname, paths), slot.directory, os.path.join(workspace, 'log'), workspace, kept})
 
 
 def _sweep(directories: Iterable[str]) -> None:
