@@ -117,7 +117,7 @@ def test_an_unwritable_workspace(tasks: Kernel, tmp_path: Path) -> None:
     assert tasks.ok('%kart_build Fine()').value == '1'
 
 
-@pytest.mark.parametrize('damage', [b'', b'not a pickle', None])
+@pytest.mark.parametrize('damage', [b'not a pickle', None])
 def test_an_unreadable_result_is_named_with_what_to_do(damage: bytes | None, tasks: Kernel, tmp_path: Path) -> None:
     tasks.ok('%kart_build Fine()')
     (file,) = (tmp_path / 'resources/__main__').glob('Fine_*.pkl')
@@ -129,6 +129,13 @@ def test_an_unreadable_result_is_named_with_what_to_do(damage: bytes | None, tas
         assert 'rerun' in cell.traceback
         assert 'kartnb/' not in cell.traceback
     assert tasks.ok('%kart_build --rerun-from Fine Reads()').value == '2'
+
+
+def test_a_result_that_is_empty_is_made_again(tasks: Kernel, tmp_path: Path) -> None:
+    tasks.ok('%kart_build Fine()')
+    (file,) = (tmp_path / 'resources/__main__').glob('Fine_*.pkl')
+    file.write_bytes(b'')  # as a power loss leaves it
+    assert tasks.ok('%kart_build Fine()').value == '1'
 
 
 def test_a_workspace_that_cannot_be_made(tasks: Kernel) -> None:
