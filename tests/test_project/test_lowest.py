@@ -18,10 +18,11 @@ TOOLS = {'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pytest'}
 QUICK = (
     'tests/task',
     'tests/storage',
-    'tests/history',
+    'tests/history/test_history.py',
     'tests/execution/test_build.py',
     'tests/planning/test_plan.py',
-    'tests/view',
+    'tests/view/test_html.py',
+    'tests/view/test_layout.py',
     'tests/notebook/test_extension.py',
     'tests/notebook/test_build_magic.py',
     # cloudpickle and Dask: tasks, results and errors on their way to worker processes and back
@@ -31,7 +32,7 @@ QUICK = (
     'tests/execution/test_executors.py::test_functions_in_results_name_their_cell',
 )
 # These take long, or measure time, or need a browser; the run with the newest versions has them.
-LEFT_OUT = ('--ignore=tests/storage/test_damage.py', '--ignore=tests/view/test_browser.py')
+LEFT_OUT = ('--ignore=tests/storage/test_damage.py', '--ignore=tests/storage/test_object_store.py')
 NO_MEASURING = ('-k', 'not in_time and not 20_000 and not quick and not not_copied')
 PASSED_AT_LEAST = 1000
 
