@@ -39,6 +39,8 @@ from kartnb.task.secrets import Masker
 T = TypeVar('T')
 
 logger = logging.getLogger('kartnb')
+#: Nanoseconds by which the clock of a disk may be behind that of the system.
+_CLOCKS_DIFFER = 1_000_000_000
 
 
 @overload
@@ -334,11 +336,15 @@ class Build:
         vertex = self._graph.vertex_of(self._task)
         files = self._graph.results.files_of(vertex)
         while files is not None:
+            before, is_recorded = files.look(home.get())
+            began = time.time_ns()
             try:
-                before = files.stamps(home.get())
+                if not is_recorded:
+                    files.require_no_run(home.get(), began)
                 value = result_of(self._task)
-                if files.stamps(home.get()) == before:
-                    return value
+                if files.look(home.get())[0] != before:
+                    files.require_no_run(home.get(), began - _CLOCKS_DIFFER)
+                return value
             except ResultReplacedError:
                 files = self._graph.results.files_of_equal(vertex)
                 if files is None:

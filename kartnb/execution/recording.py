@@ -27,7 +27,7 @@ import luigi
 
 from kartnb._luigi import event_handlers
 from kartnb.capture.task_log import TaskLog
-from kartnb.errors import KartError, ResultReplacedError, TaskLockException
+from kartnb.errors import KartError, TaskLockException
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
@@ -329,16 +329,18 @@ def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
 
 
 def look_at_inputs(run: TaskRun) -> None:
-    """See that the results that a run is made from are those that are known, and are the same as before.
+    """See that no other build replaces the results that a run is made from while it uses them.
 
-    Raises ResultReplacedError when another build has replaced one, also when its run has failed and put it back.
+    Raises ResultReplacedError when one has, also when its run has failed and put the result back.
     """
+    since = 0 if run.lock is None else run.lock.begun
     for files in run.item.reads:
-        now = files.stamps(home.get())
-        if run.seen.setdefault(files, now) != now:
-            raise ResultReplacedError(
-                f'The result of {files.task} was replaced by another build while it was being used: build again.'
-            )
+        now, is_recorded = files.look(home.get())
+        before = run.seen.get(files)
+        if before is None:
+            run.seen[files] = now
+        if now and (now != before if before else not is_recorded):
+            files.require_no_run(home.get(), since)
 
 
 def _set_aside(run: TaskRun) -> None:

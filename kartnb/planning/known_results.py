@@ -274,7 +274,11 @@ class KnownResults:
         result = self.moved.get(vertex.key) or self.result(vertex)
         if result is None or not result.files or not vertex.paths or '://' in vertex.paths[0]:
             return None
-        return ResultFiles(vertex.name, vertex.paths, result.files)
+        directory = self.directory(vertex.task)
+        name = None if directory is None else directory.newest(vertex.stem)
+        if directory is None or name is None:
+            return None
+        return ResultFiles(vertex.name, vertex.paths, result.files, os.path.join(directory.path, name))
 
     def files_of_equal(self, vertex: Vertex) -> ResultFiles | None:
         """As `files_of`, of a result that another build has made since; None when it is not of this code and inputs.
@@ -286,6 +290,8 @@ class KnownResults:
         while directory.holder(vertex.stem) is not None:
             time.sleep(_LOOK)
             directory = RecordDirectory(task.workspace_directory, type(task).__module__)
+        task_directory = (task.workspace_directory, type(task).__module__)
+        self._directories[task_directory] = directory
         before, now = self.result(vertex), directory.result(vertex.stem)
         if before is None or now is None or (before.made_by, before.made_of) != (now.made_by, now.made_of):
             return None

@@ -100,20 +100,31 @@ class ResultFiles(NamedTuple):
     paths: tuple[str, ...]
     mark: str  #: Their joint mark.
 
-    def stamps(self, home: str | None = None) -> tuple[tuple[int, ...], ...]:
-        """What is another one when a file was written or replaced since, by whomever.
+    record: str  #: The path of its record.
 
-        Raises ResultReplacedError when they are not the recorded ones.
+    def look(self, home: str | None) -> tuple[tuple[tuple[int, int], ...], bool]:
+        """What is another one when a file was written or replaced since, and whether the files are the recorded ones.
+
+        The first is empty when a file does not exist: a task may remove what it has used.
         """
         try:
             every = [os.stat(path if home is None else os.path.join(home, path)) for path in self.paths]
         except OSError:
-            every = []
-        if not every or joint_mark([f'{status.st_size}.{status.st_mtime_ns}' for status in every]) != self.mark:
+            return (), False
+        mark = joint_mark([f'{status.st_size}.{status.st_mtime_ns}' for status in every])
+        return tuple([(status.st_ino, status.st_ctime_ns) for status in every]), mark == self.mark
+
+    def require_no_run(self, home: str | None, since: int) -> None:
+        """Raise ResultReplacedError when another build runs the task, or has since a moment in nanoseconds."""
+        record = self.record if home is None else os.path.join(home, self.record)
+        beginning = record.rpartition('~')[0]
+        failed = False
+        with contextlib.suppress(OSError):
+            failed = os.stat(f'{beginning}~failed.json').st_ctime_ns >= since
+        if failed or not os.path.exists(record) or os.path.exists(f'{beginning}~running.json'):
             raise ResultReplacedError(
                 f'The result of {self.task} was replaced by another build while it was being used: build again.'
             )
-        return tuple([(status.st_ino, status.st_ctime_ns) for status in every])
 
 
 SUFFIX = '.kart-tmp'
