@@ -7,9 +7,9 @@ the main thread, also just before the first step of a ``finally`` block or of an
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import inspect
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -59,7 +59,7 @@ def within(contexts: Sequence[AbstractContextManager[Any]], work: Callable[[], T
     """
     __tracebackhide__ = True
     leave_abandoned()
-    block = _Block(sys._getframe())
+    block = _Block(inspect.currentframe())
     _blocks.append(block)
     try:
         try:
@@ -78,9 +78,9 @@ def within(contexts: Sequence[AbstractContextManager[Any]], work: Callable[[], T
 class _Block:
     """The contexts of one call of `within`, as long as they have not been left."""
 
-    def __init__(self, frame: FrameType) -> None:
+    def __init__(self, frame: FrameType | None) -> None:
         self.entered: list[AbstractContextManager[Any]] = []
-        self._frame: FrameType | None = frame
+        self._frame = frame
         self._thread = threading.current_thread()
 
     def leave(self) -> None:
@@ -123,7 +123,7 @@ def leave_abandoned() -> None:
     if not _blocks:
         return
     frames: set[FrameType] = set()
-    frame: FrameType | None = sys._getframe()
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         frames.add(frame)
         frame = frame.f_back
