@@ -221,6 +221,9 @@ def _without_quotes(word: str) -> str:
 
 
 def _first_word(line: str) -> tuple[str, str]:
+    text, _, rest = line.partition(' ')
+    if not any(text.count(quote) % 2 for quote in '\'"'):  # brackets open nothing here: a pattern may begin with one
+        return text, rest.lstrip()
     word = words_of(line)[0]
     return word.text, line[word.end :].lstrip()
 
