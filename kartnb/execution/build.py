@@ -337,6 +337,8 @@ class Build:
         files = self._graph.results.files_of(vertex)
         while files is not None:
             before, is_recorded = files.look(home.get())
+            if not before:  # gone, or not to be looked at: loading says what is wrong
+                break
             began = time.time_ns()
             try:
                 if not is_recorded:

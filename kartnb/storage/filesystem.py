@@ -354,7 +354,10 @@ def working_directory() -> str | None:
 def at_home(path: str) -> str:
     """A local path as it was meant at the plan, from wherever it is used: in a build it is absolute."""
     directory = home.get()
-    return path if directory is None else os.path.join(directory, path)
+    if directory is None or os.path.isabs(path):
+        return path
+    is_alone = threading.current_thread() is threading.main_thread()
+    return path if is_alone and working_directory() == directory else os.path.join(directory, path)
 
 
 def file_system(path: str) -> FileSystem:
