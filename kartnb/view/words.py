@@ -101,7 +101,8 @@ PAST = {
     ReasonKind.INPUT_NEWER: 'an input was newer',
     ReasonKind.CODE_CHANGED: 'code had changed',
     ReasonKind.NEWER_RESULT: 'was made from an older upstream result',
-    ReasonKind.UNFINISHED: 'a run that replaces the result had not ended',
+    ReasonKind.UNFINISHED: 'a run had not ended, or was broken off',
+    ReasonKind.CUT_SHORT: 'the file was shorter than it was written',
 }
 #: What replaces the reason of a task that was to run, and does not: it cannot any more, or need not.
 INSTEAD = {
