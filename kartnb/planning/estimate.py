@@ -11,7 +11,13 @@ from kartnb.model import Node, Plan, ReasonKind
 from kartnb.planning.staleness import FOREIGN, KEPT, OTHERS
 
 _MOST_NAMED = 6
-_CHANGES = (ReasonKind.CODE_CHANGED, ReasonKind.NEWER_RESULT, ReasonKind.INPUT_NEWER, ReasonKind.UNFINISHED)
+_CHANGES = (
+    ReasonKind.CODE_CHANGED,
+    ReasonKind.NEWER_RESULT,
+    ReasonKind.INPUT_NEWER,
+    ReasonKind.UNFINISHED,
+    ReasonKind.CUT_SHORT,
+)
 
 
 @dataclass(frozen=True, slots=True)
