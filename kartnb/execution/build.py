@@ -30,7 +30,7 @@ from kartnb.planning.estimate import announcement
 from kartnb.planning.graph import TaskGraph
 from kartnb.planning.planner import draw_up, require_task, workspace_of
 from kartnb.storage.census import warn_of_full_disk
-from kartnb.storage.filesystem import home
+from kartnb.storage.filesystem import home, left_home, may_leave
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import result_of
@@ -328,7 +328,8 @@ class Build:
         """
         token = home.set(self._directory.directory)
         try:
-            return self._whole_result()
+            with may_leave():
+                return self._whole_result()
         finally:
             home.reset(token)
 
@@ -336,16 +337,16 @@ class Build:
         vertex = self._graph.vertex_of(self._task)
         files = self._graph.results.files_of(vertex)
         while files is not None:
-            before, is_recorded = files.look(home.get())
+            before = files.look(left_home())
             if not before:  # gone, or not to be looked at: loading says what is wrong
                 break
             began = time.time_ns()
             try:
-                if not is_recorded:
-                    files.require_no_run(home.get(), began)
+                if not files.are_recorded(before):
+                    files.require_no_run(left_home(), began)
                 value = result_of(self._task)
-                if files.look(home.get())[0] != before:
-                    files.require_no_run(home.get(), began - _CLOCKS_DIFFER)
+                if files.look(left_home()) != before:
+                    files.require_no_run(left_home(), began - _CLOCKS_DIFFER)
                 return value
             except ResultReplacedError:
                 files = self._graph.results.files_of_equal(vertex)

@@ -33,8 +33,8 @@ from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
 from kartnb.model import TaskState
-from kartnb.storage.files import SUFFIX, ResultFiles, Seen, joint_mark, sweep_litter
-from kartnb.storage.filesystem import file_system, home, working_directory
+from kartnb.storage.files import SUFFIX, Look, ResultFiles, Seen, joint_mark, sweep_litter
+from kartnb.storage.filesystem import file_system, left_home, may_leave, working_directory
 from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
 from kartnb.storage.places import LOG_KINDS, keep_code
 from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, intent_at, intent_text, waits_for
@@ -134,7 +134,7 @@ class TaskRun:
     #: Gives up the lock in Redis.
     locks: ExitStack = field(default_factory=ExitStack)
     #: What its inputs' files looked like when it began, or went on.
-    seen: dict[ResultFiles, Any] = field(default_factory=dict)
+    seen: dict[ResultFiles, Look] = field(default_factory=dict)
     #: What removes a result that is not in a plain file.
     undo: list[Callable[[], None]] = field(default_factory=list)
     #: The joint mark of the files of the result that it has made.
@@ -183,10 +183,11 @@ def fire(task: luigi.Task, event: str, *args: Any) -> None:
     """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule)."""
     callbacks = event_handlers()
     if callbacks and any(event in handlers for handlers in callbacks.values()):
-        if type(task).trigger_event is luigi.Task.trigger_event:
-            trigger(task, event, *args)
-        else:
-            task.trigger_event(event, *args)
+        with may_leave():
+            if type(task).trigger_event is luigi.Task.trigger_event:
+                trigger(task, event, *args)
+            else:
+                task.trigger_event(event, *args)
 
 
 def fire_broken(task: luigi.Task, error: Exception) -> None:
@@ -226,7 +227,7 @@ def claim(run: TaskRun) -> Outcome | None:
         if (
             lock.was_broken
             or (is_worth_a_look and item.record.has_changed(_plain_paths(item), had_result))
-            or (item.settled_by == 'complete' and item.task.complete())
+            or (item.settled_by == 'complete' and _says_complete(item.task))
         ):
             if _look_again(run, lock):
                 leave = lock.release
@@ -311,10 +312,10 @@ def _look_again(run: TaskRun, lock: RunLock | RunMark) -> bool:
 def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
     task: Any = item.task
     if item.settled_by == 'complete':
-        return bool(task.complete())
+        return _says_complete(task)
     if item.settled_by == 'run' or not item.outputs or not all(target.exists() for target in item.outputs):
         return False
-    if (task.strict_check or task.modification_time_check) and not task.complete():
+    if (task.strict_check or task.modification_time_check) and not _says_complete(task):
         return False
     if found is None:
         return item.replaces is None  # another program has made it meanwhile
@@ -328,19 +329,23 @@ def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
     return wanted is None or (found.made_by == wanted.made_by and found.made_of in ('', wanted.made_of))
 
 
+def _says_complete(task: luigi.Task) -> bool:
+    with may_leave():
+        return bool(task.complete())
+
+
 def look_at_inputs(run: TaskRun) -> None:
     """See that no other build replaces the results that a run is made from while it uses them.
 
     Raises ResultReplacedError when one has, also when its run has failed and put the result back.
     """
-    since = 0 if run.lock is None else run.lock.begun
+    directory = left_home()
     for files in run.item.reads:
-        now, is_recorded = files.look(home.get())
-        before = run.seen.get(files)
-        if before is None:
-            run.seen[files] = now
-        if now and (now != before if before else not is_recorded):
-            files.require_no_run(home.get(), since)
+        now = files.look(directory)
+        before = run.seen.setdefault(files, now)
+        is_new = before is now or not before
+        if now and (not files.are_recorded(now) if is_new else now != before):
+            files.require_no_run(directory, 0 if run.lock is None else run.lock.begun)
 
 
 def _set_aside(run: TaskRun) -> None:

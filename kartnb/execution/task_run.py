@@ -37,7 +37,7 @@ from kartnb.execution.recording import (
 from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.interrupts import held_interrupts
-from kartnb.storage.filesystem import durable_writes, home, working_directory
+from kartnb.storage.filesystem import durable_writes, go_back, has_left, home, may_leave, working_directory
 from kartnb.storage.targets import runs_alone
 from kartnb.task.base import TaskOnKart
 from kartnb.task.results import path_of
@@ -65,6 +65,9 @@ def advance(run: TaskRun) -> Outcome:
     token = current_task.set(place)
     run.output = run.output or task_log(*place)
     from_home = home.set(run.directory)
+    elsewhere = may_leave() if threading.current_thread() is not threading.main_thread() else None
+    if elsewhere is not None:  # what runs in other threads
+        elsewhere.__enter__()
     outcome = None
     try:
         with captured_task(run.output):
@@ -74,6 +77,8 @@ def advance(run: TaskRun) -> Outcome:
         current_task.reset(token)
         if outcome is None or (outcome.requirements is None and not outcome.is_idle):
             keep_output(run)
+        if elsewhere is not None:
+            elsewhere.__exit__()
         home.reset(from_home)
 
 
@@ -135,11 +140,13 @@ def _timed(run: TaskRun) -> Any:
     began = time.perf_counter()
     token = runs_alone.set(run.lock is not None)
     try:
-        return _go_on(run)
+        with may_leave():
+            return _go_on(run)
     finally:
         runs_alone.reset(token)
         run.spent += time.perf_counter() - began
-        come_back(run.directory, run.item.key)
+        if has_left():
+            come_back(run.directory, run.item.key)
 
 
 def _go_on(run: TaskRun) -> Any:
@@ -170,7 +177,9 @@ def _succeed(run: TaskRun) -> None:
     _require_outputs(run)
     look_at_inputs(run)
     fire(task, luigi.Event.PROCESSING_TIME, task, run.spent)
-    task.on_success()
+    if getattr(task.on_success, '__func__', None) is not luigi.Task.on_success:
+        with may_leave():
+            task.on_success()
     if _is_kartnb_task(task):
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
@@ -206,7 +215,8 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
         take_back(run)
     fire(task, luigi.Event.FAILURE, task, error)
     try:
-        task.on_failure(error)
+        with may_leave():
+            task.on_failure(error)
     except Exception as second:
         error.add_note(run.item.mask(f'on_failure raised too: {described(second)}'))
     record_failure(run, error)
@@ -320,11 +330,15 @@ class kept_directory:  # noqa: N801 - it is used as a function is
     def __init__(self) -> None:
         self.directory = working_directory()
         self._token: Token[str | None] | None = None
+        self._elsewhere = may_leave()
 
     def __enter__(self) -> None:
         self._token = home.set(self.directory)
+        if threading.current_thread() is not threading.main_thread():
+            self._elsewhere.__enter__()
 
     def __exit__(self, *_: object) -> None:
+        self._elsewhere.__exit__()
         if self._token is not None:
             with suppress(RuntimeError, ValueError):  # done before; or this is another thread, which heals
                 home.reset(self._token)
@@ -337,7 +351,7 @@ def come_back(directory: str | None, who: str) -> None:
     if directory is None or present == directory or not _may_seed():
         return
     try:
-        os.chdir(directory)
+        go_back(directory)
     except OSError:  # the task has removed it
         return
     warnings.warn(

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, NoReturn
+from typing import IO, Literal, NamedTuple, NoReturn, TypeAlias
 
 from kartnb.errors import MissingResultError, ResultReplacedError, StorageError, UnloadedResultError
 from kartnb.storage.locks import is_locked
@@ -93,6 +93,10 @@ def joint_mark(marks: Iterable[str]) -> str:
     return hashlib.blake2b(' '.join(every).encode(), digest_size=5).hexdigest() if all(every) and every else ''
 
 
+#: Of each file the size, when it was written, which file it is, and when it was put there.
+Look: TypeAlias = tuple[tuple[int, int, int, int], ...]
+
+
 class ResultFiles(NamedTuple):
     """The files of a recorded result on this computer's disks."""
 
@@ -102,17 +106,20 @@ class ResultFiles(NamedTuple):
 
     record: str  #: The path of its record.
 
-    def look(self, home: str | None) -> tuple[tuple[tuple[int, int], ...], bool]:
-        """What is another one when a file was written or replaced since, and whether the files are the recorded ones.
+    def look(self, home: str | None) -> Look:
+        """What is another one when a file was written or replaced since.
 
-        The first is empty when a file does not exist: a task may remove what it has used.
+        It is empty when a file does not exist: a task may remove what it has used.
         """
         try:
             every = [os.stat(path if home is None else os.path.join(home, path)) for path in self.paths]
         except OSError:
-            return (), False
-        mark = joint_mark([f'{status.st_size}.{status.st_mtime_ns}' for status in every])
-        return tuple([(status.st_ino, status.st_ctime_ns) for status in every]), mark == self.mark
+            return ()
+        return tuple([(found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns) for found in every])
+
+    def are_recorded(self, look: Look) -> bool:
+        """Whether files that looked so are the recorded ones."""
+        return joint_mark([f'{size}.{written}' for size, written, _, _ in look]) == self.mark
 
     def require_no_run(self, home: str | None, since: int) -> None:
         """Raise ResultReplacedError when another build runs the task, or has since a moment in nanoseconds."""

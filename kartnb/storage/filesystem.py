@@ -326,6 +326,34 @@ class _Luigi(FileSystem):
 _local = _Local()
 #: The directory that relative paths of a build start from, also after a task has left it.
 home: ContextVar[str | None] = ContextVar('kartnb_home', default=None)
+#: What runs now and may leave the working directory, and `_LEFT` when something has. It is empty most of the time, for
+#: it takes long to ask the system for each file.
+_leaving: set[object] = set()
+_LEFT = object()
+
+
+class may_leave:  # noqa: N801 - it is used as a function is
+    """Code in the block, or another thread meanwhile, may leave the working directory: relative paths start from `home`."""
+
+    def __enter__(self) -> None:
+        _leaving.add(self)
+
+    def __exit__(self, *_: object) -> None:
+        directory = home.get()
+        if directory is not None and working_directory() != directory:
+            _leaving.add(_LEFT)
+        _leaving.discard(self)
+
+
+def has_left() -> bool:
+    """Whether code in a block of `may_leave` has left the working directory."""
+    return _LEFT in _leaving
+
+
+def go_back(directory: str) -> None:
+    """Make a directory the working directory again."""
+    os.chdir(directory)
+    _leaving.discard(_LEFT)
 
 
 class _From:
@@ -351,13 +379,20 @@ def working_directory() -> str | None:
         return None
 
 
+def left_home() -> str | None:
+    """The directory that relative paths start from, when it is, or may soon be, another one than the working directory."""
+    directory = home.get() if _leaving else None
+    # a task in another thread may leave it at any moment
+    is_alone = directory is None or threading.current_thread() is threading.main_thread()
+    return None if is_alone and (directory is None or working_directory() == directory) else directory
+
+
 def at_home(path: str) -> str:
-    """A local path as it was meant at the plan, from wherever it is used: in a build it is absolute."""
-    directory = home.get()
-    if directory is None or os.path.isabs(path):
+    """A local path as it was meant at the plan, from wherever it is used."""
+    if not _leaving or os.path.isabs(path):
         return path
-    is_alone = threading.current_thread() is threading.main_thread()
-    return path if is_alone and working_directory() == directory else os.path.join(directory, path)
+    directory = left_home()
+    return path if directory is None else os.path.join(directory, path)
 
 
 def file_system(path: str) -> FileSystem:
@@ -371,9 +406,5 @@ def file_system(path: str) -> FileSystem:
         return remote_file_system(path)
     if luigi.LocalTarget is not _luigis_own_local_target:
         return _Luigi(luigi.LocalTarget)
-    directory = home.get()
-    if directory is None or os.path.isabs(path):
-        return _local
-    # a task in another thread may leave it at any moment
-    is_alone = threading.current_thread() is threading.main_thread()
-    return _local if is_alone and working_directory() == directory else cast(FileSystem, _From(directory))
+    directory = None if not _leaving or os.path.isabs(path) else left_home()
+    return _local if directory is None else cast(FileSystem, _From(directory))
