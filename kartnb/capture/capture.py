@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Final
@@ -203,8 +203,10 @@ class _Capture:
         if log.build_id not in self._builds:
             return
         with self._gate:
-            with held_interrupts() if self._taps is None else nullcontext():
-                taps = self._install_taps()
+            taps = self._taps
+            if taps is None:
+                with held_interrupts():
+                    taps = self._install_taps()
             taps.begin()
             self._log_tap.be_last()
             self._running[log.build_id, log.key] = (log, threading.current_thread())

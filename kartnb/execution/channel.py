@@ -69,11 +69,16 @@ class Receiver:
     def unsent_output(self, key: str) -> list[tuple[Stream, bytes]]:
         """What the worker of a node had written and not sent when it died, as pairs of stream and bytes."""
         with self._changed:
-            found = [worker for worker in self._workers.values() if worker.key == key]
+            # all its messages may still be on their way, also the first one, which says that it runs this task
+            self._changed.wait_for(lambda: self._workers_of(key), _SHORT_PATIENCE)
+            found = self._workers_of(key)
             if not found:
                 return []
             self._changed.wait_for(lambda: found[-1].gone, _PATIENCE)
             return found[-1].read_rest()
+
+    def _workers_of(self, key: str) -> list[_Worker]:
+        return [worker for worker in self._workers.values() if worker.key == key]
 
     def _accept(self) -> None:
         while not self._closed:

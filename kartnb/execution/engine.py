@@ -62,6 +62,7 @@ from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import judges_by_outputs
+from kartnb.storage.files import Look
 from kartnb.storage.filesystem import working_directory
 from kartnb.storage.places import keep_code
 from kartnb.storage.run_lock import Holder, build_begins, build_ends, waits_for
@@ -320,7 +321,7 @@ class Engine(ABC):
             self._completed(vertex, TaskState.CACHED)
             return
         self._ledger.spend(key, outcome.spent)
-        self._work_items.note(vertex, outcome)
+        self._work_items.note(vertex, outcome, () if run is None else run.look)
         if outcome.error is not None:
             self._ledger.log('%s failed: %s', key, error_line(outcome.error, self._mask))
             self._failed(vertex, outcome.error)
@@ -580,13 +581,13 @@ class WorkItems:
         if result is not None:
             self._results.put(vertex, result)
 
-    def note(self, vertex: Vertex, outcome: Outcome) -> None:
-        """Note the outcome of a run that has ended."""
+    def note(self, vertex: Vertex, outcome: Outcome, look: Look) -> None:
+        """Note the outcome of a run that has ended, and what the files of its result look like, if it ran here."""
         if outcome.requirements is not None or vertex.key not in self._expected:
             return
         expected = self._expected.pop(vertex.key)
         made = outcome.error is None and bool(outcome.result_id)
-        self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None)
+        self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None, look)
 
     def _code(self, vertex: Vertex) -> tuple[str, ...]:
         """Keep the source of a task, once for each print; gives the parts of it that cannot be compared."""

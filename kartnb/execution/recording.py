@@ -133,12 +133,13 @@ class TaskRun:
     lock: RunLock | RunMark | None = None
     #: Gives up the lock in Redis.
     locks: ExitStack = field(default_factory=ExitStack)
-    #: What its inputs' files looked like when it began, or went on.
-    seen: dict[ResultFiles, Look] = field(default_factory=dict)
+    #: What the files of its inputs looked like when it began, or went on, by the paths of their records.
+    seen: dict[str, Look] = field(default_factory=dict)
     #: What removes a result that is not in a plain file.
     undo: list[Callable[[], None]] = field(default_factory=list)
-    #: The joint mark of the files of the result that it has made.
+    #: The joint mark of the files of the result that it has made, and what they look like.
     files: str = ''
+    look: Look = ()
     result_id: str = field(default_factory=new_result_id)
     #: The working directory of the plan, from which its relative paths start.
     directory: str | None = field(default_factory=working_directory)
@@ -334,17 +335,20 @@ def _says_complete(task: luigi.Task) -> bool:
         return bool(task.complete())
 
 
-def look_at_inputs(run: TaskRun) -> None:
+def look_at_inputs(run: TaskRun, at_end: bool = False) -> None:
     """See that no other build replaces the results that a run is made from while it uses them.
 
     Raises ResultReplacedError when one has, also when its run has failed and put the result back.
     """
     directory = left_home()
     for files in run.item.reads:
+        before = files.seen or run.seen.get(files.record)
+        if before and not at_end:
+            continue
         now = files.look(directory)
-        before = run.seen.setdefault(files, now)
-        is_new = before is now or not before
-        if now and (not files.are_recorded(now) if is_new else now != before):
+        if not before:
+            run.seen[files.record] = now
+        if now and (now != before if before else not files.are_recorded(now)):
             files.require_no_run(directory, 0 if run.lock is None else run.lock.begun)
 
 
@@ -446,6 +450,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     outputs = [seen_output(target) for target in run.item.outputs] if done else []
     ended = utc_text(time.time())
     run.files = joint_mark([seen.mark for _, seen in outputs])
+    run.look = outputs[0][1].look if len(outputs) == 1 else ()
     result = (run.item.result or RecordedResult('')).with_id(run.result_id, run.files)
     record = RunRecord(
         task=type(task).__name__,

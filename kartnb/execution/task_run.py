@@ -6,7 +6,6 @@ import functools
 import importlib
 import logging
 import operator
-import os
 import random
 import sys
 import threading
@@ -175,7 +174,7 @@ def _user_run(task: luigi.Task) -> Callable[[], Any]:
 def _succeed(run: TaskRun) -> None:
     task = run.task
     _require_outputs(run)
-    look_at_inputs(run)
+    look_at_inputs(run, at_end=True)
     fire(task, luigi.Event.PROCESSING_TIME, task, run.spent)
     if getattr(task.on_success, '__func__', None) is not luigi.Task.on_success:
         with may_leave():

@@ -23,7 +23,7 @@ from kartnb.history.makers import Makers
 from kartnb.history.run_record import InputResult, RunRecord, iso_seconds, newest_record
 from kartnb.model import TaskState
 from kartnb.storage.census import Listing
-from kartnb.storage.files import ResultFiles, is_whole, joint_mark
+from kartnb.storage.files import Look, ResultFiles, is_whole, joint_mark
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import read_code
 from kartnb.storage.run_lock import Holder
@@ -60,6 +60,7 @@ class KnownResults:
         self._directories: dict[tuple[str, str], RecordDirectory] = {}
         self._policies: dict[type, CodeChangePolicy] = {}
         self._results: dict[str, RecordedResult | None] = {}
+        self._looks: dict[str, Look] = {}
         self._listed_again: set[str] = set()
         self._seen_records: dict[str, tuple[str, ...]] = {}
         #: Whether a run is under way, or was broken off, in one of the directories; most plans see none.
@@ -241,13 +242,17 @@ class KnownResults:
         result = self.result(vertex)
         return '' if result is None else result.result_id
 
-    def put(self, vertex: Vertex, result: RecordedResult | None) -> None:
-        """Note that a task has a new result, or, with None, that a run of it gave none."""
+    def put(self, vertex: Vertex, result: RecordedResult | None, look: Look = ()) -> None:
+        """Note that a task has a new result, or, with None, that a run of it gave none.
+
+        `look` is what its files looked like when this process has recorded it.
+        """
         directory = self.directory(vertex.task)
         if directory is None:
             return
         directory.note(vertex.stem, result)
         self._seen_records[vertex.key] = directory.names(vertex.stem)
+        self._looks[vertex.key] = look
         if result is not None:
             self._results[vertex.key] = result
 
@@ -278,7 +283,8 @@ class KnownResults:
         name = None if directory is None else directory.newest(vertex.stem)
         if directory is None or name is None:
             return None
-        return ResultFiles(vertex.name, vertex.paths, result.files, os.path.join(directory.path, name))
+        look = self._looks.get(vertex.key, ())
+        return ResultFiles(vertex.name, vertex.paths, result.files, f'{directory.path}/{name}', look)
 
     def files_of_equal(self, vertex: Vertex) -> ResultFiles | None:
         """As `files_of`, of a result that another build has made since; None when it is not of this code and inputs.
@@ -296,6 +302,7 @@ class KnownResults:
         if before is None or now is None or (before.made_by, before.made_of) != (now.made_by, now.made_of):
             return None
         self._results[vertex.key] = now
+        self._looks.pop(vertex.key, None)
         self.moved.pop(vertex.key, None)
         return self.files_of(vertex)
 

@@ -33,6 +33,14 @@ _COMPARED = 1 << 18
 _IN_PART = '~'
 
 
+#: Of each file the size, when it was written, which file it is, and when it was put there.
+Look: TypeAlias = tuple[tuple[int, int, int, int], ...]
+
+
+def _look(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+
+
 class Seen(NamedTuple):
     """What a quick look at a file shows."""
 
@@ -40,6 +48,7 @@ class Seen(NamedTuple):
     modified: float  #: In epoch seconds.
     mark: str = ''  #: A short text that changes when the file is written; '' where it is unknown.
     check: str = ''  #: A checksum of its content, `is_whole` or in part; '' where it is unknown.
+    look: Look = ()  #: Which file it is, on this computer's disks.
 
 
 def see_file(path: str) -> Seen:
@@ -55,7 +64,7 @@ def see_file(path: str) -> Seen:
         status = os.fstat(descriptor)
         size = status.st_size
         mark = f'{size}.{status.st_mtime_ns}'
-        return Seen(size, status.st_mtime, mark, _check(descriptor, size))
+        return Seen(size, status.st_mtime, mark, _check(descriptor, size), (_look(status),))
     finally:
         os.close(descriptor)
 
@@ -93,18 +102,14 @@ def joint_mark(marks: Iterable[str]) -> str:
     return hashlib.blake2b(' '.join(every).encode(), digest_size=5).hexdigest() if all(every) and every else ''
 
 
-#: Of each file the size, when it was written, which file it is, and when it was put there.
-Look: TypeAlias = tuple[tuple[int, int, int, int], ...]
-
-
 class ResultFiles(NamedTuple):
     """The files of a recorded result on this computer's disks."""
 
     task: str  #: The name of its class.
     paths: tuple[str, ...]
     mark: str  #: Their joint mark.
-
     record: str  #: The path of its record.
+    seen: Look = ()  #: What they looked like when this process has recorded them.
 
     def look(self, home: str | None) -> Look:
         """What is another one when a file was written or replaced since.
@@ -115,7 +120,7 @@ class ResultFiles(NamedTuple):
             every = [os.stat(path if home is None else os.path.join(home, path)) for path in self.paths]
         except OSError:
             return ()
-        return tuple([(found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns) for found in every])
+        return tuple(map(_look, every))
 
     def are_recorded(self, look: Look) -> bool:
         """Whether files that looked so are the recorded ones."""

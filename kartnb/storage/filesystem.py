@@ -333,7 +333,7 @@ _LEFT = object()
 
 
 class may_leave:  # noqa: N801 - it is used as a function is
-    """Code in the block, or another thread meanwhile, may leave the working directory: relative paths start from `home`."""
+    """While the block runs, code of the user's may leave the working directory: relative paths start from `home`."""
 
     def __enter__(self) -> None:
         _leaving.add(self)
@@ -380,7 +380,7 @@ def working_directory() -> str | None:
 
 
 def left_home() -> str | None:
-    """The directory that relative paths start from, when it is, or may soon be, another one than the working directory."""
+    """The directory that relative paths start from; None while that is the working directory."""
     directory = home.get() if _leaving else None
     # a task in another thread may leave it at any moment
     is_alone = directory is None or threading.current_thread() is threading.main_thread()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import io
 import json
 import os
 import platform
@@ -35,12 +34,13 @@ _TAKE_OVER_TRIES = 1000
 _LONGEST_RUN = 7 * 24 * 3600.0
 #: Later than any change of a file, in nanoseconds.
 _NEVER = 1 << 63
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
-_OLD = os.O_RDWR
-_CLOSED_BY_EXEC = getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)
+_AS_IT_IS = getattr(os, 'O_BINARY', 0)
+_OLD = os.O_RDWR | _AS_IT_IS
+_NEW = _OLD | os.O_CREAT | os.O_EXCL
 #: Where a file that is open cannot be renamed, the lock lies beside it.
 _LOCKS_BESIDE = os.name == 'nt'
 _HAS_PWRITE = hasattr(os, 'pwrite')
+_SETS_TIMES_OF_OPEN_FILES = os.utime in os.supports_fd
 
 
 class TaskLocksItselfError(KartError, RuntimeError):
@@ -87,8 +87,10 @@ class Intent:
 
 def intent_text(writes: tuple[str, ...], replaces: str, notebook: str) -> str:
     """What a run of this process writes into its file before it begins: the beginning of a JSON object, in one line."""
-    words = {'writes': writes, 'replaces': replaces, 'since': time.time()}
-    return f'{_head(notebook)}{_encoded(words)[1:]}{_END}'
+    # not the whole as one object: encoding a text alone takes a tenth of the time
+    paths = ', '.join(map(_encoded, writes))
+    head = _head(notebook, os.getpid())
+    return f'{head}"writes": [{paths}], "replaces": {_encoded(replaces)}, "since": {time.time()!r}}}{_END}'
 
 
 _BEGINNING, _END = '{"intent": ', ',\n'
@@ -96,13 +98,9 @@ _encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @functools.lru_cache(maxsize=4)
-def _head_of(notebook: str, pid: int) -> str:
+def _head(notebook: str, pid: int) -> str:
     words = {'pid': pid, 'host': platform.node(), 'process': process_mark(), 'notebook': notebook}
     return f'{_BEGINNING}{_encoded(words)[:-1]}, '
-
-
-def _head(notebook: str) -> str:
-    return _head_of(notebook, os.getpid())
 
 
 def read_intent(data: bytes) -> Intent | None:
@@ -156,17 +154,18 @@ class RunLock:
     #: Whether no other process can have it at the same time.
     is_exclusive = True
 
-    def __init__(self, directory: str, stem: str, file: io.FileIO, was_there: bool, beside: Any = None) -> None:
+    def __init__(self, directory: str, path: str, descriptor: int, was_there: bool, beside: Any = None) -> None:
         self.directory = directory
-        self.path = lock_path(directory, stem)
+        self.path = path
         #: The run before has left its file: it was broken off.
         self.was_broken = was_there
         self.thread = threading.get_ident()
         self.build_id = ''
-        self._file = file
+        #: Of the open file; less than 0 when it has been closed.
+        self._descriptor = descriptor
         self._beside = beside
         self._head = 0
-        status = os.fstat(file.fileno()) if was_there else None
+        status = os.fstat(descriptor) if was_there else None
         self._size = 0 if status is None else status.st_size
         self._begun = None if status is None else _changed(status)
 
@@ -177,7 +176,7 @@ class RunLock:
         It is 0 when that is unknown.
         """
         if self._begun is None:  # the file was not written since `announce`
-            self._begun = _changed(os.fstat(self._file.fileno()))
+            self._begun = _changed(os.fstat(self._descriptor))
         return self._begun
 
     def earlier(self) -> Intent:
@@ -209,14 +208,15 @@ class RunLock:
         self._begun = self._begun or 0
         try:
             self._write((text[1:] if self._head else text).encode('utf-8'), self._head)
-            descriptor = self._file.fileno()
             if is_durable():
-                sync(descriptor)
+                sync(self._descriptor)
             if moment is not None:
-                with contextlib.suppress(OSError):
-                    os.utime(descriptor if os.utime in os.supports_fd else self.path, (moment, moment))
+                try:
+                    os.utime(self._descriptor if _SETS_TIMES_OF_OPEN_FILES else self.path, (moment, moment))
+                except OSError:  # the times say less than the record
+                    pass
             if self._beside is not None:
-                self._file.close()
+                self._close_file()
             os.replace(self.path, target)
         except OSError as error:
             raise_storage_error(error, target, 'written')
@@ -230,7 +230,7 @@ class RunLock:
             return
         with contextlib.suppress(OSError):
             if self._beside is not None:
-                self._file.close()
+                self._close_file()
             os.unlink(self.path)
         self._close()
 
@@ -242,17 +242,24 @@ class RunLock:
     def _close(self) -> None:
         if _held.get(self.path) is self:
             del _held[self.path]
-        with contextlib.suppress(OSError):
-            self._file.close()
+        self._close_file()
         if self._beside is not None:
             self._beside.release()
             self._beside = None
 
+    def _close_file(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            try:
+                os.close(descriptor)
+            except OSError:  # such as one of a network disk that is gone: it is closed all the same
+                pass
+
     def _write(self, data: bytes, at: int) -> None:
         try:
-            if self._file.closed:  # where an open file cannot be renamed, and the renaming has failed
-                self._file = io.FileIO(self.path, 'r+', opener=_old)
-            descriptor = self._file.fileno()
+            if self._descriptor < 0:  # where an open file cannot be renamed, and the renaming has failed
+                self._descriptor = os.open(self.path, _OLD)
+            descriptor = self._descriptor
             if self._size > at:
                 os.ftruncate(descriptor, at)
             self._size = at + len(data)
@@ -319,8 +326,7 @@ _builds: set[str] = set()
 def _forget_all() -> None:
     """In a forked process: it has the open files too, and would hold the locks of its parent."""
     for lock in list(_held.values()):
-        with contextlib.suppress(OSError):
-            lock._file.close()
+        lock._close_file()
     _held.clear()
     _builds.clear()
 
@@ -356,7 +362,7 @@ def lock_run(
     path = lock_path(directory, stem)
     try:
         for _ in range(_TAKE_OVER_TRIES):
-            found = _beside(directory, stem, path) if _LOCKS_BESIDE else _within(directory, stem, path)
+            found = _beside(directory, path) if _LOCKS_BESIDE else _within(directory, path)
             if isinstance(found, RunLock):
                 found.build_id = build_id
                 _held[path] = found
@@ -377,15 +383,15 @@ def lock_run(
 _lockless: set[str] = set()
 
 
-def _within(directory: str, stem: str, path: str) -> RunLock | Holder | None:
+def _within(directory: str, path: str) -> RunLock | Holder | None:
     """The lock by the file itself, or its holder; None when the file has just become a record."""
     was_there = False
     try:
-        file = io.FileIO(path, 'r+', opener=_new)
+        descriptor = os.open(path, _NEW, 0o666)
     except FileExistsError:
         was_there = True
         try:
-            file = io.FileIO(path, 'r+', opener=_old)
+            descriptor = os.open(path, _OLD)
         except FileNotFoundError:
             return None
     except FileNotFoundError:
@@ -393,22 +399,14 @@ def _within(directory: str, stem: str, path: str) -> RunLock | Holder | None:
         return None
     lock = None
     try:
-        if not try_lock(file.fileno()):
-            return _holder_in(os.pread(file.fileno(), _MOST_BYTES, 0))
-        if _is_at(path, file.fileno(), was_there):
-            lock = RunLock(directory, stem, file, was_there)
+        if not try_lock(descriptor):
+            return _holder_in(os.pread(descriptor, _MOST_BYTES, 0))
+        if _is_at(path, descriptor, was_there):
+            lock = RunLock(directory, path, descriptor, was_there)
         return lock
     finally:
         if lock is None:
-            file.close()
-
-
-def _new(path: str, _: int) -> int:
-    return os.open(path, _NEW | _CLOSED_BY_EXEC, 0o666)
-
-
-def _old(path: str, _: int) -> int:
-    return os.open(path, _OLD | _CLOSED_BY_EXEC)
+            os.close(descriptor)
 
 
 def _is_at(path: str, descriptor: int, was_there: bool) -> bool:
@@ -423,7 +421,7 @@ def _is_at(path: str, descriptor: int, was_there: bool) -> bool:
     return there.st_ino == own.st_ino and there.st_dev == own.st_dev
 
 
-def _beside(directory: str, stem: str, path: str) -> RunLock | Holder | None:
+def _beside(directory: str, path: str) -> RunLock | Holder | None:
     """The lock by a file beside the one of the run, or its holder."""
     from filelock import FileLock, Timeout
 
@@ -435,11 +433,11 @@ def _beside(directory: str, stem: str, path: str) -> RunLock | Holder | None:
         return _holder_in(_read(path))
     try:
         was_there = os.path.exists(path)
-        file = io.FileIO(path, 'r+', opener=_old if was_there else _new)
+        descriptor = os.open(path, _OLD) if was_there else os.open(path, _NEW, 0o666)
     except BaseException:
         lock.release()
         raise
-    return RunLock(directory, stem, file, was_there, _Removed(lock))
+    return RunLock(directory, path, descriptor, was_there, _Removed(lock))
 
 
 class _Removed:
@@ -472,13 +470,16 @@ def _freed(path: str) -> bool:
 
 def holder_of(path: str) -> Holder | None:
     """Who has locked the file of a run; None when nobody has. The lock is not touched."""
-    path = at_home(path)
+    return _holder_at(at_home(path))
+
+
+def _holder_at(path: str) -> Holder | None:
     if not os.access(path, os.F_OK):
         return None
     try:
         if _LOCKS_BESIDE:
             return _holder_in(_read(path)) if _is_locked_beside(path) else None
-        descriptor = os.open(path, os.O_RDONLY | _CLOSED_BY_EXEC)
+        descriptor = os.open(path, os.O_RDONLY | _AS_IT_IS)
     except OSError:
         return None
     try:
@@ -490,7 +491,7 @@ def holder_of(path: str) -> Holder | None:
 def waits_for(path: str) -> Holder | None:
     """As `holder_of`; None too where waiting makes no sense, and taking the lock says why."""
     path = at_home(path)
-    holder = holder_of(path)
+    holder = _holder_at(path)
     try:
         return None if holder is None or _freed(path) else holder
     except TaskLocksItselfError:

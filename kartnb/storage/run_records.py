@@ -128,7 +128,7 @@ class RecordSlot:
     @property
     def results(self) -> list[str]:
         """The names of the records of results."""
-        return [name for name in self.older if not name.endswith(_FAILED_SUFFIX)]
+        return [name for name in self.older if not name.endswith(_FAILED_SUFFIX)] if self.older else []
 
     def has_changed(self, paths: Iterable[str], had_result: bool) -> bool:
         """Whether the task may have another result than the plan saw, without listing the directory.
@@ -136,9 +136,9 @@ class RecordSlot:
         Where it had none, a new one comes with files at `paths`; its record may be known already, because the plan has
         looked for the files first.
         """
-        exists = file_system(self.directory).exists
-        if not all(exists(f'{self.directory}/{name}') for name in self.results):
-            return True
+        for name in self.results:
+            if not file_system(self.directory).exists(f'{self.directory}/{name}'):
+                return True
         return not had_result and any(file_system(path).exists(path) for path in paths)
 
     def look_again(self) -> None:
@@ -276,7 +276,10 @@ class RecordDirectory:
 
     def newest(self, stem: str) -> str | None:
         """The name of the newest record of a result, or None."""
-        results = [name for name in self._names.get(record_stem(stem), ()) if not name.endswith(_FAILED_SUFFIX)]
+        names = self._names.get(record_stem(stem), ())
+        if len(names) == 1 and not names[0].endswith(_FAILED_SUFFIX):  # as most tasks have
+            return names[0]
+        results = [name for name in names if not name.endswith(_FAILED_SUFFIX)]
         if len(results) <= 1:
             return results[0] if results else None
         # two processes may have written one task's record at the same time

@@ -257,8 +257,10 @@ class Leaving(kartnb.TaskOnKart[int]):
     n = luigi.IntParameter()
 
     def run(self) -> None:
-        os.makedirs('elsewhere', exist_ok=True)
-        os.chdir('elsewhere')
+        # not by a relative path: another thread may leave the working directory between the two steps
+        elsewhere = os.path.join(os.environ['PLACE_OF_TEST'], 'elsewhere')
+        os.makedirs(elsewhere, exist_ok=True)
+        os.chdir(elsewhere)
         print('printed elsewhere')
         self.dump(self.n)
         assert self.output().exists()
@@ -279,8 +281,9 @@ class AllLeaving(kartnb.TaskOnKart[int]):
     ids=['inline', 'threads', 'workers', 'background'],
 )
 def test_a_task_that_leaves_the_working_directory_writes_where_the_plan_said(
-    tmp_path: Path, options: dict[str, Any]
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv('PLACE_OF_TEST', str(tmp_path))
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter('always')
         built = kartnb.build(AllLeaving(), **options)
