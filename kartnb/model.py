@@ -522,7 +522,8 @@ class BuildStatus:
         if self._tally is not None:
             self._tally.move(event.key, self.states.get(event.key), event.state)
         self.states[event.key] = event.state
-        self._note_wait(event)
+        if self.waits or event.state is TaskState.WAITING:
+            self._note_wait(event)
         if event.state is TaskState.RUNNING:
             self.activities[event.key] = TaskActivity(event.time)
             return

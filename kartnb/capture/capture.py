@@ -20,7 +20,7 @@ from typing import Final
 
 from kartnb.capture.taps import Mode, OutputTaps
 from kartnb.capture.task_log import LogTap, Stream, TaskLog, is_echo
-from kartnb.interrupts import held_interrupts
+from kartnb.interrupts import held_interrupts, in_main_thread
 from kartnb.model import LogLine, TaskEvent
 from kartnb.task.secrets import NO_SECRETS, Masker
 
@@ -89,7 +89,7 @@ class _Streams:
 
     def put_back(self) -> None:
         """Put them back."""
-        if threading.current_thread() is threading.main_thread():
+        if in_main_thread():
             sys.stdout, sys.stderr = self._streams
 
 

@@ -531,7 +531,9 @@ class WorkItems:
                 emit(TaskProgress(build_id, key, **{what: value}))
 
         outputs = tuple(vertex.outputs)
-        item = WorkItem(vertex.task, vertex.unique_id, key, build_id, (), outputs, None, maker=self._maker)
+        item = WorkItem(
+            vertex.task, vertex.unique_id, key, build_id, (), outputs, vertex.paths, None, maker=self._maker
+        )
         item.value_wanted = vertex.value_wanted
         item.durable = self._durable
         item.settled_by = self._settled_by(vertex)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from kartnb.execution.engine import Engine, PlannedBuild
+from kartnb.execution.executors import InlineExecutor
 from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
 from kartnb.execution.recording import TaskRun, fire_broken
 from kartnb.execution.report import error_line, trim_traceback
@@ -62,7 +63,9 @@ class BuildLoop(Engine):
         """The run of a ready task; None when another process has the task, which frees its resources."""
         vertex = self._graph.vertices[key]
         run = self._next_run(vertex)
-        holder = None if run.started else self._work_items.holder_at_hand(run)
+        # one that runs here at once finds out itself
+        is_next = isinstance(self._executor, InlineExecutor)
+        holder = None if run.started or is_next else self._work_items.holder_at_hand(run)
         if holder is None:
             return run
         self._freed(key, None)

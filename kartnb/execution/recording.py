@@ -44,7 +44,6 @@ from kartnb.storage.targets import SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
-from kartnb.task.results import path_of
 from kartnb.task.secrets import NO_SECRETS, Masker
 
 if TYPE_CHECKING:  # workers do not plan
@@ -85,6 +84,8 @@ class WorkItem:
     #: The results that it is made from.
     inputs: tuple[InputResult, ...]
     outputs: tuple[Any, ...]
+    #: The path of each output.
+    paths: tuple[str, ...]
     #: Where its record goes; None for a plain luigi task, which keeps none.
     record: RecordSlot | None
     #: What the name of the record will say, except for the id of the result.
@@ -131,8 +132,8 @@ class TaskRun:
     messages: Queue[Any] | None = None
     #: The lock of the task, from `claim` to the record.
     lock: RunLock | RunMark | None = None
-    #: Gives up the lock in Redis.
-    locks: ExitStack = field(default_factory=ExitStack)
+    #: Gives up the lock in Redis; None where there is none.
+    locks: ExitStack | None = None
     #: What the files of its inputs looked like when it began, or went on, by the paths of their records.
     seen: dict[str, Look] = field(default_factory=dict)
     #: What removes a result that is not in a plain file.
@@ -148,6 +149,11 @@ class TaskRun:
     def task(self) -> luigi.Task:
         """The task that runs."""
         return self.item.task
+
+    def unlock(self) -> None:
+        """Give up the lock in Redis."""
+        if self.locks is not None:
+            self.locks.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,15 +241,14 @@ def claim(run: TaskRun) -> Outcome | None:
                 return Outcome(run.spent, is_settled=True, found=item.record.result())
             leave = lock.release
         replaces = '' if item.replaces is None else item.replaces.result_id
-        paths = tuple([path_of(target) for target in item.outputs])
-        lock.announce(intent_text(paths, replaces, item.maker.notebook))
+        lock.announce(intent_text(item.paths, replaces, item.maker.notebook))
         _set_aside(run)
         leave = lock.abandon
         run.lock = lock
     finally:
         if run.lock is None:
             leave()
-            run.locks.close()
+            run.unlock()
     return None
 
 
@@ -261,7 +266,8 @@ def _has_redis(task: Any) -> bool:
 
 
 def _plain_paths(item: WorkItem) -> list[str]:
-    return [path_of(target) for target in item.outputs if getattr(target, 'is_plain_file', False)]
+    outputs = zip(item.outputs, item.paths, strict=True)
+    return [path for target, path in outputs if getattr(target, 'is_plain_file', False)]
 
 
 def _lock_in_redis(run: TaskRun) -> Holder | None:
@@ -271,6 +277,7 @@ def _lock_in_redis(run: TaskRun) -> Holder | None:
         return None
     params = make_task_lock_params_for_run(task)
     try:
+        run.locks = ExitStack()
         run.locks.enter_context(hold(params))
     except TaskLockException:
         if task.should_lock_run:  # gokart's rule: the build is tried again later
@@ -297,7 +304,6 @@ def _look_again(run: TaskRun, lock: RunLock | RunMark) -> bool:
         item.replaces = None
     else:  # made by other code, or of other inputs: it is set aside in its turn
         module = type(task).__module__
-        paths = tuple([path_of(target) for target in item.outputs])
         item.replaces = Replacement(
             workspace,
             module,
@@ -305,7 +311,7 @@ def _look_again(run: TaskRun, lock: RunLock | RunMark) -> bool:
             found.result_id,
             slot.directory,
             slot.results[-1],
-            paths,
+            item.paths,
         )
     return False
 
@@ -340,11 +346,12 @@ def look_at_inputs(run: TaskRun, at_end: bool = False) -> None:
 
     Raises ResultReplacedError when one has, also when its run has failed and put the result back.
     """
-    directory = left_home()
-    for files in run.item.reads:
+    reads = run.item.reads
+    if not at_end:
+        reads = tuple([files for files in reads if not (files.seen or run.seen.get(files.record))])
+    directory = left_home() if reads else None
+    for files in reads:
         before = files.seen or run.seen.get(files.record)
-        if before and not at_end:
-            continue
         now = files.look(directory)
         if not before:
             run.seen[files.record] = now
@@ -394,7 +401,7 @@ def give_up(run: TaskRun) -> None:
     lock, run.lock = run.lock, None
     if lock is not None:
         lock.abandon()
-    run.locks.close()
+    run.unlock()
 
 
 def record_loss(run: TaskRun, error: BaseException) -> None:
@@ -415,7 +422,7 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
             workspace = getattr(run.task, 'workspace_directory', '')
             replaces = lock.earlier().replaces
             roll_back(lock, slot, workspace, _plain_paths(run.item), replaces)
-            _sweep_after(slot, workspace, map(path_of, run.item.outputs), replaces)
+            _sweep_after(slot, workspace, run.item.paths, replaces)
     except OSError as second:
         error.add_note(f'What it has left could not be removed: {second}')
         give_up(run)
@@ -447,7 +454,8 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     if slot is None or lock is None:
         return
     done = state == 'done'
-    outputs = [seen_output(target) for target in run.item.outputs] if done else []
+    item = run.item
+    outputs = [seen_output(*output) for output in zip(item.outputs, item.paths, strict=True)] if done else []
     ended = utc_text(time.time())
     run.files = joint_mark([seen.mark for _, seen in outputs])
     run.look = outputs[0][1].look if len(outputs) == 1 else ()
@@ -475,12 +483,11 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     )
     slot.finish(lock, result if done else None, record.to_json(), iso_seconds(ended))
     run.lock = None
-    run.locks.close()
+    run.unlock()
 
 
-def seen_output(target: Any) -> tuple[OutputFile, Seen]:
+def seen_output(target: Any, path: str) -> tuple[OutputFile, Seen]:
     """What a record says of one output, and the marks of its content."""
-    path = path_of(target)
     if not isinstance(target, SingleFileTarget):
         return OutputFile(path, None, None), _NOTHING_SEEN
     seen = file_system(path).seen(path)
@@ -545,7 +552,7 @@ def _record_existing(vertex: Vertex, results: KnownResults) -> None:
 
 def _adopt(vertex: Vertex, results: KnownResults, slot: RecordSlot, lock: RunLock | RunMark, result_id: str) -> None:
     task: Any = vertex.task
-    seen = [seen_output(target) for target in vertex.outputs]
+    seen = [seen_output(*output) for output in zip(vertex.outputs, vertex.paths, strict=True)]
     outputs = tuple(file for file, _ in seen)
     made = utc_text(max(file.modified or 0.0 for file in outputs))
     files = joint_mark(found.mark for _, found in seen)

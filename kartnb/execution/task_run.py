@@ -35,11 +35,10 @@ from kartnb.execution.recording import (
 )
 from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
-from kartnb.interrupts import held_interrupts
+from kartnb.interrupts import held_interrupts, in_main_thread
 from kartnb.storage.filesystem import durable_writes, go_back, has_left, home, may_leave, working_directory
 from kartnb.storage.targets import runs_alone
 from kartnb.task.base import TaskOnKart
-from kartnb.task.results import path_of
 
 logger = logging.getLogger('kartnb')
 #: Attributes that luigi gives a task only while it runs.
@@ -64,7 +63,7 @@ def advance(run: TaskRun) -> Outcome:
     token = current_task.set(place)
     run.output = run.output or task_log(*place)
     from_home = home.set(run.directory)
-    elsewhere = may_leave() if threading.current_thread() is not threading.main_thread() else None
+    elsewhere = None if in_main_thread() else may_leave()
     if elsewhere is not None:  # what runs in other threads
         elsewhere.__enter__()
     outcome = None
@@ -182,7 +181,7 @@ def _succeed(run: TaskRun) -> None:
     if _is_kartnb_task(task):
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
-        run.logs.write_success(run.spent, [path_of(target) for target in run.item.outputs])
+        run.logs.write_success(run.spent, list(run.item.paths))
     with held_interrupts():
         write_record(run, 'done', None)
     fire(task, luigi.Event.SUCCESS, task)
@@ -195,15 +194,18 @@ def _require_outputs(run: TaskRun) -> None:
     # a `complete` of the user's own decides: outputs may be missing then
     if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
         return
-    missing = [target for target in run.item.outputs if not target.exists()]
+    item = run.item
+    outputs = list(zip(item.outputs, item.paths, strict=True))
+    missing = [path for target, path in outputs if not target.exists()]
     if not missing:
         return
-    text = f'{type(task).__name__}.run() ended without writing its output {path_of(missing[0])}'
+    text = f'{type(task).__name__}.run() ended without writing its output {missing[0]}'
     if run.item.value_wanted:
         how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
         raise TaskNotDumpedError(f'{text}: {how}')
     logger.warning('%s, so it runs again in the next build.', text)
-    run.item.outputs = tuple(target for target in run.item.outputs if target not in missing)
+    item.outputs = tuple(target for target, path in outputs if path not in missing)
+    item.paths = tuple(path for path in item.paths if path not in missing)
 
 
 def _fail(run: TaskRun, error: BaseException) -> BaseException:
@@ -251,7 +253,7 @@ def close(run: TaskRun) -> None:
     if run.lock is not None:
         run.lock.release()
         run.lock = None
-        run.locks.close()
+        run.unlock()
 
 
 def learn(task: luigi.Task, outcome: Outcome) -> None:
@@ -310,7 +312,7 @@ def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
 
 def _may_seed() -> bool:
     # the random states belong to the process: tasks in several threads would reseed those of each other
-    return threading.current_thread() is threading.main_thread() or getattr(_thread, 'may_seed', False)
+    return in_main_thread() or getattr(_thread, 'may_seed', False)
 
 
 @contextmanager
@@ -333,7 +335,7 @@ class kept_directory:  # noqa: N801 - it is used as a function is
 
     def __enter__(self) -> None:
         self._token = home.set(self.directory)
-        if threading.current_thread() is not threading.main_thread():
+        if not in_main_thread():
             self._elsewhere.__enter__()
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import io
 import itertools
 import os
-import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
@@ -18,6 +17,7 @@ from typing import IO, Any, cast
 import luigi
 
 from kartnb.errors import KartError, MissingResultError
+from kartnb.interrupts import in_main_thread
 from kartnb.storage.files import (
     ON_WINDOWS,
     FileSystem,
@@ -115,16 +115,17 @@ class _Local(FileSystem):
         if directory not in _swept or ON_WINDOWS:
             _prepare(path, directory)
         temporary = temporary_path(directory)
+        durable = is_durable()
         try:
             try:
-                _write(temporary, data)
+                _write(temporary, data, durable)
                 os.replace(temporary, path)
             except FileNotFoundError:  # directories are made when they turn out to be missing, not looked for each time
                 _discard(temporary)
                 _make_directories(temporary, path)
-                _write(temporary, data)
+                _write(temporary, data, durable)
                 os.replace(temporary, path)
-            if is_durable():
+            if durable:
                 sync_directory(os.path.dirname(path))
         except BaseException as error:
             _discard(temporary)
@@ -249,13 +250,13 @@ def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
         return open(temporary, 'xb', buffering)
 
 
-def _write(temporary: str, data: bytes) -> None:
+def _write(temporary: str, data: bytes, durable: bool) -> None:
     descriptor = os.open(temporary, _NEW_FILE, 0o666)
     try:
         written = os.write(descriptor, data)
         while written < len(data):
             written += os.write(descriptor, memoryview(data)[written:])
-        if is_durable():
+        if durable:
             sync(descriptor)
     finally:
         os.close(descriptor)
@@ -383,7 +384,7 @@ def left_home() -> str | None:
     """The directory that relative paths start from; None while that is the working directory."""
     directory = home.get() if _leaving else None
     # a task in another thread may leave it at any moment
-    is_alone = directory is None or threading.current_thread() is threading.main_thread()
+    is_alone = directory is None or in_main_thread()
     return None if is_alone and (directory is None or working_directory() == directory) else directory
 
 

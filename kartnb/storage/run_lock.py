@@ -19,6 +19,7 @@ import platform
 import threading
 import time
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
 
 from kartnb.errors import KartError
@@ -88,9 +89,9 @@ class Intent:
 def intent_text(writes: tuple[str, ...], replaces: str, notebook: str) -> str:
     """What a run of this process writes into its file before it begins: the beginning of a JSON object, in one line."""
     # not the whole as one object: encoding a text alone takes a tenth of the time
-    paths = ', '.join(map(_encoded, writes))
+    paths = ', '.join(map(encode_basestring, writes))
     head = _head(notebook, os.getpid())
-    return f'{head}"writes": [{paths}], "replaces": {_encoded(replaces)}, "since": {time.time()!r}}}{_END}'
+    return f'{head}"writes": [{paths}], "replaces": "{replaces}", "since": {time.time()!r}}}{_END}'
 
 
 _BEGINNING, _END = '{"intent": ', ',\n'
