@@ -7,6 +7,7 @@ a task says in the file ``runs`` when it begins and ends.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import json
 import os
@@ -421,16 +422,28 @@ def pid_in_use_again(workspace: str) -> dict[str, Any]:
     litter = unfinished(workspace)
     for path in litter:  # a minute ago: clocks may differ a little
         os.utime(path, (time.time() - 60,) * 2)
-    with open('/proc/sys/kernel/ns_last_pid', 'w') as file:
-        file.write(str(killed.pid - 1))
-    again = Child(lambda: time.sleep(50))
-    assert again.pid == killed.pid
+    again = _child_with(killed.pid)
     Child(lambda: built(Unrelated())).result()
     left = [os.path.relpath(path, workspace) for path in unfinished(workspace)]
     go('slowly')
     value = Child(lambda: built(Slowly())[1]).result()
     again.kill()
     return {'litter': bool(litter), 'left': left, 'value': value}
+
+
+def _child_with(pid: int) -> Child:
+    """A process that has this pid, and waits."""
+    for _ in range(50):
+        with open('/proc/sys/kernel/ns_last_pid', 'w') as file:
+            file.write(str(pid - 1))
+        child = Child(lambda: time.sleep(50))
+        if child.pid == pid:
+            return child
+        # a process or thread of somebody else has begun in between, and may have ended by the next time
+        child.kill()
+        with contextlib.suppress(Died):
+            child.result()
+    raise AssertionError(f'pid {pid} remains that of another process')
 
 
 def main(case: str, place: str, *arguments: str) -> None:
