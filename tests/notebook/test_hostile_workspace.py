@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import json
 import os
 import pickle
@@ -123,7 +124,7 @@ def _clean(place: Place) -> Any:
 
 def _diffs(place: Place) -> Any:
     runs = place.runs
-    pairs = [(one, other) for one in runs[:3] for other in runs[:2]]
+    pairs = list(itertools.combinations(runs[:3], 2))
     tasks = [(Table(), Table(text='b')), (Table(),), (Source(), Source(n=3)), (Fails(),)]
     return [_allowed(lambda *pair: kartnb.diff(*pair, all=True), *pair) for pair in [*pairs, *tasks]]
 
@@ -467,8 +468,8 @@ def _doubled(levels: int) -> bytes:
 
 
 def _copies(times: int) -> bytes:
-    """One large list, and very many copies of it."""
-    big = b'(' + b'N' * 100_000 + b'lq\x00'
+    """One large list, and so many copies of it that they take more than `_MOST_MEMORY`."""
+    big = b'(' + b'N' * 20_000 + b'lq\x00'
     return b'\x80\x04c__builtin__\nlist\nq\x01' + big + b'(' + b'h\x01h\x00\x85R' * times + b't.'
 
 
@@ -482,11 +483,11 @@ PICKLES: dict[str, Callable[[Path], bytes]] = {
     'a call': lambda marker: pickle.dumps(_Call(os.system, f'touch {marker}'), 0),
     'a call inside': lambda marker: pickle.dumps({'n': [_Call(Path.touch, marker)], 'seed': _Call(Path.touch, marker)}),
     'a call for each': lambda marker: pickle.dumps({'file_path': _Call(eval, f'open({str(marker)!r}, "w")')}, 2),
-    'deeply nested': lambda _: _nested(10_000),
-    'deeply nested values': lambda _: b'\x80\x04}\x8c\x01n' + _nested(10_000)[2:-1] + b's.',
+    'deeply nested': lambda _: _nested(3_000),
+    'deeply nested values': lambda _: b'\x80\x04}\x8c\x01n' + _nested(3_000)[2:-1] + b's.',
     'shared without end': lambda _: b'\x80\x04}(\x8c\x01nN' + _doubled(60) + b'u.',
     'in itself': lambda _: _in_itself(),
-    'many copies': lambda _: _copies(50_000),
+    'many copies': lambda _: _copies(15_000),
     'a huge number': lambda _: pickle.dumps(1 << 100_000),
     'huge numbers inside': lambda _: pickle.dumps({'seed': 1 << 100_000, 'n': -(1 << 100_000), 1 << 100_000: 1}),
     'not a number': lambda _: pickle.dumps(float('nan')),
@@ -548,7 +549,7 @@ VALUES_OF_JSON: dict[str, str] = {
     'a large fraction': '1e300',
     'a huge number': '1' * 5_000,
     'nothing': '""',
-    'a long text': json.dumps('x' * 100_000),
+    'a long text': json.dumps('x' * 20_000),
     'a lone surrogate': '"\\ud800\\u001b[2J<script>"',
     'a path above': '"../outside/canary.pkl"',
     'a path to elsewhere': '"/etc/passwd"',
