@@ -31,7 +31,7 @@ from kartnb.errors import KartError, TaskLockException
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
-from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, utc_text
+from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, told_seconds, utc_text
 from kartnb.model import TaskState
 from kartnb.storage.files import SUFFIX, Look, ResultFiles, Seen, joint_mark, sweep_litter
 from kartnb.storage.filesystem import file_system, left_home, may_leave, working_directory
@@ -156,7 +156,7 @@ class TaskRun:
             self.locks.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How a task run went on: finished, failed, or waiting for the tasks that it yielded."""
 
@@ -456,7 +456,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     done = state == 'done'
     item = run.item
     outputs = [seen_output(*output) for output in zip(item.outputs, item.paths, strict=True)] if done else []
-    ended = utc_text(time.time())
+    ended = time.time()
     run.files = joint_mark([seen.mark for _, seen in outputs])
     run.look = outputs[0][1].look if len(outputs) == 1 else ()
     result = (run.item.result or RecordedResult('')).with_id(run.result_id, run.files)
@@ -470,7 +470,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         inputs=run.item.inputs,
         outputs=tuple([file for file, _ in outputs]),
         started=utc_text(run.started),
-        ended=ended,
+        ended=utc_text(ended),
         seconds=round(run.spent, 6),
         error='' if error is None else error_line(error, run.item.mask),
         build_id=run.item.build_id,
@@ -481,7 +481,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         checks=tuple([seen.check for _, seen in outputs]),
         replaces='' if run.item.replaces is None else run.item.replaces.result_id,
     )
-    slot.finish(lock, result if done else None, record.to_json(), iso_seconds(ended))
+    slot.finish(lock, result if done else None, record.to_json(), told_seconds(ended))
     run.lock = None
     run.unlock()
 

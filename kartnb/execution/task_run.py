@@ -151,6 +151,8 @@ def _go_on(run: TaskRun) -> Any:
     """Run until the end (None) or until the next requirements."""
     if run.generator is None:
         result = _user_run(run.task)()
+        if result is None:  # as most do: the other question takes longer
+            return None
         if not isinstance(result, Generator):
             return None
         run.generator = result

@@ -219,6 +219,15 @@ def utc_text(seconds: float) -> str:
     return f'{_second_text(whole)}.{milliseconds:03}+00:00'
 
 
+def told_seconds(seconds: float) -> float:
+    """What `iso_seconds` reads from the text of a time in seconds since the epoch.
+
+    >>> told_seconds(1795880993.2179) == iso_seconds(utc_text(1795880993.2179)) == 1795880993.217
+    True
+    """
+    return int(seconds * 1000) * 1000 / 1_000_000
+
+
 @functools.lru_cache(maxsize=16)
 def _second_text(seconds: int) -> str:
     # cached, because a build has many times within one second

@@ -60,7 +60,8 @@ class KnownResults:
         self._directories: dict[tuple[str, str], RecordDirectory] = {}
         self._policies: dict[type, CodeChangePolicy] = {}
         self._results: dict[str, RecordedResult | None] = {}
-        self._looks: dict[str, Look] = {}
+        #: The files of results that this process has made since.
+        self._made: dict[str, ResultFiles] = {}
         self._listed_again: set[str] = set()
         self._seen_records: dict[str, tuple[str, ...]] = {}
         #: Whether a run is under way, or was broken off, in one of the directories; most plans see none.
@@ -126,10 +127,11 @@ class KnownResults:
 
     def result(self, vertex: Vertex) -> RecordedResult | None:
         """What is known of the present result of a task; None when nothing is, or its files are not those any more."""
-        key = vertex.key
-        if key not in self._results:
-            self._results[key] = self._looked_up(vertex)
-        return self._results[key]
+        try:
+            return self._results[vertex.key]
+        except KeyError:
+            found = self._results[vertex.key] = self._looked_up(vertex)
+            return found
 
     def _looked_up(self, vertex: Vertex) -> RecordedResult | None:
         directory = self.directory(vertex.task)
@@ -252,11 +254,13 @@ class KnownResults:
         directory = self.directory(vertex.task)
         if directory is None:
             return
-        directory.note(vertex.stem, result)
-        self._seen_records[vertex.key] = directory.names(vertex.stem)
-        self._looks[vertex.key] = look
+        name, self._seen_records[vertex.key] = directory.note(vertex.stem, result)
+        self._made.pop(vertex.key, None)
         if result is not None:
             self._results[vertex.key] = result
+            if look:
+                place = f'{directory.path}/{name}'
+                self._made[vertex.key] = ResultFiles(vertex.name, vertex.paths, result.files, place, look)
 
     def record(self, vertex: Vertex) -> RunRecord | None:
         """The record of the present result of a task; None when there is none that can be read."""
@@ -278,6 +282,9 @@ class KnownResults:
 
     def files_of(self, vertex: Vertex) -> ResultFiles | None:
         """The files of the present result of a task; None when they are not known, or not on a disk."""
+        made = self._made.get(vertex.key)
+        if made is not None:
+            return made
         result = self.moved.get(vertex.key) or self.result(vertex)
         if result is None or not result.files or not vertex.paths or '://' in vertex.paths[0]:
             return None
@@ -285,8 +292,7 @@ class KnownResults:
         name = None if directory is None else directory.newest(vertex.stem)
         if directory is None or name is None:
             return None
-        look = self._looks.get(vertex.key, ())
-        return ResultFiles(vertex.name, vertex.paths, result.files, f'{directory.path}/{name}', look)
+        return ResultFiles(vertex.name, vertex.paths, result.files, f'{directory.path}/{name}')
 
     def files_of_equal(self, vertex: Vertex) -> ResultFiles | None:
         """As `files_of`, of a result that another build has made since; None when it is not of this code and inputs.
@@ -304,7 +310,7 @@ class KnownResults:
         if before is None or now is None or (before.made_by, before.made_of) != (now.made_by, now.made_of):
             return None
         self._results[vertex.key] = now
-        self._looks.pop(vertex.key, None)
+        self._made.pop(vertex.key, None)
         self.moved.pop(vertex.key, None)
         return self.files_of(vertex)
 

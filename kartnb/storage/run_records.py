@@ -162,11 +162,12 @@ class RecordSlot:
         """
         name = _name(self.stem, result)
         replaced = [other for other in self.older if _replaces(result, name, other)]
-        if lock.is_exclusive:  # while the task is locked it may be without a record; never may it have two
+        if replaced and lock.is_exclusive:  # while the task is locked it may be without a record; never may it have two
             self._remove([other for other in replaced if not other.endswith(_FAILED_SUFFIX)])
         lock.finish(name, text, moment)
-        with contextlib.suppress(OSError):  # it says less than the record
-            self._remove([other for other in replaced if not lock.is_exclusive or other.endswith(_FAILED_SUFFIX)])
+        if replaced:
+            with contextlib.suppress(OSError):  # it says less than the record
+                self._remove([other for other in replaced if not lock.is_exclusive or other.endswith(_FAILED_SUFFIX)])
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -254,15 +255,20 @@ class RecordDirectory:
         marks = self.marks.get(record_stem(stem), ()) if self._files.has_locks else ()
         return next(filter(None, (holder_of(f'{self.path}/{name}') for name in marks)), None)
 
-    def note(self, stem: str, result: RecordedResult | None) -> None:
-        """Remember that a record was written in a slot of this directory; of no result when the run gave none."""
+    def note(self, stem: str, result: RecordedResult | None) -> tuple[str, tuple[str, ...]]:
+        """Remember that a record was written in a slot of this directory; of no result when the run gave none.
+
+        Gives its name, and the names of all records of the task.
+        """
         stem = record_stem(stem)
         name = _name(stem, result)
         self.is_changed = True
         self.marks.pop(stem, None)
         others = [other for other in self._names.get(stem, ()) if other != name]
-        self._names[stem] = (*[other for other in others if not _replaces(result, name, other)], name)
+        names = (*[other for other in others if not _replaces(result, name, other)], name)
+        self._names[stem] = names
         self._logs.add(captured_log_name(stem))
+        return name, names
 
     def rename(self, stem: str, result: RecordedResult) -> None:
         """Rename the newest record of a result, so that its name says something else."""
