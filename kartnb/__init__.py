@@ -13,8 +13,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kartnb._deferred import import_luigi_lightly
+from kartnb._deferred import lighten_luigi
 from kartnb._version import __version__
+
+lighten_luigi()
 
 if TYPE_CHECKING:
     import luigi
@@ -205,7 +207,6 @@ def __getattr__(name: str) -> Any:
         from kartnb.compat.names import missing_name
 
         raise AttributeError(missing_name(name, __all__))
-    import_luigi_lightly()
     module_name, _, attribute = home.partition(':')
     module = importlib.import_module(module_name)
     value = module if home.endswith(':') else getattr(module, attribute or name)

@@ -67,8 +67,6 @@ RETIRE = b'r'
 _NURSERY_CODE = """\
 import json, sys
 sys.path[:], sys.argv[:], control, idle, also = json.loads(sys.argv[1])
-from kartnb._deferred import import_luigi_lightly
-import_luigi_lightly()  # before the first module that imports luigi
 from kartnb.execution.process_pool import main
 main(control, idle, also)
 """
