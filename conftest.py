@@ -9,12 +9,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from luigi.task_register import Register
+
+from kartnb import luigi  # without a grammar that luigi compiles for seconds
 
 REQUIRE_ALL = 'KARTNB_REQUIRE_ALL'
 ALLOWED_SKIP = 'platform:'
 # Markers of tests that take minutes: they run where everything must, or when asked for with -m.
 OPT_IN = ('lowest', 'fresh')
+Register = luigi.task_register.Register
 # pytester runs pytest inside a test: the tests of these hooks need it.
 pytest_plugins = ['pytester']
 

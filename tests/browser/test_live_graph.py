@@ -393,7 +393,7 @@ def test_attacks_are_shown_as_text(show: Show) -> None:
         _look_at_everything(host, texts)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXTS, min_size=5, max_size=5))
 def test_generated_texts_are_shown_as_text(show: Show, texts: list[str]) -> None:
     _look_at_everything(show(hostile_plan(texts), monitor=started(hostile_plan(texts))), texts)
