@@ -537,6 +537,7 @@ class BuildStatus:
         if event.state is not TaskState.WAITING:
             self.waits.pop(event.key, None)
             return
+        self.activities.pop(event.key, None)  # the run that has found that out was none
         known = self.waits.get(event.key)
         if known is None or known.holder != event.holder:
             self.waits[event.key] = Wait(event.holder, event.time)

@@ -435,6 +435,7 @@ class Ledger:
 
     def wait_for(self, key: str, holder: Holder) -> None:
         """A task waits for another process that runs it."""
+        self.log('%s waits for %s', key, holder)
         self._apply(TaskStateChanged(self._build_id, key, TaskState.WAITING, holder=str(holder)))
 
     def fail(self, key: str, error: BaseException) -> None:

@@ -40,7 +40,7 @@ from kartnb.storage.places import LOG_KINDS, keep_code
 from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, intent_at, intent_text, waits_for
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, RecordSlot
 from kartnb.storage.superseded import Replacement, discard, roll_back, superseded_directory
-from kartnb.storage.targets import SingleFileTarget, TargetOnKart
+from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
@@ -384,7 +384,7 @@ def take_back(run: TaskRun) -> None:
     Where that fails, the file of the run stays, and what lies in the place of the result does not count.
     """
     lock, item = run.lock, run.item
-    if lock is None or item.record is None:
+    if lock is None or item.record is None or lock.is_of_parent:
         return
     try:
         for undo in run.undo:
@@ -451,7 +451,7 @@ def record_failure(run: TaskRun, error: BaseException, state: str = 'failed') ->
 def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     """Write the record of a run; `state` is done, failed or interrupted."""
     task, slot, lock = run.task, run.item.record, run.lock
-    if slot is None or lock is None:
+    if slot is None or lock is None or lock.is_of_parent:
         return
     done = state == 'done'
     item = run.item
@@ -488,7 +488,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
 
 def seen_output(target: Any, path: str) -> tuple[OutputFile, Seen]:
     """What a record says of one output, and the marks of its content."""
-    if not isinstance(target, SingleFileTarget):
+    if not isinstance(target, FileTarget):
         return OutputFile(path, None, None), _NOTHING_SEEN
     seen = file_system(path).seen(path)
     return OutputFile(path, seen.size, seen.modified), seen if target.is_plain_file else _NOTHING_SEEN

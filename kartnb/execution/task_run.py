@@ -143,8 +143,12 @@ def _timed(run: TaskRun) -> Any:
     finally:
         runs_alone.reset(token)
         run.spent += time.perf_counter() - began
-        if has_left():
-            come_back(run.directory, run.item.key)
+        _return_home(run)
+
+
+def _return_home(run: TaskRun) -> None:
+    if has_left():
+        come_back(run.directory, run.item.key)
 
 
 def _go_on(run: TaskRun) -> Any:
@@ -180,6 +184,7 @@ def _succeed(run: TaskRun) -> None:
     if getattr(task.on_success, '__func__', None) is not luigi.Task.on_success:
         with may_leave():
             task.on_success()
+    _return_home(run)
     if _is_kartnb_task(task):
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
@@ -222,6 +227,7 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
             task.on_failure(error)
     except Exception as second:
         error.add_note(run.item.mask(f'on_failure raised too: {described(second)}'))
+    _return_home(run)
     record_failure(run, error)
     _forget_reporters(task)
     return error

@@ -22,9 +22,18 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
-from kartnb.errors import KartError
+from kartnb.errors import KartError, StorageError
 from kartnb.storage.files import is_process_alive, process_mark, raise_storage_error
-from kartnb.storage.filesystem import at_home, file_system, is_durable, make_directory, sync, sync_directory
+from kartnb.storage.filesystem import (
+    at_home,
+    file_system,
+    home,
+    is_durable,
+    make_directory,
+    sync,
+    sync_directory,
+    working_directory,
+)
 from kartnb.storage.locks import NETWORK_DISKS, file_system_type, has_no_locks, is_locked, try_lock
 
 RUNNING = 'running'
@@ -155,30 +164,29 @@ class RunLock:
     #: Whether no other process can have it at the same time.
     is_exclusive = True
 
-    def __init__(self, directory: str, path: str, descriptor: int, was_there: bool, beside: Any = None) -> None:
+    def __init__(
+        self, directory: str, path: str, descriptor: int, status: os.stat_result, was_there: bool, beside: Any = None
+    ) -> None:
         self.directory = directory
         self.path = path
         #: The run before has left its file: it was broken off.
         self.was_broken = was_there
         self.thread = threading.get_ident()
         self.build_id = ''
+        self._pid = os.getpid()
         #: Of the open file; less than 0 when it has been closed.
         self._descriptor = descriptor
         self._beside = beside
         self._head = 0
-        status = os.fstat(descriptor) if was_there else None
-        self._size = 0 if status is None else status.st_size
-        self._begun = None if status is None else _changed(status)
+        self._size = status.st_size
+        #: When this run has begun, or the one before as long as it has not: in nanoseconds, by the disk's clock.
+        #: It is 0 when that is unknown.
+        self.begun = _changed(status)
 
     @property
-    def begun(self) -> int:
-        """When this run has begun, or the one before as long as it has not: in nanoseconds, by the disk's clock.
-
-        It is 0 when that is unknown.
-        """
-        if self._begun is None:  # the file was not written since `announce`
-            self._begun = _changed(os.fstat(self._descriptor))
-        return self._begun
+    def is_of_parent(self) -> bool:
+        """Whether this is a process that a task has forked: the run is its parent's."""
+        return self._pid != os.getpid()
 
     def earlier(self) -> Intent:
         """What the run that was broken off has said; nothing if that was not written whole, for then it did nothing."""
@@ -187,9 +195,9 @@ class RunLock:
         if intent is None:
             return Intent()
         if not intent.writes:
-            self._begun = _NEVER
+            self.begun = _NEVER
         elif rest:  # its record was being written: the results are older than the last change of the file
-            self._begun = 0
+            self.begun = 0
         return intent
 
     def announce(self, text: str) -> None:
@@ -197,7 +205,8 @@ class RunLock:
         data = text.encode('utf-8', 'backslashreplace')
         self._write(data, 0)
         self._head = len(data)
-        self._begun = None
+        if self.was_broken:
+            self.begun = _changed(os.fstat(self._descriptor))
 
     def finish(self, name: str, text: str, moment: float | None = None) -> None:
         """Let the file be the record of this name, with this time of its last change; the lock is released.
@@ -206,7 +215,6 @@ class RunLock:
         goes on from there: together they are one JSON object.
         """
         target = f'{self.directory}/{name}'
-        self._begun = self._begun or 0
         try:
             self._write((text[1:] if self._head else text).encode('utf-8'), self._head)
             if is_durable():
@@ -219,6 +227,9 @@ class RunLock:
             if self._beside is not None:
                 self._close_file()
             os.replace(self.path, target)
+        except FileNotFoundError as error:
+            gone = f'{target} cannot be written: its directory was removed or renamed while the task ran; build again.'
+            raise StorageError(gone, target, error.errno) from error
         except OSError as error:
             raise_storage_error(error, target, 'written')
         self._close()
@@ -286,8 +297,14 @@ class RunMark:
         self.was_broken = was_broken
         self.thread = threading.get_ident()
         self.build_id = ''
+        self._pid = os.getpid()
         self.begun = 0
         self._is_written = False
+
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether this is a process that a task has forked: the run is its parent's."""
+        return self._pid != os.getpid()
 
     def earlier(self) -> Intent:
         """Of runs that were broken off only the names are known."""
@@ -359,7 +376,7 @@ def lock_run(
     """
     if not file_system(directory).has_locks or directory in _lockless:
         return RunMark(directory, stem, result_id, bool(marks))
-    directory = at_home(directory)
+    directory = _absolute(directory)
     path = lock_path(directory, stem)
     try:
         for _ in range(_TAKE_OVER_TRIES):
@@ -378,6 +395,14 @@ def lock_run(
             os.unlink(path)
         return lock_run(directory, stem, result_id, build_id, marks)
     return Holder()
+
+
+def _absolute(path: str) -> str:
+    """A path that stays what it is when the working directory is left."""
+    if path.startswith(os.sep) or os.path.isabs(path):
+        return path
+    directory = home.get() or working_directory()
+    return path if directory is None else os.path.join(directory, path)
 
 
 #: Directories on disks without locks.
@@ -402,17 +427,17 @@ def _within(directory: str, path: str) -> RunLock | Holder | None:
     try:
         if not try_lock(descriptor):
             return _holder_in(os.pread(descriptor, _MOST_BYTES, 0))
-        if _is_at(path, descriptor, was_there):
-            lock = RunLock(directory, path, descriptor, was_there)
+        status = os.fstat(descriptor)
+        if _is_at(path, status, was_there):
+            lock = RunLock(directory, path, descriptor, status, was_there)
         return lock
     finally:
         if lock is None:
             os.close(descriptor)
 
 
-def _is_at(path: str, descriptor: int, was_there: bool) -> bool:
+def _is_at(path: str, own: os.stat_result, was_there: bool) -> bool:
     """Whether an open file is still the one of this name: its holder may have renamed it meanwhile."""
-    own = os.fstat(descriptor)
     if not was_there and own.st_size == 0:  # nobody has used it since it was made, unless it was removed
         return own.st_nlink == 1
     try:
@@ -438,7 +463,7 @@ def _beside(directory: str, path: str) -> RunLock | Holder | None:
     except BaseException:
         lock.release()
         raise
-    return RunLock(directory, path, descriptor, was_there, _Removed(lock))
+    return RunLock(directory, path, descriptor, os.fstat(descriptor), was_there, _Removed(lock))
 
 
 class _Removed:
@@ -471,7 +496,7 @@ def _freed(path: str) -> bool:
 
 def holder_of(path: str) -> Holder | None:
     """Who has locked the file of a run; None when nobody has. The lock is not touched."""
-    return _holder_at(at_home(path))
+    return _holder_at(_absolute(path))
 
 
 def _holder_at(path: str) -> Holder | None:
@@ -491,7 +516,7 @@ def _holder_at(path: str) -> Holder | None:
 
 def waits_for(path: str) -> Holder | None:
     """As `holder_of`; None too where waiting makes no sense, and taking the lock says why."""
-    path = at_home(path)
+    path = _absolute(path)
     holder = _holder_at(path)
     try:
         return None if holder is None or _freed(path) else holder

@@ -154,6 +154,8 @@ def roll_back(lock: RunLock | RunMark, slot: RecordSlot, workspace: str, paths: 
         if slot.results != before:  # another process has made the result meanwhile
             return
     kept = kept_result(workspace, replaces) if replaces else None
+    if kept is None and slot.results:  # somebody may have removed the workspace meanwhile
+        slot.look_again()
     if kept is not None and len(kept.files) == len(paths):
         kept.restore(paths, slot.directory, lock.begun)
         kept.remove()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import luigi
+import pandas as pd
 import pytest
 
 import kartnb
 from kartnb.errors import StorageError
+from kartnb.model import BuildStatus
 from kartnb.storage import run_lock
 from kartnb.storage.run_lock import Holder, RunLock, RunMark, holder_of, lock_run
 from kartnb.storage.targets import InMemoryCacheRepository
@@ -313,3 +317,97 @@ def test_a_task_may_remove_or_change_its_input() -> None:
     assert kartnb.build(Careful(how='remove')) == 'first'
     assert build('first') == 'first'
     assert kartnb.build(Careful(how='change'), rerun=True) == 'first'
+
+
+class Disturbed(kartnb.TaskOnKart[Any]):
+    """Something happens while it runs, or just after."""
+
+    on_code_change = 'rerun'
+
+    def run(self) -> None:
+        if FAILS is FileNotFoundError:
+            shutil.rmtree('resources')
+        self.dump(VALUE)
+        if FAILS is PermissionError:
+            os.rename('resources/log', 'log')
+        if FAILS is ChildProcessError:
+            child = os.fork()
+            if child == 0:
+                sys.exit(0)
+            os.waitpid(child, 0)
+
+    def on_success(self) -> None:
+        if FAILS is NotADirectoryError:
+            os.chdir('/')
+
+
+@pytest.mark.parametrize('earlier', [False, True], ids=['first run', 'second run'])
+@pytest.mark.parametrize('options', [{}, {'executor': 'threads'}], ids=str)
+@pytest.mark.parametrize('gone', [FileNotFoundError, PermissionError])
+def test_a_workspace_that_goes_away_leaves_no_result_of_the_run(
+    gone: type[BaseException], options: dict[str, Any], earlier: bool
+) -> None:
+    if earlier:
+        build('first', task=Disturbed(), **options)
+    with pytest.raises(kartnb.GokartBuildError, match='was removed or renamed while the task ran; build again'):
+        build('second', gone, Disturbed(), **options)
+    assert build('third', task=Disturbed(), **options) == 'third'
+    assert marks() == []
+
+
+@pytest.mark.filterwarnings('ignore:.* left the working directory')
+@pytest.mark.parametrize('options', [{}, {'executor': 'threads'}], ids=str)
+def test_a_task_that_leaves_the_directory_when_it_has_succeeded_has_its_result(options: dict[str, Any]) -> None:
+    assert build('first', NotADirectoryError, Disturbed(), **options) == 'first'
+    assert not kartnb.plan(Disturbed()).to_run()
+    assert marks() == []
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='platform: there is no fork')
+def test_a_forked_child_that_leaves_through_the_build_takes_nothing_back(workspace: Path) -> None:
+    code = 'import tests.execution.test_run_protocol as own, sys; own.build("mine", ChildProcessError, own.Disturbed())'
+    code += '; print("parent", own.marks(), own.kartnb.plan(own.Disturbed()).to_run())'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60, env=_environment())
+    assert done.stdout.splitlines() == ['parent [] ()'], done.stderr
+    assert 'put back' not in done.stderr
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {'PYTHONPATH': str(Path(__file__).parents[2])}
+
+
+@pytest.mark.parametrize('part', [0, 0.5])
+def test_a_zip_file_that_was_cut_short_is_made_again(part: float) -> None:
+    class Frame(kartnb.TaskOnKart[pd.DataFrame]):
+        def output(self) -> Any:
+            return self.make_large_data_frame_target()
+
+        def run(self) -> None:
+            self.dump(pd.DataFrame({'a': range(5_000)}))
+
+    kartnb.build(Frame())
+    path = Path(Frame().output().path())
+    status = path.stat()
+    os.truncate(path, int(status.st_size * part))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [str(node.state) for node in kartnb.plan(Frame()).to_run()] == ['stale']
+    assert len(kartnb.build(Frame())) == 5_000
+
+
+def test_a_task_that_waits_has_not_run_and_the_log_says_for_whom(caplog: pytest.LogCaptureFixture) -> None:
+    taken: list[Any] = []
+    place = f'resources/log/run_record/{__name__.replace(".", "/")}'
+    other = threading.Thread(target=lambda: taken.append(lock_run(place, f'Step_{Step().make_unique_id()}', '0a')))
+    other.start()
+    other.join()
+    threading.Timer(0.5, taken[0].release).start()
+    events: list[Any] = []
+    with caplog.at_level('INFO', 'kartnb'):
+        build('first', listeners=[events.append], log_level=logging.INFO)
+    status = BuildStatus()
+    seen = []
+    for event in events:
+        status.apply(event)
+        seen.append((str(status.states.get(getattr(event, 'key', ''))), len(status.activities)))
+    assert ('waiting', 0) in seen
+    assert any('waits for another build of this process' in record.getMessage() for record in caplog.records)
