@@ -1,4 +1,7 @@
-"""What a small task costs in two versions of kartnb, side by side: processor time of builds, cached builds and plans.
+"""What a task costs in two versions of kartnb, side by side: processor time of builds, cached builds and plans.
+
+An empty task dumps a number and shows what is kartnb's own; a small one loads a data frame of 1,000 rows and dumps
+another.
 
 ``python -m benchmarks.versions OTHER`` compares the package of this tree with the one in the directory ``OTHER``, such
 as a worktree of an older commit. Both are measured in turns, each time in a process of its own and in a new workspace,
@@ -18,6 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 MEASURE = """
 import gc, json, os, sys, time
+import numpy as np, pandas as pd
 import kartnb, luigi
 
 class Item(kartnb.TaskOnKart):
@@ -27,10 +31,22 @@ class Item(kartnb.TaskOnKart):
     def run(self):
         self.dump(self.n)
 
+class Frame(kartnb.TaskOnKart):
+    n = luigi.IntParameter()
+    def requires(self):
+        return [Frame(n=self.n - 1)] if self.n % 2 else []
+    def run(self):
+        numbers = np.arange(self.n, self.n + 1000)
+        found = pd.DataFrame({'a': numbers, 'b': numbers % 7, 'c': numbers / 3})
+        for other in self.load() if self.requires() else []:
+            found['d'] = other['c'].rank()
+        self.dump(found)
+
 class All(kartnb.TaskOnKart):
+    kind = luigi.Parameter()
     size = luigi.IntParameter()
     def requires(self):
-        return [Item(n=n) for n in range(self.size)]
+        return [{'empty': Item, 'small': Frame}[self.kind](n=n) for n in range(self.size)]
     def run(self):
         self.dump(self.size)
 
@@ -41,10 +57,12 @@ def cpu(function):
     return time.process_time() - began
 
 size = int(sys.argv[1])
-kartnb.build(All(size=2, workspace_directory='first'))
-found = {'build': cpu(lambda: kartnb.build(All(size=size)))}
-found['cached build'] = cpu(lambda: kartnb.build(All(size=size)))
-found['plan'] = cpu(lambda: kartnb.plan(All(size=size)))
+found = {}
+for kind in ('empty', 'small'):
+    kartnb.build(All(kind=kind, size=2, workspace_directory='first'))
+    found[f'build, {kind} tasks'] = cpu(lambda: kartnb.build(All(kind=kind, size=size)))
+found['cached build'] = cpu(lambda: kartnb.build(All(kind='empty', size=size)))
+found['plan'] = cpu(lambda: kartnb.plan(All(kind='empty', size=size)))
 print(json.dumps({name: seconds / (size + 1) * 1e6 for name, seconds in found.items()}))
 """
 

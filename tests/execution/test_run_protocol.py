@@ -410,4 +410,4 @@ def test_a_task_that_waits_has_not_run_and_the_log_says_for_whom(caplog: pytest.
         status.apply(event)
         seen.append((str(status.states.get(getattr(event, 'key', ''))), len(status.activities)))
     assert ('waiting', 0) in seen
-    assert any('waits for another build of this process' in record.getMessage() for record in caplog.records)
+    assert any('waits for another process' in record.getMessage() for record in caplog.records)
