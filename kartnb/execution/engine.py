@@ -559,8 +559,9 @@ class WorkItems:
             item.replaces = self._results.replaced(vertex)
 
     def _settled_by(self, vertex: Vertex) -> SettledBy:
-        task, reason = vertex.task, vertex.verdict.reason
-        if not isinstance(task, TaskOnKart) or reason is None or vertex.rerun is not None or not vertex.outputs:
+        task: Any = vertex.task
+        reason = vertex.verdict.reason
+        if TaskOnKart not in type(task).__mro__ or reason is None or vertex.rerun is not None or not vertex.outputs:
             return 'run'
         if not task.complete_check_at_run:
             return 'run'

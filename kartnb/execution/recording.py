@@ -19,7 +19,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from queue import Queue
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -188,13 +188,16 @@ class Outcome:
 
 def fire(task: luigi.Task, event: str, *args: Any) -> None:
     """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule)."""
-    callbacks = event_handlers()
-    if callbacks and any(event in handlers for handlers in callbacks.values()):
-        with may_leave():
-            if type(task).trigger_event is luigi.Task.trigger_event:
-                trigger(task, event, *args)
-            else:
-                task.trigger_event(event, *args)
+    for handlers in event_handlers().values():
+        if event in handlers:
+            break
+    else:
+        return
+    with may_leave():
+        if type(task).trigger_event is luigi.Task.trigger_event:
+            trigger(task, event, *args)
+        else:
+            task.trigger_event(event, *args)
 
 
 def fire_broken(task: luigi.Task, error: Exception) -> None:
@@ -349,7 +352,9 @@ def look_at_inputs(run: TaskRun, at_end: bool = False) -> None:
     reads = run.item.reads
     if not at_end:
         reads = tuple([files for files in reads if not (files.seen or run.seen.get(files.record))])
-    directory = left_home() if reads else None
+    if not reads:
+        return
+    directory = left_home()
     for files in reads:
         before = files.seen or run.seen.get(files.record)
         now = files.look(directory)
@@ -559,7 +564,7 @@ def _adopt(vertex: Vertex, results: KnownResults, slot: RecordSlot, lock: RunLoc
     result = results.next_result(vertex).with_id(result_id, files)
     if any(other.verdict.reason is not None for other in vertex.requires):
         # made from what these runs replace, of which nothing is known: it must not count as older than its inputs
-        result = replace(result, made_of='')
+        result = result._replace(made_of='')
     code = results.code.print_of(type(task))
     record = RunRecord(
         task=type(task).__name__,

@@ -202,8 +202,7 @@ def _require_outputs(run: TaskRun) -> None:
     if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
         return
     item = run.item
-    outputs = list(zip(item.outputs, item.paths, strict=True))
-    missing = [path for target, path in outputs if not target.exists()]
+    missing = [path for target, path in zip(item.outputs, item.paths, strict=True) if not target.exists()]
     if not missing:
         return
     text = f'{type(task).__name__}.run() ended without writing its output {missing[0]}'
@@ -211,8 +210,8 @@ def _require_outputs(run: TaskRun) -> None:
         how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
         raise TaskNotDumpedError(f'{text}: {how}')
     logger.warning('%s, so it runs again in the next build.', text)
-    item.outputs = tuple(target for target, path in outputs if path not in missing)
-    item.paths = tuple(path for path in item.paths if path not in missing)
+    there = [output for output in zip(item.outputs, item.paths, strict=True) if output[1] not in missing]
+    item.outputs, item.paths = (tuple(column) for column in zip(*there, strict=True)) if there else ((), ())
 
 
 def _fail(run: TaskRun, error: BaseException) -> BaseException:

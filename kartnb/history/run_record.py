@@ -94,8 +94,10 @@ class RunRecord:
 
     def to_json(self) -> str:
         """The record as JSON text."""
-        outputs = [item._asdict() for item in self.outputs]
-        return _encoded({**vars(self), 'outputs': outputs})
+        own = vars(self).copy()
+        shared = [own.pop(name) for name in _SHARED]
+        own['outputs'] = [item._asdict() for item in self.outputs]
+        return f'{_encoded(own)[:-1]}, {_shared_text(shared)}'
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunRecord:
@@ -114,6 +116,20 @@ class RunRecord:
             return cls(**_checked(values))
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f'this run record is damaged: {error}') from error
+
+
+#: What the records of one build have in common, at the end of each; and these members of the last one with their text.
+_SHARED = ('build_id', 'host', 'pid', 'notebook', 'notebook_inode', 'versions', 'format_version')
+_last_shared: tuple[list[Any], str] = ([], '')
+
+
+def _shared_text(values: list[Any]) -> str:
+    global _last_shared
+    known, text = _last_shared
+    if known != values:
+        text = _encoded(dict(zip(_SHARED, values, strict=True)))[1:]
+        _last_shared = (values, text)
+    return text
 
 
 #: Made once: a build writes a record for each task.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import luigi
@@ -179,8 +179,8 @@ def _restored_result(vertex: Vertex, results: KnownResults, found: Superseded, k
     suffix = found.record.rpartition('~')[2].removesuffix('.json')
     # the files were written now: with the mark that the name has, they would count as modified outside kartnb
     mark = joint_mark(file_system(path).mark(path) for path in vertex.paths)
-    result = replace(RecordedResult.from_suffix(suffix), kept_for=None, files=mark)
+    result = RecordedResult.from_suffix(suffix)._replace(kept_for=None, files=mark)
     if keep and result.made_by:
         now = results.code.print_of(type(vertex.task)).key, results.made_of(vertex)
-        result = replace(result, kept_for=now if now != (result.made_by, result.made_of) else None)
+        result = result._replace(kept_for=now if now != (result.made_by, result.made_of) else None)
     return result

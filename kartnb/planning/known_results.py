@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -165,7 +165,7 @@ class KnownResults:
         if found is not Files.SAME:
             return None
         if result is not None and result.files not in ('', mark):
-            self.moved[vertex.key] = replace(result, files=mark)
+            self.moved[vertex.key] = result._replace(files=mark)
         return result
 
     def _found(

@@ -99,7 +99,7 @@ def intent_text(writes: tuple[str, ...], replaces: str, notebook: str) -> str:
     """What a run of this process writes into its file before it begins: the beginning of a JSON object, in one line."""
     # not the whole as one object: encoding a text alone takes a tenth of the time
     paths = ', '.join(map(encode_basestring, writes))
-    head = _head(notebook, os.getpid())
+    head = _head(notebook)
     return f'{head}"writes": [{paths}], "replaces": "{replaces}", "since": {time.time()!r}}}{_END}'
 
 
@@ -108,8 +108,8 @@ _encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @functools.lru_cache(maxsize=4)
-def _head(notebook: str, pid: int) -> str:
-    words = {'pid': pid, 'host': platform.node(), 'process': process_mark(), 'notebook': notebook}
+def _head(notebook: str) -> str:
+    words = {'pid': os.getpid(), 'host': platform.node(), 'process': process_mark(), 'notebook': notebook}
     return f'{_BEGINNING}{_encoded(words)[:-1]}, '
 
 
@@ -173,7 +173,8 @@ class RunLock:
         self.was_broken = was_there
         self.thread = threading.get_ident()
         self.build_id = ''
-        self._pid = os.getpid()
+        #: Whether this is a process that a task has forked: the run is its parent's.
+        self.is_of_parent = False
         #: Of the open file; less than 0 when it has been closed.
         self._descriptor = descriptor
         self._beside = beside
@@ -182,11 +183,6 @@ class RunLock:
         #: When this run has begun, or the one before as long as it has not: in nanoseconds, by the disk's clock.
         #: It is 0 when that is unknown.
         self.begun = _changed(status)
-
-    @property
-    def is_of_parent(self) -> bool:
-        """Whether this is a process that a task has forked: the run is its parent's."""
-        return self._pid != os.getpid()
 
     def earlier(self) -> Intent:
         """What the run that was broken off has said; nothing if that was not written whole, for then it did nothing."""
@@ -344,9 +340,11 @@ _builds: set[str] = set()
 def _forget_all() -> None:
     """In a forked process: it has the open files too, and would hold the locks of its parent."""
     for lock in list(_held.values()):
+        lock.is_of_parent = True
         lock._close_file()
     _held.clear()
     _builds.clear()
+    _head.cache_clear()
 
 
 if hasattr(os, 'register_at_fork'):
@@ -399,10 +397,13 @@ def lock_run(
 
 def _absolute(path: str) -> str:
     """A path that stays what it is when the working directory is left."""
-    if path.startswith(os.sep) or os.path.isabs(path):
-        return path
     directory = home.get() or working_directory()
-    return path if directory is None else os.path.join(directory, path)
+    return path if directory is None else _joined(directory, path)
+
+
+@functools.lru_cache(maxsize=64)
+def _joined(directory: str, path: str) -> str:
+    return os.path.join(directory, path)
 
 
 #: Directories on disks without locks.

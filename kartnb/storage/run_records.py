@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import (
@@ -31,8 +32,7 @@ _SUFFIX = '.json'
 _FAILED_SUFFIX = f'~{_FAILED}{_SUFFIX}'
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedResult:
+class RecordedResult(NamedTuple):
     """What the name of a record says."""
 
     result_id: str
