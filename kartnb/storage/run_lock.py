@@ -27,12 +27,10 @@ from kartnb.storage.files import is_process_alive, process_mark, raise_storage_e
 from kartnb.storage.filesystem import (
     at_home,
     file_system,
-    home,
     is_durable,
     make_directory,
     sync,
     sync_directory,
-    working_directory,
 )
 from kartnb.storage.locks import NETWORK_DISKS, file_system_type, has_no_locks, is_locked, try_lock
 
@@ -374,7 +372,7 @@ def lock_run(
     """
     if not file_system(directory).has_locks or directory in _lockless:
         return RunMark(directory, stem, result_id, bool(marks))
-    directory = _absolute(directory)
+    directory = at_home(directory)
     path = lock_path(directory, stem)
     try:
         for _ in range(_TAKE_OVER_TRIES):
@@ -393,17 +391,6 @@ def lock_run(
             os.unlink(path)
         return lock_run(directory, stem, result_id, build_id, marks)
     return Holder()
-
-
-def _absolute(path: str) -> str:
-    """A path that stays what it is when the working directory is left."""
-    directory = home.get() or working_directory()
-    return path if directory is None else _joined(directory, path)
-
-
-@functools.lru_cache(maxsize=64)
-def _joined(directory: str, path: str) -> str:
-    return os.path.join(directory, path)
 
 
 #: Directories on disks without locks.
@@ -497,7 +484,7 @@ def _freed(path: str) -> bool:
 
 def holder_of(path: str) -> Holder | None:
     """Who has locked the file of a run; None when nobody has. The lock is not touched."""
-    return _holder_at(_absolute(path))
+    return _holder_at(at_home(path))
 
 
 def _holder_at(path: str) -> Holder | None:
@@ -517,7 +504,7 @@ def _holder_at(path: str) -> Holder | None:
 
 def waits_for(path: str) -> Holder | None:
     """As `holder_of`; None too where waiting makes no sense, and taking the lock says why."""
-    path = _absolute(path)
+    path = at_home(path)
     holder = _holder_at(path)
     try:
         return None if holder is None or _freed(path) else holder
