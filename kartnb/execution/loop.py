@@ -63,9 +63,9 @@ class BuildLoop(Engine):
         """The run of a ready task; None when another process has the task, which frees its resources."""
         vertex = self._graph.vertices[key]
         run = self._next_run(vertex)
-        # one that runs here at once finds out itself
-        is_next = isinstance(self._executor, InlineExecutor)
-        holder = None if run.started or is_next else self._work_items.holder_at_hand(run)
+        # one that runs here at once finds out as it takes the lock
+        runs_here = isinstance(self._executor, InlineExecutor)
+        holder = None if run.started or runs_here else self._work_items.holder_at_hand(run)
         if holder is None:
             return run
         self._freed(key, None)

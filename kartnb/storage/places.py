@@ -120,12 +120,12 @@ class LogWriter:
         self._workspace = workspace
         self._stem = f'{class_name}_{unique_id}'
         self._scratch = _scratch(workspace)
-        self._files = file_system(workspace)
 
     def write(self, kind: LogKind, value: Any) -> None:
         """Write one of them, as `write_log` does."""
         path = f'{_beginning(self._workspace, kind)}{self._stem}{_EXTENSIONS[kind]}'
-        self._files.write_bytes(path, _encoded(value), self._scratch)
+        # asked for each: another thread may have left the working directory since the last one
+        file_system(path).write_bytes(path, _encoded(value), self._scratch)
 
 
 @functools.lru_cache(maxsize=256)

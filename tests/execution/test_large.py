@@ -19,7 +19,7 @@ SIZES = dict.fromkeys(SHAPES, 3000) | {'layered': 10_000}
 
 
 @pytest.mark.parametrize('shape, size', SIZES.items())
-def test_ten_thousand_tasks_are_planned_built_drawn_and_built_again(shape: str, size: int) -> None:
+def test_thousands_of_tasks_are_planned_built_drawn_and_built_again(shape: str, size: int) -> None:
     class WithoutLogs(kartnb.TaskOnKart[int]):
         should_dump_supplementary_log_files = kartnb.luigi.BoolParameter(default=False, significant=False)
 

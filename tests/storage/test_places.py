@@ -245,3 +245,23 @@ def test_a_missing_and_a_damaged_log() -> None:
     Path(path).write_bytes(b'\x80\x04')
     with pytest.raises(UnreadableResultError, match=f'{path} is not a readable log'):
         places.read_log(path)
+
+
+def test_a_log_goes_where_the_plan_said_when_the_directory_is_left_between_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    writer = places.LogWriter('resources', 'Task', '0f')
+    token = filesystem.home.set(str(tmp_path))
+    try:
+        writer.write('task_params', {'n': '1'})
+        with filesystem.may_leave():  # as a task in a thread of another build
+            (tmp_path / 'elsewhere').mkdir()
+            monkeypatch.chdir(tmp_path / 'elsewhere')
+            writer.write('processing_time', 1.5)
+    finally:
+        filesystem.home.reset(token)
+        filesystem.go_back(str(tmp_path))
+    found = sorted(path.name for path in tmp_path.rglob('Task_0f.pkl'))
+    assert found == ['Task_0f.pkl'] * 2
+    assert not list((tmp_path / 'elsewhere').iterdir())
