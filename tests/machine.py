@@ -1,8 +1,9 @@
-"""What a call costs on the machine of just now: no test may depend on absolute time."""
+"""What tests ask the machine of: the cost of a call, as no test may depend on absolute time, and its processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from time import process_time
 
 _LINES = 'a = [b + 1 for b in c]\n' * 1_000
@@ -13,6 +14,14 @@ def cost(call: Callable[[], object]) -> float:
     before = _seconds(_compile)
     spent = _seconds(call)
     return spent / max(before, _seconds(_compile))
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs; one that ended and waits for its parent does not."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends between the opening and the reading
+        return False
 
 
 def _compile() -> None:

@@ -16,6 +16,7 @@ import pytest
 import kartnb
 from kartnb.errors import BuildStoppedError, TaskArgumentError
 from kartnb.model import TaskState
+from tests.machine import is_alive
 
 
 class Quick(kartnb.TaskOnKart):
@@ -132,7 +133,7 @@ def test_cancelling_an_awaited_build_stops_it() -> None:
 
     _run(main())
     pid = int(Path('sleeping').read_text())
-    _until(lambda: not Path(f'/proc/{pid}').exists() or 'Z' in Path(f'/proc/{pid}/stat').read_text().split())
+    _until(lambda: not is_alive(pid))
 
 
 def test_a_threaded_build_stops_after_the_running_tasks() -> None:

@@ -24,6 +24,7 @@ import kartnb
 from kartnb.errors import ExecutorChoiceError, TransportError, WorkerError
 from kartnb.model import BuildFinished, LogLine, TaskProgress, TaskStateChanged
 from kartnb.storage.places import log_path, read_log
+from tests.machine import is_alive
 from tests.task.cells import Notebook
 
 FACTOR = 3
@@ -382,13 +383,6 @@ def test_an_interrupt_ends_worker_processes_and_their_children(tmp_path: Path) -
     output, _ = process.communicate(timeout=30)
     assert output.strip() == 'interrupted'
     deadline = time.monotonic() + 10
-    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert [pid for pid in pids if _alive(pid)] == []
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
+    assert [pid for pid in pids if is_alive(pid)] == []

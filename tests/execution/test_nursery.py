@@ -17,6 +17,7 @@ import pytest
 
 import kartnb
 from kartnb.execution import process_pool
+from tests.machine import is_alive
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='workers are forked on Linux only')
@@ -69,20 +70,13 @@ def _until(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
-
-
 def test_workers_of_two_builds_are_two_processes_from_one_nursery() -> None:
     first, second = _told(), _told()
     assert first['nursery'] == second['nursery']
     assert first['pid'] != second['pid']
     assert second['mark'] is None
-    assert _until(lambda: not _is_alive(second['pid']))
-    assert _is_alive(second['nursery'])
+    assert _until(lambda: not is_alive(second['pid']))
+    assert is_alive(second['nursery'])
 
 
 def test_workers_import_neither_the_planner_nor_the_slow_part_of_what_luigi_imports() -> None:
@@ -135,7 +129,7 @@ def test_what_the_process_has_set_meanwhile_holds_in_workers(place: Path, monkey
     last = _told()
     assert last['directory'] == str(place / 'elsewhere')
     assert last['nursery'] != before['nursery']
-    assert _until(lambda: not _is_alive(before['nursery'])), 'what serves no more does not stay'
+    assert _until(lambda: not is_alive(before['nursery'])), 'what serves no more does not stay'
 
 
 def test_who_draws_numbers_without_a_seed_draws_others_in_each_worker() -> None:
@@ -188,10 +182,10 @@ def test_a_build_goes_on_without_its_nursery() -> None:
 def test_a_nursery_ends_when_nobody_wants_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     first = _told()
     process_pool.retire_nurseries()
-    assert _until(lambda: not _is_alive(first['nursery']))
+    assert _until(lambda: not is_alive(first['nursery']))
     monkeypatch.setattr(process_pool, 'IDLE', 0.3)
     second = _told()
-    assert _until(lambda: not _is_alive(second['nursery']))
+    assert _until(lambda: not is_alive(second['nursery']))
     assert _told()['nursery'] not in (first['nursery'], second['nursery'])
 
 
@@ -235,7 +229,7 @@ def test_no_process_is_left_when_the_process_that_builds_is_killed(place: Path) 
     process.kill()
     process.wait()
     pids = [int(pid) for pid in (place / 'pids').read_text().split()]
-    assert _until(lambda: not any(map(_is_alive, pids)))
+    assert _until(lambda: not any(map(is_alive, pids)))
 
 
 @pytest.mark.parametrize('end', ['child.kill(); self.dump(1)', 'time.sleep(100)'])
@@ -245,4 +239,4 @@ def test_no_process_is_left_when_the_process_that_builds_ends(place: Path, end: 
     process = _script(place, END=end, BACKGROUND='background=True' if in_background else '', WAIT=wait)
     assert process.wait(60) == 0
     pids = [int(pid) for pid in (place / 'pids').read_text().split()]
-    assert _until(lambda: not any(map(_is_alive, pids)))
+    assert _until(lambda: not any(map(is_alive, pids)))

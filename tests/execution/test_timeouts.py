@@ -17,6 +17,7 @@ import pytest
 import kartnb
 from kartnb.errors import TaskTimeoutError, WorkerDiedError
 from tests.execution.luigi_settings import luigi_settings
+from tests.machine import is_alive
 
 
 class Quick(kartnb.TaskOnKart):
@@ -25,13 +26,6 @@ class Quick(kartnb.TaskOnKart):
     def run(self) -> None:
         time.sleep(0.5)
         self.dump(self.n)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
 
 
 def _slow(place: Path) -> Any:
@@ -70,7 +64,7 @@ def test_a_task_that_takes_too_long_is_ended_with_its_children_and_others_go_on(
     assert str(error) == 'Slow ran longer than its worker_timeout of 2 s and was ended.'
     assert heard == [str(error)]
     assert [task.complete() for task in others] == [True] * 8
-    assert [pid for pid in map(int, (tmp_path / 'pids').read_text().split()) if _alive(pid)] == []
+    assert [pid for pid in map(int, (tmp_path / 'pids').read_text().split()) if is_alive(pid)] == []
     [record] = workspace.rglob('log/run_record/**/Slow_*.json')
     told = json.loads(record.read_text())
     assert (told['state'], told['error']) == ('failed', f'kartnb.errors.TaskTimeoutError: {error}')
