@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from threading import get_ident
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ _main_thread = threading.main_thread().ident
 
 def in_main_thread() -> bool:
     """Whether this is the main thread, as `threading` says at four times the cost."""
-    return threading.get_ident() == _main_thread
+    return get_ident() == _main_thread
 
 
 def _become_main() -> None:
@@ -43,6 +44,8 @@ class held_interrupts:  # noqa: N801 - it is used as a function is
     A second one is raised at once, so that what hangs in the block can be ended. In other threads than the main one,
     where Python raises no interrupts, the block changes nothing.
     """
+
+    __slots__ = ('_before', '_seen')
 
     def __init__(self) -> None:
         self._before: Any = None

@@ -263,8 +263,10 @@ class StreamTap:
     def flush_own(self) -> None:
         """Flush the object's own buffer to its descriptor, unless the user's code has closed it."""
         if self._shown is not None:
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 self._flush_own()
+            except (OSError, ValueError):
+                pass
 
     def flush_shown(self) -> None:
         """Show what was written so far."""

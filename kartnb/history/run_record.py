@@ -133,7 +133,7 @@ def _shared_text(values: list[Any]) -> str:
 
 
 #: Made once: a build writes a record for each task.
-_encoded = json.JSONEncoder(ensure_ascii=False, default=vars).encode
+_encoded = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=vars).encode
 
 
 def parsed_record(text: str | bytes | None) -> RunRecord | None:

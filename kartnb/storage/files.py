@@ -31,6 +31,7 @@ MOST_BYTES = 4 << 20
 #: Up to this many bytes a file is compared whole; of a larger one, this much of its beginning and end together.
 _COMPARED = 1 << 18
 _IN_PART = '~'
+_READ_FILE = os.O_RDONLY | getattr(os, 'O_BINARY', 0)
 
 
 #: Of each file the size, when it was written, which file it is, and when it was put there.
@@ -59,7 +60,7 @@ def see_file(path: str) -> Seen:
     ...     see_file(file.name).check
     '0-00000000'
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0))
+    descriptor = os.open(path, _READ_FILE)
     try:
         status = os.fstat(descriptor)
         size = status.st_size
@@ -446,6 +447,10 @@ class FileSystem(ABC):
         """Write a whole file."""
         with self.writing(path, 0, scratch) as file:
             file.write(data)
+
+    def write_alike(self, path: str, data: bytes, scratch: str | None = None) -> None:
+        """Write a whole file like many others: where the disk allows it, they are one file of several names."""
+        self.write_bytes(path, data, scratch)
 
     def read_bytes(self, path: str) -> bytes:
         """Read a whole file."""

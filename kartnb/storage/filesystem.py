@@ -133,6 +133,15 @@ class _Local(FileSystem):
                 raise_storage_error(error, path, 'written')
             raise
 
+    def write_alike(self, path: str, data: bytes, scratch: str | None = None) -> None:
+        global _last_alike
+        known, source, look = _last_alike
+        if known == data and _linked(source, path, look):
+            return
+        self.write_bytes(path, data, scratch)
+        with contextlib.suppress(OSError):
+            _last_alike = data, path, _identity(path)
+
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if self.size(path) > _SMALL:
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -260,6 +269,29 @@ def _write(temporary: str, data: bytes, durable: bool) -> None:
             sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+#: The last file that was written to be like others: its content, its path, and which one it is.
+_last_alike: tuple[bytes, str, tuple[int, ...]] = (b'', '', ())
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _linked(source: str, path: str, expected: tuple[int, ...]) -> bool:
+    """Give a file another name, at a third of the cost of another file, if it is still the one that is expected."""
+    try:
+        os.link(source, path)
+        if _identity(path) != expected:
+            os.unlink(path)
+            return False
+        if is_durable():
+            sync_directory(os.path.dirname(path))
+        return True
+    except OSError:  # such as a name that is taken, or a disk without links
+        return False
 
 
 def _put_in_place(temporary: str, path: str) -> None:

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import logging
 import os
+import pickle
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -125,7 +126,13 @@ class LogWriter:
         """Write one of them, as `write_log` does."""
         path = f'{_beginning(self._workspace, kind)}{self._stem}{_EXTENSIONS[kind]}'
         # asked for each: another thread may have left the working directory since the last one
-        file_system(path).write_bytes(path, _encoded(value), self._scratch)
+        files = file_system(path)
+        if kind == 'module_versions':  # the same for all tasks until one of them imports more
+            files.write_alike(path, value.encode('utf-8'), self._scratch)
+        else:
+            # only the task's own log may hold what takes more than a plain pickle
+            data = pickling.dumps(value, protocol=4) if kind == 'task_log' else pickle.dumps(value, protocol=4)
+            files.write_bytes(path, data, self._scratch)
 
 
 @functools.lru_cache(maxsize=256)

@@ -139,7 +139,11 @@ class RecordSlot:
         for name in self.results:
             if not file_system(self.directory).exists(f'{self.directory}/{name}'):
                 return True
-        return not had_result and any(file_system(path).exists(path) for path in paths)
+        if not had_result:
+            for path in paths:
+                if file_system(path).exists(path):
+                    return True
+        return False
 
     def look_again(self) -> None:
         """Look up which records the task has now."""
