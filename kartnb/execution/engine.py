@@ -62,11 +62,9 @@ from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import judges_by_outputs
-from kartnb.storage.files import Look
 from kartnb.storage.filesystem import working_directory
 from kartnb.storage.places import keep_code
 from kartnb.storage.run_lock import Holder, build_begins, build_ends, waits_for
-from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
 from kartnb.task.secrets import Masker
@@ -316,12 +314,15 @@ class Engine(ABC):
             self._hold_back(vertex, outcome.holder)
             return
         if outcome.is_settled:
-            self._work_items.note_found(vertex, outcome.found)
+            if outcome.result is not None:
+                self._graph.results.put(vertex, outcome.result)
             logger.warning('%s is skipped: already complete.', vertex.key)
             self._completed(vertex, TaskState.CACHED)
             return
         self._ledger.spend(key, outcome.spent)
-        self._work_items.note(vertex, outcome, () if run is None else run.look)
+        if outcome.requirements is None:
+            # of a run in another process it is not known what the file of its result looks like
+            self._graph.results.put(vertex, outcome.result, () if run is None else run.look)
         if outcome.error is not None:
             self._ledger.log('%s failed: %s', key, error_line(outcome.error, self._mask))
             self._failed(vertex, outcome.error)
@@ -376,7 +377,7 @@ class Engine(ABC):
             message = self._inbox.get()
             if isinstance(message, tuple):
                 key, outcome = message
-                if outcome.result_id and key in self._running:
+                if outcome.is_done and key in self._running:
                     self._ledger.spend(key, outcome.spent)
                     self._ledger.change(key, TaskState.DONE)
             elif isinstance(message, TaskEvent):
@@ -516,7 +517,6 @@ class WorkItems:
         self._emit = emit
         self._results = results
         self._mask = mask
-        self._expected: dict[str, RecordedResult] = {}
         self._kept: set[tuple[str, str]] = set()
         self._directory = working_directory()
         self._maker = current_maker()
@@ -553,7 +553,7 @@ class WorkItems:
             return
         # as the plan saw it: what another build has made since is looked at when the task is locked
         item.record = item.record or directory.slot(vertex.stem, self._results.seen_records(vertex))
-        item.result = self._expected[vertex.key] = self._results.next_result(vertex, run.result_id)
+        item.result = self._results.next_result(vertex, run.result_id)
         item.unknown = self._code(vertex)
         if not run.started:
             item.replaces = self._results.replaced(vertex)
@@ -578,20 +578,6 @@ class WorkItems:
         """Who has the lock of a task that is about to run, where that costs no more than a look at a disk."""
         slot = run.item.record
         return None if slot is None or '://' in slot.directory else waits_for(slot.lock_path)
-
-    def note_found(self, vertex: Vertex, result: RecordedResult | None) -> None:
-        """Note a result that another process has made."""
-        self._expected.pop(vertex.key, None)
-        if result is not None:
-            self._results.put(vertex, result)
-
-    def note(self, vertex: Vertex, outcome: Outcome, look: Look) -> None:
-        """Note the outcome of a run that has ended, and what the files of its result look like, if it ran here."""
-        if outcome.requirements is not None or vertex.key not in self._expected:
-            return
-        expected = self._expected.pop(vertex.key)
-        made = outcome.error is None and bool(outcome.result_id)
-        self._results.put(vertex, expected.with_id(outcome.result_id, outcome.files) if made else None, look)
 
     def _code(self, vertex: Vertex) -> tuple[str, ...]:
         """Keep the source of a task, once for each print; gives the parts of it that cannot be compared."""

@@ -355,14 +355,12 @@ def _share(ready: int, places: int) -> int:
 def _arrived(sent: RemoteOutcome) -> Outcome:
     return Outcome(
         sent.spent,
-        sent.result_id,
+        sent.result,
         sent.error,
         sent.requirements,
         task_log=None if sent.is_settled or sent.holder is not None else sent.task_log,
-        files=sent.files,
         holder=sent.holder,
         is_settled=sent.is_settled,
-        found=sent.found,
     )
 
 

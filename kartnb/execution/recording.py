@@ -138,8 +138,8 @@ class TaskRun:
     seen: dict[str, Look] = field(default_factory=dict)
     #: What removes a result that is not in a plain file.
     undo: list[Callable[[], None]] = field(default_factory=list)
-    #: The joint mark of the files of the result that it has made, and what they look like.
-    files: str = ''
+    #: The result that it has recorded, and what its file looks like.
+    made: RecordedResult | None = None
     look: Look = ()
     result_id: str = field(default_factory=new_result_id)
     #: The working directory of the plan, from which its relative paths start.
@@ -162,8 +162,8 @@ class Outcome:
 
     #: Seconds that the user's code has taken so far.
     spent: float
-    #: The id of the result that it has made; '' without one.
-    result_id: str = ''
+    #: The recorded result that it has made, or, if `is_settled`, that was found.
+    result: RecordedResult | None = None
     #: What it raised, its traceback starting in the user's code.
     error: BaseException | None = None
     #: What it yielded; None when it has finished.
@@ -172,18 +172,20 @@ class Outcome:
     run: TaskRun | None = None
     #: What a task in another process has put into its log; None when it ran here.
     task_log: dict[str, Any] | None = None
-    #: The joint mark of the files of the result.
-    files: str = ''
     #: Who runs the task: this run has not begun.
     holder: Holder | None = None
-    #: Whether another process has made the result meanwhile: this run has not begun. `found` is what its record says.
+    #: Whether another process has made the result meanwhile: this run has not begun.
     is_settled: bool = False
-    found: RecordedResult | None = None
 
     @property
     def is_idle(self) -> bool:
         """Whether the run has not begun."""
         return self.is_settled or self.holder is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has ended well."""
+        return self.error is None and self.requirements is None and not self.is_idle
 
 
 def fire(task: luigi.Task, event: str, *args: Any) -> None:
@@ -241,7 +243,7 @@ def claim(run: TaskRun) -> Outcome | None:
         ):
             if _look_again(run, lock):
                 leave = lock.release
-                return Outcome(run.spent, is_settled=True, found=item.record.result())
+                return Outcome(run.spent, item.record.result(), is_settled=True)
             leave = lock.release
         replaces = '' if item.replaces is None else item.replaces.result_id
         lock.announce(intent_text(item.paths, replaces, item.maker.notebook))
@@ -462,9 +464,9 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     item = run.item
     outputs = [seen_output(*output) for output in zip(item.outputs, item.paths, strict=True)] if done else []
     ended = time.time()
-    run.files = joint_mark([seen.mark for _, seen in outputs])
+    files = joint_mark([seen.mark for _, seen in outputs])
     run.look = outputs[0][1].look if len(outputs) == 1 else ()
-    result = (run.item.result or RecordedResult('')).with_id(run.result_id, run.files)
+    result = (run.item.result or RecordedResult('')).with_id(run.result_id, files)
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,
@@ -487,6 +489,7 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
         replaces='' if run.item.replaces is None else run.item.replaces.result_id,
     )
     slot.finish(lock, result if done else None, record.to_json(), told_seconds(ended))
+    run.made = result if done else None
     run.lock = None
     run.unlock()
 

@@ -91,15 +91,13 @@ class RemoteOutcome:
     """
 
     spent: float
-    result_id: str
+    result: RecordedResult | None
     error: BaseException | None
     requirements: Any
     task_log: dict[str, Any]
     lines: tuple[CapturedLine, ...] = ()
-    files: str = ''
     holder: Holder | None = None
     is_settled: bool = False
-    found: RecordedResult | None = None
 
 
 def perform(data: bytes) -> bytes:
@@ -163,15 +161,13 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
     lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
     return RemoteOutcome(
         outcome.spent,
-        outcome.result_id,
+        outcome.result,
         outcome.error,
         outcome.requirements,
         task_log,
         lines,
-        outcome.files,
         outcome.holder,
         outcome.is_settled,
-        outcome.found,
     )
 
 

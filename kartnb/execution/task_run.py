@@ -98,7 +98,7 @@ def _advance(run: TaskRun) -> Outcome:
         if requirements is not None:
             return Outcome(run.spent, requirements=requirements, run=run)
         _succeed(run)
-        return Outcome(run.spent, run.result_id, files=run.files)
+        return Outcome(run.spent, run.made)
     except KeyboardInterrupt as error:
         with held_interrupts():
             _forget_reporters(run.task)

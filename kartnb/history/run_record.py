@@ -95,7 +95,7 @@ class RunRecord:
     def to_json(self) -> str:
         """The record as JSON text."""
         own = vars(self).copy()
-        shared = [own.pop(name) for name in _SHARED]
+        shared = list(map(own.pop, _SHARED))
         own['outputs'] = [item._asdict() for item in self.outputs]
         return f'{_encoded(own)[:-1]}, {_shared_text(shared)}'
 
@@ -216,13 +216,13 @@ def _is_amount(value: Any) -> bool:
 
 
 def _versions() -> dict[str, str]:
-    return _versions_of(tuple(name for name in ('numpy', 'pandas') if name in sys.modules))
+    return _versions_of('numpy' in sys.modules, 'pandas' in sys.modules)
 
 
 @functools.cache
-def _versions_of(imported: tuple[str, ...]) -> dict[str, str]:
+def _versions_of(numpy: bool, pandas: bool) -> dict[str, str]:
     found = {'python': platform.python_version(), 'kartnb': __version__}
-    for name in ('luigi', *imported):
+    for name in ('luigi', *(['numpy'] if numpy else []), *(['pandas'] if pandas else [])):
         version = vars(sys.modules[name]).get('__version__')
         if isinstance(version, str):
             found[name] = version
