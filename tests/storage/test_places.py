@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,3 +266,63 @@ def test_a_log_goes_where_the_plan_said_when_the_directory_is_left_between_two(
     found = sorted(path.name for path in tmp_path.rglob('Task_0f.pkl'))
     assert found == ['Task_0f.pkl'] * 2
     assert not list((tmp_path / 'elsewhere').iterdir())
+
+
+def _versions_files(workspace: Path, *names: str) -> list[Path]:
+    for name in names:
+        places.LogWriter(str(workspace), name, '0f').write('module_versions', 'numpy==2.0')
+    return [workspace / 'log/module_versions' / f'{name}_0f.txt' for name in names]
+
+
+def test_versions_that_all_tasks_share_take_the_place_of_one_file(tmp_path: Path) -> None:
+    first, second = _versions_files(tmp_path, 'First', 'Second')
+    assert first.read_text() == second.read_text() == 'numpy==2.0'
+    assert first.stat().st_ino == second.stat().st_ino
+    places.LogWriter(str(tmp_path), 'Second', '0f').write('module_versions', 'numpy==2.1')
+    assert (first.read_text(), second.read_text()) == ('numpy==2.0', 'numpy==2.1')
+
+
+def _edit(file: Path) -> None:
+    file.write_text('edited')
+
+
+def _replace(file: Path) -> None:
+    (file.parent / 'other').write_text('of another program')
+    (file.parent / 'other').replace(file)
+
+
+@pytest.mark.parametrize('change', [_edit, _replace, Path.unlink])
+def test_versions_are_written_anew_where_the_last_file_is_another_by_now(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    (first,) = _versions_files(tmp_path, 'First')
+    change(first)
+    (second,) = _versions_files(tmp_path, 'Second')
+    assert second.read_text() == 'numpy==2.0'
+    assert not first.exists() or second.stat().st_ino != first.stat().st_ino
+
+
+def test_versions_are_those_of_their_own_workspace_after_a_change_of_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ('here', 'there'):
+        (tmp_path / place).mkdir()
+    monkeypatch.chdir(tmp_path / 'there')
+    places.LogWriter('resources', 'First', '0f').write('module_versions', 'numpy==1.0')
+    monkeypatch.chdir(tmp_path / 'here')
+    _versions_files(Path('resources'), 'First')
+    monkeypatch.chdir(tmp_path / 'there')
+    (second,) = _versions_files(Path('resources'), 'Second')
+    assert second.read_text() == 'numpy==2.0'
+
+
+def test_versions_are_written_for_each_task_on_a_disk_without_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
+
+    monkeypatch.setattr(os, 'link', refuse)
+    first, second = _versions_files(tmp_path, 'First', 'Second')
+    assert first.read_text() == second.read_text() == 'numpy==2.0'
+    assert first.stat().st_ino != second.stat().st_ino
