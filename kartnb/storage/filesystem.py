@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import luigi
 
@@ -135,12 +135,12 @@ class _Local(FileSystem):
 
     def write_alike(self, path: str, data: bytes, scratch: str | None = None) -> None:
         global _last_alike
-        known, source, look = _last_alike
-        if known == data and _linked(source, path, look):
+        last = _last_alike
+        if last.data == data and (last.is_synced or not is_durable()) and _linked(last, path):
             return
         self.write_bytes(path, data, scratch)
         with contextlib.suppress(OSError):
-            _last_alike = data, path, _identity(path)
+            _last_alike = _Alike(data, path, _identity(path), is_durable())
 
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if self.size(path) > _SMALL:
@@ -271,8 +271,16 @@ def _write(temporary: str, data: bytes, durable: bool) -> None:
         os.close(descriptor)
 
 
-#: The last file that was written to be like others: its content, its path, and which one it is.
-_last_alike: tuple[bytes, str, tuple[int, ...]] = (b'', '', ())
+class _Alike(NamedTuple):
+    """A file that was written to be like others."""
+
+    data: bytes
+    path: str
+    identity: tuple[int, ...]
+    is_synced: bool
+
+
+_last_alike = _Alike(b'', '', (), False)
 
 
 def _identity(path: str) -> tuple[int, ...]:
@@ -280,11 +288,11 @@ def _identity(path: str) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _linked(source: str, path: str, expected: tuple[int, ...]) -> bool:
-    """Give a file another name, at a third of the cost of another file, if it is still the one that is expected."""
+def _linked(file: _Alike, path: str) -> bool:
+    """Give a file another name, at a third of the cost of another file, if it is still the one that was written."""
     try:
-        os.link(source, path)
-        if _identity(path) != expected:
+        os.link(file.path, path)
+        if _identity(path) != file.identity:
             os.unlink(path)
             return False
         if is_durable():

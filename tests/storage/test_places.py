@@ -326,3 +326,12 @@ def test_versions_are_written_for_each_task_on_a_disk_without_links(
     first, second = _versions_files(tmp_path, 'First', 'Second')
     assert first.read_text() == second.read_text() == 'numpy==2.0'
     assert first.stat().st_ino != second.stat().st_ino
+
+
+def test_durable_versions_are_no_other_name_of_a_file_that_may_be_lost(tmp_path: Path) -> None:
+    (first,) = _versions_files(tmp_path, 'First')
+    with filesystem.durable_writes():
+        second, third = _versions_files(tmp_path, 'Second', 'Third')
+    (fourth,) = _versions_files(tmp_path, 'Fourth')
+    assert first.stat().st_ino != second.stat().st_ino
+    assert second.stat().st_ino == third.stat().st_ino == fourth.stat().st_ino
