@@ -43,12 +43,12 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let s3:// mean a server, and give up on it soon."""
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let s3:// mean a server, with the seconds to wait for its answers."""
 
-    def use(url: str) -> None:
-        quick = {'connect_timeout': 2, 'read_timeout': 2, 'retries': {'max_attempts': 0}}
-        given = {'endpoint_url': url, 'key': 'key', 'secret': 'pa55w0rd', 'config_kwargs': quick}
+    def use(url: str, patience: float = 60) -> None:
+        once = {'connect_timeout': patience, 'read_timeout': patience, 'retries': {'max_attempts': 0}}
+        given = {'endpoint_url': url, 'key': 'key', 'secret': 'pa55w0rd', 'config_kwargs': once}
         monkeypatch.setitem(fsspec.config.conf, 's3', given)
         monkeypatch.setattr(s3fs.S3FileSystem, 'retries', 1)
         s3fs.S3FileSystem.clear_instance_cache()
@@ -112,9 +112,9 @@ def test_a_server_that_is_down(action: str, connect: Callable[[str], None]) -> N
 
 
 @pytest.mark.parametrize('action', ['look', 'stat', 'list'])
-def test_a_server_that_does_not_answer(action: str, connect: Callable[[str], None]) -> None:
+def test_a_server_that_does_not_answer(action: str, connect: Callable[..., None]) -> None:
     with socket.create_server(('127.0.0.1', 0)) as silent:
-        connect(f'http://127.0.0.1:{silent.getsockname()[1]}')
+        connect(f'http://127.0.0.1:{silent.getsockname()[1]}', patience=2)
         message = problem_of(action, 's3://bucket')
     assert message.endswith('check the connection and the endpoint, and build again; finished results are kept')
 
