@@ -216,13 +216,13 @@ def _is_amount(value: Any) -> bool:
 
 
 def _versions() -> dict[str, str]:
-    return _versions_of('numpy' in sys.modules, 'pandas' in sys.modules)
+    return _versions_of(*[name for name in ('numpy', 'pandas') if name in sys.modules])
 
 
 @functools.cache
-def _versions_of(numpy: bool, pandas: bool) -> dict[str, str]:
+def _versions_of(*imported: str) -> dict[str, str]:
     found = {'python': platform.python_version(), 'kartnb': __version__}
-    for name in ('luigi', *(['numpy'] if numpy else []), *(['pandas'] if pandas else [])):
+    for name in ('luigi', *imported):
         version = vars(sys.modules[name]).get('__version__')
         if isinstance(version, str):
             found[name] = version

@@ -136,11 +136,13 @@ class _Local(FileSystem):
     def write_alike(self, path: str, data: bytes, scratch: str | None = None) -> None:
         global _last_alike
         last = _last_alike
-        if last.data == data and (last.is_synced or not is_durable()) and _linked(last, path):
+        # of one workspace only: who changes the owner or the mode of one means no other
+        is_alike = last.data == data and last.scratch == scratch and (last.is_synced or not is_durable())
+        if is_alike and _linked(last, path):
             return
         self.write_bytes(path, data, scratch)
         with contextlib.suppress(OSError):
-            _last_alike = _Alike(data, path, _identity(path), is_durable())
+            _last_alike = _Alike(data, path, scratch, _identity(path), is_durable())
 
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if self.size(path) > _SMALL:
@@ -276,11 +278,12 @@ class _Alike(NamedTuple):
 
     data: bytes
     path: str
+    scratch: str | None
     identity: tuple[int, ...]
     is_synced: bool
 
 
-_last_alike = _Alike(b'', '', (), False)
+_last_alike = _Alike(b'', '', None, (), False)
 
 
 def _identity(path: str) -> tuple[int, ...]:

@@ -335,3 +335,10 @@ def test_durable_versions_are_no_other_name_of_a_file_that_may_be_lost(tmp_path:
     (fourth,) = _versions_files(tmp_path, 'Fourth')
     assert first.stat().st_ino != second.stat().st_ino
     assert second.stat().st_ino == third.stat().st_ino == fourth.stat().st_ino
+
+
+def test_two_workspaces_share_no_file(tmp_path: Path) -> None:
+    (first,) = _versions_files(tmp_path / 'one', 'First')
+    (second,) = _versions_files(tmp_path / 'other', 'First')
+    assert first.read_text() == second.read_text() == 'numpy==2.0'
+    assert first.stat().st_ino != second.stat().st_ino
