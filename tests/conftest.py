@@ -9,6 +9,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# its usual limit of 200 ms for an example would make every such test one of absolute time
+settings.register_profile('no time limit', deadline=None)
+settings.load_profile('no time limit')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
