@@ -548,13 +548,13 @@ class WorkItems:
         item = run.item
         item.inputs = self._results.inputs(vertex)
         item.reads = self._results.reads(vertex)
-        directory = self._results.directory(vertex.task)
-        if directory is None:
+        directory = self._results.directory(vertex)
+        if directory is None or vertex.place is None:
             return
         # as the plan saw it: what another build has made since is looked at when the task is locked
         item.record = item.record or directory.slot(vertex.stem, self._results.seen_records(vertex))
         item.result = self._results.next_result(vertex, run.result_id)
-        item.unknown = self._code(vertex)
+        item.unknown = self._code(vertex, vertex.place[0])
         if not run.started:
             item.replaces = self._results.replaced(vertex)
 
@@ -571,7 +571,7 @@ class WorkItems:
 
     def holder(self, vertex: Vertex) -> Holder | None:
         """Who runs a task that was held back; None when nobody does."""
-        directory = self._results.directory(vertex.task)
+        directory = self._results.directory(vertex)
         return None if directory is None else present_holder(directory, vertex.stem, vertex.task)
 
     def holder_at_hand(self, run: TaskRun) -> Holder | None:
@@ -579,11 +579,10 @@ class WorkItems:
         slot = run.item.record
         return None if slot is None or '://' in slot.directory else waits_for(slot.lock_path)
 
-    def _code(self, vertex: Vertex) -> tuple[str, ...]:
+    def _code(self, vertex: Vertex, workspace: str) -> tuple[str, ...]:
         """Keep the source of a task, once for each print; gives the parts of it that cannot be compared."""
-        task: Any = vertex.task
-        code = self._results.code.print_of(type(task))
-        place = (task.workspace_directory, code.key)
+        code = self._results.code.print_of(type(vertex.task))
+        place = (workspace, code.key)
         if place not in self._kept:
             self._kept.add(place)
             keep_code(*place, code.to_json())

@@ -41,7 +41,6 @@ from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, intent_at,
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, RecordSlot
 from kartnb.storage.superseded import Replacement, discard, roll_back, superseded_directory
 from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart
-from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
 from kartnb.task.secrets import NO_SECRETS, Masker
@@ -188,18 +187,22 @@ class Outcome:
         return self.error is None and self.requirements is None and not self.is_idle
 
 
-def fire(task: luigi.Task, event: str, *args: Any) -> None:
-    """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule)."""
+def fire(task: luigi.Task, event: str, *args: Any) -> bool:
+    """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule).
+
+    Gives whether there may have been some.
+    """
     for handlers in event_handlers().values():
         if event in handlers:
             break
     else:
-        return
+        return False
     with may_leave():
         if type(task).trigger_event is luigi.Task.trigger_event:
             trigger(task, event, *args)
         else:
             task.trigger_event(event, *args)
+    return True
 
 
 def fire_broken(task: luigi.Task, error: Exception) -> None:
@@ -352,7 +355,7 @@ def look_at_inputs(run: TaskRun, at_end: bool = False) -> None:
     Raises ResultReplacedError when one has, also when its run has failed and put the result back.
     """
     reads = run.item.reads
-    if not at_end:
+    if not at_end and reads:
         reads = tuple([files for files in reads if not (files.seen or run.seen.get(files.record))])
     if not reads:
         return
@@ -455,14 +458,17 @@ def record_failure(run: TaskRun, error: BaseException, state: str = 'failed') ->
         give_up(run)
 
 
-def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
-    """Write the record of a run; `state` is done, failed or interrupted."""
+def write_record(run: TaskRun, state: str, error: BaseException | None, seen: list[SeenOutput] | None = None) -> None:
+    """Write the record of a run; `state` is done, failed or interrupted.
+
+    `seen` is what `seen_output` gives of its outputs, where that is known.
+    """
     task, slot, lock = run.task, run.item.record, run.lock
     if slot is None or lock is None or lock.is_of_parent:
         return
     done = state == 'done'
     item = run.item
-    outputs = [seen_output(*output) for output in zip(item.outputs, item.paths, strict=True)] if done else []
+    outputs = seen or ([seen_output(*output) for output in zip(item.outputs, item.paths, strict=True)] if done else [])
     ended = time.time()
     files = joint_mark([seen.mark for _, seen in outputs])
     run.look = outputs[0][1].look if len(outputs) == 1 else ()
@@ -494,8 +500,12 @@ def write_record(run: TaskRun, state: str, error: BaseException | None) -> None:
     run.unlock()
 
 
-def seen_output(target: Any, path: str) -> tuple[OutputFile, Seen]:
-    """What a record says of one output, and the marks of its content."""
+#: What a record says of one output, and the marks of its content.
+SeenOutput: TypeAlias = tuple[OutputFile, Seen]
+
+
+def seen_output(target: Any, path: str) -> SeenOutput:
+    """Look at one output."""
     if not isinstance(target, FileTarget):
         return OutputFile(path, None, None), _NOTHING_SEEN
     seen = file_system(path).seen(path)
@@ -510,20 +520,20 @@ def record_existing_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> Non
     results = graph.results
     unwritable: set[str] = set()
     for vertex in vertices:
-        task: Any = vertex.task
         wanted = _is_unrecorded(vertex, results)
-        if not (wanted or vertex.key in results.moved) or task.workspace_directory in unwritable:
+        directory = results.directory(vertex) if wanted or vertex.key in results.moved else None
+        if directory is None or directory.path in unwritable:
             continue
         try:
-            _record_existing(vertex, results) if wanted else _note_present_times(vertex, results)
+            _record_existing(vertex, results, directory) if wanted else _note_present_times(vertex, results, directory)
         except OSError:  # a read-only workspace is used as it is
-            unwritable.add(task.workspace_directory)
+            unwritable.add(directory.path)
 
 
 def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
     return (
         vertex.verdict.state in (TaskState.CACHED, TaskState.STALE)
-        and isinstance(vertex.task, TaskOnKart)
+        and vertex.place is not None
         and bool(vertex.outputs)
         and results.policy(type(vertex.task)) != 'ignore'
         and results.result(vertex) is None
@@ -533,17 +543,14 @@ def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
     )
 
 
-def _note_present_times(vertex: Vertex, results: KnownResults) -> None:
+def _note_present_times(vertex: Vertex, results: KnownResults, directory: RecordDirectory) -> None:
     """Put the present times into a record that was copied with its result, so that plans need not open it again."""
-    task: Any = vertex.task
-    directory = results.directory_of(task.workspace_directory, type(task).__module__)
     directory.rename(vertex.stem, results.moved.pop(vertex.key))
 
 
-def _record_existing(vertex: Vertex, results: KnownResults) -> None:
+def _record_existing(vertex: Vertex, results: KnownResults, directory: RecordDirectory) -> None:
     """Give a result the record of a run that was not seen; its state is 'adopted'."""
-    task: Any = vertex.task
-    slot = results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem)
+    slot = directory.slot(vertex.stem)
     lock = slot.lock(result_id := new_result_id())
     if isinstance(lock, Holder):  # its run has just begun
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import logging
 import operator
 import random
@@ -20,9 +21,10 @@ from typing import Any, TypeGuard
 import luigi
 
 from kartnb.capture.capture import captured_task, current_task, task_log
-from kartnb.errors import TaskNotDumpedError, TaskTimeoutError, described
+from kartnb.errors import MissingResultError, TaskNotDumpedError, TaskTimeoutError, described
 from kartnb.execution.recording import (
     Outcome,
+    SeenOutput,
     TaskRun,
     claim,
     fire,
@@ -30,6 +32,7 @@ from kartnb.execution.recording import (
     look_at_inputs,
     record_failure,
     record_loss,
+    seen_output,
     take_back,
     write_record,
 )
@@ -37,7 +40,7 @@ from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.interrupts import held_interrupts, in_main_thread
 from kartnb.storage.filesystem import durable_writes, go_back, has_left, home, may_leave, working_directory
-from kartnb.storage.targets import runs_alone
+from kartnb.storage.targets import SingleFileTarget, runs_alone
 from kartnb.task.base import TaskOnKart
 
 logger = logging.getLogger('kartnb')
@@ -178,10 +181,12 @@ def _user_run(task: luigi.Task) -> Callable[[], Any]:
 
 def _succeed(run: TaskRun) -> None:
     task = run.task
-    _require_outputs(run)
+    seen = _require_outputs(run)
     look_at_inputs(run, at_end=True)
-    fire(task, luigi.Event.PROCESSING_TIME, task, run.spent)
+    if fire(task, luigi.Event.PROCESSING_TIME, task, run.spent):
+        seen = None
     if getattr(task.on_success, '__func__', None) is not luigi.Task.on_success:
+        seen = None  # it may write the outputs again
         with may_leave():
             task.on_success()
     _return_home(run)
@@ -190,21 +195,31 @@ def _succeed(run: TaskRun) -> None:
     if run.logs is not None:
         run.logs.write_success(run.spent, list(run.item.paths))
     with held_interrupts():
-        write_record(run, 'done', None)
+        write_record(run, 'done', None, seen)
     fire(task, luigi.Event.SUCCESS, task)
     _forget_reporters(task)
 
 
-def _require_outputs(run: TaskRun) -> None:
+def _require_outputs(run: TaskRun) -> list[SeenOutput] | None:
+    """See that a run has written its outputs; gives what they look like, where all of them are plain files."""
     task = run.task
     complete = type(task).complete
     # a `complete` of the user's own decides: outputs may be missing then
     if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
-        return
+        return None
     item = run.item
-    missing = [path for target, path in zip(item.outputs, item.paths, strict=True) if not target.exists()]
+    seen = []
+    missing = []
+    for target, path in zip(item.outputs, item.paths, strict=True):
+        if type(target) is SingleFileTarget and target.is_plain_file:
+            try:
+                seen.append(seen_output(target, path))
+            except MissingResultError:
+                missing.append(path)
+        elif not target.exists():
+            missing.append(path)
     if not missing:
-        return
+        return seen if len(seen) == len(item.outputs) else None
     text = f'{type(task).__name__}.run() ended without writing its output {missing[0]}'
     if run.item.value_wanted:
         how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
@@ -212,6 +227,7 @@ def _require_outputs(run: TaskRun) -> None:
     logger.warning('%s, so it runs again in the next build.', text)
     there = [output for output in zip(item.outputs, item.paths, strict=True) if output[1] not in missing]
     item.outputs, item.paths = (tuple(column) for column in zip(*there, strict=True)) if there else ((), ())
+    return None
 
 
 def _fail(run: TaskRun, error: BaseException) -> BaseException:
@@ -234,9 +250,7 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
 
 def _forget_reporters(task: luigi.Task) -> None:
     if _is_kartnb_task(task):
-        attributes = vars(task)
-        for name in _REPORTERS:
-            attributes.pop(name, None)
+        list(map(vars(task).pop, _REPORTERS, itertools.repeat(None)))
     else:
         for name in _REPORTERS:
             setattr(task, name, None)

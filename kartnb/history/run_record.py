@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kartnb._version import __version__
 from kartnb.errors import KartError
 from kartnb.history.makers import current_maker, host_name
+from kartnb.storage.files import own_pid
 from kartnb.storage.places import as_seconds, is_on_calendars
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ class RunRecord:
     error: str  #: One line, '' unless it failed.
     build_id: str
     host: str = field(default_factory=host_name)
-    pid: int = field(default_factory=os.getpid)
+    pid: int = field(default_factory=own_pid)
     #: The path of the notebook or script whose build it was, or the name of its session; '' when it is unknown.
     notebook: str = field(default_factory=lambda: current_maker().notebook)
     notebook_inode: int = field(default_factory=lambda: current_maker().inode)  #: 0 when it is unknown.
-    versions: dict[str, str] = field(default_factory=lambda: _versions())
+    versions: dict[str, str] = field(default_factory=lambda: _present_versions())
     format_version: int = FORMAT_VERSION
     #: The print of the code that made the result, which names the file of its source; '' when it is unknown.
     code: str = ''
@@ -215,15 +215,16 @@ def _is_amount(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value < _LARGEST_AMOUNT
 
 
-def _versions() -> dict[str, str]:
-    return _versions_of(*[name for name in ('numpy', 'pandas') if name in sys.modules])
+def _present_versions() -> dict[str, str]:
+    return _versions(len(sys.modules))
 
 
-@functools.cache
-def _versions_of(*imported: str) -> dict[str, str]:
+@functools.lru_cache(maxsize=1)
+def _versions(_: int) -> dict[str, str]:
+    """The versions of what makes results, given how many modules are imported: they are the same until one more is."""
     found = {'python': platform.python_version(), 'kartnb': __version__}
-    for name in ('luigi', *imported):
-        version = vars(sys.modules[name]).get('__version__')
+    for name in ('luigi', 'numpy', 'pandas'):
+        version = vars(sys.modules[name]).get('__version__') if name in sys.modules else None
         if isinstance(version, str):
             found[name] = version
     return found

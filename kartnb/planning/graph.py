@@ -59,13 +59,19 @@ class Vertex:
     stem: str = field(init=False)
     #: Whether the task's output is made outside, so that there is nothing to run.
     is_external: bool = field(init=False)
+    #: Workspace and module, which say where its record is; None for a task that has none.
+    place: tuple[str, str] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rerun = _RERUN if _wants_rerun(self.task) else None
-        self.paths = tuple(path_of(target) for target in self.outputs)
-        self.name = type(self.task).__name__
+        task: Any = self.task
+        cls = type(task)
+        self.rerun = _RERUN if _wants_rerun(task) else None
+        self.paths = tuple([path_of(target) for target in self.outputs])
+        self.name = cls.__name__
         self.stem = f'{self.name}_{self.unique_id}'
-        self.is_external = self.task.run is None or self.task.run is NotImplemented
+        self.is_external = task.run is None or task.run is NotImplemented
+        # isinstance goes through the abstract base classes
+        self.place = (task.workspace_directory, cls.__module__) if TaskOnKart in cls.__mro__ else None
 
     def ask_rerun(self) -> None:
         """Let it run whatever its result is."""

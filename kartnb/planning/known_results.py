@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
-import luigi
-
 from kartnb.config import CodeChangePolicy, checked_policy, configured_policy
 from kartnb.history.makers import Makers
 from kartnb.history.run_record import InputResult, RunRecord, iso_seconds, newest_record
@@ -30,7 +28,6 @@ from kartnb.storage.run_lock import Holder
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
 from kartnb.storage.superseded import Replacement
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart
-from kartnb.task.base import TaskOnKart
 from kartnb.task.code_parts import PYTHON, Part, part_digest, parts_from_json, print_of_parts
 from kartnb.task.code_print import CodePrint, Printer
 
@@ -46,6 +43,8 @@ _LOOK = 0.02
 _ROUNDING = 1e-6
 _MOST_REMEMBERED = 1 << 18
 _MOST_NAMED = 3
+#: The digest of no inputs. It is not '', which means that the inputs were not recorded.
+_OF_NOTHING = '0'
 
 
 class KnownResults:
@@ -109,13 +108,10 @@ class KnownResults:
             return checked_policy(own, f'{cls.__name__}.on_code_change')
         return self._configured or ('rerun' if cls.__module__ == '__main__' else 'warn')
 
-    def directory(self, task: luigi.Task) -> RecordDirectory | None:
+    def directory(self, vertex: Vertex) -> RecordDirectory | None:
         """The directory of a task's record; None for a task that has none."""
-        # isinstance goes through the abstract base classes
-        if TaskOnKart not in type(task).__mro__:
-            return None
-        own: Any = task
-        return self.directory_of(own.workspace_directory, type(task).__module__)
+        place = vertex.place
+        return None if place is None else self._directories.get(place) or self.directory_of(*place)
 
     def directory_of(self, workspace: str, module: str) -> RecordDirectory:
         """The directory of the records of a module's tasks."""
@@ -134,13 +130,12 @@ class KnownResults:
             return found
 
     def _looked_up(self, vertex: Vertex) -> RecordedResult | None:
-        directory = self.directory(vertex.task)
-        if directory is None:
+        directory = self.directory(vertex)
+        if directory is None or vertex.place is None:
             return None
         result = directory.result(vertex.stem)
         if result is None and self.all_exist(vertex):
-            task: Any = vertex.task
-            directory = self._fresh(task.workspace_directory, type(task).__module__)
+            directory = self._fresh(*vertex.place)
             result = directory.result(vertex.stem)
         self._seen_records[vertex.key] = directory.names(vertex.stem)
         if result is None:
@@ -152,12 +147,10 @@ class KnownResults:
         mark = joint_mark(map(self.listing.mark, vertex.paths))
         if mark in ('', result.files):
             return result
-        return self._examined(vertex, mark)
+        return self._examined(vertex, vertex.place, mark)
 
-    def _examined(self, vertex: Vertex, mark: str) -> RecordedResult | None:
+    def _examined(self, vertex: Vertex, place: tuple[str, str], mark: str) -> RecordedResult | None:
         """What is known of a result whose files have another size or time than recorded."""
-        task: Any = vertex.task
-        place = (task.workspace_directory, type(task).__module__)
         found, result = self._found(place, vertex.stem, vertex.paths, mark)
         if found is not Files.SAME and self._is_marked(vertex):
             found = Files.UNFINISHED
@@ -192,12 +185,12 @@ class KnownResults:
         return self.changed_files(vertex) is Files.CUT_SHORT
 
     def _is_marked(self, vertex: Vertex) -> bool:
-        directory = self.directory(vertex.task) if self._has_marks else None
+        directory = self.directory(vertex) if self._has_marks else None
         return directory is not None and directory.is_marked(vertex.stem)
 
     def holder(self, vertex: Vertex) -> Holder | None:
         """Who runs a task now, as far as its directory says; None when nobody does."""
-        directory = self.directory(vertex.task) if self._has_marks else None
+        directory = self.directory(vertex) if self._has_marks else None
         return directory.holder(vertex.stem) if directory is not None else None
 
     def broken_off(self) -> Iterator[tuple[str, RecordDirectory, str]]:
@@ -251,7 +244,7 @@ class KnownResults:
 
         `look` is what its files looked like when this process has recorded it.
         """
-        directory = self.directory(vertex.task)
+        directory = self.directory(vertex)
         if directory is None:
             return
         name, self._seen_records[vertex.key] = directory.note(vertex.stem, result)
@@ -264,7 +257,7 @@ class KnownResults:
 
     def record(self, vertex: Vertex) -> RunRecord | None:
         """The record of the present result of a task; None when there is none that can be read."""
-        directory = self.directory(vertex.task)
+        directory = self.directory(vertex)
         return None if directory is None else newest_record(directory, vertex.stem)
 
     def inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
@@ -288,7 +281,7 @@ class KnownResults:
         result = self.moved.get(vertex.key) or self.result(vertex)
         if result is None or not result.files or not vertex.paths or '://' in vertex.paths[0]:
             return None
-        directory = self.directory(vertex.task)
+        directory = self.directory(vertex)
         name = None if directory is None else directory.newest(vertex.stem)
         if directory is None or name is None:
             return None
@@ -299,13 +292,13 @@ class KnownResults:
 
         While a run may still replace it, this waits.
         """
-        task: Any = vertex.task
-        directory = RecordDirectory(task.workspace_directory, type(task).__module__)
+        if vertex.place is None:
+            return None
+        directory = RecordDirectory(*vertex.place)
         while directory.holder(vertex.stem) is not None:
             time.sleep(_LOOK)
-            directory = RecordDirectory(task.workspace_directory, type(task).__module__)
-        task_directory = (task.workspace_directory, type(task).__module__)
-        self._directories[task_directory] = directory
+            directory = RecordDirectory(*vertex.place)
+        self._directories[vertex.place] = directory
         before, now = self.result(vertex), directory.result(vertex.stem)
         if before is None or now is None or (before.made_by, before.made_of) != (now.made_by, now.made_of):
             return None
@@ -317,6 +310,8 @@ class KnownResults:
     def made_of(self, vertex: Vertex) -> str:
         """A digest of the present results of what a task requires."""
         required = vertex.requires[: vertex.declared]
+        if not required:
+            return _OF_NOTHING
         return digest_of_inputs((other.unique_id, self.result_id(other)) for other in required)
 
     def next_result(self, vertex: Vertex, result_id: str = '') -> RecordedResult:
@@ -330,17 +325,13 @@ class KnownResults:
 
     def present(self, vertex: Vertex) -> Replacement | None:
         """The recorded result of a task, as it can be set aside; None when there is none, or it is not in files."""
-        directory, result = self.directory(vertex.task), self.result(vertex)
+        directory, result = self.directory(vertex), self.result(vertex)
         name = None if directory is None else directory.newest(vertex.stem)
-        if directory is None or result is None or name is None:
+        if directory is None or result is None or name is None or vertex.place is None:
             return None
         if not vertex.outputs or not all(map(is_plain_file, vertex.outputs)):
             return None
-        task: Any = vertex.task
-        module = type(task).__module__
-        return Replacement(
-            task.workspace_directory, module, vertex.stem, result.result_id, directory.path, name, vertex.paths
-        )
+        return Replacement(*vertex.place, vertex.stem, result.result_id, directory.path, name, vertex.paths)
 
     def code_change(self, vertex: Vertex) -> CodeComparison:
         """Whether the code of a task is the one that made its result."""
@@ -370,10 +361,9 @@ def is_made_of(result: RecordedResult, digest: str) -> bool:
 
 
 def digest_of_inputs(results: Iterable[tuple[str, str]]) -> str:
-    """A digest of results, given by unique id and result id; '0' for none."""
+    """A digest of results, given by unique id and result id; `_OF_NOTHING` for none."""
     text = '\n'.join(f'{unique_id} {result_id}' for unique_id, result_id in results)
-    # '0' and not '': an empty `made_of` means that the inputs were not recorded
-    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest() if text else '0'
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest() if text else _OF_NOTHING
 
 
 Answer = Literal['same', 'changed', 'unknown']

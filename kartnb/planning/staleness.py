@@ -145,6 +145,8 @@ RESULT_RULES: tuple[Rule, ...] = (
     # last: a reason of the task's own says more than one of its neighbours
     stale_upstream,
 )
+#: Those of them that may say something where nothing is known of a result, as in a first build.
+_RULES_OF_UNKNOWN: tuple[Rule, ...] = (written_since, stale_upstream)
 
 
 def judge_result(vertex: Vertex, known: KnownResults) -> Verdict:
@@ -156,7 +158,7 @@ def judge_result(vertex: Vertex, known: KnownResults) -> Verdict:
     if known.policy(type(vertex.task)) == 'ignore':
         return UP_TO_DATE
     noted = UP_TO_DATE
-    for rule in RESULT_RULES:
+    for rule in RESULT_RULES if known.result(vertex) is not None else _RULES_OF_UNKNOWN:
         found = rule(vertex, known)
         if found is None:
             continue
@@ -280,7 +282,8 @@ def is_complete(vertex: Vertex) -> bool:
 
 def judges_by_outputs(task: luigi.Task) -> bool:
     """Whether a task is complete when its outputs exist, and nothing else is asked."""
-    return type(task).complete in (TaskOnKart.complete, luigi.Task.complete) and 'complete' not in vars(task)
+    complete = type(task).complete
+    return (complete is TaskOnKart.complete or complete is luigi.Task.complete) and 'complete' not in task.__dict__
 
 
 def asks_for_more(task: luigi.Task) -> bool:

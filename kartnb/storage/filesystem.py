@@ -22,8 +22,10 @@ from kartnb.storage.files import (
     ON_WINDOWS,
     FileSystem,
     Seen,
+    data_check,
     raise_storage_error,
     see_file,
+    seen_file,
     storage_error,
     sweep_litter,
     temporary_name,
@@ -110,7 +112,8 @@ class _Local(FileSystem):
                 raise_storage_error(error, path, 'written')
             raise
 
-    def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
+    def write_bytes(self, path: str, data: bytes, scratch: str | None = None, is_result: bool = False) -> None:
+        global _last_result
         directory = os.path.dirname(path) if scratch is None else scratch
         if directory not in _swept or ON_WINDOWS:
             _prepare(path, directory)
@@ -118,13 +121,15 @@ class _Local(FileSystem):
         durable = is_durable()
         try:
             try:
-                _write(temporary, data, durable)
+                status = _write(temporary, data, durable, is_result)
                 os.replace(temporary, path)
             except FileNotFoundError:  # directories are made when they turn out to be missing, not looked for each time
                 _discard(temporary)
                 _make_directories(temporary, path)
-                _write(temporary, data, durable)
+                status = _write(temporary, data, durable, is_result)
                 os.replace(temporary, path)
+            if status is not None:
+                _last_result = _Written(path, _identity(status), data_check(data))
             if durable:
                 sync_directory(os.path.dirname(path))
         except BaseException as error:
@@ -132,6 +137,9 @@ class _Local(FileSystem):
             if isinstance(error, OSError):
                 raise_storage_error(error, path, 'written')
             raise
+
+    def write_result(self, path: str, data: bytes) -> None:
+        self.write_bytes(path, data, is_result=True)
 
     def write_alike(self, path: str, data: bytes, scratch: str | None = None) -> None:
         global _last_alike
@@ -142,7 +150,7 @@ class _Local(FileSystem):
             return
         self.write_bytes(path, data, scratch)
         with contextlib.suppress(OSError):
-            _last_alike = _Alike(data, path, scratch, _identity(path), is_durable())
+            _last_alike = _Alike(data, path, scratch, _identity(os.stat(path)), is_durable())
 
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if self.size(path) > _SMALL:
@@ -195,9 +203,15 @@ class _Local(FileSystem):
 
     def seen(self, path: str) -> Seen:
         try:
+            if _last_result.path == path:
+                status = os.stat(path)
+                if _identity(status) == _last_result.identity:
+                    return seen_file(status, _last_result.check)
             return see_file(path)
         except OSError as error:
             raise storage_error(error, path, 'read') from error
+        except ValueError as error:  # not a path, such as one with a null character
+            raise MissingResultError(f'{path!r} is not the path of a file', path) from error
 
     def names(self, directory: str) -> set[str]:
         return self._names(directory, None)
@@ -261,7 +275,8 @@ def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
         return open(temporary, 'xb', buffering)
 
 
-def _write(temporary: str, data: bytes, durable: bool) -> None:
+def _write(temporary: str, data: bytes, durable: bool, is_result: bool) -> os.stat_result | None:
+    """Write a file; gives what it is then, if it is a result."""
     descriptor = os.open(temporary, _NEW_FILE, 0o666)
     try:
         written = os.write(descriptor, data)
@@ -269,8 +284,20 @@ def _write(temporary: str, data: bytes, durable: bool) -> None:
             written += os.write(descriptor, memoryview(data)[written:])
         if durable:
             sync(descriptor)
+        return os.fstat(descriptor) if is_result else None
     finally:
         os.close(descriptor)
+
+
+class _Written(NamedTuple):
+    """A result that was written from memory: as long as it is the same file, its content need not be read again."""
+
+    path: str
+    identity: tuple[int, ...]
+    check: str
+
+
+_last_result = _Written('', (), '')
 
 
 class _Alike(NamedTuple):
@@ -286,8 +313,7 @@ class _Alike(NamedTuple):
 _last_alike = _Alike(b'', '', None, (), False)
 
 
-def _identity(path: str) -> tuple[int, ...]:
-    status = os.stat(path)
+def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -295,7 +321,7 @@ def _linked(file: _Alike, path: str) -> bool:
     """Give a file another name, at a third of the cost of another file, if it is still the one that was written."""
     try:
         os.link(file.path, path)
-        if _identity(path) != file.identity:
+        if _identity(os.stat(path)) != file.identity:
             os.unlink(path)
             return False
         if is_durable():
@@ -450,5 +476,7 @@ def file_system(path: str) -> FileSystem:
         return remote_file_system(path)
     if luigi.LocalTarget is not _luigis_own_local_target:
         return _Luigi(luigi.LocalTarget)
-    directory = None if not _leaving or os.path.isabs(path) else left_home()
+    if not _leaving:
+        return _local
+    directory = None if os.path.isabs(path) else left_home()
     return _local if directory is None else cast(FileSystem, _From(directory))
