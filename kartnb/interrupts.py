@@ -45,11 +45,8 @@ class held_interrupts:  # noqa: N801 - it is used as a function is
     where Python raises no interrupts, the block changes nothing.
     """
 
-    __slots__ = ('_before', '_seen')
-
-    def __init__(self) -> None:
-        self._before: Any = None
-        self._seen = False
+    _before: Any = None
+    _seen = False
 
     def __enter__(self) -> None:
         # None: the handler is not one of Python's, and could not be put back

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TextIO
 
 from kartnb.capture.taps import Mode, OutputTaps
 from kartnb.capture.task_log import LogTap, Stream, TaskLog, is_echo
@@ -46,7 +46,7 @@ class captured:  # noqa: N801 - it is used as a function is
     def __init__(self, build_id: str, level: int, emit: Callable[[TaskEvent], None], mask: Masker = NO_SECRETS) -> None:
         self._build = _Build(min(level, logging.INFO), emit, TaskLog(build_id, '', emit, mask), mask)
         self._token: Token[tuple[str, str] | None] | None = None
-        self._streams = _Streams()
+        self._streams = sys.stdout, sys.stderr
 
     def __enter__(self) -> None:
         if _capture.enter(self._build):
@@ -55,7 +55,7 @@ class captured:  # noqa: N801 - it is used as a function is
 
     def __exit__(self, *_: object) -> None:
         _capture.leave(self._build)
-        self._streams.put_back()
+        _put_back(self._streams)
         if self._token is not None:
             with suppress(RuntimeError, ValueError):  # done before; or this is another thread, which heals
                 current_task.reset(self._token)
@@ -66,7 +66,7 @@ class captured_task:  # noqa: N801 - it is used as a function is
 
     def __init__(self, log: TaskLog) -> None:
         self._log = log
-        self._streams = _Streams()
+        self._streams = sys.stdout, sys.stderr
 
     def __enter__(self) -> None:
         _capture.begin(self._log)
@@ -75,22 +75,13 @@ class captured_task:  # noqa: N801 - it is used as a function is
         try:
             _capture.finish(self._log)
         finally:
-            self._streams.put_back()
+            _put_back(self._streams)
 
 
-class _Streams:
-    """`sys.stdout` and `sys.stderr` as they are, to put them back later, if they are those of the main thread.
-
-    With tasks in several threads, it is not known whose streams these are.
-    """
-
-    def __init__(self) -> None:
-        self._streams = sys.stdout, sys.stderr
-
-    def put_back(self) -> None:
-        """Put them back."""
-        if in_main_thread():
-            sys.stdout, sys.stderr = self._streams
+def _put_back(streams: tuple[TextIO, TextIO]) -> None:
+    """Put `sys.stdout` and `sys.stderr` back in the main thread; in others it is not known whose these were."""
+    if in_main_thread():
+        sys.stdout, sys.stderr = streams
 
 
 def is_enabled(logger: logging.Logger, level: int) -> bool:

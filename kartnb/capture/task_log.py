@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, cast
 from kartnb.capture.lines import KeptLines, PrintedLines, progress_of, visible
 from kartnb.interrupts import held_interrupts
 from kartnb.model import LogLine, TaskEvent, TaskOutput, TaskProgress
-from kartnb.storage.places import CapturedLine
+from kartnb.storage.places import CapturedLine, Source
 from kartnb.task.secrets import NO_SECRETS, Masker
 
 _thread = threading.local()
@@ -168,7 +168,7 @@ class TaskLog:
         self._waiting_size = 0
         self._taken_at = 0.0
         self._printed: dict[Stream, PrintedLines] = {}
-        self._kept = KeptLines()
+        self._kept: KeptLines | None = None  # until there is a line: most tasks print none
         self._events: deque[TaskEvent] = deque()
         self._reported = 0
         self._newest_queued_at = 0.0
@@ -179,7 +179,12 @@ class TaskLog:
     def lines(self) -> list[CapturedLine]:
         """The lines that are kept."""
         with self._lock:
-            return self._kept.lines()
+            return [] if self._kept is None else self._kept.lines()
+
+    def _keep(self, when: float, source: Source, lines: list[str], level: int = 0, logger: str = '') -> None:
+        if self._kept is None:
+            self._kept = KeptLines()
+        self._kept.add(when, source, lines, level, logger)
 
     def put(self, stream: Stream, text: str) -> None:
         """Queue printed text for the next `advance`."""
@@ -216,7 +221,7 @@ class TaskLog:
             if isinstance(event, LogLine):
                 self._keep_logged(event)
             elif isinstance(event, TaskOutput):
-                self._kept.add(event.time, cast(Stream, event.stream), event.text.split('\n'))
+                self._keep(event.time, cast(Stream, event.stream), event.text.split('\n'))
 
     def advance(self) -> None:
         """Put queued text into lines and send the events, unless another thread is doing that."""
@@ -290,7 +295,7 @@ class TaskLog:
     def _add(self, when: float, stream: Stream, lines: list[str]) -> None:
         if not lines:
             return
-        self._kept.add(when, stream, lines)
+        self._keep(when, stream, lines)
         self._reported += sum(map(len, lines)) + len(lines)
         is_flood = self._reported > REPORTED_IN_FULL
         text = '\n'.join(lines[-_REPORTED_LAST:] if is_flood else lines)
@@ -318,7 +323,7 @@ class TaskLog:
         if len(text) > _LONGEST_LOGGED:
             left_out = len(text) - _LONGEST_LOGGED
             text = f'{text[:_LONGEST_LOGGED]}… and {left_out:,} more characters'
-        self._kept.add(line.time, 'log', [text], line.level, line.logger)
+        self._keep(line.time, 'log', [text], line.level, line.logger)
 
     def _notify(self, wait: bool = False) -> None:
         # outside `_lock`, for which a thread with a listener's own lock could wait; one thread at a time, for the order

@@ -100,12 +100,14 @@ def log_path(workspace: str, kind: LogKind, class_name: str, unique_id: str) -> 
     >>> log_path('./resources/', 'processing_time', 'Example', '8441')
     './resources/log/processing_time/Example_8441.pkl'
     """
-    return f'{_beginning(workspace, kind)}{class_name}_{unique_id}{_EXTENSIONS[kind]}'
+    beginning, extension = _places(workspace)[kind]
+    return f'{beginning}{class_name}_{unique_id}{extension}'
 
 
 @functools.lru_cache(maxsize=256)
-def _beginning(workspace: str, kind: LogKind) -> str:
-    return os.path.join(workspace, f'log/{kind}/')
+def _places(workspace: str) -> dict[LogKind, tuple[str, str]]:
+    """What the paths of the logs begin and end with."""
+    return {kind: (os.path.join(workspace, f'log/{kind}/'), _EXTENSIONS[kind]) for kind in LOG_KINDS}
 
 
 def write_log(path: str, value: Any) -> None:
@@ -118,13 +120,14 @@ class LogWriter:
     """Writes the logs of one task."""
 
     def __init__(self, workspace: str, class_name: str, unique_id: str) -> None:
-        self._workspace = workspace
+        self._places = _places(workspace)
         self._stem = f'{class_name}_{unique_id}'
         self._scratch = _scratch(workspace)
 
     def write(self, kind: LogKind, value: Any) -> None:
         """Write one of them, as `write_log` does."""
-        path = f'{_beginning(self._workspace, kind)}{self._stem}{_EXTENSIONS[kind]}'
+        beginning, extension = self._places[kind]
+        path = f'{beginning}{self._stem}{extension}'
         # asked for each: another thread may have left the working directory since the last one
         files = file_system(path)
         if kind == 'module_versions':  # the same for all tasks until one of them imports more

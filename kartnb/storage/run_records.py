@@ -11,6 +11,7 @@ under way ``…~running.json`` (`kartnb.storage.run_lock`). Of a long class name
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -195,6 +196,7 @@ class RecordDirectory:
         #: Whether something was noted that was not listed.
         self.is_changed = False
         names = self._files.names(self.path)
+        #: What the names of tasks' captured lines begin with.
         self._logs: set[str] = set()
         #: The names of the files of runs under way, or broken off, by what the names of the tasks' records begin with.
         self.marks: dict[str, tuple[str, ...]] = {}
@@ -205,7 +207,7 @@ class RecordDirectory:
                 into = self.marks if is_intent(suffix) else known
                 into[stem] = (*into[stem], name) if stem in into else (name,)
             elif name.endswith('.log'):
-                self._logs.add(name)
+                self._logs.add(name.removesuffix('.log'))
 
     def result_id(self, stem: str) -> str:
         """The id of the newest recorded result of a task, by ``<Class>_<unique id>``; '' when it has no result."""
@@ -246,7 +248,7 @@ class RecordDirectory:
     def slot(self, stem: str, older: tuple[str, ...] | None = None) -> RecordSlot:
         """Where the next record of a task goes, for whoever runs it; `older` are the records that it has."""
         stem = record_stem(stem)
-        has_log = captured_log_name(stem) in self._logs
+        has_log = stem in self._logs
         older = self._names.get(stem, ()) if older is None else older
         return RecordSlot(self.path, stem, older, has_log, self.marks.get(stem, ()))
 
@@ -268,10 +270,10 @@ class RecordDirectory:
         name = _name(stem, result)
         self.is_changed = True
         self.marks.pop(stem, None)
-        others = [other for other in self._names.get(stem, ()) if other != name]
-        names = (*[other for other in others if not _replaces(result, name, other)], name)
-        self._names[stem] = names
-        self._logs.add(captured_log_name(stem))
+        earlier = self._names.get(stem, ())
+        kept = [other for other in earlier if other != name and not _replaces(result, name, other)] if earlier else ()
+        self._names[stem] = names = (*kept, name)
+        self._logs.add(stem)
         return name, names
 
     def rename(self, stem: str, result: RecordedResult) -> None:
@@ -332,6 +334,7 @@ def _changed(directory: str) -> int:
         return 0
 
 
+@functools.lru_cache(maxsize=16)  # asked for when it is written and when it is noted
 def _name(stem: str, result: RecordedResult | None) -> str:
     return f'{stem}~{result.suffix() if result is not None else _FAILED}{_SUFFIX}'
 
