@@ -241,9 +241,10 @@ class Engine(ABC):
         together = away if not self._timeouts else [run for run in away if not self._timeouts.has_limit(run.item.key)]
         if together:
             self._executor.submit(together)
-        for run in away:
-            if self._timeouts.has_limit(run.item.key):
-                self._executor.submit([run])
+        if together is not away:
+            for run in away:
+                if self._timeouts.has_limit(run.item.key):
+                    self._executor.submit([run])
         self._run_here(here)
 
     def _run_here(self, runs: Sequence[TaskRun]) -> None:

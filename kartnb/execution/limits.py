@@ -186,6 +186,13 @@ class ReadyQueue:
             self._demands[key] = demand
         heapq.heappush(self._ready, (-priority, self._order, key))
 
+    def take(self, count: int) -> list[str]:
+        """Take out the best tasks, at most so many, as `pop` does."""
+        taken: list[str] = []
+        while len(taken) < count and (key := self.pop()) is not None:
+            taken.append(key)
+        return taken
+
     def pop(self) -> str | None:
         """Take out the best task whose resources are free, and reserve these; None if all wait."""
         while self._ready:

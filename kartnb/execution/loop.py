@@ -52,7 +52,7 @@ class BuildLoop(Engine):
             # tasks are grouped only where each message to a worker costs time
             alone = executor.shares_memory
             size = 1 if alone else executor.batch_size(len(self._ready), self._ledger.typical_seconds())
-            keys = [key for key in (self._ready.pop() for _ in range(size)) if key is not None]
+            keys = self._ready.take(size)
             if not keys:
                 return
             runs = [run for run in map(self._take_up, keys) if run is not None]

@@ -64,7 +64,7 @@ class KnownResults:
         self._listed_again: set[str] = set()
         self._seen_records: dict[str, tuple[str, ...]] = {}
         #: Whether a run is under way, or was broken off, in one of the directories; most plans see none.
-        self._has_marks = False
+        self.has_marks = False
         self.code = CodeChanges()
         self.listing = Listing()
         self.makers = Makers()
@@ -118,7 +118,7 @@ class KnownResults:
         directory = self._directories.get((workspace, module))
         if directory is None:
             directory = self._directories[workspace, module] = present_records(workspace, module)
-            self._has_marks = self._has_marks or bool(directory.marks)
+            self.has_marks = self.has_marks or bool(directory.marks)
         return directory
 
     def result(self, vertex: Vertex) -> RecordedResult | None:
@@ -185,12 +185,12 @@ class KnownResults:
         return self.changed_files(vertex) is Files.CUT_SHORT
 
     def _is_marked(self, vertex: Vertex) -> bool:
-        directory = self.directory(vertex) if self._has_marks else None
+        directory = self.directory(vertex) if self.has_marks else None
         return directory is not None and directory.is_marked(vertex.stem)
 
     def holder(self, vertex: Vertex) -> Holder | None:
         """Who runs a task now, as far as its directory says; None when nobody does."""
-        directory = self.directory(vertex) if self._has_marks else None
+        directory = self.directory(vertex) if self.has_marks else None
         return directory.holder(vertex.stem) if directory is not None else None
 
     def broken_off(self) -> Iterator[tuple[str, RecordDirectory, str]]:
@@ -226,7 +226,7 @@ class KnownResults:
         if directory.path not in self._listed_again:
             self._listed_again.add(directory.path)
             directory = self._directories[workspace, module] = RecordDirectory(workspace, module)
-            self._has_marks = self._has_marks or bool(directory.marks)
+            self.has_marks = self.has_marks or bool(directory.marks)
         return directory
 
     def seen_records(self, vertex: Vertex) -> tuple[str, ...]:

@@ -191,7 +191,7 @@ def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], known: KnownR
 
 def _note_holders(vertices: Iterable[Vertex], known: KnownResults) -> None:
     """Say of tasks that another build runs now, who does."""
-    for vertex in vertices:
+    for vertex in vertices if known.has_marks else ():
         holder = known.holder(vertex)
         if holder is not None:
             note = f'{HELD}: {holder}'
