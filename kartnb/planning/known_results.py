@@ -263,10 +263,16 @@ class KnownResults:
     def inputs(self, vertex: Vertex) -> tuple[InputResult, ...]:
         """The present results of what a task requires, and of what it has asked for while it ran."""
         return tuple(
-            InputResult(
-                other.name, other.unique_id, self.result_id(other), type(other.task).__module__, i >= vertex.declared
-            )
-            for i, other in enumerate(vertex.requires)
+            [
+                InputResult(
+                    other.name,
+                    other.unique_id,
+                    self.result_id(other),
+                    type(other.task).__module__,
+                    i >= vertex.declared,
+                )
+                for i, other in enumerate(vertex.requires)
+            ]
         )
 
     def reads(self, vertex: Vertex) -> tuple[ResultFiles, ...]:
@@ -312,7 +318,7 @@ class KnownResults:
         required = vertex.requires[: vertex.declared]
         if not required:
             return _OF_NOTHING
-        return digest_of_inputs((other.unique_id, self.result_id(other)) for other in required)
+        return digest_of_inputs([(other.unique_id, self.result_id(other)) for other in required])
 
     def next_result(self, vertex: Vertex, result_id: str = '') -> RecordedResult:
         """What the name of the record of a task's next result will say."""
@@ -362,7 +368,7 @@ def is_made_of(result: RecordedResult, digest: str) -> bool:
 
 def digest_of_inputs(results: Iterable[tuple[str, str]]) -> str:
     """A digest of results, given by unique id and result id; `_OF_NOTHING` for none."""
-    text = '\n'.join(f'{unique_id} {result_id}' for unique_id, result_id in results)
+    text = '\n'.join([f'{unique_id} {result_id}' for unique_id, result_id in results])
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest() if text else _OF_NOTHING
 
 

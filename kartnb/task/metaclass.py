@@ -89,7 +89,7 @@ class KartRegister(Register):
         found = instances.get(call) if call is not None else None
         if found is None:
             try:
-                resolved = cls._resolve(args, kwargs, state)
+                resolved = cls._resolve(table, args, kwargs, state)
             except (ParameterException, KartError) as error:
                 # the message says it all; a traceback through this module would bury it
                 raise error.with_traceback(None) from error.__cause__
@@ -126,10 +126,10 @@ class KartRegister(Register):
 
     def resolve(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Resolved:
         """The parameter values of a call."""
-        return cls._resolve(args, kwargs, cls.parameter_table().state())
-
-    def _resolve(cls, args: tuple[Any, ...], kwargs: dict[str, Any], state: Any) -> Resolved:
         table = cls.parameter_table()
+        return cls._resolve(table, args, kwargs, table.state())
+
+    def _resolve(cls, table: ParameterTable, args: tuple[Any, ...], kwargs: dict[str, Any], state: Any) -> Resolved:
         if table.overridden:
             return cls._resolve_by_override(args, kwargs)
         explicit = table.explicit_values(args, kwargs)
