@@ -203,10 +203,11 @@ class _Local(FileSystem):
 
     def seen(self, path: str) -> Seen:
         try:
-            if _last_result.path == path:
+            last = _last_result  # another thread may write one meanwhile
+            if last.path == path:
                 status = os.stat(path)
-                if _identity(status) == _last_result.identity:
-                    return seen_file(status, _last_result.check)
+                if _identity(status) == last.identity:
+                    return seen_file(status, last.check)
             return see_file(path)
         except OSError as error:
             raise storage_error(error, path, 'read') from error

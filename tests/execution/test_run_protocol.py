@@ -363,6 +363,34 @@ def test_a_task_that_leaves_the_directory_when_it_has_succeeded_has_its_result(o
     assert marks() == []
 
 
+class WrittenAgain(kartnb.TaskOnKart[str]):
+    """Its result is written again when `run` has ended."""
+
+    how = luigi.Parameter()
+
+    def run(self) -> None:
+        self.dump('short')
+
+    def on_success(self) -> None:
+        if self.how == 'on_success':
+            self.dump('a longer value')
+
+
+@WrittenAgain.event_handler(luigi.Event.PROCESSING_TIME)
+def write_again(task: Any, _: float) -> None:
+    if task.how == 'event':
+        task.dump('a longer value')
+
+
+@pytest.mark.parametrize('how', ['on_success', 'event'])
+def test_the_record_is_of_what_the_users_code_has_written_last(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kartnb.build(WrittenAgain(how=how)) == 'a longer value'
+    shutil.copytree('resources', 'copy/resources', copy_function=shutil.copyfile)
+    monkeypatch.chdir('copy')  # times are others there, so the content is compared
+    (node,) = kartnb.plan(WrittenAgain(how=how))
+    assert (str(node.state), node.note) == ('cached', '')
+
+
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='platform: there is no fork')
 def test_a_forked_child_that_leaves_through_the_build_takes_nothing_back(workspace: Path) -> None:
     code = 'import tests.execution.test_run_protocol as own, sys; own.build("mine", ChildProcessError, own.Disturbed())'

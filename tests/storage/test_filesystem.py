@@ -61,6 +61,33 @@ def test_a_whole_file_at_once() -> None:
             act('nowhere')  # type: ignore[operator]
 
 
+@pytest.mark.parametrize('size', [0, 1, 1 << 18, (1 << 18) + 1, 3 << 18])
+def test_a_result_that_was_written_from_memory_is_seen_as_its_file_is(size: int) -> None:
+    LOCAL.write_result('a', os.urandom(size))
+    seen = LOCAL.seen('a')
+    LOCAL.write_result('b', b'the last one')
+    assert LOCAL.seen('a') == seen
+
+
+@pytest.mark.parametrize('how', ['in place', 'replaced', 'with the same size', 'in another directory'])
+def test_a_result_that_was_written_since_is_seen_as_it_is_now(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    LOCAL.write_result('a', b'first')
+    before = os.stat('a')
+    if how == 'in another directory':
+        os.mkdir('other')
+        monkeypatch.chdir('other')
+    Path('new').write_bytes(b'other' if how == 'with the same size' else b'something longer')
+    os.utime('new', ns=(before.st_atime_ns, before.st_mtime_ns))
+    if how == 'in place':
+        shutil.copyfile('new', 'a')
+    else:
+        os.replace('new', 'a')
+    now = LOCAL.seen('a')
+    LOCAL.write_result('b', b'the last one')
+    assert now == LOCAL.seen('a')
+    assert now.check.startswith(f'{os.path.getsize("a")}-')
+
+
 def test_a_directory_that_vanished_is_made_again() -> None:
     LOCAL.write_bytes('d/a', b'1')
     shutil.rmtree('d')
