@@ -32,6 +32,7 @@ from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
 from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, told_seconds, utc_text
+from kartnb.interrupts import held_interrupts
 from kartnb.model import TaskState
 from kartnb.storage.files import SUFFIX, Look, ResultFiles, Seen, joint_mark, sweep_litter
 from kartnb.storage.filesystem import file_system, left_home, may_leave, working_directory
@@ -212,10 +213,13 @@ def fire_broken(task: luigi.Task, error: Exception) -> None:
 
 def keep_output(run: TaskRun) -> None:
     """Write what a run has printed and logged to its file, if there is anything."""
-    if run.item.record is None or run.output is None:
+    slot = run.item.record
+    lines = [] if run.output is None else run.output.lines
+    if slot is None or not (lines or slot.may_have_log):
         return
     try:
-        run.item.record.write_log(run.output.lines, run.item.build_id)
+        with held_interrupts():  # the record is there, so no other run may come to write them
+            slot.write_log(lines, run.item.build_id)
     except KartError as error:
         logger.warning('The log of %s could not be kept: %s', run.item.key, error)
 

@@ -60,7 +60,7 @@ def see_file(path: str) -> Seen:
     ...     see_file(file.name).check
     '0-00000000'
     """
-    descriptor = os.open(path, _READ_FILE)
+    (descriptor,) = map(os.open, (path,), (_READ_FILE,))  # an interrupt at the end of a call would leave it open
     try:
         status = os.fstat(descriptor)
         return seen_file(status, _check(descriptor, status.st_size))

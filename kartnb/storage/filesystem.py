@@ -278,7 +278,8 @@ def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
 
 def _write(temporary: str, data: bytes, durable: bool, is_result: bool) -> os.stat_result | None:
     """Write a file; gives what it is then, if it is a result."""
-    descriptor = os.open(temporary, _NEW_FILE, 0o666)
+    # an interrupt is raised at the end of a call, and would leave the file open; what an iterator gives is kept first
+    (descriptor,) = map(os.open, (temporary,), (_NEW_FILE,), (0o666,))
     try:
         written = os.write(descriptor, data)
         while written < len(data):

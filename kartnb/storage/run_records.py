@@ -181,9 +181,8 @@ class RecordSlot:
 
     def write_log(self, lines: Sequence[CapturedLine], build_id: str) -> None:
         """Keep what a run has printed and logged, in the place of what the run before it has."""
-        if lines or self.may_have_log:
-            path = os.path.join(self.directory, captured_log_name(self.stem))
-            write_captured_lines(path, lines, build_id) if lines else remove_captured_lines(path)
+        path = os.path.join(self.directory, captured_log_name(self.stem))
+        write_captured_lines(path, lines, build_id) if lines else remove_captured_lines(path)
 
 
 class RecordDirectory:

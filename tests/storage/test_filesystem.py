@@ -88,6 +88,32 @@ def test_a_result_that_was_written_since_is_seen_as_it_is_now(how: str, monkeypa
     assert now.check.startswith(f'{os.path.getsize("a")}-')
 
 
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='platform: there is no such clock')
+def test_no_interrupt_leaves_a_file_open() -> None:
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    LOCAL.write_bytes('a', b'x')
+    opened = len(os.listdir('/dev/fd'))
+    interrupts = 0
+    try:
+        while interrupts < 1_000:  # of those, some 200 come while a file is opened
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(10e-6, 100e-6))
+                while True:
+                    LOCAL.write_bytes('a', b'x')
+                    LOCAL.seen('a')
+            except Interrupt:
+                interrupts += 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(os.listdir('/dev/fd')) == opened
+
+
 def test_a_directory_that_vanished_is_made_again() -> None:
     LOCAL.write_bytes('d/a', b'1')
     shutil.rmtree('d')
