@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 import luigi
 
 from kartnb.capture.capture import captured_task, current_task, task_log
-from kartnb.errors import MissingResultError, TaskNotDumpedError, TaskTimeoutError, described
+from kartnb.errors import StorageError, TaskNotDumpedError, TaskTimeoutError, described
 from kartnb.execution.recording import (
     Outcome,
     SeenOutput,
@@ -214,7 +214,9 @@ def _require_outputs(run: TaskRun) -> list[SeenOutput] | None:
         if type(target) is SingleFileTarget and target.is_plain_file:
             try:
                 seen.append(seen_output(target, path))
-            except MissingResultError:
+            except StorageError:  # such as a link to nowhere
+                if target.exists():
+                    raise
                 missing.append(path)
         elif not target.exists():
             missing.append(path)

@@ -216,15 +216,15 @@ def _is_amount(value: Any) -> bool:
 
 
 def _present_versions() -> dict[str, str]:
-    return _versions(len(sys.modules))
+    return _versions('numpy' in sys.modules, 'pandas' in sys.modules)
 
 
-@functools.lru_cache(maxsize=1)
-def _versions(_: int) -> dict[str, str]:
-    """The versions of what makes results, given how many modules are imported: they are the same until one more is."""
+@functools.cache
+def _versions(numpy: bool, pandas: bool) -> dict[str, str]:
+    """The versions of what makes results: of numpy and pandas where they are imported."""
     found = {'python': platform.python_version(), 'kartnb': __version__}
-    for name in ('luigi', 'numpy', 'pandas'):
-        version = vars(sys.modules[name]).get('__version__') if name in sys.modules else None
+    for name in ('luigi', *['numpy'] * numpy, *['pandas'] * pandas):
+        version = vars(sys.modules[name]).get('__version__')
         if isinstance(version, str):
             found[name] = version
     return found

@@ -185,7 +185,7 @@ class KnownResults:
         return self.changed_files(vertex) is Files.CUT_SHORT
 
     def _is_marked(self, vertex: Vertex) -> bool:
-        directory = self.directory(vertex) if self.has_marks else None
+        directory = self.directory(vertex)
         return directory is not None and directory.is_marked(vertex.stem)
 
     def holder(self, vertex: Vertex) -> Holder | None:

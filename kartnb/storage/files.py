@@ -63,41 +63,20 @@ def see_file(path: str) -> Seen:
     (descriptor,) = map(os.open, (path,), (_READ_FILE,))  # an interrupt at the end of a call would leave it open
     try:
         status = os.fstat(descriptor)
-        return seen_file(status, _check(descriptor, status.st_size))
+        size = status.st_size
+        mark = f'{size}.{status.st_mtime_ns}'
+        return Seen(size, status.st_mtime, mark, _check(descriptor, size), (_look(status),))
     finally:
         os.close(descriptor)
 
 
-def seen_file(status: os.stat_result, check: str) -> Seen:
-    """What was seen of a file, from what the system says of it and the check of its content."""
-    size = status.st_size
-    return Seen(size, status.st_mtime, f'{size}.{status.st_mtime_ns}', check, (_look(status),))
-
-
 def _check(descriptor: int, size: int) -> str:
     if size <= _COMPARED:
-        return _whole_check(size, os.read(descriptor, size))
+        return f'{size}-{zlib.crc32(os.read(descriptor, size)):08x}'
     half = _COMPARED // 2
     found = zlib.crc32(os.read(descriptor, half))
     os.lseek(descriptor, -half, os.SEEK_END)
-    return _check_in_part(size, zlib.crc32(os.read(descriptor, half), found))
-
-
-def data_check(data: bytes) -> str:
-    """The check of a file with this content, as `see_file` gives it."""
-    size = len(data)
-    if size <= _COMPARED:
-        return _whole_check(size, data)
-    half = _COMPARED // 2
-    return _check_in_part(size, zlib.crc32(data[-half:], zlib.crc32(data[:half])))
-
-
-def _whole_check(size: int, data: bytes) -> str:
-    return f'{size}-{zlib.crc32(data):08x}'
-
-
-def _check_in_part(size: int, checksum: int) -> str:
-    return f'{size}-{checksum:08x}{_IN_PART}'
+    return f'{size}-{zlib.crc32(os.read(descriptor, half), found):08x}{_IN_PART}'
 
 
 def seen_object(size: int, modified: float, etag: str) -> Seen:
@@ -475,10 +454,6 @@ class FileSystem(ABC):
         """Write a whole file."""
         with self.writing(path, 0, scratch) as file:
             file.write(data)
-
-    def write_result(self, path: str, data: bytes) -> None:
-        """Write a whole file that will be looked at by `seen` soon."""
-        self.write_bytes(path, data)
 
     def write_alike(self, path: str, data: bytes, scratch: str | None = None) -> None:
         """Write a whole file like many others: where the disk allows it, they are one file of several names."""

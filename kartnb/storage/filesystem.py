@@ -22,10 +22,8 @@ from kartnb.storage.files import (
     ON_WINDOWS,
     FileSystem,
     Seen,
-    data_check,
     raise_storage_error,
     see_file,
-    seen_file,
     storage_error,
     sweep_litter,
     temporary_name,
@@ -112,8 +110,7 @@ class _Local(FileSystem):
                 raise_storage_error(error, path, 'written')
             raise
 
-    def write_bytes(self, path: str, data: bytes, scratch: str | None = None, is_result: bool = False) -> None:
-        global _last_result
+    def write_bytes(self, path: str, data: bytes, scratch: str | None = None) -> None:
         directory = os.path.dirname(path) if scratch is None else scratch
         if directory not in _swept or ON_WINDOWS:
             _prepare(path, directory)
@@ -121,15 +118,13 @@ class _Local(FileSystem):
         durable = is_durable()
         try:
             try:
-                status = _write(temporary, data, durable, is_result)
+                _write(temporary, data, durable)
                 os.replace(temporary, path)
             except FileNotFoundError:  # directories are made when they turn out to be missing, not looked for each time
                 _discard(temporary)
                 _make_directories(temporary, path)
-                status = _write(temporary, data, durable, is_result)
+                _write(temporary, data, durable)
                 os.replace(temporary, path)
-            if status is not None:
-                _last_result = _Written(path, _identity(status), data_check(data))
             if durable:
                 sync_directory(os.path.dirname(path))
         except BaseException as error:
@@ -137,9 +132,6 @@ class _Local(FileSystem):
             if isinstance(error, OSError):
                 raise_storage_error(error, path, 'written')
             raise
-
-    def write_result(self, path: str, data: bytes) -> None:
-        self.write_bytes(path, data, is_result=True)
 
     def write_alike(self, path: str, data: bytes, scratch: str | None = None) -> None:
         global _last_alike
@@ -150,7 +142,7 @@ class _Local(FileSystem):
             return
         self.write_bytes(path, data, scratch)
         with contextlib.suppress(OSError):
-            _last_alike = _Alike(data, path, scratch, _identity(os.stat(path)), is_durable())
+            _last_alike = _Alike(data, path, scratch, _identity(path), is_durable())
 
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if self.size(path) > _SMALL:
@@ -203,11 +195,6 @@ class _Local(FileSystem):
 
     def seen(self, path: str) -> Seen:
         try:
-            last = _last_result  # another thread may write one meanwhile
-            if last.path == path:
-                status = os.stat(path)
-                if _identity(status) == last.identity:
-                    return seen_file(status, last.check)
             return see_file(path)
         except OSError as error:
             raise storage_error(error, path, 'read') from error
@@ -276,8 +263,7 @@ def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
         return open(temporary, 'xb', buffering)
 
 
-def _write(temporary: str, data: bytes, durable: bool, is_result: bool) -> os.stat_result | None:
-    """Write a file; gives what it is then, if it is a result."""
+def _write(temporary: str, data: bytes, durable: bool) -> None:
     # an interrupt is raised at the end of a call, and would leave the file open; what an iterator gives is kept first
     (descriptor,) = map(os.open, (temporary,), (_NEW_FILE,), (0o666,))
     try:
@@ -286,20 +272,8 @@ def _write(temporary: str, data: bytes, durable: bool, is_result: bool) -> os.st
             written += os.write(descriptor, memoryview(data)[written:])
         if durable:
             sync(descriptor)
-        return os.fstat(descriptor) if is_result else None
     finally:
         os.close(descriptor)
-
-
-class _Written(NamedTuple):
-    """A result that was written from memory: as long as it is the same file, its content need not be read again."""
-
-    path: str
-    identity: tuple[int, ...]
-    check: str
-
-
-_last_result = _Written('', (), '')
 
 
 class _Alike(NamedTuple):
@@ -315,7 +289,8 @@ class _Alike(NamedTuple):
 _last_alike = _Alike(b'', '', None, (), False)
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
+def _identity(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -323,7 +298,7 @@ def _linked(file: _Alike, path: str) -> bool:
     """Give a file another name, at a third of the cost of another file, if it is still the one that was written."""
     try:
         os.link(file.path, path)
-        if _identity(os.stat(path)) != file.identity:
+        if _identity(path) != file.identity:
             os.unlink(path)
             return False
         if is_durable():

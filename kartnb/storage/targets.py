@@ -255,7 +255,7 @@ class SingleFileTarget(FileTarget):
             return
         small = getattr(self._processor, 'small_bytes', _never)(obj)
         if small is not None:
-            file_system(self._place).write_result(self._place, small)
+            file_system(self._place).write_bytes(self._place, small)
         else:
             with file_system(self._place).writing(self._place, getattr(self._processor, 'buffering', -1)) as file:
                 _dump_through(self._processor, obj, file)

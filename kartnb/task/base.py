@@ -171,7 +171,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def __getstate__(self) -> dict[str, Any]:
         # the id is not carried along: where it is unpickled, definitions may be others
         own = {'run', 'task_id', '_id_epoch', '_packed_params', '_resolved', '_text_forms'}
-        return {**{name: value for name, value in vars(self).items() if name not in own}, 'task_unique_id': None}
+        # copied, as below
+        return {**{name: value for name, value in vars(self).copy().items() if name not in own}, 'task_unique_id': None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -255,7 +256,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def make_task_instance_dictionary(self) -> dict[str, Any]:
         """The attributes that are tasks, or non-empty tuples of tasks, by name."""
-        return {name: value for name, value in vars(self).items() if self.is_task_on_kart(value)}
+        # copied: a build in another thread may give the task its id meanwhile
+        return {name: value for name, value in vars(self).copy().items() if self.is_task_on_kart(value)}
 
     @staticmethod
     def is_task_on_kart(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import mmap
 import os
 import pickle
 import shutil
@@ -122,6 +123,62 @@ def test_what_a_killed_run_has_written_is_not_a_result(workers: int) -> None:
 
     assert run('die').returncode != 0
     assert run('live').stdout == 'live ()\n'
+    assert marks() == []
+
+
+UNDER_WAY = """
+import os, sys, time, kartnb
+class UnderWay(kartnb.TaskOnKart):
+    on_code_change = sys.argv[1]
+    def run(self):
+        if os.path.exists('half'):
+            self.dump('other')
+            return
+        self.dump('half')
+        open('half', 'w').close()
+        while not os.path.exists('go'):
+            time.sleep(0.01)
+        self.dump('whole')
+if sys.argv[2] == 'plan':
+    print(*[(str(node.state), node.why) for node in kartnb.plan(UnderWay())])
+else:
+    print(kartnb.build(UnderWay(), rerun=sys.argv[2] == 'rerun'))
+"""
+
+
+@pytest.mark.parametrize(('policy', 'how'), [('rerun', 'build'), ('ignore', 'rerun')])
+def test_what_a_run_under_way_has_written_is_not_a_result(policy: str, how: str) -> None:
+    Path('under_way.py').write_text(UNDER_WAY)
+
+    def start(what: str) -> subprocess.Popen[str]:
+        command = [sys.executable, 'under_way.py', policy, what]
+        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, env=_environment())
+
+    def outcome(process: subprocess.Popen[str]) -> str:
+        return process.communicate(timeout=60)[0].strip()
+
+    if how == 'rerun':
+        Path('half').touch()
+        assert outcome(start('build')) == 'other'
+        Path('half').unlink()
+    first = start(how)
+    while not Path('half').exists() and first.poll() is None:
+        time.sleep(0.01)
+    assert 'another build is running it' in (planned := outcome(start('plan')))
+    assert 'cached' not in planned
+    second = start('build')
+    time.sleep(1)
+    Path('go').touch()
+    assert [outcome(first), outcome(second)] == ['whole', 'whole']
+    Path('go').unlink()
+    Path('half').unlink()
+    third = start('rerun')
+    while not Path('half').exists() and third.poll() is None:
+        time.sleep(0.01)
+    third.kill()
+    third.wait()
+    assert 'cached' not in outcome(start('plan'))
+    assert outcome(start('build')) == 'whole'
     assert marks() == []
 
 
@@ -370,6 +427,10 @@ class WrittenAgain(kartnb.TaskOnKart[str]):
 
     def run(self) -> None:
         self.dump('short')
+        if self.how == 'mapped':  # the time of the file may stay as it is
+            with open(self.output().path(), 'r+b') as file, mmap.mmap(file.fileno(), 0) as content:
+                place = content.find(b'short')
+                content[place : place + 5] = b'other'
 
     def on_success(self) -> None:
         if self.how == 'on_success':
@@ -382,13 +443,30 @@ def write_again(task: Any, _: float) -> None:
         task.dump('a longer value')
 
 
-@pytest.mark.parametrize('how', ['on_success', 'event'])
+@pytest.mark.parametrize('how', ['mapped', 'on_success', 'event'])
 def test_the_record_is_of_what_the_users_code_has_written_last(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kartnb.build(WrittenAgain(how=how)) == 'a longer value'
+    assert kartnb.build(WrittenAgain(how=how)) == ('other' if how == 'mapped' else 'a longer value')
     shutil.copytree('resources', 'copy/resources', copy_function=shutil.copyfile)
     monkeypatch.chdir('copy')  # times are others there, so the content is compared
     (node,) = kartnb.plan(WrittenAgain(how=how))
     assert (str(node.state), node.note) == ('cached', '')
+
+
+class LinkToNowhere(kartnb.TaskOnKart[int]):
+    def run(self) -> None:
+        place = self.output().path()
+        os.makedirs(os.path.dirname(place))
+        os.symlink(os.path.basename(place), place)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='platform: links take a privilege')
+def test_an_output_that_cannot_be_followed_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    kartnb.build(LinkToNowhere(), return_value=False)
+    assert 'ended without writing its output' in caplog.text
+    os.unlink(LinkToNowhere().output().path())
+    shutil.rmtree(os.path.dirname(LinkToNowhere().output().path()))
+    with pytest.raises(kartnb.GokartBuildError, match='ended without writing its output'):
+        kartnb.build(LinkToNowhere())
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='platform: there is no fork')

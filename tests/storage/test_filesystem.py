@@ -61,40 +61,13 @@ def test_a_whole_file_at_once() -> None:
             act('nowhere')  # type: ignore[operator]
 
 
-@pytest.mark.parametrize('size', [0, 1, 1 << 18, (1 << 18) + 1, 3 << 18])
-def test_a_result_that_was_written_from_memory_is_seen_as_its_file_is(size: int) -> None:
-    LOCAL.write_result('a', os.urandom(size))
-    seen = LOCAL.seen('a')
-    LOCAL.write_result('b', b'the last one')
-    assert LOCAL.seen('a') == seen
-
-
-@pytest.mark.parametrize('how', ['in place', 'replaced', 'with the same size', 'in another directory'])
-def test_a_result_that_was_written_since_is_seen_as_it_is_now(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    LOCAL.write_result('a', b'first')
-    before = os.stat('a')
-    if how == 'in another directory':
-        os.mkdir('other')
-        monkeypatch.chdir('other')
-    Path('new').write_bytes(b'other' if how == 'with the same size' else b'something longer')
-    os.utime('new', ns=(before.st_atime_ns, before.st_mtime_ns))
-    if how == 'in place':
-        shutil.copyfile('new', 'a')
-    else:
-        os.replace('new', 'a')
-    now = LOCAL.seen('a')
-    LOCAL.write_result('b', b'the last one')
-    assert now == LOCAL.seen('a')
-    assert now.check.startswith(f'{os.path.getsize("a")}-')
-
-
 @pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='platform: there is no such clock')
 def test_no_interrupt_leaves_a_file_open() -> None:
-    class Interrupt(Exception):
+    class InterruptError(Exception):
         pass
 
     def interrupt(*_: object) -> None:
-        raise Interrupt
+        raise InterruptError
 
     before = signal.signal(signal.SIGALRM, interrupt)
     LOCAL.write_bytes('a', b'x')
@@ -107,7 +80,7 @@ def test_no_interrupt_leaves_a_file_open() -> None:
                 while True:
                     LOCAL.write_bytes('a', b'x')
                     LOCAL.seen('a')
-            except Interrupt:
+            except InterruptError:
                 interrupts += 1
     finally:
         signal.signal(signal.SIGALRM, before)
