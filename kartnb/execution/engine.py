@@ -43,7 +43,7 @@ from kartnb.execution.recording import (
 from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
 from kartnb.execution.task_run import close, learn, lost
 from kartnb.history.makers import current_maker
-from kartnb.interrupts import held_interrupts, within
+from kartnb.interrupts import held_interrupts
 from kartnb.model import (
     BuildFinished,
     BuildStarted,
@@ -58,7 +58,7 @@ from kartnb.model import (
     TaskState,
     TaskStateChanged,
 )
-from kartnb.planning.graph import TaskGraph, Vertex, no_collections
+from kartnb.planning.graph import TaskGraph, Vertex
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import grow
 from kartnb.planning.staleness import judges_by_outputs
@@ -73,6 +73,12 @@ from kartnb.task.values import map_nested, required
 logger = logging.getLogger('kartnb')
 #: Seconds between two looks whether another process has ended a task.
 _PATIENCE = 0.02
+#: What luigi says of the tasks that enter a build.
+DEPENDENCY_EVENTS = (
+    luigi.Event.DEPENDENCY_DISCOVERED,
+    luigi.Event.DEPENDENCY_PRESENT,
+    luigi.Event.DEPENDENCY_MISSING,
+)
 #: Errors that mean that a task was lost together with its process.
 _LOSSES = (WorkerDiedError, TaskTimeoutError)
 
@@ -488,11 +494,11 @@ class Ledger:
 
     def report(self, seconds: float) -> BuildReport:
         """How the build ended."""
-        plan = within([no_collections()], lambda: self.plan.with_states(self.states))
+        plan = self.plan
         failures = tuple(
             self._failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
         )
-        return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures)
+        return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures, dict(self.states))
 
     def _failure(self, node: Node, error: BaseException, earlier: tuple[BaseException, ...]) -> TaskFailure:
         parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))

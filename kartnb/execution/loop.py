@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from kartnb.execution.engine import Engine, PlannedBuild
+from kartnb.execution.engine import DEPENDENCY_EVENTS, Engine, PlannedBuild
 from kartnb.execution.executors import InlineExecutor
 from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
-from kartnb.execution.recording import TaskRun, fire_broken
+from kartnb.execution.recording import TaskRun, fire_broken, is_heard
 from kartnb.execution.report import error_line, trim_traceback
 from kartnb.model import TaskState
 from kartnb.planning.graph import Vertex
@@ -86,8 +86,10 @@ class BuildLoop(Engine):
             if error is not None:
                 refused[vertex] = error
         self._raise_priorities(vertices)
+        is_announced = is_heard(*DEPENDENCY_EVENTS)
         for vertex in vertices:
-            self._announce(vertex)
+            if is_announced:
+                self._announce(vertex)
             if vertex in refused:
                 self._fail(vertex, refused[vertex])
             elif vertex.verdict.reason is not None:

@@ -188,6 +188,11 @@ class Outcome:
         return self.error is None and self.requirements is None and not self.is_idle
 
 
+def is_heard(*events: str) -> bool:
+    """Whether any class of tasks has a handler for one of these events."""
+    return any(event in handlers for handlers in event_handlers().values() for event in events)
+
+
 def fire(task: luigi.Task, event: str, *args: Any) -> bool:
     """Call the handlers of an event; what a handler raises is logged, not raised (luigi's rule).
 

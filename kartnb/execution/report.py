@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sysconfig
@@ -56,6 +57,8 @@ class BuildReport(display.Displayed):
     ----------
     build_id
         A random id, the same as in the build's events and run records.
+    planned
+        The plan when the build began, with what running tasks have asked for.
     plan
         The plan with the final state of every node.
     seconds
@@ -64,13 +67,21 @@ class BuildReport(display.Displayed):
         Seconds that each task ran, by node key; tasks that did not run are not in it.
     failures
         The tasks that failed, in the order of their failing.
+    states
+        The final states of the tasks, by node key.
     """
 
     build_id: str
-    plan: Plan
+    planned: Plan
     seconds: float
     durations: Mapping[str, float]
     failures: tuple[TaskFailure, ...]
+    states: Mapping[str, TaskState] = field(default_factory=dict)
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """The plan with the final state of every node."""
+        return self.planned.with_states(self.states)  # made when somebody asks: most callers want a value
 
     @property
     def succeeded(self) -> bool:

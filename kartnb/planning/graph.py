@@ -377,10 +377,12 @@ class no_collections:  # noqa: N801 - it is used as a function is
 
 def _sharing(vertices: Iterable[Vertex]) -> str:
     """What is not promised about the tasks that will run when other builds run at the same time, each thing once."""
-    tasks = [vertex.task for vertex in vertices if vertex.verdict.reason is not None]
+    running = [vertex for vertex in vertices if vertex.verdict.reason is not None and vertex.place is not None]
+    workspaces = dict.fromkeys([vertex.place[0] for vertex in running if vertex.place is not None])
+    if not any(sharing_of(workspace, redis=False) for workspace in workspaces):  # as on local disks
+        return ''
+    tasks: list[Any] = [vertex.task for vertex in running]
     places = dict.fromkeys(
-        (task.workspace_directory, task.redis_host is not None and task.redis_port is not None)
-        for task in tasks
-        if isinstance(task, TaskOnKart)
+        (task.workspace_directory, task.redis_host is not None and task.redis_port is not None) for task in tasks
     )
     return '; '.join(dict.fromkeys(filter(None, (sharing_of(*place) for place in places))))

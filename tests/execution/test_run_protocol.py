@@ -146,7 +146,7 @@ else:
 """
 
 
-@pytest.mark.parametrize(('policy', 'how'), [('rerun', 'build'), ('ignore', 'rerun')])
+@pytest.mark.parametrize('policy, how', [('rerun', 'build'), ('ignore', 'rerun')])
 def test_what_a_run_under_way_has_written_is_not_a_result(policy: str, how: str) -> None:
     Path('under_way.py').write_text(UNDER_WAY)
 
