@@ -52,6 +52,8 @@ class RecordedResult(NamedTuple):
 
     def suffix(self) -> str:
         """The part of the record's name that says this."""
+        if self.made_by and self.files and not (self.asked_later or self.kept_for):  # as of most results
+            return f'r{self.result_id}-{self.made_by}-{self.made_of}-f{self.files}'
         words = [self.result_id]
         if self.made_by:
             words += [self.made_by, self.made_of]
@@ -69,6 +71,8 @@ class RecordedResult(NamedTuple):
                        kept_for=None, files='')
         """
         words = text[1:].split('-')
+        if len(words) == 5 and words[4].startswith('f'):  # as of most results
+            return cls(words[0], f'{words[1]}-{words[2]}', words[3], files=words[4][1:])
         if len(words) < 4:
             return cls(words[0])
         rest = words[4:]

@@ -128,10 +128,10 @@ def flatten(items: Any) -> list[Any]:
     """
     if items is None:
         return []
+    if not _is_nest(items):
+        return [items]
     if isinstance(items, dict):
         items = items.values()
-    elif not _is_nest(items):
-        return [items]
     leaves: list[Any] = []
     for item in items:
         if item is None or hasattr(type(item), '__iter__'):

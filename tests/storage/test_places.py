@@ -23,6 +23,7 @@ from kartnb.storage.files import storage_error, windows_problem
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.models import make_model_target
 from kartnb.storage.peek import unread_types
+from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.targets import has_labels, make_target, object_labels
 
 
@@ -342,3 +343,15 @@ def test_two_workspaces_share_no_file(tmp_path: Path) -> None:
     (second,) = _versions_files(tmp_path / 'other', 'First')
     assert first.read_text() == second.read_text() == 'numpy==2.0'
     assert first.stat().st_ino != second.stat().st_ino
+
+
+@pytest.mark.parametrize('later', [False, True])
+@pytest.mark.parametrize('kept_for', [None, ('312-fedcba987654', '0123456789')])
+@pytest.mark.parametrize('files', ['', 'f0f1f2f3f4'])
+def test_the_name_of_a_record_says_which_result_it_is_of(
+    files: str, kept_for: tuple[str, str] | None, later: bool
+) -> None:
+    for result_id, made_of in [('0a1b2c3d4e5f', 'abcdef0123'), ('f00000000000', '0')]:
+        result = RecordedResult(result_id, '311-0123456789ab', made_of, later, kept_for, files)
+        assert RecordedResult.from_suffix(result.suffix()) == result
+    assert RecordedResult('0a', files=files).suffix() == 'r0a', 'without its code nothing else is known'
