@@ -155,7 +155,7 @@ class _Capture:
         with self._gate:
             if self._builds.get(build_id) is not build:  # left before, entered by another, or this is a forked process
                 return
-            for place in [place for place in self._running if place[0] == build_id]:
+            for place in [place for place in list(self._running) if place[0] == build_id]:
                 self._running.pop(place, None)
             if len(self._builds) == 1:
                 self._log_tap.remove()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kartnb.history.log_store import TypicalTimes
-from kartnb.model import Node, Plan, ReasonKind
+from kartnb.model import HELD, Node, Plan, ReasonKind
 from kartnb.planning.staleness import FOREIGN, KEPT, OTHERS
 
 _MOST_NAMED = 6
@@ -67,7 +67,8 @@ def announcement(plan: Plan, known: Iterable[str] = ()) -> list[str]:
 
 
 def _lines(nodes: list[Node]) -> Iterator[str]:
-    changed = [node for node in nodes if node.reason is not None and node.reason.kind in _CHANGES]
+    changing = [node for node in nodes if node.reason is not None and node.reason.kind in _CHANGES]
+    changed = [node for node in changing if HELD not in node.note]  # for what another build runs, this one waits
     if changed:
         first = Counter(f'{node.name} ({node.reason})' for node in changed)
         downstream = Counter(node.name for node in nodes if _follows(node))
