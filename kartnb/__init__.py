@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         BuildStoppedError,
         CyclicRequirementsError,
         EmptyDumpError,
+        FileInputError,
         FilterError,
         HistoryError,
         KartError,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from kartnb.history.clean import Cleaning, clean, delete_local_unnecessary_outputs
     from kartnb.history.runs import Run, Runs
     from kartnb.history.workspace import Workspace
+    from kartnb.inspection.accept import Accepted, accept
+    from kartnb.inspection.adopt import Adopted, adopt
     from kartnb.inspection.diff import Difference, diff
     from kartnb.inspection.logs import Logs, logs
     from kartnb.inspection.outputs import Output, Outputs, load_result, outputs
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from kartnb.task.config import add_config, inherits_config_params
     from kartnb.task.parameters import (
         ExplicitBoolParameter,
+        FileParameter,
         ListTaskInstanceParameter,
         PandasTypeConfig,
         SerializableParameter,
@@ -82,8 +86,9 @@ _MODULES = {
     for module, names in {
         'kartnb.cli.run': 'run',
         'kartnb.errors': (
-            'BuildStoppedError CyclicRequirementsError EmptyDumpError FilterError HistoryError KartError '
-            'PandasTypeError ParameterValueError StorageError SweepError UnreadableResultError WrongValueError'
+            'BuildStoppedError CyclicRequirementsError EmptyDumpError FileInputError FilterError HistoryError '
+            'KartError PandasTypeError ParameterValueError StorageError SweepError UnreadableResultError '
+            'WrongValueError'
         ),
         'kartnb.execution.background': 'BackgroundBuild',
         'kartnb.execution.build': 'build build_async',
@@ -91,6 +96,8 @@ _MODULES = {
         'kartnb.history.clean': 'Cleaning clean delete_local_unnecessary_outputs',
         'kartnb.history.runs': 'Run Runs',
         'kartnb.history.workspace': 'Workspace',
+        'kartnb.inspection.accept': 'Accepted accept',
+        'kartnb.inspection.adopt': 'Adopted adopt',
         'kartnb.inspection.diff': 'Difference diff',
         'kartnb.inspection.logs': 'Logs logs',
         'kartnb.inspection.outputs': 'Output Outputs load_result outputs',
@@ -112,7 +119,7 @@ _MODULES = {
         'kartnb.task.base': 'TaskOnKart',
         'kartnb.task.config': 'add_config inherits_config_params',
         'kartnb.task.parameters': (
-            'ExplicitBoolParameter ListTaskInstanceParameter PandasTypeConfig SerializableParameter '
+            'ExplicitBoolParameter FileParameter ListTaskInstanceParameter PandasTypeConfig SerializableParameter '
             'TaskInstanceParameter ZonedDateSecondParameter'
         ),
         'kartnb.task.values': 'slider',
@@ -124,6 +131,8 @@ _MODULES = {
 } | {'KartBuildError': 'kartnb.execution.report:GokartBuildError', 'luigi': 'luigi:'}
 
 __all__ = [
+    'Accepted',
+    'Adopted',
     'BackgroundBuild',
     'BackgroundSweep',
     'BuildStoppedError',
@@ -132,6 +141,8 @@ __all__ = [
     'Difference',
     'EmptyDumpError',
     'ExplicitBoolParameter',
+    'FileInputError',
+    'FileParameter',
     'FileProcessor',
     'FilterError',
     'GokartBuildError',
@@ -169,7 +180,9 @@ __all__ = [
     'WrongValueError',
     'ZonedDateSecondParameter',
     '__version__',
+    'accept',
     'add_config',
+    'adopt',
     'build',
     'build_async',
     'clean',

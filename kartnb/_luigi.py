@@ -6,6 +6,7 @@ own, and a test says for each what kartnb needs it for and fails where a release
 
 from __future__ import annotations
 
+import abc
 import argparse
 import os
 import pickle
@@ -385,6 +386,27 @@ def class_of_by_value_id(class_id: str) -> type | None:
 
     found: type | None = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(class_id)
     return found
+
+
+# ----- Python ---------------------------------------------------------------------------------------------------------
+
+
+def local_name(code: CodeType, argument: int) -> str:
+    """The name of the variable that an instruction of a function means."""
+    return code._varname_from_oparg(argument)  # type: ignore[attr-defined, no-any-return]
+
+
+def registered_classes(cls: type) -> list[type]:
+    """The classes that were registered with an abstract class (`ABC.register`)."""
+    if not isinstance(cls, abc.ABCMeta):
+        return []
+    registered, *_ = abc._get_dump(cls)  # type: ignore[attr-defined]
+    return [found for reference in registered if (found := reference()) is not None]
+
+
+def is_being_imported(spec: Any) -> bool:
+    """Whether the body of a module is still running."""
+    return bool(getattr(spec, '_initializing', False))
 
 
 # ----- IPython --------------------------------------------------------------------------------------------------------

@@ -15,15 +15,23 @@ import luigi
 from kartnb.errors import TaskSettingError, UnknownOptionError
 from kartnb.model import Listener
 
-#: What happens to a result whose code has changed: it is recomputed, kept with a warning, or kept as in gokart.
-CodeChangePolicy: TypeAlias = Literal['rerun', 'warn', 'ignore']
-CODE_CHANGE_POLICIES: tuple[CodeChangePolicy, ...] = ('rerun', 'warn', 'ignore')
+#: What happens to a result whose code has changed: it is recomputed, kept with a warning, refused, so that the build
+#: fails before anything runs, or kept as in gokart.
+CodeChangePolicy: TypeAlias = Literal['rerun', 'warn', 'error', 'ignore']
+CODE_CHANGE_POLICIES: tuple[CodeChangePolicy, ...] = ('rerun', 'warn', 'error', 'ignore')
 #: The environment variables, and the section and the names in luigi's configuration.
 ENVIRONMENT, DURABLE_ENVIRONMENT = 'KARTNB_ON_CODE_CHANGE', 'KARTNB_DURABLE'
-KEEP_ENVIRONMENT = 'KARTNB_KEEP_SUPERSEDED'
+KEEP_ENVIRONMENT, LIMIT_ENVIRONMENT = 'KARTNB_KEEP_SUPERSEDED', 'KARTNB_WORKSPACE_LIMIT'
 SECTION, OPTION, DURABLE, KEEP = 'kartnb', 'on_code_change', 'durable', 'keep_superseded'
+LIMIT = 'workspace_limit'
+PACKAGES_ENVIRONMENT, PACKAGES = 'KARTNB_PACKAGES', 'packages'
 #: Which superseded results stay where nothing says otherwise: so many of each task, for so long, so many bytes in all.
 USUALLY_KEPT = '20, 90 days, 5 GB'
+
+#: What happens to a result that another version of a package has made.
+VersionPolicy: TypeAlias = Literal['ignore', 'warn', 'rerun']
+VERSION_POLICIES: tuple[VersionPolicy, ...] = ('ignore', 'warn', 'rerun')
+VERSION_ENVIRONMENT, VERSION_OPTION = 'KARTNB_ON_VERSION_CHANGE', 'on_version_change'
 
 _session: CodeChangePolicy | None = None
 
@@ -31,8 +39,24 @@ _session: CodeChangePolicy | None = None
 def checked_policy(value: object, where: str = OPTION) -> CodeChangePolicy:
     """The value, when it is a policy; raises TaskSettingError when it is not."""
     if value not in CODE_CHANGE_POLICIES:
-        raise TaskSettingError(f"{where} must be 'rerun', 'warn' or 'ignore', not {value!r:.60}.")
+        raise TaskSettingError(f"{where} must be 'rerun', 'warn', 'error' or 'ignore', not {value!r:.60}.")
     return value
+
+
+def checked_version_policy(value: object, where: str = VERSION_OPTION) -> VersionPolicy:
+    """The value, when it is a policy for versions; raises TaskSettingError when it is not."""
+    if value not in VERSION_POLICIES:
+        raise TaskSettingError(f"{where} must be 'ignore', 'warn' or 'rerun', not {value!r:.60}.")
+    return value
+
+
+def configured_version_policy() -> VersionPolicy:
+    """The policy for versions of the environment or luigi's configuration; 'ignore' where there is none.
+
+    Raises TaskSettingError when it is not a policy.
+    """
+    value, where = _configured(VERSION_ENVIRONMENT, VERSION_OPTION)
+    return checked_version_policy(value, where) if value else 'ignore'
 
 
 def set_session_policy(value: str) -> None:
@@ -50,6 +74,24 @@ def configured_policy() -> CodeChangePolicy | None:
         return _session
     value, where = _configured(ENVIRONMENT, OPTION)
     return checked_policy(value, where) if value else None
+
+
+def configured_packages() -> tuple[str, ...]:
+    """The installed packages whose code counts, as the environment or luigi's configuration names them.
+
+    Raises TaskSettingError when one cannot be the name of a package.
+    """
+    value = os.environ.get(PACKAGES_ENVIRONMENT, '').strip()
+    where = f'The environment variable {PACKAGES_ENVIRONMENT}'
+    if not value:
+        value = luigi.configuration.get_config().get(SECTION, PACKAGES, '')
+        where = f'[{SECTION}] {PACKAGES} in the configuration'
+    # a TOML file may hold a list
+    names = [name.strip() for name in (value.split(',') if isinstance(value, str) else map(str, value))]
+    for name in filter(None, names):
+        if not name.isidentifier():
+            raise TaskSettingError(f'{where} must be names of packages as they are imported, not {name!r:.60}.')
+    return tuple(filter(None, names))
 
 
 def _configured(variable: str, option: str) -> tuple[str, str]:
@@ -84,6 +126,8 @@ class BuildOptions:
     on_code_change: str | None = None
     log_level: int = logging.ERROR
     listeners: tuple[Listener, ...] = ()  #: Callables that get every event of the build, in this order.
+    #: What happens to results of other versions of packages; None leaves it to the classes and the configuration.
+    on_version_change: str | None = None
     #: Whether the root has failed when it ends without having written its output. A gokart task may be run only for its
     #: side effects: then, where nobody loads the value, it has not failed.
     value_wanted: bool = True
@@ -95,6 +139,8 @@ class BuildOptions:
         check_log_level(self.log_level)
         if self.on_code_change is not None:
             checked_policy(self.on_code_change)
+        if self.on_version_change is not None:
+            checked_version_policy(self.on_version_change)
         if self.durable is not None and not isinstance(self.durable, bool):
             raise TypeError(f'durable must be True, False or None, not {self.durable!r:.60}.')
         object.__setattr__(self, 'listeners', tuple(self.listeners))
@@ -127,6 +173,11 @@ def kept_superseded(options: BuildOptions) -> tuple[int | str, str]:
         return options.keep_superseded, KEEP
     value, where = _configured(KEEP_ENVIRONMENT, KEEP)
     return value or USUALLY_KEPT, where
+
+
+def configured_limit() -> tuple[str, str]:
+    """How many bytes a workspace may have, by environment or configuration, and the name of the setting."""
+    return _configured(LIMIT_ENVIRONMENT, LIMIT)
 
 
 #: Python's words for a switch in a configuration file, and nothing at all.

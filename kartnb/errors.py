@@ -43,6 +43,10 @@ class SharedOutputError(KartError):
     """Two different tasks of one plan would write the same file."""
 
 
+class OlderDefinitionError(KartError, ValueError):
+    """A task of an older definition of its class is in a plan, and today's class does not take its parameter values."""
+
+
 class InputError(KartError, AssertionError, KeyError):
     """`load` was asked for an input that the task does not have."""
 
@@ -118,6 +122,10 @@ class UnloadedResultError(UnreadableResultError):
     """A file is not read without being asked for: that may run code which it brings along, or take much memory."""
 
 
+class FileInputError(KartError, ValueError):
+    """What was given as a file that a task reads is not a path, does not exist or cannot be read."""
+
+
 class UnknownFormatError(KartError, AssertionError):
     """No format is known for a file's extension."""
 
@@ -172,6 +180,10 @@ class TaskDisabledError(KartError):
 
 class TaskSettingError(KartError, ValueError):
     """luigi's settings of a task (`resources`, `priority`, `retry_count`, …) or of its configuration are wrong."""
+
+
+class OutdatedResultError(KartError):
+    """Results whose code has changed would be used, and ``on_code_change='error'`` refuses that."""
 
 
 class SchedulerError(ExecutorChoiceError):

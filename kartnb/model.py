@@ -159,11 +159,26 @@ class ReasonKind(StrEnum):
     INCOMPLETE = 'complete() returns False'
     RERUN = 'rerun requested'
     UPSTREAM_RUNS = 'an upstream task will run'
+    UPSTREAM_MAY_CHANGE = 'an upstream result may change'
     INPUT_NEWER = 'an input is newer'
     CODE_CHANGED = 'code changed'
     NEWER_RESULT = 'made from an older upstream result'
+    OTHER_REQUIRES = 'requires() gives its inputs in another order or shape'
     UNFINISHED = 'a run has not ended, or was broken off'
     CUT_SHORT = 'the file is shorter than it was written'
+    EXPIRED = 'expired'
+    VERSION_CHANGED = 'package versions changed'
+    FILE_CHANGED = 'a file that it reads has changed'
+
+    def with_detail(self, detail: str, words: str = '') -> str:
+        """The reason with what a person needs beside it; `words` stand for the kind where that is not in the present.
+
+        >>> ReasonKind.OUTPUT_MISSING.with_detail('a.pkl'), ReasonKind.FILE_CHANGED.with_detail('sales.csv changed')
+        ('output missing: a.pkl', 'sales.csv changed')
+        """
+        if self is ReasonKind.FILE_CHANGED and detail:  # it says which file, and what became of it
+            return detail
+        return f'{words or self.value}: {detail}' if detail else words or self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +189,7 @@ class Reason:
     detail: str = ''
 
     def __str__(self) -> str:
-        return f'{self.kind.value}: {self.detail}' if self.detail else self.kind.value
+        return self.kind.with_detail(self.detail)
 
 
 #: The states of tasks that a build has taken up; the others are as the plan found them.
@@ -196,6 +211,8 @@ OPEN = frozenset({TaskState.MISSING, TaskState.STALE, TaskState.QUEUED})
 
 #: The beginning of the note on a task that another process, or another build of this one, runs as the plan is made.
 HELD = 'another build is running it'
+#: In what the note on a missing task says of a class that was moved or renamed.
+MOVED = ' with the same parameters exists'
 
 
 def split_note(note: str) -> tuple[str, str]:
@@ -206,6 +223,20 @@ def split_note(note: str) -> tuple[str, str]:
     """
     before, mark, after = note.partition(HELD)
     return before.removesuffix('; '), mark + after
+
+
+def lasting_note(note: str) -> tuple[str, str]:
+    """A note without what holds only until a build takes the task up, and that.
+
+    >>> lasting_note('restored; a result of a.B with the same parameters exists: adopt it')
+    ('restored', 'a result of a.B with the same parameters exists: adopt it')
+    """
+    note, held = split_note(note)
+    if MOVED not in note:
+        return note, held
+    parts = note.split('; ')
+    passing = [part for part in parts if MOVED in part]
+    return '; '.join(part for part in parts if part not in passing), '; '.join(filter(None, (held, *passing)))
 
 
 # ----- the plan -------------------------------------------------------------------------------------------------------
@@ -229,12 +260,13 @@ class Node:
     outputs: tuple[str, ...] = ()  #: The paths of its outputs as given.
     #: What a person must know of its result, for instance that it is unknown whether the code has changed.
     note: str = ''
+    is_conditional: bool = False  #: Whether it runs only if the contents of what it requires change.
 
     def in_state(self, state: TaskState) -> Node:
         """The same node in another state; who ran it when the plan was made does not count any more."""
         if state is self.state:
             return self
-        note = self.note if state in OPEN else split_note(self.note)[0]
+        note = self.note if state in OPEN else lasting_note(self.note)[0]
         # at half the cost of `dataclasses.replace`
         return Node(
             self.task,
@@ -246,6 +278,7 @@ class Node:
             self.requires,
             self.outputs,
             note,
+            self.is_conditional,
         )
 
     @property
@@ -256,7 +289,7 @@ class Node:
 
     @property
     def will_run(self) -> bool:
-        """Whether a build of this plan would run the task."""
+        """Whether a build of this plan would run the task, or might (`is_conditional`)."""
         return self.reason is not None
 
 
@@ -286,11 +319,14 @@ class Plan:
         The absolute workspace directory of the root (a URL for an object store).
     sharing
         What is not promised when several builds run these tasks at the same time; '' where each task runs once.
+    notes
+        What else a person must know of the plan as a whole, such as which modules have changed on disk.
     """
 
     nodes: tuple[Node, ...]
     workspace: str
     sharing: str = ''
+    notes: tuple[str, ...] = ()
     _index: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -331,7 +367,7 @@ class Plan:
         return {state: found[state] for state in TaskState if found[state]}
 
     def to_run(self) -> tuple[Node, ...]:
-        """The nodes that a build would run, upstream first."""
+        """The nodes that a build would run, or might (`Node.is_conditional`), upstream first."""
         return tuple(node for node in self.nodes if node.will_run)
 
     def upstream(self, node: Node) -> tuple[Node, ...]:
@@ -385,7 +421,7 @@ class Plan:
         for key, wait in (waits or {}).items():
             if key in self._index and nodes[self._index[key]].state is TaskState.WAITING:
                 nodes[self._index[key]] = replace(nodes[self._index[key]], note=str(wait))
-        return Plan(tuple(nodes), self.workspace, self.sharing)
+        return Plan(tuple(nodes), self.workspace, self.sharing, self.notes)
 
     def __repr__(self) -> str:
         return display.render(self, 'text')
@@ -421,6 +457,7 @@ class BuildProgress:
     #: How many of the tasks that it runs are in each state.
     counts: Mapping[TaskState, int] = field(default_factory=dict, repr=False)
     waits: tuple[Wait, ...] = ()  #: One for each task that another process or another build has.
+    conditional: int = 0  #: Tasks among them of which it is not known yet whether they will run.
 
     def __str__(self) -> str:
         return display.render(self, 'text')
@@ -500,7 +537,8 @@ class BuildStatus:
         running = sorted(tally.running.items())
         part = dict(+tally.part)
         names = tuple(name for _, name in running)
-        return BuildProgress(sum(part.values()), tally.ended, names, part, tuple(self.waits.copy().values()))
+        waits = tuple(self.waits.copy().values())
+        return BuildProgress(sum(part.values()), tally.ended, names, part, waits, tally.conditional)
 
     def plan_now(self) -> Plan | None:
         """The plan with the states of now, and who has the tasks that wait; None before the build has started."""
@@ -552,14 +590,17 @@ class BuildStatus:
             activity.message = event.message
 
 
+_UNDECIDED = (TaskState.STALE, TaskState.MISSING)
+
+
 def _takes_part(node: Node, state: TaskState | None) -> bool:
     """Whether a build runs a task, or has taken it up; `state` is the one that the build has reported."""
     return node.will_run or state in IN_BUILD
 
 
 def _has_ended(state: TaskState | None) -> bool:
-    """Whether a task that takes part is over; it is cached when another process has made its result meanwhile."""
-    return state in ENDED or state is TaskState.CACHED
+    """Whether a task that takes part is over: it has run, or has turned out to be cached, or not to be needed."""
+    return state in ENDED or state in (TaskState.CACHED, TaskState.NOT_NEEDED)
 
 
 class _Tally:
@@ -570,6 +611,7 @@ class _Tally:
         self.every: Counter[TaskState] = Counter()
         self.part: Counter[TaskState] = Counter()
         self.ended = 0
+        self.conditional = 0
         #: The names of the running tasks by position.
         self.running: dict[int, str] = {}
         for position, node in enumerate(plan or ()):
@@ -591,6 +633,8 @@ class _Tally:
         if not _takes_part(node, known):
             return
         self.part[state] += number
+        if node.is_conditional and state in _UNDECIDED:
+            self.conditional += number
         if _has_ended(known):
             self.ended += number
         elif state is TaskState.RUNNING and number > 0:

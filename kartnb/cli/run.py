@@ -20,7 +20,7 @@ from luigi.task_register import Register, TaskClassAmbigiousException, TaskClass
 
 from kartnb import display
 from kartnb._luigi import CommandLineParser, option_names, registered_family, registered_tasks, set_command_line
-from kartnb.config import BuildOptions, log_level_named
+from kartnb.config import CODE_CHANGE_POLICIES, VERSION_POLICIES, BuildOptions, log_level_named
 from kartnb.errors import CommandLineError, ExternalTaskMissingError, KartError
 from kartnb.execution.build import log_printer, run_build
 from kartnb.execution.report import BuildReport, build_error
@@ -32,6 +32,25 @@ from kartnb.task.secrets import is_secret
 _NOT_HERE = ('--tree-info-', '--test-run-', '--SlackConfig-')
 _UNRECOGNIZED = 'unrecognized arguments: '
 _DURABLE_HELP = 'flush each result to the disk, so that a power loss cannot take it away'
+#: Options of kartnb's own, each left out where the task has a parameter of that name.
+_KARTNB_OPTIONS: dict[str, dict[str, Any]] = {
+    '--on-code-change': {
+        'dest': 'kartnb_on_code_change',
+        'choices': CODE_CHANGE_POLICIES,
+        'help': 'what happens to results whose code has changed',
+    },
+    '--on-version-change': {
+        'dest': 'kartnb_on_version_change',
+        'choices': VERSION_POLICIES,
+        'help': 'what happens to results that other versions of packages have made',
+    },
+    '--rerun-from': {
+        'dest': 'kartnb_rerun_from',
+        'action': 'append',
+        'metavar': 'CLASS[,CLASS]',
+        'help': 'run the tasks of these classes again, and everything downstream of them',
+    },
+}
 _LIBRARIES = ('luigi', 'kartnb', 'gokart')
 
 _register: Any = Register
@@ -70,12 +89,31 @@ class CommandLine(CommandLineParser):
         """True where ``--durable`` was given; None leaves it to the environment and the configuration."""
         return getattr(self.known_args, 'kartnb_durable', False) or None
 
+    @property
+    def on_code_change(self) -> str | None:
+        """What was given for ``--on-code-change``."""
+        return getattr(self.known_args, 'kartnb_on_code_change', None)
+
+    @property
+    def on_version_change(self) -> str | None:
+        """What was given for ``--on-version-change``."""
+        return getattr(self.known_args, 'kartnb_on_version_change', None)
+
+    @property
+    def rerun(self) -> list[str]:
+        """The classes of ``--rerun-from``."""
+        given = getattr(self.known_args, 'kartnb_rerun_from', None) or []
+        return [name for text in given for name in text.replace(',', ' ').split()]
+
     def adjust(self, parser: argparse.ArgumentParser, root_task: str | None) -> None:
         """Let a mistake be one sentence."""
         parser.error = partial(_refuse, parser)  # type: ignore[method-assign]
         # a task may have a parameter of this name; before it is known, the option would hide it
         if root_task is not None and '--durable' not in option_names(parser):
             parser.add_argument('--durable', action='store_true', dest='kartnb_durable', help=_DURABLE_HELP)
+        for name, options in _KARTNB_OPTIONS.items() if root_task is not None else ():
+            if name not in option_names(parser):
+                parser.add_argument(name, **options)
         if root_task is None:
             parser.allow_abbrev = False  # the task's own options come later: --n is not yet short for --no-lock
 
@@ -158,8 +196,9 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
         For instance ``['Train', '--depth=5', '--local-scheduler']``; by default those of this process. Options are
         luigi's: a task's parameters (``--depth 5``), another task's (``--Clean-rows 100``), ``--module``,
         ``--workers``, ``--log-level``, ``--help``; gokart's ``--delete-unnecessary-output-files``; and ``--durable``,
-        as in `build`. A central scheduler decides what runs if the options or luigi's configuration name one, and
-        ``--local-scheduler`` is not among them.
+        ``--on-code-change``, ``--on-version-change`` and ``--rerun-from Class,Class``, as in `build`. A central
+        scheduler decides what runs if the options or luigi's configuration name one, and ``--local-scheduler`` is not
+        among them.
     set_retcode
         Whether gokart's return codes hold where the section ``[retcode]`` of luigi's configuration does not say
         otherwise; without them they are 0, as luigi's.
@@ -215,6 +254,9 @@ def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
         listeners=(log_printer(level),),
         value_wanted=False,
         durable=given.durable,
+        on_code_change=given.on_code_change,
+        on_version_change=given.on_version_change,
+        rerun=given.rerun,
     )
     try:
         report = run_build(task, options)

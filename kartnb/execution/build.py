@@ -8,27 +8,42 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, overload
 
 import luigi
 
 from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
+from kartnb.capture.file_hook import unseen
 from kartnb.config import BuildOptions, Rerun, check_env_params, is_durable, kept_superseded
 from kartnb.errors import KartError, ResultReplacedError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
+from kartnb.execution.bring_back import bring_back
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
 from kartnb.execution.loop import BuildLoop
-from kartnb.execution.recording import fire_broken, record_existing_results, recover, tidy
+from kartnb.execution.recording import TaskRun, WorkItem, current_run, fire_broken
+from kartnb.execution.recovery import record_existing_results, recover, tidy
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_directory, kept_random_state
 from kartnb.history.retention import bound_superseded, superseded_bounds
 from kartnb.interrupts import within
-from kartnb.model import BuildStarted, Event, Listener, LogLine, Plan, PlanGrew, TaskState, TaskStateChanged
-from kartnb.planning.estimate import announcement
+from kartnb.model import (
+    BuildFinished,
+    BuildStarted,
+    Event,
+    Listener,
+    LogLine,
+    Plan,
+    PlanGrew,
+    TaskState,
+    TaskStateChanged,
+)
+from kartnb.planning.estimate import announcement, brought_back_line, cutoff_line
 from kartnb.planning.graph import TaskGraph
 from kartnb.planning.planner import draw_up, require_task, workspace_of
+from kartnb.planning.staleness import BROUGHT_BACK, refuse_outdated
 from kartnb.storage.census import warn_of_full_disk
 from kartnb.storage.filesystem import home, left_home, may_leave
 from kartnb.task import registry
@@ -39,6 +54,7 @@ from kartnb.task.secrets import Masker
 T = TypeVar('T')
 
 logger = logging.getLogger('kartnb')
+_MOST_RETURNS = 20
 #: Nanoseconds by which the clock of a disk may be behind that of the system.
 _CLOCKS_DIFFER = 1_000_000_000
 
@@ -63,6 +79,7 @@ def build(
     scheduler_url: str | None = None,
     rerun: Rerun = False,
     on_code_change: str | None = None,
+    on_version_change: str | None = None,
     durable: bool | None = None,
     keep_superseded: int | str | None = None,
     listeners: Iterable[Listener] = (),
@@ -97,9 +114,14 @@ def build(
         What is to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
     on_code_change
-        What happens to results whose code has changed: 'rerun' recomputes them, 'warn' keeps and names them, 'ignore'
-        keeps them as gokart does. By default what the class, the session, the environment or the configuration says;
-        else 'rerun' for classes of the notebook and 'warn' for those of imported modules.
+        What happens to results whose code has changed: 'rerun' recomputes them, 'warn' keeps and names them, 'error'
+        lets the build fail before anything runs, 'ignore' keeps them as gokart does. By default what the class, the
+        session, the environment or the configuration says; else 'rerun' for classes of the notebook and 'warn' for
+        those of imported modules.
+    on_version_change
+        What happens to results that other versions of the packages have made which the code of their tasks reaches:
+        'ignore', 'warn' or 'rerun'. By default what the class (also a dict by package), the environment or the
+        configuration says; else 'ignore'.
     durable
         Whether each result, its record and their directories are flushed to the disk before the task counts as done, so
         that a power loss cannot take them away. By default what the environment (``KARTNB_DURABLE``) or the
@@ -125,6 +147,8 @@ def build(
         When a task failed. What does not depend on it has run all the same.
     TaskArgumentError
         When `task` is not a task instance.
+    OutdatedResultError
+        When results of other code would be used, and `on_code_change` is 'error'.
     UnknownOptionError, ExecutorChoiceError
         When an option or the executor is not known, or the scheduler cannot be reached.
     HasLockedTaskException
@@ -149,6 +173,7 @@ def build(
         scheduler_url=scheduler_url,
         rerun=rerun,
         on_code_change=on_code_change,
+        on_version_change=on_version_change,
         durable=durable,
         keep_superseded=keep_superseded,
         log_level=log_level,
@@ -260,6 +285,8 @@ class Build:
     The tasks in `also` are wanted as much as the root `task`: what they share runs once.
     """
 
+    # a task that starts a build is made from its result, not from the files that the build looks at or sets aside
+    @unseen()
     def __init__(self, task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task] = ()) -> None:
         self._task = task
         self._started = time.perf_counter()
@@ -268,10 +295,16 @@ class Build:
         self._emit = _Emitter(options.listeners)
         self._bounds = superseded_bounds(*kept_superseded(options))
         self.build_id = uuid.uuid4().hex
+        self._roots = (*also, task)
+        #: The run of the task that has started this build.
+        self._starter = current_run.get()
+        if self._starter is not None:
+            options = _inherited(options, self._starter.item)
         self._directory = kept_directory()
         choose = choose_executor(options.executor, options.workers, options.log_level)
         warn_of_full_disk(workspace_of(task))
         self._graph, self.plan = self._drawn_up(task, options, also)
+        refuse_outdated(self._graph.vertices.values(), self._graph.results)
         self._graph.vertex_of(task).value_wanted = options.value_wanted
         if any(node.will_run for node in self.plan):
             get_ready(options.executor, options.workers)
@@ -284,17 +317,26 @@ class Build:
 
     @staticmethod
     def _drawn_up(task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task]) -> tuple[TaskGraph, Plan]:
-        found = draw_up(task, options.rerun, TaskGraph(fire_broken, options.on_code_change), also=also)
-        if not recover(found[0].results):
-            return found
-        # runs that were broken off were rolled back: some results are there again, others are not
-        return draw_up(task, options.rerun, TaskGraph(fire_broken, options.on_code_change), also=also)
+        found = draw_up(task, options.rerun, _new_graph(options), also=also)
+        if recover(found[0].results):
+            # runs that were broken off were rolled back: some results are there again, others are not
+            found = draw_up(task, options.rerun, _new_graph(options), also=also)
+        for _ in range(_MOST_RETURNS):  # others may exchange results at the same time
+            if not bring_back(found[0], found[0].vertices.values()):
+                break
+            known, graph = found[0].results, _new_graph(options)
+            graph.results.brought_back, graph.results.not_available = known.brought_back, known.not_available
+            found = draw_up(task, options.rerun, graph, also=also)
+        return found
 
+    @unseen()
     def run(self) -> BuildReport:
         """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
         __tracebackhide__ = True
         capture = captured(self.build_id, self._log_level, self._emit, self._mask)
         within([capture, kept_random_state(), self._directory, closing(self._engine)], self._run)
+        if self._starter is not None:
+            self._note_results(self._starter)
         return self._engine.report(time.perf_counter() - self._started)
 
     def _run(self) -> None:
@@ -303,6 +345,11 @@ class Build:
         self._engine.run()
         tidy(self.plan.workspace)
         self._bound_superseded()
+
+    def _note_results(self, starter: TaskRun) -> None:
+        """Let the results of this build count as inputs of the task that has started it."""
+        for vertex in map(self._graph.vertex_of, self._roots):
+            starter.note_built(self._graph.results.input_of(vertex, asked_later=1))
 
     def _bound_superseded(self) -> None:
         """Bound what is kept of results that this build has superseded, or was going to."""
@@ -327,8 +374,10 @@ class Build:
         Raises ResultReplacedError when a build with other code, or of other inputs, has replaced it.
         """
         token = home.set(self._directory.directory)
+        # of what has no record, the file itself is the input
+        is_noted = self._graph.vertex_of(self._task).place is not None
         try:
-            with may_leave():
+            with may_leave(), unseen() if is_noted else nullcontext():
                 return self._whole_result()
         finally:
             home.reset(token)
@@ -336,27 +385,36 @@ class Build:
     def _whole_result(self) -> Any:
         vertex = self._graph.vertex_of(self._task)
         files = self._graph.results.files_of(vertex)
+        tries = 0
         while files is not None:
-            before = files.look(left_home())
-            if not before:  # gone, or not to be looked at: loading says what is wrong
-                break
             began = time.time_ns()
             try:
-                if not files.are_recorded(before):
-                    files.require_no_run(left_home(), began)
+                used = files.begin_use(left_home(), began)
                 value = result_of(self._task)
-                if files.look(left_home()) != before:
-                    files.require_no_run(left_home(), began - _CLOCKS_DIFFER)
+                files.end_use(left_home(), used, began - _CLOCKS_DIFFER)
                 return value
             except ResultReplacedError:
-                files = self._graph.results.files_of_equal(vertex)
-                if files is None:
+                files, tries = self._graph.results.files_of_equal(vertex), tries + 1
+                if files is None or tries == _MOST_RETURNS:
                     raise
         return result_of(self._task)
 
     def stop(self) -> None:
         """End it from another thread, as soon as its executor can."""
         self._engine.stop()
+
+
+def _inherited(options: BuildOptions, item: WorkItem) -> BuildOptions:
+    """Options of a build that a running task has started: where they say nothing, those of its own build hold."""
+    return replace(
+        options,
+        on_code_change=options.on_code_change or item.on_code_change,
+        on_version_change=options.on_version_change or item.on_version_change,
+    )
+
+
+def _new_graph(options: BuildOptions) -> TaskGraph:
+    return TaskGraph(fire_broken, options.on_code_change, options.on_version_change)
 
 
 def _scheduler_loop(planned: PlannedBuild, url: str) -> Engine:
@@ -394,17 +452,31 @@ def log_printer(level: int, announce: bool = True) -> Listener:
     def print_line(event: Event) -> None:
         if type(event) is TaskStateChanged:  # most events are
             return
-        if isinstance(event, BuildStarted | PlanGrew) and announce and level <= logging.ERROR:
-            print_changes(event.plan)
+        if isinstance(event, BuildStarted | PlanGrew | BuildFinished) and announce and level <= logging.ERROR:
+            print_changes(event)
         if isinstance(event, LogLine) and event.level >= level and not event.already_shown:
             where = f' [{event.key.rpartition("_")[0]}]' if event.key else ''
             sys.stderr.write(f'{logging.getLevelName(event.level)}: {event.logger}{where}: {event.text}\n')
 
     announced: set[str] = set()
+    plans: list[Plan] = []
 
-    def print_changes(plan: Plan) -> None:
-        for line in announcement(plan, announced):
-            sys.stderr.write(f'{line}\n')
-        announced.update(node.key for node in plan)
+    def print_changes(event: BuildStarted | PlanGrew | BuildFinished) -> None:
+        if isinstance(event, BuildFinished):
+            lines = end_lines(plans, event)
+        else:
+            lines = announcement(event.plan, announced)
+            plans.append(event.plan)
+            announced.update(node.key for node in event.plan)
+        sys.stderr.write(''.join([f'{line}\n' for line in lines]))
 
     return print_line
+
+
+def end_lines(plans: Sequence[Plan], end: BuildFinished) -> list[str]:
+    """What a build has not run in the end, in a few lines; `plans` are those that it had, one after the other."""
+    if not plans:
+        return []
+    first = {node.key: node for plan in reversed(plans) for node in plan}  # as each was when it was announced
+    known = {key for key, node in first.items() if node.note.startswith(BROUGHT_BACK)}
+    return [*filter(None, (brought_back_line(plans[-1], known), cutoff_line(plans[-1].with_states(end.states))))]

@@ -12,18 +12,20 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import luigi
 
 from kartnb.errors import TaskTimeoutError, WorkerDiedError
+from kartnb.execution.bring_back import bring_back, bring_one_back
 from kartnb.execution.executors import (
     ExecutorFactory,
     Inbox,
     InlineExecutor,
     Message,
+    RequirementsAsked,
     ResourcesFreed,
     StopRequest,
     TaskExecutor,
@@ -32,18 +34,21 @@ from kartnb.execution.executors import (
 )
 from kartnb.execution.limits import Timeouts
 from kartnb.execution.recording import (
+    EDITING_SECONDS,
+    Inputs,
     Outcome,
     SettledBy,
     TaskRun,
     WorkItem,
     fire,
     present_holder,
-    record_existing_results,
 )
+from kartnb.execution.recovery import record_existing_results
 from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
 from kartnb.execution.task_run import close, learn, lost
 from kartnb.history.makers import current_maker
-from kartnb.interrupts import held_interrupts
+from kartnb.history.package_versions import versions_of
+from kartnb.interrupts import held_interrupts, in_main_thread
 from kartnb.model import (
     BuildFinished,
     BuildStarted,
@@ -60,12 +65,16 @@ from kartnb.model import (
 )
 from kartnb.planning.graph import TaskGraph, Vertex
 from kartnb.planning.known_results import KnownResults
-from kartnb.planning.planner import grow
-from kartnb.planning.staleness import judges_by_outputs
+from kartnb.planning.planner import assess, grow
+from kartnb.planning.recorded_staleness import asked_tasks
+from kartnb.planning.staleness import UP_TO_DATE, find_variant, holds_but_for_requests, judges_by_outputs, still_holds
 from kartnb.storage.filesystem import working_directory
 from kartnb.storage.places import keep_code
 from kartnb.storage.run_lock import Holder, build_begins, build_ends, waits_for
+from kartnb.task import held, registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.code.attributes import unexplained
+from kartnb.task.code.prints import CodePrint
 from kartnb.task.describe import shown_parameters
 from kartnb.task.secrets import Masker
 from kartnb.task.values import map_nested, required
@@ -134,10 +143,12 @@ class Engine(ABC):
         build_begins(self._build_id)
         with held_interrupts():
             self._executor = self._choose(self._inbox)
+            self._work_items.shares_memory = self._executor.shares_memory
         try:
             self._enlist(list(self._graph.vertices.values()))
             self._go()
             self._executor.close()
+            self._tell_of_edits()
         except _StopRequestedError:
             self._abandon()
         except BaseException as error:
@@ -145,6 +156,15 @@ class Engine(ABC):
             if isinstance(error, KeyboardInterrupt) and not error.args:
                 error.args = (self._ledger.interrupt_message(),)
             raise
+
+    def _tell_of_edits(self) -> None:
+        """Say that code was edited while the build ran: some results, and what was kept, are of the earlier code."""
+        if in_main_thread():
+            return
+        classes = {type(vertex.task) for vertex in self._graph.vertices.values() if vertex.place is not None}
+        edited = sorted(cls.__name__ for cls in classes if self._work_items.was_edited(cls))
+        if edited:
+            logger.warning('Edited while the build ran: %s. Build again to use the code of now.', ', '.join(edited))
 
     def close(self) -> None:
         """Release everything, also what an interrupt has kept `run` from releasing, and end the build for listeners."""
@@ -307,6 +327,8 @@ class Engine(ABC):
         elif isinstance(message, ResourcesFreed):
             if message.key in self._running:
                 self._freed(message.key, message.amounts)
+        elif isinstance(message, RequirementsAsked):
+            message.answer(self._inputs_for(message))
         else:
             self._emit(message)
 
@@ -324,6 +346,7 @@ class Engine(ABC):
             if outcome.result is not None:
                 self._graph.results.put(vertex, outcome.result)
             logger.warning('%s is skipped: already complete.', vertex.key)
+            vertex.result = UP_TO_DATE
             self._completed(vertex, TaskState.CACHED)
             return
         self._ledger.spend(key, outcome.spent)
@@ -338,16 +361,18 @@ class Engine(ABC):
         else:
             self._ledger.log('%s is done after %.3f s', key, outcome.spent)
             learn(vertex.task, outcome)
+            vertex.result = UP_TO_DATE  # for tasks that enter the plan later
             self._completed(vertex, TaskState.DONE)
 
     def _suspend(self, vertex: Vertex, outcome: Outcome) -> None:
         """Let a task wait for the tasks that its `run` yielded; it goes on when they are complete."""
         requirements = required(outcome.requirements)
+        self._work_items.grant(vertex, outcome.asked)
         run = outcome.run or self._work_items.new_run(vertex)
         try:
             needed = self._grow(vertex, requirements)
             if run.generator is not None:
-                run.answer = map_nested(lambda task: task.output(), requirements)
+                run.answer = map_nested(lambda task: held.today(task).output(), requirements)
         except Exception as error:
             close(run)
             self._failed(vertex, error)
@@ -356,13 +381,26 @@ class Engine(ABC):
         self._ledger.change(vertex.key, TaskState.QUEUED)
         self._await(vertex, needed)
 
+    def _inputs_for(self, asked: RequirementsAsked) -> Inputs | None:
+        """The inputs of a task in a worker that goes on at once; None when what it has yielded has to be made first."""
+        run = self._running.get(asked.key)
+        vertex = self._graph.vertices[asked.key]
+        try:
+            needed = None if run is None else self._grow(vertex, required(asked.requirements))
+        except Exception:  # the worker gives the task back, which raises this again
+            return None
+        if run is None or needed is None or not all(self._ledger.is_met(other.key) for other in needed):
+            return None
+        return self._work_items.inputs(vertex, run.result_id)
+
     def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
         """Take the tasks that a running one yielded, and all that they need, into the build."""
         needed, fresh = grow(self._graph, vertex, requirements, self._ledger.states)
+        while bring_back(self._graph, fresh):
+            fresh = assess(fresh, needed, self._graph)
         self._mask.add(other.task for other in fresh)
         record_existing_results(self._graph, fresh)
-        if any(other not in vertex.requires for other in needed):
-            vertex.requires = list(dict.fromkeys([*vertex.requires, *needed]))
+        if vertex.ask_for(needed):
             plan = self._ledger.plan
             self._ledger.grow(self._graph.snapshot(plan.root.task, plan.workspace))
         self._enlist(fresh)
@@ -525,8 +563,15 @@ class WorkItems:
         self._results = results
         self._mask = mask
         self._kept: set[tuple[str, str]] = set()
+        self._granted: dict[str, frozenset[str]] = {}
         self._directory = working_directory()
         self._maker = current_maker()
+        #: Whether tasks run in this process, so that a run uses what is edited while it is under way.
+        self.shares_memory = True
+        #: When the code of classes was looked at, where a person may edit it while the build runs.
+        self._looked_at: dict[type, float] = {}
+        #: The print that each of these had in the plan.
+        self._planned: dict[type, str] = {}
 
     def new_run(self, vertex: Vertex) -> TaskRun:
         """A run of a task, from its start."""
@@ -542,35 +587,89 @@ class WorkItems:
         item = WorkItem(
             vertex.task, vertex.unique_id, key, build_id, (), outputs, vertex.paths, None, maker=self._maker
         )
-        item.value_wanted = vertex.value_wanted
+        item.value_wanted, item.shape = vertex.value_wanted, vertex.shape
+        item.on_code_change, item.on_version_change = self._results.asked, self._results.asked_for_versions
+        if vertex.place is not None:
+            code = self._code_of(type(vertex.task))
+            item.versions, item.readers, item.caches = versions_of(code.packages), code.readers, code.caches
+            item.unexplained = unexplained(vertex.task, code.words)
+        item.granted = self._granted.get(key, item.granted)
         item.durable = self._durable
         item.settled_by = self._settled_by(vertex)
         item.mask = self._mask
         run = TaskRun(item, report, directory=self._directory)
+        if vertex.place is not None and self.shares_memory and not in_main_thread():
+            run.code_now = lambda: self._results.code.print_again(type(vertex.task)).key
         self.renew(run, vertex)
         return run
+
+    def _code_of(self, cls: type) -> CodePrint:
+        """The print of the code that a run of a class would use now; classes are sent to workers once in a build."""
+        if in_main_thread():
+            return self._results.code.print_of(cls)
+        now, before = time.monotonic(), self._looked_at.get(cls)
+        if before is not None and (now - before < EDITING_SECONDS or not self.shares_memory):
+            return self._results.code.print_of(cls)
+        self._looked_at[cls] = now
+        self._planned.setdefault(cls, self._results.code.print_of(cls).key)
+        return self._results.code.print_again(cls)
+
+    def was_edited(self, cls: type) -> bool:
+        """Whether the code of a class is not the one that was planned."""
+        planned = self._planned.get(cls) or self._results.code.print_of(cls).key
+        return registry.is_older(cls) or self._results.code.print_again(cls).key != planned
 
     def renew(self, run: TaskRun, vertex: Vertex) -> None:
         """Update what a run knows of results, its task's and those it needs, before it begins or goes on."""
         item = run.item
-        item.inputs = self._results.inputs(vertex)
-        item.reads = self._results.reads(vertex)
+        item.take(self.inputs(vertex, run.result_id))
+        item.files = self._results.given_files(vertex)
         directory = self._results.directory(vertex)
         if directory is None or vertex.place is None:
             return
         # as the plan saw it: what another build has made since is looked at when the task is locked
         item.record = item.record or directory.slot(vertex.stem, self._results.seen_records(vertex))
-        item.result = self._results.next_result(vertex, run.result_id)
         item.unknown = self._code(vertex, vertex.place[0])
         if not run.started:
             item.replaces = self._results.replaced(vertex)
+
+    def inputs(self, vertex: Vertex, result_id: str) -> Inputs:
+        """The present results of what a task needs."""
+        results = self._results
+        result = None if vertex.place is None else results.next_result(vertex, result_id)
+        return Inputs(results.inputs(vertex), results.reads(vertex), result)
+
+    def grant(self, vertex: Vertex, asked: frozenset[str]) -> None:
+        """Note what a task in a worker has yielded: its next run begins when that is complete."""
+        if asked:
+            self._granted[vertex.key] = self._granted.get(vertex.key, frozenset()) | asked
+
+    def still_holds(self, vertex: Vertex, has_run: Callable[[Vertex], bool]) -> bool:
+        """Whether the result of a task that was stale on a condition is what a run would give."""
+        return still_holds(vertex, self._results, has_run)
+
+    def asked_ahead(self, vertex: Vertex, has_run: Callable[[Vertex], bool]) -> Sequence[luigi.Task]:
+        """What the run of a task would ask for, and would have to be made, if nothing else makes the task run."""
+        return asked_tasks(vertex, self._results) if holds_but_for_requests(vertex, self._results, has_run) else ()
+
+    def is_brought_back(self, vertex: Vertex) -> bool:
+        """Put back a superseded result that a run would give again, if there is one; gives whether there was."""
+        vertex.result = replace(vertex.result, is_conditional=False)
+        find_variant(vertex, self._results)
+        return bring_one_back(vertex, self._results) is not None
+
+    def may_come_back(self, vertex: Vertex) -> bool:
+        """Whether a superseded result of today's code is kept of a task that is stale, or has no present one."""
+        if vertex.place is None or (vertex.result.reason is None and self._results.result(vertex) is not None):
+            return False  # who has deleted the file of today's result wants it to be made again
+        return self._results.keeps_any(vertex.place[0], vertex.stem, type(vertex.task))
 
     def _settled_by(self, vertex: Vertex) -> SettledBy:
         task: Any = vertex.task
         reason = vertex.verdict.reason
         if TaskOnKart not in type(task).__mro__ or reason is None or vertex.rerun is not None or not vertex.outputs:
             return 'run'
-        if not task.complete_check_at_run:
+        if not task.complete_check_at_run or vertex.key in self._results.of_others:
             return 'run'
         if not judges_by_outputs(task) and reason.kind in (ReasonKind.OUTPUT_MISSING, ReasonKind.INCOMPLETE):
             return 'complete'

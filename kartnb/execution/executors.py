@@ -32,20 +32,23 @@ from kartnb.errors import (
     WorkerError,
     described,
 )
-from kartnb.execution.channel import Receiver
-from kartnb.execution.recording import Outcome, TaskRun, keep_output
-from kartnb.execution.remote import (
+from kartnb.execution.recording import Inputs, Outcome, TaskRun, keep_output
+from kartnb.execution.task_run import advance
+from kartnb.execution.workers.channel import ASKS, Question, Receiver
+from kartnb.execution.workers.remote import (
     Parcel,
     RemoteOutcome,
     Reply,
     current_settings,
     perform,
 )
-from kartnb.execution.task_run import advance
-from kartnb.execution.transport import ClassStore
-from kartnb.execution.worker_pools import DaskPool, ForeignPool, Work, WorkerPool
+from kartnb.execution.workers.sent_modules import ModuleSender
+from kartnb.execution.workers.transport import ClassStore
+from kartnb.execution.workers.worker_pools import DaskPool, ForeignPool, Work, WorkerPool
 from kartnb.interrupts import held_interrupts
 from kartnb.model import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
+from kartnb.task import held, registry
+from kartnb.task.results import output_paths
 from kartnb.task.values import flatten
 
 
@@ -61,8 +64,26 @@ class ResourcesFreed:
     amounts: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class RequirementsAsked:
+    """A task in a worker has yielded these tasks, and waits to hear whether it may go on with their results."""
+
+    key: str
+    requirements: Any
+    #: Is given the present results of the task's inputs, or None when some have to be made first.
+    answer: Callable[[Inputs | None], None]
+
+
 #: What comes back: a node's key and how its task went on, or an event of a running task, or a request to stop.
-Message: TypeAlias = tuple[str, Outcome] | TaskStateChanged | TaskEvent | WorkersStarting | ResourcesFreed | StopRequest
+Message: TypeAlias = (
+    tuple[str, Outcome]
+    | TaskStateChanged
+    | TaskEvent
+    | WorkersStarting
+    | ResourcesFreed
+    | RequirementsAsked
+    | StopRequest
+)
 Inbox: TypeAlias = 'SimpleQueue[Message]'
 #: Makes the executor of one build, given the build's inbox.
 ExecutorFactory: TypeAlias = Callable[[Inbox], 'TaskExecutor']
@@ -110,13 +131,13 @@ def is_dask(executor: Any) -> bool:
 def get_ready(executor: Any, workers: int) -> None:
     """Start what the executor will need in the background, once it is known that something will run."""
     if executor == 'processes' or (executor is None and workers > 1):
-        from kartnb.execution import process_pool
+        from kartnb.execution.workers import process_pool
 
         process_pool.get_ready(workers)
 
 
 def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
-    from kartnb.execution.process_pool import ProcessPool
+    from kartnb.execution.workers.process_pool import ProcessPool
 
     return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level)
 
@@ -233,6 +254,8 @@ class ParcelExecutor(TaskExecutor):
         self._pool = pool
         self._log_level = log_level
         self._store = ClassStore()
+        self._modules = ModuleSender()
+        self._store.pickled[self._modules.digest] = self._modules.pickled
         self._settings = current_settings()
         self._build_id = ''
         self._futures: dict[str, Any] = {}
@@ -253,7 +276,9 @@ class ParcelExecutor(TaskExecutor):
         for item in items:
             self._store.add_handlers(type(item.task))
         try:
-            data = self._store.dumps(items)
+            for item in items:
+                self._modules.check(type(item.task))
+            data = self._store.dumps(items, frozenset(id(item.task) for item in items))
         except Exception:
             self._submit_each(runs)
             return
@@ -283,7 +308,8 @@ class ParcelExecutor(TaskExecutor):
         """Send tasks one by one, because one of them cannot be sent; that one fails."""
         for run in runs:
             try:
-                self._store.dumps(run.item)
+                self._modules.check(type(run.item.task))
+                self._store.dumps(run.item, frozenset([id(run.item.task)]))
             except Exception as error:
                 self._inbox.put((run.item.key, Outcome(0.0, error=error)))
             else:
@@ -344,8 +370,18 @@ class ParcelExecutor(TaskExecutor):
             self._inbox.put(value)
         elif what == 'resources':
             self._inbox.put(ResourcesFreed(key, value))
+        elif what == ASKS:
+            self._pass_on(key, value)
         else:
             self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
+
+    def _pass_on(self, key: str, question: Question) -> None:
+        try:
+            requirements = self._store.loads(question.value)
+        except Exception:  # it gives the task back then, and the error is that of its outcome
+            question.answer(None)
+        else:
+            self._inbox.put(RequirementsAsked(key, requirements, question.answer))
 
 
 def _share(ready: int, places: int) -> int:
@@ -361,6 +397,7 @@ def _arrived(sent: RemoteOutcome) -> Outcome:
         task_log=None if sent.is_settled or sent.holder is not None else sent.task_log,
         holder=sent.holder,
         is_settled=sent.is_settled,
+        asked=sent.asked,
     )
 
 
@@ -432,8 +469,19 @@ class RemoteOutput:
         return run.output
 
 
+def _requires_older_outputs(task: luigi.Task) -> bool:
+    """Whether `requires()` gives older tasks with other outputs than those of today, which workers would not see."""
+    if not registry.has_older_definitions():
+        return False
+    required = flatten(task.requires())
+    pairs = zip(required, held.all_today(required), strict=True)
+    return any(older is not newer and output_paths(older) != output_paths(newer) for older, newer in pairs)
+
+
 def needs_this_process(task: luigi.Task) -> bool:
-    """Whether a task makes or loads a result that lives in the memory of this process."""
+    """Whether a task makes or loads a result that lives in the memory of this process, or asks for older tasks."""
+    if _requires_older_outputs(task):
+        return True
     kinds = tuple(sys.modules[name].InMemoryTarget for name in _IN_MEMORY if name in sys.modules)
     if not kinds:
         return False

@@ -5,16 +5,20 @@ from __future__ import annotations
 import heapq
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from kartnb.errors import KartError
 from kartnb.execution.engine import DEPENDENCY_EVENTS, Engine, PlannedBuild
 from kartnb.execution.executors import InlineExecutor
 from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
 from kartnb.execution.recording import TaskRun, fire_broken, is_heard
 from kartnb.execution.report import error_line, trim_traceback
-from kartnb.model import TaskState
+from kartnb.model import Reason, ReasonKind, TaskState
 from kartnb.planning.graph import Vertex
 from kartnb.planning.planner import missing_external
+from kartnb.planning.staleness import UP_TO_DATE, WILL_BE, Verdict
 
 logger = logging.getLogger('kartnb')
 
@@ -34,16 +38,118 @@ class BuildLoop(Engine):
         self._limits: dict[str, TaskLimits] = {}
         self._priorities: dict[str, float] = {}
         self._unmet: dict[str, int] = {}
-        self._dependents: dict[str, list[str]] = {}
+        self._dependents: dict[str, dict[str, None]] = {}
         #: Tasks that are tried again later: when, and which; a heap.
         self._retries_due: list[tuple[float, str]] = []
+        #: Tasks that run only if what they require changes, until that is known.
+        self._conditional: set[str] = set()
+        #: Tasks of which an earlier result is kept, which may be what their code gives of what has been made meanwhile.
+        self._may_come_back: set[str] = set()
+        #: Those of both of which it can be known now.
+        self._to_settle: deque[str] = deque()
+        #: The tasks whose turn has come.
+        self._begun: set[str] = set()
+        #: Conditional tasks that are to run, because something has changed.
+        self._demanded: set[str] = set()
+        #: Whether the plan says something else of tasks now than what was announced.
+        self._is_plan_outdated = False
 
     def _go(self) -> None:
-        while self._ready or self._running or self._retries_due or self._waiting:
+        while self._ready or self._running or self._retries_due or self._waiting or self._to_settle:
+            self._settle()
             self._make_due_ready()
             self._hand_out()
-            if self._running or self._retries_due or self._waiting:
+            if not self._to_settle and (self._running or self._retries_due or self._waiting):
                 self._wait(max(0.0, self._retries_due[0][0] - time.monotonic()) if self._retries_due else None)
+        if self._is_plan_outdated:
+            plan = self._ledger.plan
+            self._ledger.grow(self._graph.snapshot(plan.root.task, plan.workspace))
+        for key in self._conditional:
+            if self._ledger.states[key] is TaskState.MISSING:
+                self._ledger.change(key, TaskState.NOT_NEEDED)
+        left = [key for key, state in self._ledger.states.items() if state is TaskState.QUEUED]
+        if left:  # a wrong value would be the one in the place of the root's
+            raise KartError(f'{left[0]} was not run although it was needed: this is an error in kartnb.')
+
+    def _settle(self) -> None:
+        """Find out whether tasks run whose turn is now, if they do."""
+        while self._to_settle:
+            key = self._to_settle.popleft()
+            vertex = self._graph.vertices[key]
+            if key in self._may_come_back:
+                self._may_come_back.discard(key)
+                if self._is_brought_back(vertex):
+                    vertex.result = UP_TO_DATE
+                    self._completed(vertex, TaskState.CACHED)
+                else:
+                    self._make_ready(key)
+                continue
+            if key not in self._conditional:
+                continue
+            if not self._work_items.still_holds(vertex, self._has_run) and not self._is_brought_back(vertex):
+                if not self._asks_ahead(vertex):
+                    self._demand([vertex])
+                continue
+            if vertex.verdict.state is not TaskState.MISSING:
+                self._conditional.discard(key)
+                vertex.result = UP_TO_DATE  # for tasks that enter the plan later
+                self._completed(vertex, TaskState.CACHED)
+            else:  # its files are missing, and nothing needs them so far
+                vertex.result = UP_TO_DATE
+                self._release_dependents(key)
+
+    def _is_brought_back(self, vertex: Vertex) -> bool:
+        if not self._work_items.is_brought_back(vertex):
+            return False
+        self._is_plan_outdated = True
+        vertex.verdict = Verdict(TaskState.CACHED, note=vertex.result.note.removeprefix(WILL_BE))
+        return True
+
+    def _has_run(self, vertex: Vertex) -> bool:
+        return self._ledger.states[vertex.key] is TaskState.DONE
+
+    def _asks_ahead(self, vertex: Vertex) -> bool:
+        """Let a task wait for what its run would ask for next, if that alone decides whether it has to run."""
+        tasks = self._work_items.asked_ahead(vertex, self._has_run)
+        try:
+            needed = self._grow(vertex, tasks) if tasks else []
+        except Exception:  # as its own run will say
+            return False
+        if all(self._ledger.is_met(other.key) for other in needed):
+            return False
+        self._await(vertex, needed)
+        return True
+
+    def _grow(self, vertex: Vertex, requirements: object) -> list[Vertex]:
+        needed = super()._grow(vertex, requirements)
+        self._demand([other for other in needed if self._is_left_out(other)])
+        return needed
+
+    def _is_left_out(self, vertex: Vertex) -> bool:
+        """Whether the files of a task are missing, and nothing has needed them so far."""
+        return vertex.key in self._conditional and self._ledger.states[vertex.key] is TaskState.MISSING
+
+    def _demand(self, vertices: Iterable[Vertex]) -> None:
+        """Let conditional tasks run after all, and first what they require and is missing."""
+        pending = list(vertices)
+        while pending:
+            vertex = pending.pop()
+            if vertex.key not in self._conditional:
+                continue
+            self._conditional.discard(vertex.key)
+            self._demanded.add(vertex.key)
+            self._ledger.change(vertex.key, TaskState.QUEUED)
+            vertex.forget_later()  # it may ask for others now
+            missing = list(filter(self._is_left_out, vertex.requires))
+            pending += missing
+            if not self._unmet[vertex.key]:
+                self._await(vertex, vertex.requires)
+                continue
+            # its turn has not come: it waits for the rest already, but these have let it go on
+            for other in missing:
+                if not self._unmet[other.key]:
+                    self._unmet[vertex.key] += 1
+                    self._dependents.setdefault(other.key, {})[vertex.key] = None
 
     def _hand_out(self) -> None:
         """Give ready tasks to the executor while it has places."""
@@ -77,9 +183,11 @@ class BuildLoop(Engine):
 
     def _enlist(self, vertices: Sequence[Vertex]) -> None:
         for vertex in vertices:
-            self._ledger.states[vertex.key] = (
-                TaskState.QUEUED if vertex.verdict.reason is not None else vertex.verdict.state
-            )
+            verdict = vertex.verdict
+            if verdict.is_conditional:
+                self._conditional.add(vertex.key)
+            is_queued = verdict.reason is not None and not verdict.is_conditional
+            self._ledger.states[vertex.key] = TaskState.QUEUED if is_queued else verdict.state
         refused: dict[Vertex, BaseException] = {**missing_external(vertices)}
         for vertex in vertices:
             error = self._read_limits(vertex)
@@ -131,23 +239,44 @@ class BuildLoop(Engine):
             return
         self._unmet[vertex.key] = len(unmet)
         for key in unmet:
-            self._dependents.setdefault(key, []).append(vertex.key)
+            self._dependents.setdefault(key, {})[vertex.key] = None
         if not unmet:
             self._make_ready(vertex.key)
 
     def _make_ready(self, key: str) -> None:
+        if key in self._conditional:
+            self._to_settle.append(key)
+            return
+        if self._may_have_an_earlier_result(key):
+            self._may_come_back.add(key)
+            self._to_settle.append(key)
+            return
         self._ready.push(key, self._priorities.get(key, 0), self._limits[key].demand)
+
+    def _may_have_an_earlier_result(self, key: str) -> bool:
+        """Whether a task whose turn comes now may have one for what has been made since the plan was."""
+        if key in self._begun or key in self._demanded:
+            return False
+        self._begun.add(key)
+        return self._work_items.may_come_back(self._graph.vertices[key])
 
     def _freed(self, key: str, amounts: dict[str, float] | None) -> None:
         self._ready.give_back(key, amounts)
 
     def _completed(self, vertex: Vertex, state: TaskState) -> None:
+        if state is TaskState.CACHED and vertex.key in self._demanded:  # another build was faster
+            vertex.verdict = replace(vertex.verdict, reason=Reason(ReasonKind.UPSTREAM_RUNS), is_conditional=False)
+            self._is_plan_outdated = True
         self._ledger.change(vertex.key, state)
-        for key in self._dependents.pop(vertex.key, ()):
-            self._unmet[key] -= 1
-            # not queued: blocked by another task that it needs
-            if self._unmet[key] == 0 and self._ledger.states[key] is TaskState.QUEUED:
-                self._make_ready(key)
+        self._release_dependents(vertex.key)
+
+    def _release_dependents(self, key: str) -> None:
+        """Let tasks go on that wait for a task, as soon as they wait for no other one."""
+        for dependent in self._dependents.pop(key, ()):
+            self._unmet[dependent] -= 1
+            # it may be blocked by another task that it needs
+            if self._unmet[dependent] == 0 and self._ledger.states[dependent] is not TaskState.BLOCKED:
+                self._make_ready(dependent)
 
     def _failed(self, vertex: Vertex, error: BaseException) -> None:
         try:

@@ -181,9 +181,22 @@ class SchedulerLoop(Engine):
         """Begin to run a task that the scheduler has given out."""
         vertex = self._by_task_id[task.task_id]
         self._ledger.retry_now(vertex.key)
+        if self._holds(vertex):
+            self._completed(vertex, TaskState.CACHED)
+            return
         run = self._next_run(vertex)
         run.messages = messages
         self._launch([run])
+
+    def _holds(self, vertex: Vertex) -> bool:
+        """Whether a task need not run after all, because what it requires has the contents of before."""
+        if not vertex.verdict.is_conditional or vertex.verdict.state is not TaskState.STALE:
+            return False
+        if self._ledger.states[vertex.key] not in _PENDING:
+            return False
+        return self._work_items.still_holds(
+            vertex, lambda other: self._ledger.states[other.key] in (TaskState.DONE, TaskState.WAITING)
+        )
 
     def _try_again(self, vertex: Vertex) -> None:
         self._launch([self._next_run(vertex)])

@@ -17,44 +17,57 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from queue import Queue
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import luigi
 
 from kartnb._luigi import event_handlers
+from kartnb.capture.cached_reads import CachedFunction
+from kartnb.capture.file_reads import FileReads
 from kartnb.capture.task_log import TaskLog
 from kartnb.errors import KartError, TaskLockException
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
-from kartnb.history.run_record import InputResult, OutputFile, RunRecord, iso_seconds, told_seconds, utc_text
+from kartnb.history.run_record import (
+    InputResult,
+    OutputFile,
+    RunRecord,
+    parsed_record,
+    present_versions,
+    told_seconds,
+    utc_text,
+)
 from kartnb.interrupts import held_interrupts
-from kartnb.model import TaskState
-from kartnb.storage.files import SUFFIX, Look, ResultFiles, Seen, joint_mark, sweep_litter
+from kartnb.storage.file_inputs import FileInput, compare
+from kartnb.storage.files import SUFFIX, InUse, Look, ResultFiles, Seen, joint_contents, joint_mark, sweep_litter
 from kartnb.storage.filesystem import file_system, left_home, may_leave, working_directory
 from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
-from kartnb.storage.places import LOG_KINDS, keep_code
-from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, intent_at, intent_text, waits_for
+from kartnb.storage.run_lock import Holder, RunLock, RunMark, intent_text, waits_for
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, RecordSlot
 from kartnb.storage.superseded import Replacement, discard, roll_back, superseded_directory
 from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
+from kartnb.task.results import path_of
 from kartnb.task.secrets import NO_SECRETS, Masker
+from kartnb.task.values import flatten, required
 
 if TYPE_CHECKING:  # workers do not plan
-    from kartnb.planning.graph import TaskGraph, Vertex
-    from kartnb.planning.known_results import KnownResults
+    pass
 
 logger = logging.getLogger('kartnb')
 
-#: Workspaces that were looked through by this process.
-_tidied: set[str] = set()
 _NOTHING_SEEN = Seen(0, 0.0)
+#: The number of the first build that a task starts, among its requests.
+_FIRST_BUILD = 1_000_000
+#: Nobody edits code, and comes back to a build that runs, within less than that.
+EDITING_SECONDS = 0.25
 _TRIES_AFTER_A_DEATH = 25
 _PAUSE_AFTER_A_DEATH = 0.02
 _ids = random.Random()
@@ -71,6 +84,17 @@ def new_result_id() -> str:
 #: A result of the same code and inputs; any recorded one (where code changes are ignored); what `complete()` says;
 #: a run alone.
 SettledBy: TypeAlias = Literal['same result', 'any result', 'complete', 'run']
+
+
+class Inputs(NamedTuple):
+    """What a run is made from, as it is known when the run begins or goes on."""
+
+    #: The results that it is made from.
+    results: tuple[InputResult, ...]
+    #: Their files.
+    files: tuple[ResultFiles, ...]
+    #: What the name of its record will say of them.
+    result: RecordedResult | None
 
 
 @dataclass(slots=True)
@@ -94,6 +118,12 @@ class WorkItem:
     unknown: tuple[str, ...] = ()
     #: The files of the results that it is made from.
     reads: tuple[ResultFiles, ...] = ()
+    #: Files outside of the pipeline that it reads, each with the parameter that gives it, or '' for an external task's.
+    files: tuple[tuple[str, str], ...] = ()
+    #: What its code reaches of libraries that reads files which are not seen.
+    readers: tuple[str, ...] = ()
+    caches: tuple[CachedFunction, ...] = ()  #: The functions with a cache that it reaches.
+    unexplained: tuple[tuple[str, str], ...] = ()  #: Its attributes whose origin is unknown.
     #: The result that is there already.
     replaces: Replacement | None = None
     #: When the task need not run any more, because another process has made its result since the plan was drawn up.
@@ -102,10 +132,23 @@ class WorkItem:
     durable: bool = False
     #: Whether the run has failed when it leaves an output unwritten.
     value_wanted: bool = True
+    #: Where in what its `requires()` gives its inputs are.
+    shape: str = ''
     #: Whose build it is; a worker does not know.
     maker: Maker = field(default_factory=current_maker)
     #: Masks the secrets of the build's tasks.
     mask: Masker = NO_SECRETS
+    #: What an earlier run of it in this build has yielded, as `asked_names` gives it: these tasks are complete now.
+    granted: frozenset[str] = frozenset()
+    #: The versions of the packages that its code reaches.
+    versions: dict[str, str] = field(default_factory=dict)
+    #: What its build was told to do with results whose code has changed, which holds for those that its task starts.
+    on_code_change: str | None = None
+    on_version_change: str | None = None  #: The same of other versions of packages.
+
+    def take(self, inputs: Inputs) -> None:
+        """Note the present results of its inputs."""
+        self.inputs, self.reads, self.result = inputs
 
 
 @dataclass(slots=True)
@@ -135,7 +178,16 @@ class TaskRun:
     #: Gives up the lock in Redis; None where there is none.
     locks: ExitStack | None = None
     #: What the files of its inputs looked like when it began, or went on, by the paths of their records.
-    seen: dict[str, Look] = field(default_factory=dict)
+    seen: dict[str, InUse] = field(default_factory=dict)
+    #: What was on the task when it began.
+    attributes: dict[str, Any] | None = None
+    #: What it reads, and, when it has ended, what it has read.
+    reading: FileReads | None = None
+    files: tuple[FileInput, ...] = ()
+    #: What it has written besides its result.
+    written: tuple[FileInput, ...] = ()
+    #: The tasks that it has asked for while it ran.
+    asked: list[luigi.Task] = field(default_factory=list)
     #: What removes a result that is not in a plain file.
     undo: list[Callable[[], None]] = field(default_factory=list)
     #: The result that it has recorded, and what its file looks like.
@@ -144,11 +196,31 @@ class TaskRun:
     result_id: str = field(default_factory=new_result_id)
     #: The working directory of the plan, from which its relative paths start.
     directory: str | None = field(default_factory=working_directory)
+    #: Gives the print of the code of its task as it is now, where a person may edit it meanwhile.
+    code_now: Callable[[], str] | None = None
+    #: The results of the builds that its task has started, by module, class and unique id.
+    built: dict[tuple[str, str, str], InputResult] = field(default_factory=dict)
 
     @property
     def task(self) -> luigi.Task:
         """The task that runs."""
         return self.item.task
+
+    @property
+    def inputs(self) -> tuple[InputResult, ...]:
+        """What its result is made from: what was planned, and what its task has built by itself."""
+        if not self.built:
+            return self.item.inputs
+        planned = {(item.module, item.task, item.unique_id) for item in self.item.inputs}
+        return (*self.item.inputs, *(item for key, item in self.built.items() if key not in planned))
+
+    def note_built(self, result: InputResult) -> None:
+        """A build that its task has started has given this result, which counts as asked for while it ran."""
+        key = (result.module, result.task, result.unique_id)
+        # after all that it yields: it is not known which of them came first
+        own = getattr(self.task, 'workspace_directory', '')
+        workspace = '' if result.workspace == own else result.workspace
+        self.built[key] = replace(result, asked_later=_FIRST_BUILD + len(self.built), workspace=workspace)
 
     def unlock(self) -> None:
         """Give up the lock in Redis."""
@@ -176,6 +248,8 @@ class Outcome:
     holder: Holder | None = None
     #: Whether another process has made the result meanwhile: this run has not begun.
     is_settled: bool = False
+    #: What the task of a run in another process has yielded, as `asked_names` gives it there.
+    asked: frozenset[str] = frozenset()
 
     @property
     def is_idle(self) -> bool:
@@ -186,6 +260,24 @@ class Outcome:
     def is_done(self) -> bool:
         """Whether the run has ended well."""
         return self.error is None and self.requirements is None and not self.is_idle
+
+
+#: The run of a task in which this code is executed; None outside of runs.
+current_run: ContextVar[TaskRun | None] = ContextVar('kartnb_current_run', default=None)
+
+
+def asked_names(requirements: Any) -> frozenset[str]:
+    """Names of the tasks that a ``yield`` asks for, which other tasks do not have; the same in all workers."""
+    return frozenset(map(_asked_name, flatten(required(requirements))))
+
+
+def _asked_name(task: Any) -> str:
+    if not isinstance(task, luigi.Task):
+        return ''
+    identify = getattr(task, 'make_unique_id', None)
+    unique_id = task.task_id if identify is None else identify()
+    paths = [path_of(target) for target in flatten(task.output())]
+    return f'{type(task).__module__}.{type(task).__qualname__} {unique_id} {paths}'
 
 
 def is_heard(*events: str) -> bool:
@@ -250,7 +342,7 @@ def claim(run: TaskRun) -> Outcome | None:
         is_worth_a_look = lock.is_exclusive or _has_redis(run.task) or not had_result
         if (
             lock.was_broken
-            or (is_worth_a_look and item.record.has_changed(_plain_paths(item), had_result))
+            or (is_worth_a_look and _has_changed(item, had_result))
             or (item.settled_by == 'complete' and _says_complete(item.task))
         ):
             if _look_again(run, lock):
@@ -267,6 +359,13 @@ def claim(run: TaskRun) -> Outcome | None:
             leave()
             run.unlock()
     return None
+
+
+def _has_changed(item: WorkItem, had_result: bool) -> bool:
+    """Whether the task may have another result than the plan saw, which saw result and record one after the other."""
+    slot: Any = item.record
+    is_other = item.replaces is not None and item.replaces.record not in slot.results
+    return is_other or slot.has_changed(_plain_paths(item), had_result)
 
 
 def present_holder(directory: RecordDirectory, stem: str, task: Any) -> Holder | None:
@@ -343,6 +442,8 @@ def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
         return False
     if found is None:
         return item.replaces is None  # another program has made it meanwhile
+    if item.replaces is not None and found.result_id == item.replaces.result_id:  # such as one that has expired
+        return False
     paths = _plain_paths(item)
     files = joint_mark([file_system(path).mark(path) for path in paths])
     if found.files not in ('', files) and len(paths) == len(item.outputs):
@@ -350,7 +451,26 @@ def _is_settled(item: WorkItem, found: RecordedResult | None) -> bool:
     if item.settled_by == 'any result':
         return True
     wanted = item.result
-    return wanted is None or (found.made_by == wanted.made_by and found.made_of in ('', wanted.made_of))
+    if wanted is None:
+        return True
+    if found.made_by != wanted.made_by or found.made_of not in ('', wanted.made_of):
+        return False
+    return not (found.reads_files or found.asked_later) or not _is_of_other_inputs(item)
+
+
+def _is_of_other_inputs(item: WorkItem) -> bool:
+    """Whether the present result, which another build has made, is of files or later inputs that are others here."""
+    from kartnb.planning.known_results import KnownResults
+    from kartnb.planning.recorded_staleness import later_inputs_changed
+
+    slot: Any = item.record
+    try:
+        record = parsed_record(file_system(slot.directory).read_small(f'{slot.directory}/{slot.results[-1]}'))
+    except OSError:
+        return True
+    if record is None or any(compare(file).answer == 'changed' for file in record.files):
+        return True
+    return later_inputs_changed(item.task, record, KnownResults(item.on_code_change, item.on_version_change))
 
 
 def _says_complete(task: luigi.Task) -> bool:
@@ -364,18 +484,15 @@ def look_at_inputs(run: TaskRun, at_end: bool = False) -> None:
     Raises ResultReplacedError when one has, also when its run has failed and put the result back.
     """
     reads = run.item.reads
-    if not at_end and reads:
-        reads = tuple([files for files in reads if not (files.seen or run.seen.get(files.record))])
     if not reads:
         return
     directory = left_home()
+    since = 0 if run.lock is None else run.lock.begun
     for files in reads:
-        before = files.seen or run.seen.get(files.record)
-        now = files.look(directory)
-        if not before:
-            run.seen[files.record] = now
-        if now and (now != before if before else not files.are_recorded(now)):
-            files.require_no_run(directory, 0 if run.lock is None else run.lock.begun)
+        if at_end:
+            files.end_use(directory, run.seen[files.record], since)
+        elif files.record not in run.seen:
+            run.seen[files.record] = files.begin_use(directory, since)
 
 
 def _set_aside(run: TaskRun) -> None:
@@ -441,7 +558,7 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
             workspace = getattr(run.task, 'workspace_directory', '')
             replaces = lock.earlier().replaces
             roll_back(lock, slot, workspace, _plain_paths(run.item), replaces)
-            _sweep_after(slot, workspace, run.item.paths, replaces)
+            sweep_after(slot, workspace, run.item.paths, replaces)
     except OSError as second:
         error.add_note(f'What it has left could not be removed: {second}')
         give_up(run)
@@ -458,9 +575,16 @@ def _lock_of_the_dead(run: TaskRun, slot: RecordSlot) -> RunLock | RunMark | Non
     return None
 
 
+def note_written(run: TaskRun) -> None:
+    """Note what a run has written besides its result."""
+    if run.reading is not None and run.item.record is not None:
+        run.written = run.reading.written(run.item.mask)
+
+
 def record_failure(run: TaskRun, error: BaseException, state: str = 'failed') -> None:
     """Write the record of a run that gave no result; if that fails too, the error says so."""
     try:
+        note_written(run)
         write_record(run, state, error)
     except KartError as second:
         error.add_note(f'The failure could not be recorded: {second}')
@@ -480,8 +604,15 @@ def write_record(run: TaskRun, state: str, error: BaseException | None, seen: li
     outputs = seen or ([seen_output(*output) for output in zip(item.outputs, item.paths, strict=True)] if done else [])
     ended = time.time()
     files = joint_mark([seen.mark for _, seen in outputs])
+    contents = joint_contents([seen.check for _, seen in outputs])
+    wanted = run.item.result
+    if contents and wanted is not None and any(map(_depends_on_code, item.outputs, outputs)):
+        # equal files give other values under other code, which is not in the print of what loads them
+        contents = joint_mark([contents, wanted.made_by, wanted.made_of])
     run.look = outputs[0][1].look if len(outputs) == 1 else ()
-    result = (run.item.result or RecordedResult('')).with_id(run.result_id, files)
+    result = (run.item.result or RecordedResult('')).of_files(run.result_id, files, contents, bool(run.files))
+    if run.built:
+        result = result._replace(asked_later=True)
     record = RunRecord(
         task=type(task).__name__,
         module=type(task).__module__,
@@ -489,7 +620,8 @@ def write_record(run: TaskRun, state: str, error: BaseException | None, seen: li
         parameters=shown_texts(task),
         state=state,
         result_id=run.result_id if done else '',
-        inputs=run.item.inputs,
+        inputs=run.inputs,
+        shape=run.item.shape,
         outputs=tuple([file for file, _ in outputs]),
         started=utc_text(run.started),
         ended=utc_text(ended),
@@ -502,6 +634,11 @@ def write_record(run: TaskRun, state: str, error: BaseException | None, seen: li
         unknown=run.item.unknown,
         checks=tuple([seen.check for _, seen in outputs]),
         replaces='' if run.item.replaces is None else run.item.replaces.result_id,
+        files=run.files,
+        written=run.written,
+        versions={**present_versions(), **item.versions},
+        user=run.item.maker.user,
+        commit=run.item.maker.commit,
     )
     slot.finish(lock, result if done else None, record.to_json(), told_seconds(ended))
     run.made = result if done else None
@@ -509,192 +646,31 @@ def write_record(run: TaskRun, state: str, error: BaseException | None, seen: li
     run.unlock()
 
 
+def _depends_on_code(target: Any, output: SeenOutput) -> bool:
+    """Whether the value of an output depends on code of the user's, and not on the file alone."""
+    return output[1].names_code or not getattr(target, 'is_read_by_kartnb', False)
+
+
 #: What a record says of one output, and the marks of its content.
 SeenOutput: TypeAlias = tuple[OutputFile, Seen]
 
 
-def seen_output(target: Any, path: str) -> SeenOutput:
-    """Look at one output."""
+def seen_output(target: Any, path: str, in_part: bool = False) -> SeenOutput:
+    """Look at one output; with `in_part` no more is read of a large one than its ends."""
     if not isinstance(target, FileTarget):
         return OutputFile(path, None, None), _NOTHING_SEEN
-    seen = file_system(path).seen(path)
+    seen = file_system(path).seen(path, in_part)
     return OutputFile(path, seen.size, seen.modified), seen if target.is_plain_file else _NOTHING_SEEN
 
 
-def record_existing_results(graph: TaskGraph, vertices: Iterable[Vertex]) -> None:
-    """Give a record to results of a planned graph that have none, so that later changes are noticed.
-
-    `vertices` are the tasks to look at, upstream first.
-    """
-    results = graph.results
-    unwritable: set[str] = set()
-    for vertex in vertices:
-        wanted = _is_unrecorded(vertex, results)
-        directory = results.directory(vertex) if wanted or vertex.key in results.moved else None
-        if directory is None or directory.path in unwritable:
-            continue
-        try:
-            _record_existing(vertex, results, directory) if wanted else _note_present_times(vertex, results, directory)
-        except OSError:  # a read-only workspace is used as it is
-            unwritable.add(directory.path)
-
-
-def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
-    return (
-        vertex.verdict.state in (TaskState.CACHED, TaskState.STALE)
-        and vertex.place is not None
-        and bool(vertex.outputs)
-        and results.policy(type(vertex.task)) != 'ignore'
-        and results.result(vertex) is None
-        and not results.is_unfinished(vertex)
-        and not results.is_cut_short(vertex)
-        and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
-    )
-
-
-def _note_present_times(vertex: Vertex, results: KnownResults, directory: RecordDirectory) -> None:
-    """Put the present times into a record that was copied with its result, so that plans need not open it again."""
-    directory.rename(vertex.stem, results.moved.pop(vertex.key))
-
-
-def _record_existing(vertex: Vertex, results: KnownResults, directory: RecordDirectory) -> None:
-    """Give a result the record of a run that was not seen; its state is 'adopted'."""
-    slot = directory.slot(vertex.stem)
-    lock = slot.lock(result_id := new_result_id())
-    if isinstance(lock, Holder):  # its run has just begun
-        return
-    leave = lock.abandon if lock.was_broken else lock.release
-    try:
-        before = slot.results
-        slot.look_again()
-        if not lock.was_broken and slot.results == before:
-            lock.announce(intent_text((), '', current_maker().notebook))
-            _adopt(vertex, results, slot, lock, result_id)
-    finally:
-        leave()  # nothing is left to do where the file has become a record
-
-
-def _adopt(vertex: Vertex, results: KnownResults, slot: RecordSlot, lock: RunLock | RunMark, result_id: str) -> None:
-    task: Any = vertex.task
-    seen = [seen_output(*output) for output in zip(vertex.outputs, vertex.paths, strict=True)]
-    outputs = tuple(file for file, _ in seen)
-    made = utc_text(max(file.modified or 0.0 for file in outputs))
-    files = joint_mark(found.mark for _, found in seen)
-    result = results.next_result(vertex).with_id(result_id, files)
-    if any(other.verdict.reason is not None for other in vertex.requires):
-        # made from what these runs replace, of which nothing is known: it must not count as older than its inputs
-        result = result._replace(made_of='')
-    code = results.code.print_of(type(task))
-    record = RunRecord(
-        task=type(task).__name__,
-        module=type(task).__module__,
-        unique_id=vertex.unique_id,
-        parameters=shown_texts(task),
-        state='adopted',
-        result_id=result.result_id,
-        inputs=results.inputs(vertex),
-        outputs=outputs,
-        started=made,
-        ended=made,
-        seconds=0.0,
-        error='',
-        build_id='',
-        host='',
-        pid=0,
-        notebook='',
-        notebook_inode=0,
-        versions={},
-        code=code.key,
-        unknown=code.unknown,
-        checks=tuple(found.check for _, found in seen),
-    )
-    keep_code(task.workspace_directory, code.key, code.to_json())
-    slot.finish(lock, result, record.to_json(), iso_seconds(made))
-    results.put(vertex, result)
-
-
-def recover(results: KnownResults) -> bool:
-    """Roll back what was broken off of the tasks in listed directories; gives whether there was anything."""
-    found = False
-    for workspace, directory, name in results.broken_off():
-        try:
-            found = _recover(workspace, directory, name) or found
-        except (KartError, OSError):  # a read-only workspace; the run of the task says what is wrong
-            continue
-    return found
-
-
-def _recover(workspace: str, directory: RecordDirectory, name: str) -> bool:
-    slot = directory.slot(name.rpartition('~')[0])
-    path = f'{directory.path}/{name}'
-    lock = slot.lock(name.rpartition('-')[2].removesuffix('.json'))
-    if isinstance(lock, Holder):
-        return False
-    leave = lock.abandon if lock.was_broken else lock.release
-    try:
-        if not lock.was_broken:  # it has ended by now
-            return True
-        intent = lock.earlier() if isinstance(lock, RunLock) else intent_at(path)
-        if isinstance(lock, RunMark) and not intent.is_dead():
-            return False
-        slot.look_again()
-        paths = _paths(workspace, intent)
-        if paths is None:
-            return False  # its files are not in the workspace: only the next run of the task may touch them
-        roll_back(lock, slot, workspace, paths, intent.replaces)
-        _sweep_after(slot, workspace, paths, intent.replaces)
-        leave = lock.release
-        if isinstance(lock, RunMark):
-            file_system(path).remove(path)
-        return True
-    finally:
-        leave()
-
-
-def _paths(workspace: str, intent: Intent) -> list[str] | None:
-    """The files that a run was going to write; None when one of them is not in the workspace."""
-    return list(intent.writes) if all(_is_within(workspace, path) for path in intent.writes) else None
-
-
-def _is_within(workspace: str, path: str) -> bool:
-    if '://' in workspace or '://' in path:
-        return path.startswith(workspace.rstrip('/') + '/') and '/../' not in path
-    root = os.path.realpath(workspace)
-    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
-
-
-def tidy(workspace: str) -> None:
-    """Remove litter below ``log/`` of a workspace on this computer's disks, once in each process."""
-    place = os.path.abspath(workspace)
-    if '://' in workspace or place in _tidied:
-        return
-    _tidied.add(place)
-    _sweep(_directories(os.path.join(place, 'log')))
-
-
-def _directories(log: str) -> Iterator[str]:
-    pending = [log]
-    while pending:
-        directory = pending.pop()
-        yield directory
-        try:
-            with os.scandir(directory) as entries:
-                pending += [
-                    entry.path
-                    for entry in entries
-                    if '.' not in entry.name and entry.name not in LOG_KINDS and entry.is_dir(follow_symlinks=False)
-                ]
-        except OSError:
-            continue
-
-
-def _sweep_after(slot: RecordSlot, workspace: str, paths: Iterable[str], replaces: str) -> None:
+def sweep_after(slot: RecordSlot, workspace: str, paths: Iterable[str], replaces: str) -> None:
     """Remove litter from where a run that was broken off may have been writing."""
     kept = superseded_directory(workspace, replaces)
-    _sweep({*map(os.path.dirname, paths), slot.directory, os.path.join(workspace, 'log'), workspace, kept})
+    sweep({*map(os.path.dirname, paths), slot.directory, os.path.join(workspace, 'log'), workspace, kept})
 
 
-def _sweep(directories: Iterable[str]) -> None:
+def sweep(directories: Iterable[str]) -> None:
+    """Remove what killed processes have left in directories of this computer."""
     for directory in directories:
         if directory and '://' not in directory:
             try:

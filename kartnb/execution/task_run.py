@@ -20,16 +20,21 @@ from typing import Any, TypeGuard
 
 import luigi
 
+from kartnb.capture import file_hook
 from kartnb.capture.capture import captured_task, current_task, task_log
-from kartnb.errors import StorageError, TaskNotDumpedError, TaskTimeoutError, described
+from kartnb.capture.file_reads import FileReads
+from kartnb.errors import FileInputError, KartError, StorageError, TaskNotDumpedError, TaskTimeoutError, described
 from kartnb.execution.recording import (
+    EDITING_SECONDS,
     Outcome,
     SeenOutput,
     TaskRun,
     claim,
+    current_run,
     fire,
     keep_output,
     look_at_inputs,
+    note_written,
     record_failure,
     record_loss,
     seen_output,
@@ -39,9 +44,15 @@ from kartnb.execution.recording import (
 from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.interrupts import held_interrupts, in_main_thread
+from kartnb.storage.file_inputs import FileInput
 from kartnb.storage.filesystem import durable_writes, go_back, has_left, home, may_leave, working_directory
 from kartnb.storage.targets import SingleFileTarget, runs_alone
 from kartnb.task.base import TaskOnKart
+from kartnb.task.code.attributes import begin_run, end_run
+from kartnb.task.code.loaded import watch_code
+from kartnb.task.code.parts import MADE_BY
+from kartnb.task.results import is_external, output_paths, outside_files
+from kartnb.task.values import flatten, required
 
 logger = logging.getLogger('kartnb')
 #: Attributes that luigi gives a task only while it runs.
@@ -64,6 +75,7 @@ def advance(run: TaskRun) -> Outcome:
     """
     place = (run.item.build_id, run.item.key)
     token = current_task.set(place)
+    outer = current_run.set(run)
     run.output = run.output or task_log(*place)
     from_home = home.set(run.directory)
     elsewhere = None if in_main_thread() else may_leave()
@@ -75,6 +87,7 @@ def advance(run: TaskRun) -> Outcome:
             outcome = _advance(run) if not run.item.durable else _advance_durably(run)
         return outcome
     finally:
+        current_run.reset(outer)
         current_task.reset(token)
         if outcome is None or (outcome.requirements is None and not outcome.is_idle):
             keep_output(run)
@@ -104,7 +117,7 @@ def _advance(run: TaskRun) -> Outcome:
         return Outcome(run.spent, run.made)
     except KeyboardInterrupt as error:
         with held_interrupts():
-            _forget_reporters(run.task)
+            _leave(run)
             take_back(run)
             record_failure(run, error, 'interrupted')
         raise
@@ -115,6 +128,8 @@ def _advance(run: TaskRun) -> Outcome:
 def _start(run: TaskRun) -> None:
     task = run.task
     run.started = time.time()
+    run.attributes = begin_run(task)
+    watch_code()
     fire(task, luigi.Event.START, task)
     if _is_kartnb_task(task):
         run.logs = RunLogs(task, run.item.unique_id, run.item.mask)
@@ -139,14 +154,67 @@ def _reporters(run: TaskRun) -> dict[str, Any]:
 
 def _timed(run: TaskRun) -> Any:
     began = time.perf_counter()
+    reading = run.reading = _new_reading(run) if run.reading is None else run.reading
+    if run.item.files or run.asked:
+        _declare_files(run, reading)
+    for name, why in run.item.unexplained:
+        reading.note_unknown(name, why)
     token = runs_alone.set(run.lock is not None)
+    seen = file_hook.begin(reading)
     try:
         with may_leave():
-            return _go_on(run)
+            requirements = _go_on(run)
+        if requirements is not None:
+            run.asked += flatten(required(requirements))
+        return requirements
     finally:
+        file_hook.end(reading, seen)
         runs_alone.reset(token)
         run.spent += time.perf_counter() - began
         _return_home(run)
+
+
+def _new_reading(run: TaskRun) -> FileReads:
+    task: Any = run.task
+    if not _is_kartnb_task(task):
+        return FileReads(run.directory)
+    workspace, temporary = task.workspace_directory, task.local_temporary_directory
+    return FileReads(
+        run.directory, workspace, temporary, run.item.paths, lambda: run.item.reads, run.item.readers, run.item.caches
+    )
+
+
+def _declare_files(run: TaskRun, reading: FileReads) -> None:
+    """Note the files outside of the pipeline of which it is known that the task reads them."""
+    asked = [path for task in run.asked if _is_outside(task) for path in outside_files(flatten(task.output()))]
+    for path, parameter in (*run.item.files, *((path, '') for path in asked)):
+        try:
+            reading.declare(path)
+        except KartError as error:
+            if parameter:
+                raise FileInputError(f'{type(run.task).__name__}.{parameter}: {error}') from None
+            reading.note_unknown(path, str(error))
+
+
+def _is_outside(task: luigi.Task) -> bool:
+    return is_external(task) or not _is_kartnb_task(task)
+
+
+def _read_files(run: TaskRun) -> tuple[FileInput, ...]:
+    """The files outside of the pipeline that a run has read."""
+    if run.reading is None or not run.reading.has_inputs or run.item.record is None:
+        return ()
+    return run.reading.found(lambda: _result_paths(run), run.item.mask)
+
+
+def _result_paths(run: TaskRun) -> Iterator[str]:
+    """The files of the results that a task is made from."""
+    for files in run.item.reads:
+        yield from files.paths
+    with suppress(Exception):  # it has run well, whatever its `requires` does now
+        for task in (*flatten(run.task.requires()), *run.asked):
+            if isinstance(task, luigi.Task) and not _is_outside(task):
+                yield from output_paths(task)
 
 
 def _return_home(run: TaskRun) -> None:
@@ -194,10 +262,23 @@ def _succeed(run: TaskRun) -> None:
         vars(task)['_rerun_pending'] = False
     if run.logs is not None:
         run.logs.write_success(run.spent, list(run.item.paths))
+    run.files = _read_files(run)
+    _note_edits(run)
+    note_written(run)
     with held_interrupts():
         write_record(run, 'done', None, seen)
     fire(task, luigi.Event.SUCCESS, task)
-    _forget_reporters(task)
+    _leave(run)
+
+
+def _note_edits(run: TaskRun) -> None:
+    """Let a result whose code was edited while it was made count as stale: the run may have used both."""
+    result = run.item.result
+    if run.code_now is None or result is None or time.time() - run.started < EDITING_SECONDS:
+        return
+    if run.code_now() != result.made_by:
+        run.item.result = result._replace(made_by=f'{MADE_BY}-{"0" * 12}')
+        logger.warning('%s was edited while it ran: its result is stale.', run.item.key)
 
 
 def _require_outputs(run: TaskRun) -> list[SeenOutput] | None:
@@ -246,16 +327,19 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
         error.add_note(run.item.mask(f'on_failure raised too: {described(second)}'))
     _return_home(run)
     record_failure(run, error)
-    _forget_reporters(task)
+    _leave(run)
     return error
 
 
-def _forget_reporters(task: luigi.Task) -> None:
+def _leave(run: TaskRun) -> None:
+    task = run.task
     if _is_kartnb_task(task):
         list(map(vars(task).pop, _REPORTERS, itertools.repeat(None)))
     else:
         for name in _REPORTERS:
             setattr(task, name, None)
+    if run.attributes is not None:
+        end_run(task, run.attributes)
 
 
 def _is_kartnb_task(task: luigi.Task) -> TypeGuard[TaskOnKart[Any]]:
@@ -270,7 +354,7 @@ def close(run: TaskRun) -> None:
             run.generator.close()
         except Exception:
             logger.exception('%s could not be closed', run.item.key)
-    _forget_reporters(run.task)
+    _leave(run)
     if run.lock is not None:
         take_back(run)
     if run.lock is not None:

@@ -13,11 +13,12 @@ from typing import Any, Literal, TypeAlias
 import luigi
 
 from kartnb import display
-from kartnb.errors import HistoryError, KartError, TaskArgumentError
+from kartnb.config import configured_limit
+from kartnb.errors import HistoryError, KartError, TaskArgumentError, TaskSettingError
 from kartnb.history.gather import Inventory, gather, take_inventory
 from kartnb.history.makers import Makers
 from kartnb.history.runs import Run, RunState
-from kartnb.history.select import Bounds
+from kartnb.history.select import Bounds, byte_count
 from kartnb.storage.census import FileFound, absolute_place, path_below, remove_file, require_directory, unchanged
 from kartnb.storage.run_records import record_name
 from kartnb.storage.superseded import remove_directory
@@ -131,6 +132,7 @@ def clean(
     keep_age: Any = None,
     keep_number: int | None = None,
     keep_bytes: int | str | None = None,
+    keep: int | str | None = None,
     unrecorded: bool = False,
     everything: bool = False,
 ) -> Cleaning:
@@ -154,6 +156,11 @@ def clean(
         Which replaced results stay: those replaced within this time ('2 weeks', a timedelta, or days), so many of each
         task, the newest ones that have no more bytes together ('500 MB', or a number). What is within all bounds that
         are given stays; without one, none stays.
+    keep
+        How many bytes the workspace may have ('20 GB', or a number). Then only so much is found that it has no more
+        afterwards: replaced results first, then what nothing needs, each the least recently used first. Without roots
+        by default what the environment (``KARTNB_WORKSPACE_LIMIT``) or the configuration
+        (``[kartnb] workspace_limit``) says; else there is no limit.
     unrecorded
         Whether files count that only have a unique id in their names, without a record or log; with `everything`.
     everything
@@ -186,6 +193,7 @@ def clean(
     """
     bounds = Bounds.of(keep_age, keep_number, keep_bytes)
     tasks = [task for root in roots for task in _tasks_of(root)]
+    limit = workspace_limit(keep, is_configurable=not tasks)
     place = _workspace_of(tasks, workspace)
     require_directory(place)
     found = take_inventory(place)
@@ -197,6 +205,8 @@ def clean(
         notes += needed.notes
         items += _not_needed(found, runs, needed, unrecorded)
         notes += [] if unrecorded else _left_alone(runs, needed)
+    elif limit is not None:
+        items += _not_needed(found, runs, _Needed(), unrecorded)
     if superseded:
         items += _replaced(found, runs, bounds)
     running = [item for item in items if _unique_id(item) in found.running]
@@ -206,6 +216,9 @@ def clean(
     left_alone: list[LeftAlone] = []
     if not everything:
         items, left_alone = _own(items, runs)
+    if limit is not None:
+        items, note = _over_limit(found, runs, items, limit)
+        notes += note
     items += _unused_code(found, items)
     cleaning = Cleaning(place, items, notes, left_alone)
     return cleaning.remove() if remove else cleaning
@@ -337,6 +350,46 @@ def _replaced(found: Inventory, runs: list[Run], bounds: Bounds) -> list[CleanIt
         [(_task_of(item), datetime.fromtimestamp(item.files[0].modified, UTC), item.size) for item in newest]
     )
     return [item for item, stays in zip(newest, kept, strict=True) if not stays]
+
+
+def workspace_limit(given: int | str | None, *, is_configurable: bool = True) -> int | None:
+    """How many bytes a workspace may have: as given, or else as configured; None for no limit.
+
+    Raises HistoryError for a given one, and TaskSettingError for a configured one, that is not a number of bytes.
+    """
+    if given is not None:
+        return byte_count(given)
+    value, where = configured_limit() if is_configurable else ('', '')
+    try:
+        return byte_count(value) if value else None
+    except HistoryError:
+        raise TaskSettingError(f"{where} must be a number of bytes, such as '20 GB', not {value!r:.60}.") from None
+
+
+def _over_limit(
+    found: Inventory, runs: list[Run], items: list[CleanItem], limit: int
+) -> tuple[list[CleanItem], list[str]]:
+    """What has to go for a workspace to have no more than `limit` bytes, and a note where that is not enough."""
+    present = [run for run in runs if run.state is RunState.CACHED]
+    users: dict[str, list[Run]] = {}
+    for run in present:
+        for given in run.inputs:
+            users.setdefault(given.unique_id, []).append(run)
+
+    def order(item: CleanItem) -> tuple[bool, bool, float]:
+        own = users.get(item.run.unique_id, []) if item.run is not None and item.kind != 'superseded' else []
+        times = [run.when.timestamp() for run in (*own, item.run) if run is not None and run.when is not None]
+        return item.kind != 'superseded', bool(own), max(times, default=0.0)
+
+    total, chosen = found.size, []
+    for item in sorted(items, key=order):
+        if total <= limit:
+            break
+        chosen.append(item)
+        total -= item.size
+    if total <= limit:
+        return chosen, []
+    return chosen, [f'{total:,} bytes stay, which is more than the limit of {limit:,}: nothing else can be removed']
 
 
 def _task_of(item: CleanItem) -> str:

@@ -16,6 +16,7 @@ from kartnb.history.gokart_runs import GokartLogs
 from kartnb.history.run_record import RunRecord, epoch_moment, iso_moment, iso_seconds
 from kartnb.history.runs import Run, RunState
 from kartnb.storage.census import Census, FileFound, absolute_place, path_below, read_all, take_census
+from kartnb.storage.files import is_digest
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import LOG_KINDS, record_class_name
 from kartnb.storage.run_lock import is_intent
@@ -54,6 +55,14 @@ class Inventory:
     #: What could not be read.
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """How many bytes all its files have together."""
+        kept = [file for files in self.superseded.values() for file in files]
+        logs = [file for files in self.logs.values() for file in files.values()]
+        others = (self.results.values(), self.records, kept, self.captured.values(), logs, self.code.values())
+        return sum({file.path: file.size for files in others for file in files}.values())
+
     def note_problem(self, sentence: str) -> None:
         """Note a file that could not be read; a workspace may be full of them, and the first ones are enough."""
         if len(self.problems) < _MOST_PROBLEMS:
@@ -61,7 +70,7 @@ class Inventory:
 
     def real_path(self, given: str, workspace: str) -> str:
         """Where a file is now that a task knew as `given`, with this `workspace_directory`; absolute, or a URL."""
-        below = _below(given, workspace) or _below(given, self.root)
+        below = below_workspace(given, workspace) or below_workspace(given, self.root)
         if below is None:
             below = self._by_name(given)
         if below is None:
@@ -70,7 +79,7 @@ class Inventory:
 
     def file(self, path: str) -> FileFound | None:
         """The result file at an absolute path; None where it is not in this workspace."""
-        below = _below(path, self.root)
+        below = below_workspace(path, self.root)
         return None if below is None else self.results.get(below)
 
     def _by_name(self, given: str) -> str | None:
@@ -165,7 +174,7 @@ def _present(found: Inventory, file: FileFound, record: RunRecord) -> Run:
 
 def _exists_elsewhere(found: Inventory, path: str) -> bool:
     """Whether an output outside of the workspace is where it was written."""
-    if _below(path, found.root) is not None:
+    if below_workspace(path, found.root) is not None:
         return False
     return '://' in path or os.path.exists(path)
 
@@ -219,7 +228,7 @@ def _is_modified(root: str, file: FileFound, record: RunRecord, files: list[File
 
 def _has_other_content(path: str, check: str) -> bool:
     try:
-        return bool(check) and file_system(path).seen(path).check != check
+        return bool(check) and file_system(path).seen(path, not is_digest(check)).check != check
     except OSError:
         return False
 
@@ -303,7 +312,7 @@ def _unrecorded(found: Inventory, uid: str, claimed: set[str], name: str | None)
     ]
 
 
-def _below(path: str, workspace: str) -> str | None:
+def below_workspace(path: str, workspace: str) -> str | None:
     """The part of a path below a workspace, both as a task gives them; None for a path outside of it."""
     base = workspace.rstrip('/')
     if path.startswith(base + '/'):

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kartnb._version import __version__
 from kartnb.errors import KartError
 from kartnb.history.makers import current_maker, host_name
+from kartnb.storage.file_inputs import KINDS, FileInput
 from kartnb.storage.files import own_pid
 from kartnb.storage.places import as_seconds, is_on_calendars
 
 if TYPE_CHECKING:
     from kartnb.storage.run_records import RecordDirectory
 
-#: Grows when a reader of older records could misread newer ones.
-FORMAT_VERSION = 1
+#: Grows when a reader of older records could misread newer ones. Format 1 had no digests of contents.
+FORMAT_VERSION = 2
 #: Bytes or seconds of a file: more cannot be, could not be shown, or kept in a data frame.
 _LARGEST_AMOUNT = 1 << 60
 
@@ -38,7 +39,23 @@ class InputResult:
     unique_id: str
     result_id: str  #: '' when no record says it.
     module: str = field(default='', compare=False)
-    asked_later: bool = field(default=False, compare=False)  #: Whether the task was asked for while the other one ran.
+    #: The number of the request, from 1, if the task was asked for while the other one ran; else 0.
+    asked_later: int = field(default=0, compare=False)
+    contents: str = field(default='', compare=False)  #: A digest of its contents; '' where it is not known.
+    #: The code that made it, where the task that is made from it uses more of its class than its result; else ''.
+    code: str = field(default='', compare=False)
+    #: Where it is, if that is not the workspace of what was made from it.
+    workspace: str = field(default='', compare=False)
+
+    @property
+    def as_input(self) -> str:
+        """What stands for it in digests."""
+        return input_text(self.contents or self.result_id, self.code)
+
+
+def input_text(contents: str, code: str) -> str:
+    """What stands for a result in the digests of those that are made from it."""
+    return f'{contents}+{code}' if code else contents
 
 
 class OutputFile(NamedTuple):
@@ -74,13 +91,26 @@ class RunRecord:
     #: The path of the notebook or script whose build it was, or the name of its session; '' when it is unknown.
     notebook: str = field(default_factory=lambda: current_maker().notebook)
     notebook_inode: int = field(default_factory=lambda: current_maker().inode)  #: 0 when it is unknown.
-    versions: dict[str, str] = field(default_factory=lambda: _present_versions())
+    versions: dict[str, str] = field(default_factory=lambda: present_versions())
     format_version: int = FORMAT_VERSION
     #: The print of the code that made the result, which names the file of its source; '' when it is unknown.
     code: str = ''
     unknown: tuple[str, ...] = ()  #: What of the code could not be compared, and why.
     checks: tuple[str, ...] = ()  #: A digest of the content of each output; '' where there is none.
     replaces: str = ''  #: The id of the result that it has replaced, or ''.
+    #: The files outside the workspace that the run read, as they were then.
+    files: tuple[FileInput, ...] = ()
+    #: Of a result that was restored, those of them that had changed, as they were then.
+    kept_files: tuple[FileInput, ...] = ()
+    #: The files that the run wrote besides its result, as it left them.
+    written: tuple[FileInput, ...] = ()
+    #: Where in what `requires()` gave its inputs were; '' for one, and a flat list; None when it is unknown.
+    shape: str | None = ''
+    user: str = ''  #: Who ran it; '' when it is unknown.
+    commit: str = ''  #: The git commit of the notebook or script, or ''.
+    brought_back: str = ''  #: When the result was put back after it had been superseded, or ''.
+    #: Who took over a result of other code as it is, when, and why; empty for most.
+    accepted: dict[str, str] = field(default_factory=dict)
 
     @property
     def made(self) -> str:
@@ -89,14 +119,16 @@ class RunRecord:
 
     @property
     def used(self) -> dict[str, str]:
-        """The ids of the results that it was made from, by unique id."""
-        return {item.unique_id: item.result_id for item in self.inputs}
+        """What stands for the results that it was made from, by unique id."""
+        return {item.unique_id: item.as_input for item in self.inputs}
 
     def to_json(self) -> str:
         """The record as JSON text."""
         own = vars(self).copy()
         shared = list(map(own.pop, _SHARED))
         own['outputs'] = [item._asdict() for item in self.outputs]
+        for name in _FILES:
+            own[name] = [item._asdict() for item in own[name]] if own[name] else ()
         return f'{_encoded(own)[:-1]}, {_shared_text(shared)}'
 
     @classmethod
@@ -118,8 +150,9 @@ class RunRecord:
             raise ValueError(f'this run record is damaged: {error}') from error
 
 
+_FILES = ('files', 'kept_files', 'written')
 #: What the records of one build have in common, at the end of each; and these members of the last one with their text.
-_SHARED = ('build_id', 'host', 'pid', 'notebook', 'notebook_inode', 'versions', 'format_version')
+_SHARED = ('build_id', 'host', 'pid', 'notebook', 'notebook_inode', 'user', 'commit', 'versions', 'format_version')
 _last_shared: tuple[list[Any], str] = ([], '')
 
 
@@ -144,9 +177,19 @@ def parsed_record(text: str | bytes | None) -> RunRecord | None:
         return None
 
 
-def newest_record(directory: RecordDirectory, stem: str) -> RunRecord | None:
-    """The newest record of a result; None when there is none that can be read."""
-    return _read(directory.read, stem)
+def accepted_text(accepted: dict[str, str]) -> str:
+    """Who has accepted a result, in words; '' where nobody has."""
+    if not accepted:
+        return ''
+    commit = f' at commit {accepted["commit"]}' if accepted.get('commit') else ''
+    when = accepted.get('when', '')[:16].replace('T', ' ')
+    why = f': {accepted["why"]}' if accepted.get('why') else ''
+    return f'accepted by {accepted.get("user") or "somebody"} on {when} UTC{commit}{why}'
+
+
+def newest_record(directory: RecordDirectory, stem: str, name: str | None = None) -> RunRecord | None:
+    """The newest record of a result, or the one of this name; None when there is none that can be read."""
+    return _read(lambda stem: directory.read(stem, name), stem)
 
 
 def newest_failure(directory: RecordDirectory, stem: str) -> RunRecord | None:
@@ -169,11 +212,29 @@ def encodable(text: str) -> str:
 _TEXTS = tuple(name for name, kind in RunRecord.__annotations__.items() if kind == 'str')
 
 
+#: What the first records did not have.
+_ADDED: dict[str, Any] = {
+    'code': '',
+    'unknown': (),
+    'checks': (),
+    'replaces': '',
+    'files': (),
+    'kept_files': (),
+    'written': (),
+    'shape': None,
+    'user': '',
+    'commit': '',
+    'brought_back': '',
+    'accepted': {},
+}
+
+
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
     """The members of a record with the types that they are to have; what a newer version has added is left out."""
-    values = {'code': '', 'unknown': (), 'checks': (), 'replaces': '', **values}
+    values = {**_ADDED, **values}
     return {
         **{name: encodable(str(values[name])) for name in _TEXTS},
+        'shape': None if values['shape'] is None else encodable(str(values['shape'])),
         'parameters': {name: str(text) for name, text in values['parameters'].items()},
         'versions': {name: str(text) for name, text in values['versions'].items()},
         'seconds': _checked_seconds(values['seconds']),
@@ -184,6 +245,8 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         'outputs': tuple(map(_checked_output, values['outputs'])),
         'unknown': tuple(map(str, values['unknown'])),
         'checks': tuple(map(str, values['checks'])),
+        **{name: tuple(map(_checked_file, values[name])) for name in _FILES},
+        'accepted': {name: encodable(str(text)) for name, text in values['accepted'].items()},
     }
 
 
@@ -200,8 +263,17 @@ def _checked_input(item: dict[str, Any]) -> InputResult:
         unique_id=encodable(str(item['unique_id'])),
         result_id=encodable(str(item['result_id'])),
         module=encodable(str(item.get('module', ''))),
-        asked_later=bool(item.get('asked_later')),
+        asked_later=_checked_number(item.get('asked_later', 0)),
+        contents=encodable(str(item.get('contents', ''))),
+        code=encodable(str(item.get('code', ''))),
+        workspace=encodable(str(item.get('workspace', ''))),
     )
+
+
+def _checked_number(given: Any) -> int:
+    if not isinstance(given, int) or given < 0:  # early records have True
+        raise TypeError('the number of a request is not one')
+    return int(given)
 
 
 def _checked_output(item: dict[str, Any]) -> OutputFile:
@@ -211,11 +283,24 @@ def _checked_output(item: dict[str, Any]) -> OutputFile:
     return OutputFile(str(item['path']), *numbers)
 
 
+def _checked_file(item: dict[str, Any]) -> FileInput:
+    numbers = [item['size'], item['modified_ns'], item.get('changed_ns', 0)]
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise TypeError('a file that was read has a size or time that is not a number')
+    if item['kind'] not in KINDS:
+        return FileInput(encodable(str(item['path'])), 'unknown', digest='a newer kartnb has recorded it')
+    size, modified, changed = numbers
+    return FileInput(
+        encodable(str(item['path'])), item['kind'], size, modified, encodable(str(item['digest'])), changed
+    )
+
+
 def _is_amount(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value < _LARGEST_AMOUNT
 
 
-def _present_versions() -> dict[str, str]:
+def present_versions() -> dict[str, str]:
+    """The versions of Python, and of the packages that make most results."""
     return _versions('numpy' in sys.modules, 'pandas' in sys.modules)
 
 

@@ -23,7 +23,7 @@ Origin: TypeAlias = Literal['kartnb', 'gokart', 'file']
 
 #: Columns of the frame before and after those of the parameters.
 _FIRST = ('task', 'id', 'result_id', 'state', 'when', 'seconds', 'size')
-_LAST = ('module', 'versions', 'error', 'host', 'notebook', 'origin', 'path')
+_LAST = ('module', 'versions', 'error', 'host', 'notebook', 'user', 'commit', 'origin', 'path')
 
 
 class RunState(StrEnum):
@@ -98,6 +98,16 @@ class Run:
     def has_result(self) -> bool:
         """Whether there are files to be loaded."""
         return self.state in (RunState.CACHED, RunState.SUPERSEDED) and bool(self.outputs)
+
+    @property
+    def user(self) -> str:
+        """Who ran it; '' where it is unknown."""
+        return '' if self.record is None else self.record.user
+
+    @property
+    def commit(self) -> str:
+        """The git commit of the notebook or script that ran it, or ''."""
+        return '' if self.record is None else self.record.commit
 
     def require_result(self) -> None:
         """Raise a `HistoryError` where there is nothing to be loaded."""
@@ -218,7 +228,7 @@ def file_target(path: str) -> TargetOnKart:
     """The target of a result's file, by its extension alone."""
     if not path.endswith('.zip'):
         return make_target(path)
-    from kartnb.storage.models import make_model_target
+    from kartnb.storage.formats.models import make_model_target
 
     # without functions: a zip file brings its load function along
     return make_model_target(path, os.path.join(tempfile.gettempdir(), 'kartnb-model'), None, None)
@@ -248,7 +258,7 @@ def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
         columns[encodable(label)] = _typed([run.parameters.get(name) for run in runs])
     columns['module'] = [encodable(run.module) for run in runs]
     columns['versions'] = [encodable(versions_text(run)) for run in runs]
-    for name in ('error', 'host', 'notebook', 'origin'):
+    for name in ('error', 'host', 'notebook', 'user', 'commit', 'origin'):
         columns[name] = [encodable(getattr(run, name)) for run in runs]
     columns['path'] = [encodable(run.outputs[0]) if run.outputs else '' for run in runs]
     return pd.DataFrame(columns)

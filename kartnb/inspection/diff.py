@@ -24,12 +24,13 @@ from kartnb.history.run_record import RunRecord
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import RunName, Workspace
 from kartnb.inspection.why import CodeChange, code_differences
-from kartnb.planning.known_results import recorded_parts
+from kartnb.planning.code_changes import recorded_parts
+from kartnb.storage.file_inputs import FileInput
 from kartnb.storage.peek import unread_types
 from kartnb.storage.places import log_path, read_log
 from kartnb.storage.superseded import kept_log_name
 from kartnb.task.base import TaskOnKart
-from kartnb.task.code_parts import Part
+from kartnb.task.code.parts import Part
 
 # difflib takes time that is quadratic in the number of lines at worst
 _MOST_LINES = 20_000
@@ -62,7 +63,8 @@ class Change:
 class Section:
     """One aspect of two results."""
 
-    #: 'parameters', 'code', 'versions', 'seed', 'upstream results', 'value', or 'run' for where and how long.
+    #: 'parameters', 'code', 'versions', 'seed', 'upstream results', 'files' for those that they were made from,
+    #: 'value', or 'run' for where and how long.
     name: str
     #: By name; what is the same is among them where all was asked for.
     changes: tuple[Change, ...] = ()
@@ -224,8 +226,18 @@ def _recorded_sections(before: _Side, after: _Side) -> Iterator[Section]:
     seeds = before.seed(), after.seed()
     yield Section('seed', _changed_texts({'seed': seeds[0]}, {'seed': seeds[1]}) if all(seeds) else ())
     yield Section('upstream results', _changed_texts(*_input_results(a, b)))
+    yield Section('files', _changed_files(a, b))
     # where and how long it ran is worth knowing, and no difference of the results
-    facts = [{'seconds': f'{r.seconds or 0:.6g}', 'host': r.host, 'notebook': r.notebook} for r in (a, b)]
+    facts = [
+        {
+            'seconds': f'{r.seconds or 0:.6g}',
+            'host': r.host,
+            'notebook': r.notebook,
+            'user': r.user,
+            'commit': r.commit,
+        }
+        for r in (a, b)
+    ]
     yield Section('run', tuple(replace(change, differs=False) for change in _changed_texts(*facts)))
 
 
@@ -268,6 +280,28 @@ def _input_results(a: Run, b: Run) -> tuple[dict[str, str], dict[str, str]]:
             names[label] = f'{"" if several else item.unique_id[:8] + " "}result {item.result_id or "unknown"}'
         sides.append(names)
     return sides[0], sides[1]
+
+
+def _changed_files(a: Run, b: Run) -> tuple[Change, ...]:
+    """The files that they were made from."""
+    before, after = ({file.path: file for file in run.record.files} if run.record else {} for run in (a, b))
+    found = []
+    for path in dict.fromkeys([*before, *after]):
+        sides = before.get(path), after.get(path)
+        one, other = ('(none)' if side is None else _file_text(side) for side in sides)
+        digests = ['' if side is None or side.kind == 'unknown' else side.digest for side in sides]
+        differs = None if not all(digests) and all(sides) else sides[0] is None or digests[0] != digests[1]
+        found.append(Change(path, one, other, differs))
+    return tuple(found)
+
+
+def _file_text(file: FileInput) -> str:
+    """A file as it was read, in a few words."""
+    if file.kind == 'unknown':
+        return f'not compared: {file.digest}'
+    what = f'{file.size:,} bytes' if file.kind == 'file' else f'{file.size:,} files'
+    digest = file.digest.partition('-')[2] or file.digest
+    return f'{what}, {digest[:8] or "changed while it was read"}'
 
 
 def _value_section(before: _Side, after: _Side, is_asked_for: bool) -> Section:

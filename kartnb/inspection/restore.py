@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import luigi
 
-from kartnb.errors import MissingResultError, StorageError, TaskArgumentError
-from kartnb.execution.recording import record_existing_results
-from kartnb.history.makers import current_notebook
-from kartnb.history.run_record import iso_seconds, parsed_record
+from kartnb.errors import HistoryError, KartError, MissingResultError, StorageError, TaskArgumentError, described
+from kartnb.execution.bring_back import ResultPlace, exchange, put_back
+from kartnb.execution.recovery import record_existing_results
+from kartnb.history.gather import below_workspace
+from kartnb.history.run_record import newest_record
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import restored_task
-from kartnb.planning.graph import Vertex
-from kartnb.planning.known_results import KnownResults
+from kartnb.planning.graph import TaskGraph, Vertex
+from kartnb.planning.known_results import Files, KnownResults, examine, record_of
 from kartnb.planning.planner import draw_up, require_task
+from kartnb.storage.census import path_below
+from kartnb.storage.file_inputs import FileInput, compare, look_again
 from kartnb.storage.files import joint_mark
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.run_lock import Holder, intent_text
-from kartnb.storage.run_records import RecordedResult
-from kartnb.storage.superseded import Replacement, Superseded, roll_back, superseded_results
+from kartnb.storage.run_records import RecordDirectory, RecordedResult
+from kartnb.storage.superseded import Replacement, Superseded, kept_result, superseded_results
 from kartnb.task.base import TaskOnKart
 
 _UNTIL = 'It is used until the code changes again, or an input is recomputed.'
@@ -53,12 +57,14 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     Parameters
     ----------
     task
-        The task whose result it is; or the replaced result itself, as ``Workspace().runs(state='superseded')`` has it.
+        The task whose result it is; or the replaced result itself, as ``Workspace().runs(state='superseded')`` has it,
+        which needs no class.
     result_id
         Which of its results, as the records name them; the one that was replaced last by default.
     keep
         Whether builds use it, whatever code made it, until the code changes again or an input is recomputed.
-        Otherwise it counts as what its record says, so that the next build may replace it again.
+        Otherwise it counts as what its record says, so that the next build may replace it again. So does a run whose
+        class, or one upstream, is gone.
 
     Returns
     -------
@@ -68,7 +74,7 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     Raises
     ------
     kartnb.StorageError
-        When there is no such result.
+        When there is no such result, or its task is being run.
     TaskArgumentError
         When `task` is not a `TaskOnKart`.
 
@@ -90,11 +96,14 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     True
     """
     if isinstance(task, Run):
-        result_id, task = task.result_id, _task_of(task)
+        return _restored_run(task, keep)
     _require_own_task(task)
     graph, _ = draw_up(task)
     vertex = graph.vertex_of(task)
-    found = _chosen(task, vertex.stem, result_id)
+    return _restored(graph, vertex, _chosen(task, vertex.stem, result_id), keep)
+
+
+def _restored(graph: TaskGraph, vertex: Vertex, found: Superseded, keep: bool) -> Restored:
     if len(found.files) != len(vertex.paths):
         raise MissingResultError(
             f'The result {found.result_id} of {vertex.name} has {len(found.files)} files, and the task has now '
@@ -104,18 +113,88 @@ def restore_result(task: TaskOnKart[Any] | Run, result_id: str | None = None, *,
     # a result that another program wrote has no record yet, and only a recorded one can be kept
     record_existing_results(graph, graph.vertices.values())
     present = graph.results.present(vertex) if graph.results.all_exist(vertex) else None
-    _put_back(vertex, graph.results, found, present, keep)
-    found.remove()
+    record = record_of(found) if keep else None
+    kept_for = _kept_for(vertex, graph.results, found) if keep else None
+    put_back(vertex, graph.results, found, present, kept_for, _present_files(record.files if record else ()))
     replaced = '' if present is None else present.result_id
     return Restored(
         f'{vertex.name}[{vertex.unique_id[:8]}]', found.result_id, replaced, _UNTIL if keep else _AS_RECORDED
     )
 
 
-def _task_of(run: Run) -> TaskOnKart[Any]:
+def _restored_run(run: Run, keep: bool) -> Restored:
     if run.state is not RunState.SUPERSEDED:
         raise TaskArgumentError(f'{run.task}[{run.id[:8]}] is {run.state}: only a superseded result can be restored.')
-    return restored_task(run, run.place.replace(os.sep, '/').partition('/log/superseded/')[0])
+    workspace = run.place.replace(os.sep, '/').partition('/log/superseded/')[0]
+    found = kept_result(workspace, run.result_id)
+    if found is None:
+        raise MissingResultError(f'The result {run.result_id} of {run.task} is not kept any more.', run.place)
+    try:
+        graph, vertex = _planned(run, workspace, found)
+    except Exception as error:  # a class may be gone, or have changed in any way: the file is still there
+        why = str(error) if isinstance(error, KartError) else described(error)
+        return _restored_by_record(run, workspace, found, why.rstrip('.'))
+    return _restored(graph, vertex, found, keep)
+
+
+def _planned(run: Run, workspace: str, found: Superseded) -> tuple[TaskGraph, Vertex]:
+    task = restored_task(run, workspace, quiet=True)
+    graph, _ = draw_up(task)
+    vertex = graph.vertex_of(task)
+    if (vertex.stem, type(vertex.task).__module__) != (found.stem, found.module):
+        raise HistoryError(f'the definition of {run.task} has changed, so that its task has another id or module')
+    return graph, vertex
+
+
+def _restored_by_record(run: Run, workspace: str, found: Superseded, why: str) -> Restored:
+    """Restore a result whose task cannot be planned, to where it was in its workspace."""
+    name = f'{run.task}[{run.unique_id[:8]}]'
+    record = record_of(found)
+    if record is None:
+        raise MissingResultError(f'The record of the result {found.result_id} cannot be read.', found.directory)
+    recorded = record.parameters.get('workspace_directory', './resources/')
+    paths = tuple(_place_now(path, recorded, workspace, name) for path, _ in found.files)
+    directory = RecordDirectory(workspace, found.module)
+    present = _present(directory, found, paths, recorded, workspace)
+    exchange(ResultPlace(name, workspace, directory.slot(found.stem), paths), found, present)
+    return Restored(
+        name,
+        found.result_id,
+        '' if present is None else present.result_id,
+        f'{_AS_RECORDED} Its task cannot be planned now ({why}); '
+        f'kartnb.Workspace({workspace!r}).load({found.result_id!r}) gives the value.',
+    )
+
+
+def _place_now(path: str, recorded: str, workspace: str, name: str) -> str:
+    """Where a file belongs that a task of the workspace wrote; whoever wrote the record, nowhere outside of it."""
+    below = below_workspace(path, recorded) or below_workspace(path, workspace)
+    if below is None:
+        raise MissingResultError(f'{path}, a file of {name}, is outside the workspace: it cannot be restored.', path)
+    return path_below(workspace, below)
+
+
+def _present(
+    directory: RecordDirectory, found: Superseded, paths: tuple[str, ...], recorded: str, workspace: str
+) -> Replacement | None:
+    """The result that is there now, by its record, as it can be set aside; None where there is none."""
+    if not all(file_system(path).exists(path) for path in paths):
+        return None
+    name, result, record = (
+        directory.newest(found.stem),
+        directory.result(found.stem),
+        newest_record(directory, found.stem),
+    )
+    if name is not None and result is not None and record is not None:
+        files = tuple(_place_now(file.path, recorded, workspace, record.task) for file in record.outputs)
+        mark = joint_mark(file_system(path).mark(path) for path in paths)
+        if files == paths and (result.files in ('', mark) or examine(directory, found.stem, paths, mark) is Files.SAME):
+            return Replacement(workspace, found.module, found.stem, result.result_id, directory.path, name, paths)
+    if directory.is_marked(found.stem):  # what a run that has not ended has written is not a result
+        return None
+    raise StorageError(
+        f'{paths[0]} was modified outside kartnb, and would be lost: move it away, or remove it.', paths[0]
+    )
 
 
 def _require_own_task(task: luigi.Task) -> None:
@@ -142,45 +221,18 @@ def _chosen(task: TaskOnKart[Any], stem: str, result_id: str | None) -> Supersed
     )
 
 
-def _put_back(
-    vertex: Vertex, results: KnownResults, found: Superseded, present: Replacement | None, keep: bool
-) -> None:
-    """Put a result back by the protocol of a run, so that one that is broken off is rolled back."""
-    task: Any = vertex.task
-    slot = results.directory_of(task.workspace_directory, type(task).__module__).slot(vertex.stem)
-    lock = slot.lock(found.result_id)
-    if isinstance(lock, Holder):
-        raise StorageError(
-            f'{vertex.name} is being run by {lock}: restore its result when that has ended.', slot.directory
-        )
-    replaces = '' if present is None else present.result_id
-    leave = lock.abandon
-    try:
-        lock.announce(intent_text(vertex.paths, replaces, current_notebook()))
-        try:
-            if present is not None:
-                present.keep()
-            found.put_back(task.workspace_directory, vertex.paths)
-            record = parsed_record(found.record_text())
-            if record is None:
-                raise MissingResultError(f'The record of the result {found.result_id} cannot be read.', found.directory)
-            result = _restored_result(vertex, results, found, keep)
-            slot.finish(lock, result, record.to_json(), iso_seconds(record.ended))
-        except BaseException:
-            roll_back(lock, slot, task.workspace_directory, vertex.paths, replaces)
-            leave = lock.release
-            raise
-    finally:
-        leave()
+def _present_files(recorded: Iterable[FileInput]) -> tuple[FileInput, ...]:
+    """The files that a result was made from, where they have changed: as they are now, for which it is kept."""
+    found = []
+    for file in recorded:
+        if compare(file).answer == 'changed':
+            with contextlib.suppress(KartError, OSError):
+                found.append(look_again(file))
+    return tuple(found)
 
 
-def _restored_result(vertex: Vertex, results: KnownResults, found: Superseded, keep: bool) -> RecordedResult:
-    """What the name of the record of a restored result says."""
-    suffix = found.record.rpartition('~')[2].removesuffix('.json')
-    # the files were written now: with the mark that the name has, they would count as modified outside kartnb
-    mark = joint_mark(file_system(path).mark(path) for path in vertex.paths)
-    result = RecordedResult.from_suffix(suffix)._replace(kept_for=None, files=mark)
-    if keep and result.made_by:
-        now = results.code.print_of(type(vertex.task)).key, results.made_of(vertex)
-        result = result._replace(kept_for=now if now != (result.made_by, result.made_of) else None)
-    return result
+def _kept_for(vertex: Vertex, results: KnownResults, found: Superseded) -> tuple[str, str] | None:
+    """The code and inputs for which a result is kept that others made; None where they are its own."""
+    result = RecordedResult.from_suffix(found.record.rpartition('~')[2].removesuffix('.json'))
+    now = results.code.print_of(type(vertex.task)).key, results.made_of(vertex)
+    return now if result.made_by and now != (result.made_by, result.made_of) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,17 @@ import luigi
 
 from kartnb import display
 from kartnb.config import Rerun
-from kartnb.history.run_record import RunRecord, newest_record
+from kartnb.history.package_versions import changed_versions, versions_of
+from kartnb.history.run_record import RunRecord, accepted_text, newest_record
 from kartnb.model import Node, Plan, ReasonKind, TaskState, split_note
+from kartnb.planning.code_changes import changed_names
 from kartnb.planning.graph import TaskGraph, Vertex
-from kartnb.planning.known_results import KnownResults, changed_names
+from kartnb.planning.known_results import KnownResults
+from kartnb.planning.moved_classes import MovedClasses
 from kartnb.planning.planner import draw_up
-from kartnb.storage.run_records import RecordDirectory
+from kartnb.storage.run_records import RecordDirectory, RecordedResult
 from kartnb.task.base import TaskOnKart
-from kartnb.task.code_parts import Part
+from kartnb.task.code.parts import Part, shown_name
 from kartnb.task.describe import shown_parameters
 
 #: Records of a class that are read to find the one that is nearest to a new task.
@@ -67,10 +71,14 @@ class Why(display.Displayed):
         The plan.
     explanations
         A reason each; empty where nothing will run and nothing is stale.
+    returned
+        A sentence for results that were superseded, and then brought back by a build or restored by hand: when they
+        were made, and when they came back; and for those that somebody has accepted.
     """
 
     plan: Plan
     explanations: tuple[Explanation, ...]
+    returned: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.explanations)
@@ -79,14 +87,20 @@ class Why(display.Displayed):
         return iter(self.explanations)
 
 
-def why(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Why:
+def why(
+    task: luigi.Task,
+    *,
+    rerun: Rerun = False,
+    on_code_change: str | None = None,
+    on_version_change: str | None = None,
+) -> Why:
     """Explain what a build of a task would run, and which results are stale.
 
     Parameters
     ----------
     task
         The root task.
-    rerun, on_code_change
+    rerun, on_code_change, on_version_change
         As for `kartnb.build`.
 
     Returns
@@ -115,8 +129,9 @@ def why(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = 
     >>> explanation.parameters
     (ParameterChange(name='number', before='21', now='22'),)
     """
-    graph, plan = draw_up(task, rerun, on_code_change=on_code_change)
-    return Why(plan, tuple(_Explainer(graph, plan).explain()))
+    graph, plan = draw_up(task, rerun, on_code_change=on_code_change, on_version_change=on_version_change)
+    explainer = _Explainer(graph, plan)
+    return Why(plan, tuple(explainer.explain()), tuple(explainer.returned()))
 
 
 class _Explainer:
@@ -125,6 +140,7 @@ class _Explainer:
         self._plan = plan
         self._results: KnownResults = graph.results
         self._stems: dict[tuple[str, str], list[str]] = {}
+        self._moved = MovedClasses(graph.results, thorough=True)
 
     def explain(self) -> Iterator[Explanation]:
         """The explanations, upstream first."""
@@ -134,6 +150,26 @@ class _Explainer:
                 groups.setdefault(self._group(node), []).append(node)
         for nodes in [*groups.values()][:_MOST_EXPLAINED]:
             yield self._explanation(nodes)
+
+    def returned(self) -> Iterator[str]:
+        """What is said of present results that have come back, or that somebody has accepted.
+
+        The records of the last tasks of the plan are read.
+        """
+        groups: dict[str, list[Node]] = {}
+        for node in self._plan.nodes[-_MOST_READ:]:
+            vertex = self._graph.vertices[node.key]
+            result = None if node.why else self._results.result(vertex)
+            record = None if result is None else self._results.record(vertex)
+            if result is None or record is None:
+                continue
+            how = [_how_returned(result, record)] if record.brought_back else []
+            how += [accepted_text(record.accepted)] if record.accepted else []
+            if how:
+                groups.setdefault(', '.join([f'made {_when(record)}', *how]), []).append(node)
+        for text, nodes in groups.items():
+            names = Counter(node.name for node in nodes)
+            yield f'{", ".join(f"{name} ×{n}" if n > 1 else name for name, n in names.items())}: {text}.'
 
     def _group(self, node: Node) -> tuple[str, ...]:
         """What tasks share that are explained together."""
@@ -152,8 +188,9 @@ class _Explainer:
         parameters: tuple[ParameterChange, ...] = ()
         if node.reason is not None and node.reason.kind is ReasonKind.OUTPUT_MISSING and not self._is_recorded(node):
             # no record under this id: if the class has run before, a parameter or an input was another
-            nearest, parameters = self._nearest(vertex)
-            details.append(nearest)
+            elsewhere = self._moved.note_on(vertex)
+            nearest, parameters = ('', ()) if elsewhere else self._nearest(vertex)
+            details.append('' if elsewhere and elsewhere in node.note else _sentence(elsewhere or nearest))
         reason = node.why or 'stale, and kept: a task downstream uses results as they are'
         return Explanation(tuple(nodes), reason, tuple(filter(None, details)), code, parameters)
 
@@ -163,20 +200,28 @@ class _Explainer:
         if record is not None and record.state != 'adopted':
             gone = ', and its file has been removed since' if kind is ReasonKind.OUTPUT_MISSING else ''
             yield f'The result was made {_when(record)}{gone}.'
+            if record.accepted:
+                yield f'It was {accepted_text(record.accepted)}.'
         elif record is not None:
             yield f'The result is older than its first record: its file is from {record.made}.'
+        if record is not None and record.brought_back:
+            yield f'It was superseded then, and {_how_returned(self._results.result(vertex), record)}.'
+        if record is not None and vertex.place is not None:
+            now = versions_of(self._results.code.print_of(type(vertex.task)).packages)
+            changed = changed_versions(record.versions, now).values()
+            yield f'Versions since then: {", ".join(changed)}.' if changed else ''
         if kind is ReasonKind.CODE_CHANGED and not has_diff:
             yield 'The source that made it was not kept, so its difference cannot be shown.'
         if kind is ReasonKind.NEWER_RESULT and record is not None:
             yield from self._newer(vertex, record)
 
     def _newer(self, vertex: Vertex, record: RunRecord) -> Iterator[str]:
-        used = record.used
+        used = {item.unique_id: item for item in record.inputs}
         for other in vertex.requires:
             present = self._results.record(other)
             before = used.get(other.unique_id)
-            if present is not None and before != present.result_id:
-                earlier = f'its result {before}' if before else 'an earlier result'
+            if present is not None and (before is None or before.as_input != self._results.input_text(vertex, other)):
+                earlier = f'its result {before.result_id}' if before and before.result_id else 'an earlier result'
                 yield f'{other.name} was made {_when(present)}; this result was made from {earlier}.'
 
     def _code_changes(self, vertex: Vertex) -> Iterator[CodeChange]:
@@ -224,9 +269,21 @@ def _is_of_code(node: Node) -> bool:
     return of_code or node.note.startswith(ReasonKind.CODE_CHANGED.value)
 
 
+def _how_returned(result: RecordedResult | None, record: RunRecord) -> str:
+    is_restored = result is not None and result.kept_for is not None
+    how = 'restored' if is_restored and not record.accepted else 'brought back'
+    return f'{how} {record.brought_back[:16].replace("T", " ")} UTC'
+
+
+def _sentence(text: str) -> str:
+    return f'{text[:1].upper()}{text[1:].removesuffix(".")}.' if text else ''
+
+
 def _when(record: RunRecord) -> str:
     place = f' in {record.notebook}' if record.notebook else ''
-    return f'{record.made}{place}'
+    user = f' by {record.user}' if record.user else ''
+    commit = f' at commit {record.commit}' if record.commit else ''
+    return f'{record.made}{user}{place}{commit}'
 
 
 def parameter_changes(before: dict[str, str], now: dict[str, str]) -> tuple[ParameterChange, ...]:
@@ -246,7 +303,7 @@ def code_differences(before: Iterable[Part], now: Iterable[Part]) -> list[CodeCh
     """What differs between the parts of two prints, each as a unified diff."""
     old, new = tuple(before), tuple(now)
     was, is_now = ({part.name: part for part in parts} for parts in (old, new))
-    return [CodeChange(name, _diff(was.get(name), is_now.get(name))) for name in changed_names(old, new)]
+    return [CodeChange(shown_name(name), _diff(was.get(name), is_now.get(name))) for name in changed_names(old, new)]
 
 
 def _diff(before: Part | None, now: Part | None) -> tuple[str, ...]:
@@ -260,4 +317,4 @@ def _diff(before: Part | None, now: Part | None) -> tuple[str, ...]:
 def _lines(part: Part) -> list[str]:
     if part.kind == 'code':
         return ['(compiled code, source not available)']
-    return part.text.split('\n') if part.kind == 'source' else [f'{part.name} = {part.text}']
+    return part.text.split('\n') if part.kind == 'source' else [f'{shown_name(part.name)} = {part.text}']

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from IPython.core.error import UsageError
 
-from kartnb.config import CODE_CHANGE_POLICIES, LOG_LEVELS, log_level_named
+from kartnb.config import CODE_CHANGE_POLICIES, LOG_LEVELS, VERSION_POLICIES, log_level_named
 
 #: Words inside brackets belong together.
 BRACKETS = {'(': ')', '[': ']', '{': '}'}
@@ -101,9 +101,15 @@ LOG_LEVEL = option(
 )
 ON_CODE_CHANGE = option(
     '--on-code-change',
-    'what happens to results whose code has changed: rerun, warn or ignore',
+    'what happens to results whose code has changed: rerun, warn, error or ignore',
     metavar='POLICY',
     choices=CODE_CHANGE_POLICIES,
+)
+ON_VERSION_CHANGE = option(
+    '--on-version-change',
+    'what happens to results of other versions of packages: ignore, warn or rerun',
+    metavar='POLICY',
+    choices=VERSION_POLICIES,
 )
 DURABLE = option('--durable', 'flush each result to the disk, so that a power loss cannot take it away')
 KEEP_SUPERSEDED = option(

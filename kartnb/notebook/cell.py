@@ -10,7 +10,7 @@ import datetime
 import enum
 import inspect
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +23,20 @@ from kartnb.errors import KartError
 from kartnb.history.makers import short_names
 from kartnb.notebook.screen import Screen
 from kartnb.planning.recorded_staleness import StaleResults, stale_results
-from kartnb.task import parameters, registry
+from kartnb.task import held, parameters, registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.code import loaded
+from kartnb.task.code.prints import Printer
 from kartnb.task.secrets import is_private, is_secret
 from kartnb.view.html import CardEntry, Status, card_html, card_text
-from kartnb.view.sanitise import counted, seconds_text
+from kartnb.view.sanitise import about_text, counted, one_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 _MOST_NAMED = 8
+_MOST_REASONS = 3
+_MOST_OF_VALUE = 40
 
 
 def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -> None:
@@ -46,7 +50,13 @@ def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -
     run_cell(cell, shell)
     registry.drop_superseded()
     entries = definitions.note_cell(cell)
-    note = note_on_stale(stale_results().without(before))
+    classes: list[type] = [shell.user_ns[entry.name] for entry in entries]
+    disk = loaded.untold(loaded.notes_on_changes(loaded.changed_modules(), classes)) if classes else []
+    stale = note_on_stale(stale_results().without(before))
+    unknown = notes_on_code(classes)
+    note = '\n'.join(
+        filter(None, (stale, *unknown, *held.warnings([*shell.user_ns.values()]), *[f'{note}.' for note in disk]))
+    )
     if entries or note:
         Screen(shell).show(card_text(entries, note), card_html(entries, note))
 
@@ -189,19 +199,48 @@ def _declared(name: str, parameter: luigi.Parameter[Any]) -> str:
         return f'{name}=…'
 
 
+def notes_on_code(classes: Iterable[type]) -> Iterator[str]:
+    """What of the code of task classes is not compared, a sentence each."""
+    printer = Printer()
+    for cls in classes:
+        found = printer.print_of(cls) if issubclass(cls, TaskOnKart) else None
+        if found is not None and found.unknown:
+            reasons = '; '.join(found.unknown[:_MOST_REASONS])
+            yield f'Cannot tell whether the code of {cls.__name__} has changed: {reasons}.'
+        if found is not None and found.not_compared:
+            yield f'Not compared in {cls.__name__}: {", ".join(found.not_compared)}.'
+
+
 def note_on_stale(stale: StaleResults) -> str:
-    """Which results a change makes stale, in one line; '' for none."""
-    return ' '.join(filter(None, (_of_this_notebook(stale), _of_others(stale))))
+    """Which results a change makes stale, a line for own ones and one for others'; '' for none."""
+    return '\n'.join(filter(None, (_of_this_notebook(stale), _of_others(stale))))
 
 
 def _of_this_notebook(stale: StaleResults) -> str:
     counts = stale.counts()
     if not counts:
         return ''
-    names = ', '.join(f'{name} ×{number:,}' if number > 1 else name for name, number in counts.most_common(_MOST_NAMED))
+    most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_NAMED]
+    names = ', '.join(f'{name} ×{number:,}' if number > 1 else name for name, number in most)
     more = f' and {len(counts) - _MOST_NAMED:,} more classes' if len(counts) > _MOST_NAMED else ''
     total = counted(counts.total(), 'result')
-    return f'Makes {total} stale: {names}{more}. Recomputing takes about {seconds_text(stale.seconds())}.'
+    kept = ' Earlier results of this code are kept, and come back where the inputs are the same.' if stale.kept else ''
+    what = _changed(stale)
+    return f'Makes {total} stale: {names}{more}.{what} Recomputing takes {about_text(stale.seconds())}.{kept}'
+
+
+def _changed(stale: StaleResults) -> str:
+    """What has changed of the code, constants with their values; '' where it is unknown."""
+    changes = dict.fromkeys(change for found in stale.changes.values() for change in found)
+    named = [_change_text(*change) for change in [*changes][:_MOST_NAMED]]
+    more = f' and {len(changes) - _MOST_NAMED:,} more' if len(changes) > _MOST_NAMED else ''
+    return f' Changed: {", ".join(named)}{more}.' if named else ''
+
+
+def _change_text(name: str, before: str, now: str) -> str:
+    if not before or not now:
+        return one_line(name, 120)
+    return f'{one_line(name, 120)} {one_line(before, _MOST_OF_VALUE)} → {one_line(now, _MOST_OF_VALUE)}'
 
 
 def _of_others(stale: StaleResults) -> str:

@@ -29,7 +29,8 @@ from kartnb.notebook.magics import KartMagics, LookMagics
 from kartnb.notebook.magics_history import HistoryMagics
 from kartnb.notebook.magics_sweep import SweepMagics
 from kartnb.task import registry
-from kartnb.task.code_parts import count_as_own
+from kartnb.task.code import loaded
+from kartnb.task.code.own import count_as_own
 
 #: The magics, a class a topic.
 MAGICS = (KartMagics, HistoryMagics, LookMagics, SweepMagics)
@@ -68,6 +69,7 @@ class Session:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._undo: list[Callable[[], object]] = []
+        loaded.note_modules()
         self._magics = self._add_magics(shell)
         self._undo.append(lambda: set_session_policy(''))
         self._undo.append(_retire_nurseries)
@@ -127,12 +129,16 @@ class Session:
         # a module that %aimport watches is being worked on
         for module in aimported_modules(self._magics.shell):
             count_as_own(module)
+        loaded.note_modules()
         # a plain luigi.Task does not report that it was defined again, and ordinary cells define classes too, because
         # editors do not lint `%%` cells
         registry.drop_superseded()
         cell = getattr(result.info, 'raw_cell', None)
         if isinstance(cell, str) and 'class' in cell:
             self._magics.definitions.note_cell(cell)
+        controls = sys.modules.get('kartnb.notebook.interact')
+        if controls is not None:
+            controls.refresh_all()
 
 
 def _own_lines(shell: InteractiveShell, error: BaseException) -> list[str]:
@@ -152,7 +158,7 @@ def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:
 
 def _retire_nurseries() -> None:
     """End the processes that worker processes are forked from, where a build has started some."""
-    nursery = sys.modules.get('kartnb.execution.process_pool')
+    nursery = sys.modules.get('kartnb.execution.workers.process_pool')
     if nursery is not None:
         nursery.retire_nurseries()
 

@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from IPython.core.getipython import get_ipython
 from kartnb.config import BuildOptions
 from kartnb.errors import KartError, SweepError, described
 from kartnb.execution.background import BackgroundBuild
-from kartnb.execution.build import build_in_background
+from kartnb.execution.build import Build, build_in_background
 from kartnb.execution.report import error_line
 from kartnb.history.log_store import TypicalTimes
 from kartnb.model import Plan, TaskState
@@ -34,6 +35,7 @@ from kartnb.planning.planner import plan
 from kartnb.sweeps.space import Template
 from kartnb.task import identity, registry
 from kartnb.task.results import result_of
+from kartnb.task.values import flatten
 from kartnb.view.previews.preview import Preview
 from kartnb.view.previews.show import preview, preview_unloaded
 from kartnb.view.sanitise import one_line
@@ -49,6 +51,19 @@ REST = 0.25
 _TICK = 0.1
 _AVAILABLE = (TaskState.CACHED, TaskState.EXTERNAL)
 _HAS_RESULT = (*_AVAILABLE, TaskState.DONE)
+#: So many of the controls that were shown last follow what cells do.
+_MOST_FOLLOWING = 8
+
+_following: list[weakref.ref[Interactive]] = []
+
+
+def refresh_all() -> None:
+    """Let the controls that are shown follow classes that were defined again, and results that were made elsewhere."""
+    _following[:] = [reference for reference in _following if reference() is not None][-_MOST_FOLLOWING:]
+    for reference in _following:
+        shown = reference()
+        if shown is not None:
+            shown.refresh()
 
 
 def interact(
@@ -215,6 +230,7 @@ class Interactive:
             control.observe(self.moved)
         self._panel.update(self.glance)
         screen.show_below(self._panel.widget, PANEL_TEXT)
+        _following.append(weakref.ref(self))
         if self._task is not None:
             self._runner.request(self._task, load=False)
 
@@ -231,6 +247,15 @@ class Interactive:
             self._panel.update_task(self.glance)
         if self._task is not None:
             self._runner.request(self._task)
+
+    def refresh(self) -> None:
+        """Look the task up again, as the class that it is today; what is shown stays where nothing has changed."""
+        before = self._task, self.error
+        self._read_controls()
+        if self._panel is not None and before != (self._task, self.error):
+            self._panel.update(self.glance)
+        if self._task is not None:
+            self._runner.refresh(self._task)
 
     def _read_controls(self) -> None:
         try:
@@ -346,6 +371,8 @@ class TaskStatus:
     message: str = ''
     result: Preview | None = None
     is_loaded: bool = True
+    #: Tells the result from others of the task.
+    mark: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +385,8 @@ class _Request:
     looked_up: bool = False
     #: Whether a person has stopped its build, so that it does not start again automatically.
     stopped: bool = False
+    #: Whether nobody has asked: a result that is shown already is not loaded again.
+    is_refresh: bool = False
 
 
 class LatestTaskRunner:
@@ -392,6 +421,7 @@ class LatestTaskRunner:
         self._thread: threading.Thread | None = None
         self._times = TypicalTimes()
         self._failures: dict[luigi.Task, str] = {}
+        self._shown: TaskStatus | None = None
 
     def report_to(self, show: Callable[[TaskStatus], object], settled: Callable[[], object]) -> None:
         """Call these functions from now on."""
@@ -414,6 +444,14 @@ class LatestTaskRunner:
         if request is not None:
             self.request(request.task, request.load)
 
+    def refresh(self, task: luigi.Task) -> None:
+        """Look up the requested task once more, or what it is today; a build that is running is left alone."""
+        with self._changed:
+            request, is_busy = self._request, self._build is not None
+        if request is not None and not is_busy and not request.build:
+            stopped = request.stopped and request.task == task
+            self._put(_Request(task, time.monotonic(), request.load, stopped=stopped, is_refresh=True))
+
     def build(self) -> None:
         """Build the requested task."""
         with self._changed:
@@ -431,13 +469,21 @@ class LatestTaskRunner:
         if build is not None:
             build.stop(wait=False)
 
-    def look_up(self, task: luigi.Task, load: bool = True) -> TaskStatus:
-        """The status of a task; a result that exists is loaded, or only shown as far as that is possible without."""
+    def look_up(self, task: luigi.Task, load: bool = True, known: TaskStatus | None = None) -> TaskStatus:
+        """The status of a task; a result that exists is loaded, or only shown as far as that is possible without.
+
+        It is `known` where that is of the same result.
+        """
         try:
             planned = plan(task)
+            if planned.root.state is TaskState.STALE and not planned.to_run():  # an earlier result is brought back
+                planned = Build(task, BuildOptions(log_level=logging.CRITICAL)).plan
             state = planned.root.state
             if state in _AVAILABLE and not planned.root.will_run:
-                return self._available(task, state, load)
+                mark = (planned.root.note, *map(_time_of, flatten(task.output())))
+                if known is not None and (known.task, known.state, known.mark) == (task, state, mark):
+                    return known
+                return replace(self._available(task, state, load), mark=mark)
             failure = self._failures.get(task)
             if failure is not None:
                 return TaskStatus(task, TaskState.FAILED, failure)
@@ -490,11 +536,12 @@ class LatestTaskRunner:
         if self._build is not None and self._build.done():
             self._finish_build(request, self._build)
         elif not request.looked_up:
-            status = self.look_up(request.task, request.load)
+            status = self.look_up(request.task, request.load, self._shown if request.is_refresh else None)
             missing = status.state not in _AVAILABLE and request.task not in self._failures
             build = missing and (request.build or (self.auto and not request.stopped))
             known = replace(request, looked_up=True, build=build, load=request.load or build)
             if self._replace(request, known):  # else there is a newer one
+                self._shown = status
                 self._show(status)
         elif self._build is not None:
             self._follow(request, self._build)
@@ -548,7 +595,8 @@ class LatestTaskRunner:
         if not number:
             return 'no task here can produce it'
         expected = estimate_text(estimate(planned, self._options.workers, self._times))
-        return f'{number:,} {"task" if number == 1 else "tasks"} would run · {expected}'
+        why = f' · {one_line(planned.root.why, 160)}' if planned.root.state is TaskState.STALE else ''
+        return f'{number:,} {"task" if number == 1 else "tasks"} would run · {expected}{why}'
 
     def _available(self, task: luigi.Task, state: TaskState, load: bool) -> TaskStatus:
         if load:
@@ -565,6 +613,14 @@ class LatestTaskRunner:
             return preview(_call_and_take_figures(self._output, result_of(task)))
         except Exception as error:  # the user's function
             return preview(f'output failed: {error_line(error)}')
+
+
+def _time_of(target: Any) -> Any:
+    """When an output was written; None where that is unknown."""
+    try:
+        return target.last_modification_time()
+    except Exception:  # a target of the user's own may have none, and other builds write
+        return None
 
 
 def _call_and_take_figures(output: Callable[[Any], Any], result: Any) -> Any:

@@ -26,7 +26,7 @@ from kartnb.view.graph_layout import Family, Focus, family_of
 from kartnb.view.inspect import Inspector
 from kartnb.view.live import starting_words
 from kartnb.view.scene import drawn_tasks, looks, progress_facts, scene, states_text, task_facts
-from kartnb.view.words import sharing, title
+from kartnb.view.words import remarks, title
 
 logger = logging.getLogger('kartnb')
 
@@ -92,11 +92,11 @@ def graph(task: luigi.Task | Plan | BackgroundBuild) -> Graph:
     """
     if isinstance(task, BackgroundBuild):
         now = task.plan
-        found = Graph(now.nodes, now.workspace, now.sharing)
+        found = Graph(now.nodes, now.workspace, now.sharing, now.notes)
         object.__setattr__(found, '_handle', task)  # a plan is frozen
         return found
     planned = task if isinstance(task, Plan) else plan(task)
-    return Graph(planned.nodes, planned.workspace, planned.sharing)
+    return Graph(planned.nodes, planned.workspace, planned.sharing, planned.notes)
 
 
 class LiveGraph:
@@ -117,6 +117,7 @@ class LiveGraph:
         self._plan = plan
         self._monitor = monitor
         self._stop = stop
+        self._remarks = remarks(plan)
         self._phase: Phase = 'plan' if monitor is None else 'running'
         self._focus: Focus | None = None
         self._opened: list[Family] = []
@@ -164,10 +165,11 @@ class LiveGraph:
         if has_changed:
             self.widget.send({'kind': 'changes', **changes})
 
-    def end(self, phase: Phase) -> None:
-        """Show that the build has ended, and how."""
+    def end(self, phase: Phase, told: Iterable[str] = ()) -> None:
+        """Show that the build has ended, and how; `told` are sentences on what it has left as it was."""
         if self._monitor is None:
             return
+        self._remarks = ' '.join(filter(None, (self._remarks, *told)))
         with self._lock, self.widget.hold_sync():
             self._grow(self._monitor)
             self._phase = phase
@@ -250,7 +252,7 @@ class LiveGraph:
             'remaining': None if remaining is None else round(remaining, 1),
             'starting': '' if self._monitor is None else starting_words(self._monitor.starting),
             'waits': list(waits),
-            'sharing': sharing(self._plan),
+            'sharing': self._remarks,
             'stop': 'button' if self._stop is not None else 'kernel',
         }
 

@@ -53,7 +53,16 @@ from kartnb.config import (
     set_session_policy,
 )
 from kartnb.model import TaskState
-from kartnb.notebook.arguments import DURABLE, KEEP_SUPERSEDED, LOG_LEVEL, ON_CODE_CHANGE, WORKERS, log_level, option
+from kartnb.notebook.arguments import (
+    DURABLE,
+    KEEP_SUPERSEDED,
+    LOG_LEVEL,
+    ON_CODE_CHANGE,
+    ON_VERSION_CHANGE,
+    WORKERS,
+    log_level,
+    option,
+)
 from kartnb.notebook.command import Given, kart_magic
 
 if TYPE_CHECKING:
@@ -90,8 +99,8 @@ class KartMagics(Magics):
     on_code_change = traitlets.Enum(
         ['', *CODE_CHANGE_POLICIES],
         '',
-        help='What happens to results whose code has changed: rerun, warn or ignore; when empty, the environment or '
-        'the configuration decides.',
+        help='What happens to results whose code has changed: rerun, warn, error or ignore; when empty, the '
+        'environment or the configuration decides.',
     ).tag(config=True)
 
     @traitlets.observe('on_code_change')
@@ -143,6 +152,7 @@ class KartMagics(Magics):
             takes='executor',
         ),
         ON_CODE_CHANGE,
+        ON_VERSION_CHANGE,
         DURABLE,
         KEEP_SUPERSEDED,
         option('--background', 'build in the background, and give a handle at once'),
@@ -165,6 +175,7 @@ class KartMagics(Magics):
             executor=_executor(options.executor, given.names),
             rerun=rerun if options.rerun_from else options.rerun,
             on_code_change=options.on_code_change,
+            on_version_change=options.on_version_change,
             log_level=options.log_level or log_level_named(self.log_level),
             value_wanted=not options.no_value,
             durable=options.durable or None,
@@ -172,7 +183,7 @@ class KartMagics(Magics):
         )
         return begin(task, given.shell, asked)
 
-    @kart_magic(ON_CODE_CHANGE)
+    @kart_magic(ON_CODE_CHANGE, ON_VERSION_CHANGE)
     def kart_graph(self, given: Given) -> Plan:
         """Draw the graph of the task that an expression gives, with states, and run nothing: `%kart_graph EXPR`.
 
@@ -182,8 +193,11 @@ class KartMagics(Magics):
         from kartnb.notebook.live_graph import graph
         from kartnb.planning.planner import plan
 
-        task, policy = given.task(), given.options.on_code_change
-        return graph(task if policy is None else plan(task, on_code_change=policy))
+        task, options = given.task(), given.options
+        if options.on_code_change is options.on_version_change is None:
+            return graph(task)
+        planned = plan(task, on_code_change=options.on_code_change, on_version_change=options.on_version_change)
+        return graph(planned)
 
 
 def _executor(name: str | None, names: Mapping[str, Any]) -> Any:
@@ -260,7 +274,7 @@ class LookMagics(Magics):
         options = given.options
         return logs(given.value(), level=options.level, grep=options.grep).filter(task=options.task)
 
-    @kart_magic(ON_CODE_CHANGE)
+    @kart_magic(ON_CODE_CHANGE, ON_VERSION_CHANGE)
     def kart_why(self, given: Given) -> Why:
         """Explain what a build would run, and which results are stale: `%kart_why [options] EXPR`.
 
@@ -270,4 +284,5 @@ class LookMagics(Magics):
         __tracebackhide__ = True
         from kartnb.inspection.why import why
 
-        return why(given.task(), on_code_change=given.options.on_code_change)
+        options = given.options
+        return why(given.task(), on_code_change=options.on_code_change, on_version_change=options.on_version_change)

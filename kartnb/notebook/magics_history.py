@@ -12,6 +12,14 @@ show recorded results as a table, newest first; its value has `to_dataframe()`, 
 
 show what differs between two results. ::
 
+    %kart_accept Train --why "only renamed"
+
+keeps results although their code has changed. ::
+
+    %kart_adopt Best --of churn.tasks.train.Best
+
+takes over the results of a class that was moved or renamed. ::
+
     %kart_clean Train(depth=5)
     %kart_clean Train(depth=5) Report() --remove
 
@@ -34,6 +42,8 @@ from kartnb.notebook.command import Given, kart_magic
 if TYPE_CHECKING:
     from kartnb.history.clean import Cleaning
     from kartnb.history.runs import Runs
+    from kartnb.inspection.accept import Accepted
+    from kartnb.inspection.adopt import Adopted
     from kartnb.inspection.diff import Difference
 
 STATES = ('cached', 'missing', 'failed', 'interrupted', 'superseded')
@@ -55,7 +65,7 @@ def _count(text: str) -> int:
 
 @magics_class
 class HistoryMagics(Magics):
-    """The history of a workspace: `%kart_runs`, `%kart_diff`, `%kart_clean`."""
+    """The history of a workspace: `%kart_runs`, `%kart_diff`, `%kart_clean`, `%kart_accept`, `%kart_adopt`."""
 
     @kart_magic(
         option(
@@ -108,6 +118,7 @@ class HistoryMagics(Magics):
         option('--keep-age', "keep replaced results for this long: '2w', '3d'", metavar='TIME'),
         option('--keep-number', 'keep this many replaced results of each task', metavar='N', type=_count),
         option('--keep-bytes', "keep the newest replaced results, up to '500MB'", metavar='SIZE'),
+        option('--keep', "only what is beyond this size of the workspace: '20GB'", metavar='SIZE'),
         option('--unrecorded', 'include results without a record or log'),
         option('--all', 'include results of other notebooks and scripts, and of unknown origin'),
         kind=line_magic,
@@ -129,9 +140,42 @@ class HistoryMagics(Magics):
             keep_age=options.keep_age,
             keep_number=options.keep_number,
             keep_bytes=options.keep_bytes,
+            keep=options.keep,
             unrecorded=options.unrecorded,
             everything=options.all,
         )
+
+    @kart_magic(
+        option('--why', 'why the change does not matter', metavar='TEXT', default=''),
+        option('--workspace', 'the workspace of a class; the one that tasks use by default', metavar='PATH'),
+        kind=line_magic,
+    )
+    def kart_accept(self, given: Given) -> Accepted:
+        """Keep results although their code has changed: `%kart_accept EXPR [--why TEXT]`.
+
+        EXPR gives a task, or a class for all its results that are stale by their code only. Their records then name
+        the present code, and who accepted it, when and why.
+        """
+        __tracebackhide__ = True
+        from kartnb.inspection.accept import accept
+
+        if not given.expression:
+            raise UsageError('%kart_accept needs a task or a class: %kart_accept Train --why "only renamed"')
+        return accept(given.value(), given.options.why, workspace=given.options.workspace)
+
+    @kart_magic(
+        option('--of', 'what the class was: its module and name', metavar='MODULE.CLASS', default=''),
+        option('--workspace', 'the workspace; the one that tasks use by default', metavar='PATH'),
+        kind=line_magic,
+    )
+    def kart_adopt(self, given: Given) -> Adopted:
+        """Take over the results of a class that was moved or renamed: `%kart_adopt CLASS --of MODULE.CLASS`."""
+        __tracebackhide__ = True
+        from kartnb.inspection.adopt import adopt
+
+        if not given.expression or not given.options.of:
+            raise UsageError('%kart_adopt needs a class and what it was: %kart_adopt Best --of churn.tasks.train.Best')
+        return adopt(given.value(), given.options.of, workspace=given.options.workspace)
 
     @kart_magic(
         option('--all', 'also show what is the same'),

@@ -221,9 +221,9 @@ class BuildScreen:
             self._line.close()  # before anything else is printed in its place
         shown = self._result if self._result is not None else self._monitor.plan_now()
         if shown is not None:
-            self._screen.show_object(shown, failed_tails(getattr(shown, 'plan', shown), self._monitor.tail))
+            self._screen.show_object(shown, failed_tails(_plan_of(shown), self._monitor.tail))
         if self._live is not None:
-            self._live.end(_phase_of(self._result))
+            self._live.end(_phase_of(self._result), [] if shown is None else words.left_alone(_plan_of(shown)))
 
     def close_with(self, result: Any) -> None:
         """Show `result`, or the last states where it is None, and end."""
@@ -240,11 +240,14 @@ class BuildScreen:
         return self._screen.is_rich
 
     def _start(self, plan: Plan) -> None:
-        self._changes = words.changes(plan)
+        self._changes = words.changes(plan) if self.is_rich else []
         self._draw()
         if self._thread is None:
             if self._screen.has_live_neighbour:
-                self._live = _show_live_graph(plan, self._screen, self._monitor, self._stop)
+                # what has been told already is not told again
+                fresh = tuple(note for note in plan.notes if f'{note}.' in self._changes)
+                shown = plan if fresh == plan.notes else replace(plan, notes=fresh)
+                self._live = _show_live_graph(shown, self._screen, self._monitor, self._stop)
             self._thread = threading.Thread(target=self._draw_often, name='kartnb progress', daemon=True)
             self._thread.start()
 
@@ -274,6 +277,11 @@ class BuildScreen:
             self._screen.show('\n'.join([*self._changes, text]), progress_html(state, self._changes))
         elif self._line is not None:
             self._line.write(text)
+
+
+def _plan_of(shown: Any) -> Plan:
+    plan: Plan = getattr(shown, 'plan', shown)
+    return plan
 
 
 def _phase_of(report: Any) -> Phase:

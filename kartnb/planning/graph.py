@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import gc
 import posixpath
@@ -17,11 +18,12 @@ from kartnb.model import Node, Plan, Reason, ReasonKind
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.staleness import NOT_NEEDED, UP_TO_DATE, Verdict
 from kartnb.storage.run_lock import sharing_of
-from kartnb.task import identity
+from kartnb.storage.superseded import Superseded
+from kartnb.task import held, identity, registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.code import loaded
 from kartnb.task.metaclass import KartRegister
-from kartnb.task.registry import is_same_definition
-from kartnb.task.results import path_of
+from kartnb.task.results import is_external, path_of
 from kartnb.task.secrets import Masker
 from kartnb.task.values import flatten
 
@@ -42,6 +44,10 @@ class Vertex:
     requires: list[Vertex] = field(default_factory=list)
     #: How many of these are known before the task runs; it asks for the others while it runs.
     declared: int = 0
+    #: How many there were after each of its requests.
+    asked: list[int] = field(default_factory=list)
+    #: Where in what `requires()` gives these are; '' for one, and a flat list.
+    shape: str = ''
     #: The task's state in the plan, and the reason when it will run.
     verdict: Verdict = NOT_NEEDED
     #: Whether its result is stale, even where the task need not run; staleness travels by it.
@@ -50,6 +56,8 @@ class Vertex:
     broken: Exception | None = None
     #: Whether its result will be loaded: that of a root may not be, and what others require is.
     value_wanted: bool = True
+    #: The superseded result that is put back instead of a run, or None.
+    variant: Superseded | None = None
     #: Why it runs whatever its result is, or None.
     rerun: Reason | None = field(init=False)
     paths: tuple[str, ...] = field(init=False)
@@ -69,9 +77,25 @@ class Vertex:
         self.paths = tuple([path_of(target) for target in self.outputs])
         self.name = cls.__name__
         self.stem = f'{self.name}_{self.unique_id}'
-        self.is_external = task.run is None or task.run is NotImplemented
+        self.is_external = is_external(task)
         # isinstance goes through the abstract base classes
         self.place = (task.workspace_directory, cls.__module__) if TaskOnKart in cls.__mro__ else None
+
+    def ask_for(self, others: Iterable[Vertex]) -> bool:
+        """Require what the task asks for while it runs; gives whether any of that is new."""
+        before = len(self.requires)
+        self.requires = list(dict.fromkeys([*self.requires, *others]))
+        if len(self.requires) > before:
+            self.asked.append(len(self.requires))
+        return len(self.requires) > before
+
+    def forget_later(self) -> None:
+        """Require no more than what `requires()` gives."""
+        self.requires, self.asked = self.requires[: self.declared], []
+
+    def request_of(self, index: int) -> int:
+        """The number of the request by which the task asked for one of what it requires; 0 for what was declared."""
+        return 0 if index < self.declared else bisect.bisect_right(self.asked, index) + 1
 
     def ask_rerun(self) -> None:
         """Let it run whatever its result is."""
@@ -88,10 +112,11 @@ class TaskGraph:
         self,
         on_broken: Callable[[luigi.Task, Exception], object] = lambda task, error: None,
         on_code_change: str | None = None,
+        on_version_change: str | None = None,
     ) -> None:
         self._on_broken = on_broken
         #: What is recorded of the results of these tasks.
-        self.results = KnownResults(on_code_change)
+        self.results = KnownResults(on_code_change, on_version_change)
         #: Whether a new vertex was asked to run again.
         self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
         #: Tasks that are wanted besides the root of a snapshot.
@@ -103,6 +128,7 @@ class TaskGraph:
         self._by_identity: dict[Any, Vertex] = {}
         self._writers: dict[str, Vertex] = {}
         self._nesting = Nesting()
+        self._notes: tuple[str, ...] | None = None
 
     def vertex_of(self, task: luigi.Task) -> Vertex:
         """The vertex of a task instance that was added."""
@@ -115,7 +141,13 @@ class TaskGraph:
         """
         if id(root) in self._by_instance:
             return []
-        new: list[Vertex] = []
+        current = held.require_today(root)
+        if current is not root:
+            new = self.add(current)
+            self._instances.append(root)
+            self._by_instance[id(root)] = self._by_instance[id(current)]
+            return new
+        new = []
         stack = [self._visit(root)]
         under_way = {id(root): root}
         while stack:
@@ -168,12 +200,21 @@ class TaskGraph:
                     tuple(position[other.key] for other in vertex.requires),
                     vertex.paths,
                     vertex.verdict.note,
+                    vertex.verdict.is_conditional,
                 )
                 for vertex in order
             ),
             workspace,
             _sharing(order),
+            self._notes_on(order),
         )
+
+    def _notes_on(self, order: list[Vertex]) -> tuple[str, ...]:
+        """What is said of a plan as a whole; found once."""
+        if self._notes is None:
+            classes = {type(vertex.task) for vertex in order}
+            self._notes = tuple(loaded.notes_on_changes(self.results.changed_modules, classes))
+        return self._notes
 
     def _settle(self, visit: _Visit) -> bool:
         """Give a visited task, whose requirements are settled, its vertex; False when it shares another instance's."""
@@ -191,6 +232,7 @@ class TaskGraph:
             return False
         vertex.requires = list(dict.fromkeys(self._by_instance[id(other)] for other in visit.needed))
         vertex.declared = len(vertex.requires)
+        vertex.shape = visit.shape
         self._refuse_shared_outputs(vertex)
         self._by_instance[id(task)] = self._by_identity[own_identity] = vertex
         vertex.key = self._free_key(vertex)
@@ -261,13 +303,16 @@ class TaskGraph:
 class _Visit:
     """A task whose requirements are being walked."""
 
-    __slots__ = ('needed', 'required', 'rest', 'task')
+    __slots__ = ('needed', 'required', 'rest', 'shape', 'task')
 
     def __init__(self, task: luigi.Task) -> None:
         self.task = task
-        self.required = identity.required_tasks(task)
+        self.required, self.shape = identity.required_with_shape(task)
         self.needed = identity.dependencies(task, self.required)
         extra = [] if self.needed is self.required else self.required
+        if registry.has_older_definitions():
+            for other in (*self.needed, *extra):
+                held.require_today(other, required_by=task)
         self.rest: Iterator[luigi.Task] = iter([*self.needed, *extra])
 
 
@@ -293,7 +338,7 @@ def _definition(task: luigi.Task) -> tuple[str, str]:
 
 
 def _refuse_other_definition(known: Vertex, task: luigi.Task) -> None:
-    if not is_same_definition(type(known.task), type(task)):
+    if not registry.is_same_definition(type(known.task), type(task)):
         result = f'write {known.paths[0]}' if known.paths else 'be the same task'
         raise SharedOutputError(
             f'Two different definitions of {_described(task)} are in this plan, and both would {result}: '

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import IntEnum
 from typing import Any
 
 import luigi
@@ -18,16 +19,35 @@ from kartnb.errors import (
     TaskArgumentError,
 )
 from kartnb.interrupts import within
-from kartnb.model import HELD, Plan, Reason, ReasonKind, TaskState
+from kartnb.model import HELD, Plan, Reason, ReasonKind, TaskState, split_note
 from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
-from kartnb.planning.staleness import Verdict, follows_inputs, judge_idle, judge_needed, judge_result, will_replace
-from kartnb.task import registry
+from kartnb.planning.moved_classes import MovedClasses
+from kartnb.planning.recorded_staleness import asked_tasks
+from kartnb.planning.staleness import (
+    Verdict,
+    find_variant,
+    follows_inputs,
+    is_stale_by_what_it_asked_for,
+    judge_idle,
+    judge_needed,
+    judge_result,
+    may_be_left_out,
+    refuse_outdated,
+    will_replace,
+)
+from kartnb.task import held, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.values import flatten
 
 
-def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None = None) -> Plan:
+def plan(
+    task: luigi.Task,
+    *,
+    rerun: Rerun = False,
+    on_code_change: str | None = None,
+    on_version_change: str | None = None,
+) -> Plan:
     """Find out what a build of a task would do.
 
     Parameters
@@ -38,8 +58,12 @@ def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None =
         What to run again, together with all that is downstream of it: True for the root, or tasks, task classes or
         class names.
     on_code_change
-        What happens to results whose code has changed: 'rerun', 'warn' or 'ignore'. By default what the class, the
-        session, the environment or the configuration says; else 'rerun' for classes of the notebook, 'warn' for others.
+        What happens to results whose code has changed: 'rerun', 'warn', 'error' or 'ignore'. By default what the class,
+        the session, the environment or the configuration says; else 'rerun' for classes of the notebook, 'warn' for
+        others.
+    on_version_change
+        What happens to results that other versions of packages have made: 'ignore', 'warn' or 'rerun'. By default what
+        the class, the environment or the configuration says; else 'ignore'.
 
     Returns
     -------
@@ -63,7 +87,7 @@ def plan(task: luigi.Task, *, rerun: Rerun = False, on_code_change: str | None =
     >>> [(node.name, str(node.state)) for node in plan]
     [('Example', 'missing')]
     """
-    graph, planned = draw_up(task, rerun, on_code_change=on_code_change)
+    graph, planned = draw_up(task, rerun, on_code_change=on_code_change, on_version_change=on_version_change)
     for vertex in graph.vertices.values():
         if vertex.broken is not None:
             raise vertex.broken
@@ -75,11 +99,12 @@ def draw_up(
     rerun: Rerun = False,
     graph: TaskGraph | None = None,
     on_code_change: str | None = None,
+    on_version_change: str | None = None,
     also: Sequence[luigi.Task] = (),
 ) -> tuple[TaskGraph, Plan]:
     """The plan of a task, and of those that are wanted `also`, together with the graph that a build goes on to grow."""
     require_task(task)
-    graph = graph or TaskGraph(on_code_change=on_code_change)
+    graph = graph or TaskGraph(on_code_change=on_code_change, on_version_change=on_version_change)
     graph.also = list(also)
     return graph, within([no_collections()], lambda: _drawn_up(task, graph, _wanted(rerun, task)))
 
@@ -91,7 +116,8 @@ def _drawn_up(task: luigi.Task, graph: TaskGraph, wanted: list[Any]) -> Plan:
         vertex.ask_rerun()
     # tasks that are asked for while others run are not known yet
     graph.rerun_asked = lambda vertex: any(_is_meant(vertex, item) for item in wanted)
-    assess(vertices, [graph.vertex_of(root) for root in roots], graph.results)
+    vertices = assess(vertices, [graph.vertex_of(root) for root in roots], graph)
+    _note_moved_classes(vertices, graph.results)
     return graph.snapshot(task, workspace_of(task))
 
 
@@ -147,7 +173,8 @@ def _is_meant(vertex: Vertex, item: str | type | luigi.Task) -> bool:
     if isinstance(item, str):
         return item in (vertex.name, vertex.key, vertex.task.get_task_family())
     if isinstance(item, type):
-        return isinstance(vertex.task, item)
+        return isinstance(vertex.task, (item, registry.replacement(item)))
+    item = held.today(item)
     return vertex.task is item or vertex.task == item
 
 
@@ -167,26 +194,165 @@ def _missing(vertex: Vertex) -> ExternalTaskMissingError:
     )
 
 
-def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], known: KnownResults) -> None:
-    """Give vertices their verdicts, by the rules of `kartnb.planning.staleness`.
+def assess(vertices: Sequence[Vertex], demanded: Iterable[Vertex], graph: TaskGraph) -> list[Vertex]:
+    """Give vertices of a graph their verdicts, by the rules of `kartnb.planning.staleness`.
 
     They are in topological order, upstream first; what they require may be outside of them, assessed before. Those that
-    are `demanded` must be complete in the end.
+    are `demanded` must be complete in the end. What tasks have asked for while they ran enters the graph where it would
+    run: if it gives the same contents, they need not run again. Gives all of these vertices, upstream first.
     """
+    known = graph.results
     known.look_for_files(vertices)
     for vertex in vertices:  # reruns and staleness travel downstream
-        vertex.rerun = vertex.rerun or _rerun_upstream(vertex)
-        vertex.result = judge_result(vertex, known)
-    wanted = {vertex.key for vertex in demanded}
-    for vertex in reversed(vertices):  # demand travels upstream
-        if vertex.key not in wanted and (vertex.rerun is None or vertex.is_external):
-            vertex.verdict = judge_idle(vertex, known)
-            continue
-        _judge(vertex, known)
-        if vertex.verdict.reason is not None:
-            wanted.update(other.key for other in vertex.requires)
-    _follow_runs(vertices, wanted, known)
+        _judge_result(vertex, known)
+    asked = list(_with_what_they_asked_for(vertices, graph))
+    if asked:
+        every = {*asked, *vertices}
+        vertices = [vertex for vertex in graph.upstream_of(vertices) if vertex in every]
+    demand = _Demand(vertices, known)
+    for vertex in (*demanded, *[vertex for vertex in vertices if vertex.rerun is not None and not vertex.is_external]):
+        demand.want(vertex, _Need.RESULT)
+    demand.travel()
     _note_holders(vertices, known)
+    _note_older_bases(vertices)
+    return [*vertices]
+
+
+def _judge_result(vertex: Vertex, known: KnownResults) -> None:
+    vertex.rerun = vertex.rerun or _rerun_upstream(vertex)
+    vertex.result = judge_result(vertex, known)
+    if vertex.result.reason is not None or known.result(vertex) is None:
+        find_variant(vertex, known)
+    if known.brought_back and vertex.key in known.brought_back and vertex.result.reason is None:
+        vertex.result = replace(vertex.result, note=known.brought_back[vertex.key])
+
+
+def _with_what_they_asked_for(vertices: Iterable[Vertex], graph: TaskGraph) -> Iterator[Vertex]:
+    """Let tasks require what they asked for, where that alone makes them stale; gives what is new in the graph."""
+    known = graph.results
+    pending = [vertex for vertex in vertices if is_stale_by_what_it_asked_for(vertex, known)]
+    while pending:
+        vertex = pending.pop()
+        tasks = asked_tasks(vertex, known)
+        new: list[Vertex] = []
+        try:
+            for task in tasks:
+                new += graph.add(task)
+        except Exception:  # as its own run will say
+            tasks = []
+        for other in new:
+            _judge_result(other, known)
+        yield from new
+        pending += [other for other in new if is_stale_by_what_it_asked_for(other, known)]
+        asked = [graph.vertex_of(task) for task in tasks]
+        if vertex in graph.upstream_of(asked):
+            continue
+        vertex.ask_for(asked)
+        _judge_result(vertex, known)
+        if not vertex.result.is_conditional:
+            vertex.forget_later()
+
+
+def _note_older_bases(vertices: Iterable[Vertex]) -> None:
+    """Say of tasks that their classes were defined on classes that have been defined again since: old code runs."""
+    if not registry.has_older_definitions():
+        return
+    notes = {cls: held.note_on_bases(cls) for cls in {type(vertex.task) for vertex in vertices}}
+    for vertex in vertices if any(notes.values()) else ():
+        if notes[type(vertex.task)]:
+            _add_note(vertex, notes[type(vertex.task)])
+
+
+def _note_moved_classes(vertices: Iterable[Vertex], known: KnownResults) -> None:
+    """Say of missing tasks that their results are recorded under another module or name of their classes."""
+    moved = MovedClasses(known)
+    for vertex in vertices:
+        reason = vertex.verdict.reason
+        if reason is not None and reason.kind is ReasonKind.OUTPUT_MISSING:
+            note = moved.note_on(vertex)
+            if note:
+                _add_note(vertex, note)
+
+
+def _add_note(vertex: Vertex, note: str) -> None:
+    # who runs the task stays at the end, where it can be told from the rest
+    before, held = split_note(vertex.verdict.note)
+    vertex.verdict = replace(vertex.verdict, note='; '.join(filter(None, (before, note, held))))
+
+
+class _Need(IntEnum):
+    """What is needed of a task."""
+
+    NOTHING = 0
+    #: Its contents have to be known: what requires it runs only if they change.
+    CONTENTS = 1
+    #: Its result has to be there.
+    RESULT = 2
+
+
+class _Demand:
+    """Demand travels upstream: which tasks will run, and which ones only if something upstream changes.
+
+    That is not a rule of `staleness`, because each task that runs may demand more, and what was made from the earlier
+    result of a task that runs may have to run too.
+    """
+
+    def __init__(self, vertices: Sequence[Vertex], known: KnownResults) -> None:
+        self._vertices = {vertex.key: vertex for vertex in vertices}
+        self._known = known
+        self._needs: dict[str, _Need] = {}
+        self._found: dict[str, Verdict] = {}
+        #: Tasks that run, or may, and whose consequences have not been drawn yet.
+        self._pending: list[Vertex] = []
+        self._followers: dict[str, list[Vertex]] | None = None
+
+    def want(self, vertex: Vertex, need: _Need) -> None:
+        """Take into account that something needs a task."""
+        key = vertex.key
+        if key not in self._vertices or self._needs.get(key, _Need.NOTHING) >= need:
+            return
+        self._needs[key] = need
+        if key not in self._found:
+            _judge(vertex, self._known)
+            self._found[key] = vertex.verdict
+        vertex.verdict = found = self._found[key]
+        if found.reason is None:
+            return
+        if need is _Need.CONTENTS and may_be_left_out(vertex, self._known):
+            vertex.verdict = replace(found, is_conditional=True)
+        self._pending.append(vertex)
+
+    def travel(self) -> None:
+        """Draw all consequences, and judge what nothing needs."""
+        if self._pending:
+            while self._pending:
+                self._draw(self._pending.pop())
+        known, needs = self._known, self._needs
+        for key, vertex in self._vertices.items():
+            if key not in needs:
+                vertex.verdict = judge_idle(vertex, known)
+
+    def _draw(self, cause: Vertex) -> None:
+        need = _Need.CONTENTS if cause.verdict.is_conditional else _Need.RESULT
+        for other in cause.requires:
+            self.want(other, need)
+        for vertex in self._follow(cause):
+            if vertex.key not in self._needs:
+                vertex.verdict = judge_idle(vertex, self._known)
+            if follows_inputs(vertex, self._known):
+                reason = Reason(ReasonKind.UPSTREAM_MAY_CHANGE, cause.name)
+                vertex.verdict = vertex.result = will_replace(vertex, reason, self._known, is_conditional=True)
+                self._found[vertex.key] = vertex.verdict
+                self._needs.setdefault(vertex.key, _Need.CONTENTS)
+                self._pending.append(vertex)
+
+    def _follow(self, cause: Vertex) -> list[Vertex]:
+        if self._followers is None:
+            self._followers = {}
+            for vertex in self._vertices.values():
+                for other in vertex.requires:
+                    self._followers.setdefault(other.key, []).append(vertex)
+        return self._followers.get(cause.key, [])
 
 
 def _note_holders(vertices: Iterable[Vertex], known: KnownResults) -> None:
@@ -194,9 +360,7 @@ def _note_holders(vertices: Iterable[Vertex], known: KnownResults) -> None:
     for vertex in vertices if known.has_marks else ():
         holder = known.holder(vertex)
         if holder is not None:
-            note = f'{HELD}: {holder}'
-            verdict = vertex.verdict
-            vertex.verdict = replace(verdict, note=f'{verdict.note}; {note}' if verdict.note else note)
+            _add_note(vertex, f'{HELD}: {holder}')
 
 
 def _rerun_upstream(vertex: Vertex) -> Reason | None:
@@ -205,6 +369,9 @@ def _rerun_upstream(vertex: Vertex) -> Reason | None:
 
 
 def _judge(vertex: Vertex, known: KnownResults) -> None:
+    if vertex.variant is not None:
+        vertex.verdict = vertex.result
+        return
     try:
         vertex.verdict = judge_needed(vertex, known)
     except KartError:
@@ -212,36 +379,6 @@ def _judge(vertex: Vertex, known: KnownResults) -> None:
     except Exception as error:
         # as in luigi, a complete() that raises is a failure of this task, and the rest of the build goes on
         vertex.verdict, vertex.broken = Verdict(TaskState.MISSING), error
-
-
-def _follow_runs(vertices: Sequence[Vertex], wanted: set[str], known: KnownResults) -> None:
-    """Let what was made from the earlier result of a task that will run, run too, and what that needs in turn.
-
-    This is not a rule of `staleness`: which tasks run is known only when demand has reached all of them, and each that
-    is added here may demand more.
-    """
-    pending = [vertex for vertex in vertices if vertex.verdict.reason is not None]
-    waiting: dict[str, list[Vertex]] = {}
-    for vertex in vertices if pending else ():
-        if follows_inputs(vertex, known):
-            for other in vertex.requires:
-                waiting.setdefault(other.key, []).append(vertex)
-    if not waiting:
-        return
-    own = {vertex.key for vertex in vertices}
-    while pending:
-        cause = pending.pop()
-        for vertex in waiting.pop(cause.key, ()):
-            if vertex.verdict.reason is None:
-                reason = Reason(ReasonKind.UPSTREAM_RUNS, cause.name)
-                vertex.verdict = vertex.result = will_replace(vertex, reason, known)
-                pending.append(vertex)
-        for other in cause.requires:
-            if other.key in own and other.key not in wanted:
-                wanted.add(other.key)
-                _judge(other, known)
-                if other.verdict.reason is not None:
-                    pending.append(other)
 
 
 def grow(
@@ -260,8 +397,11 @@ def grow(
     upstream = graph.upstream_of(needed)
     if vertex in upstream:
         raise CyclicRequirementsError(f'{vertex.name} yields a task that requires {vertex.name} itself.')
-    fresh = [other for other in upstream if states.get(other.key, TaskState.NOT_NEEDED) is TaskState.NOT_NEEDED]
-    assess(fresh, needed, graph.results)
+    # in a build, STALE is what nothing has needed so far
+    unused = (TaskState.NOT_NEEDED, TaskState.STALE)
+    fresh = [other for other in upstream if states.get(other.key, TaskState.NOT_NEEDED) in unused]
+    fresh = assess(fresh, needed, graph)
+    refuse_outdated(fresh, graph.results)
     return needed, fresh
 
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from types import CodeType, MappingProxyType
+from types import CodeType, MappingProxyType, MemberDescriptorType
 from typing import IO, Any
 
 from cloudpickle import CloudPickler  # noqa: TID253
@@ -15,9 +16,38 @@ from cloudpickle import CloudPickler  # noqa: TID253
 from kartnb._luigi import class_maker, code_arguments
 
 _make_class = class_maker()
+_CACHED = type(functools.lru_cache(int))
 
 #: Where the file name stands among the arguments of `types.CodeType`, from Python 3.8 on.
 _FILE_NAME = 10
+
+
+def _without_slots(state: tuple[dict[str, Any], Any]) -> tuple[dict[str, Any], Any]:
+    """The state of a class without what Python makes of its slots."""
+    attributes, rest = state
+    kept = {
+        name: value
+        for name, value in attributes.items()
+        if name not in ('__slots__', '__slotnames__') and not isinstance(value, MemberDescriptorType)
+    }
+    return kept, rest
+
+
+def cached(maxsize: int | None, typed: bool) -> Any:
+    """A function with an empty cache of its own, which `set_cached` tells what it calls: that may name it in turn."""
+    functions: list[Callable[..., Any]] = []
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return functions[0](*args, **kwargs)
+
+    call.functions = functions  # type: ignore[attr-defined]
+    return functools.lru_cache(maxsize, typed)(call)
+
+
+def set_cached(given: Any, function: Callable[..., Any]) -> None:
+    """Let a function with a cache call another one."""
+    given.__wrapped__.functions.append(function)
+    functools.update_wrapper(given, function)
 
 
 class ByValuePickler(CloudPickler):  # type: ignore[misc]
@@ -39,10 +69,17 @@ class ByValuePickler(CloudPickler):  # type: ignore[misc]
         reduce = self._reducers.get(type(obj))
         if reduce is not None:
             return reduce(obj)
+        if isinstance(obj, functools.cached_property):  # it has a lock before Python 3.12
+            return functools.cached_property, (obj.func,), {'attrname': obj.attrname}
+        if isinstance(obj, _CACHED) and super().reducer_override(obj.__wrapped__) is not NotImplemented:
+            return cached, tuple(obj.cache_parameters().values()), obj.__wrapped__, None, None, set_cached
         reduced = super().reducer_override(obj)
         if isinstance(reduced, tuple) and reduced[0] is _make_class:
             metaclass, name, bases, namespace, *rest = reduced[1]
             named = {**namespace, '__qualname__': obj.__qualname__}
+            if vars(obj).get('__slots__'):  # set afterwards they would make no slots
+                named['__slots__'] = obj.__slots__
+                reduced = (*reduced[:2], _without_slots(reduced[2]), *reduced[3:])
             return (reduced[0], (metaclass, name, bases, named, *rest), *reduced[2:])
         return reduced
 

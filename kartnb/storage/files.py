@@ -24,14 +24,17 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, NoReturn, TypeAlias
 
 from kartnb.errors import MissingResultError, ResultReplacedError, StorageError, UnloadedResultError
+from kartnb.storage.contents import READ_FILE, content_digest, digest_when_written, may_name_code
 from kartnb.storage.locks import is_locked
 
 #: The largest record, manifest or log that is read, in bytes.
 MOST_BYTES = 4 << 20
-#: Up to this many bytes a file is compared whole; of a larger one, this much of its beginning and end together.
-_COMPARED = 1 << 18
+#: Up to this many bytes a file is quickly read.
+_QUICKLY_READ = 1 << 18
+_DIGEST = 'x'
+#: Nanoseconds within which two changes of a disk, by clocks that differ, may have been one.
+_ONE_MOMENT = 1_000_000_000
 _IN_PART = '~'
-_READ_FILE = os.O_RDONLY | getattr(os, 'O_BINARY', 0)
 
 
 #: Of each file the size, when it was written, which file it is, and when it was put there.
@@ -43,37 +46,49 @@ def _look(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 class Seen(NamedTuple):
-    """What a quick look at a file shows."""
+    """What a look at a file shows."""
 
     size: int  #: In bytes.
     modified: float  #: In epoch seconds.
     mark: str = ''  #: A short text that changes when the file is written; '' where it is unknown.
-    check: str = ''  #: A checksum of its content, `is_whole` or in part; '' where it is unknown.
+    check: str = ''  #: A digest of its content, `is_whole` or in part; '' where it is unknown.
     look: Look = ()  #: Which file it is, on this computer's disks.
+    #: Whether it is a pickle that names functions or classes of the user's.
+    names_code: bool = False
 
 
-def see_file(path: str) -> Seen:
-    """Look at a file of this computer.
+def see_file(path: str, in_part: bool = False) -> Seen:
+    """Look at a file of this computer; with `in_part` its check is that of `check_in_part`.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile() as file:
     ...     see_file(file.name).check
-    '0-00000000'
+    '0-x99aa06d3014798d86001c324468d497f'
     """
-    (descriptor,) = map(os.open, (path,), (_READ_FILE,))  # an interrupt at the end of a call would leave it open
+    (descriptor,) = map(os.open, (path,), (READ_FILE,))  # an interrupt at the end of a call would leave it open
     try:
         status = os.fstat(descriptor)
         size = status.st_size
-        mark = f'{size}.{status.st_mtime_ns}'
-        return Seen(size, status.st_mtime, mark, _check(descriptor, size), (_look(status),))
+        names_code = False
+        if in_part:
+            check = check_in_part(descriptor, size)
+        else:
+            known = digest_when_written(status) if size > _QUICKLY_READ else None
+            digest, names_code = known or content_digest(descriptor, size, may_name_code(path))
+            check = f'{size}-{_DIGEST}{digest}'
+        return Seen(size, status.st_mtime, f'{size}.{status.st_mtime_ns}', check, (_look(status),), names_code)
     finally:
         os.close(descriptor)
 
 
-def _check(descriptor: int, size: int) -> str:
-    if size <= _COMPARED:
+def check_in_part(descriptor: int, size: int) -> str:
+    """The check of an open file that reads little: of a large one, of its beginning and end together.
+
+    It is that of records of format 1, and of what other programs have written.
+    """
+    if size <= _QUICKLY_READ:
         return f'{size}-{zlib.crc32(os.read(descriptor, size)):08x}'
-    half = _COMPARED // 2
+    half = _QUICKLY_READ // 2
     found = zlib.crc32(os.read(descriptor, half))
     os.lseek(descriptor, -half, os.SEEK_END)
     return f'{size}-{zlib.crc32(os.read(descriptor, half), found):08x}{_IN_PART}'
@@ -89,6 +104,17 @@ def seen_object(size: int, modified: float, etag: str) -> Seen:
 def is_whole(check: str) -> bool:
     """Whether a check is of the whole content."""
     return bool(check) and not check.endswith(_IN_PART)
+
+
+def is_digest(check: str) -> bool:
+    """Whether a check of a file of this computer is a digest, and not what `check_in_part` gives."""
+    return f'-{_DIGEST}' in check
+
+
+def joint_contents(checks: Iterable[str]) -> str:
+    """One short text for the contents of several files; '' where they are not known."""
+    every = list(checks)
+    return joint_mark(every) if all(map(is_whole, every)) else ''
 
 
 def joint_mark(marks: Iterable[str]) -> str:
@@ -112,32 +138,78 @@ class ResultFiles(NamedTuple):
     record: str  #: The path of its record.
     seen: Look = ()  #: What they looked like when this process has recorded them.
 
-    def look(self, home: str | None) -> Look:
-        """What is another one when a file was written or replaced since.
+    def begin_use(self, home: str | None, since: int = 0) -> InUse:
+        """What to compare with when the files have been used, of files that are named by their record.
 
-        It is empty when a file does not exist: a task may remove what it has used.
+        Raises ResultReplacedError when they are not: another build replaces the result, or has, perhaps since a moment
+        in nanoseconds.
         """
+        found = self.seen or self._look(home)
+        is_written = not self.seen and self._may_be_written(home, found)
+        used = InUse(found, self._look_at_record(home))  # in this order: a run removes the record while it is marked
+        if is_written or not used.record or not (self.seen or not found or self._are_recorded(found)):
+            self._require_no_run(home, since, used.record)
+        return used
+
+    def end_use(self, home: str | None, used: InUse, since: int) -> None:
+        """Raise ResultReplacedError when another build has replaced the files while they were used.
+
+        A task may remove or change what it has used.
+        """
+        if self._look(home) != used.files:
+            self._require_no_run(home, since, used.record)
+
+    def _look(self, home: str | None) -> Look:
+        """What is another one when a file was written or replaced since; empty when a file does not exist."""
         try:
             every = [os.stat(path if home is None else os.path.join(home, path)) for path in self.paths]
         except OSError:
             return ()
         return tuple(map(_look, every))
 
-    def are_recorded(self, look: Look) -> bool:
-        """Whether files that looked so are the recorded ones."""
+    def _look_at_record(self, home: str | None) -> Look:
+        try:
+            return (_look(os.stat(self.record if home is None else os.path.join(home, self.record))),)
+        except OSError:
+            return ()
+
+    def _are_recorded(self, look: Look) -> bool:
         return joint_mark([f'{size}.{written}' for size, written, _, _ in look]) == self.mark
 
-    def require_no_run(self, home: str | None, since: int) -> None:
-        """Raise ResultReplacedError when another build runs the task, or has since a moment in nanoseconds."""
+    def _may_be_written(self, home: str | None, look: Look) -> bool:
+        """Whether a run that is under way may have put files there, perhaps with size and time of the recorded ones."""
+        announced = self._announced(home)
+        return announced is not None and any(changed > announced - _ONE_MOMENT for *_, changed in look)
+
+    def _announced(self, home: str | None) -> int | None:
+        """When a run that is under way has announced itself; None where there is none."""
+        try:
+            intent = os.stat(self._beside_record(home, 'running'))
+        except OSError:
+            return None
+        return intent.st_mtime_ns if intent.st_size else None  # an empty one is the lock of a build that only looks
+
+    def _beside_record(self, home: str | None, what: str) -> str:
         record = self.record if home is None else os.path.join(home, self.record)
-        beginning = record.rpartition('~')[0]
-        failed = False
+        return f'{record.rpartition("~")[0]}~{what}.json'
+
+    def _require_no_run(self, home: str | None, since: int, record: Look) -> None:
+        # in this order: a run marks the task, and ends by removing the record, or by leaving that of its failure
+        is_replaced = self._announced(home) is not None
         with contextlib.suppress(OSError):
-            failed = os.stat(f'{beginning}~failed.json').st_ctime_ns >= since
-        if failed or not os.path.exists(record) or os.path.exists(f'{beginning}~running.json'):
+            is_replaced = os.stat(self._beside_record(home, 'failed')).st_ctime_ns >= since or is_replaced
+        # a result that was replaced and brought back has a new record of the same name
+        if is_replaced or not record or self._look_at_record(home) != record:
             raise ResultReplacedError(
                 f'The result of {self.task} was replaced by another build while it was being used: build again.'
             )
+
+
+class InUse(NamedTuple):
+    """What the files of a result, and its record, look like while they are used."""
+
+    files: Look
+    record: Look
 
 
 SUFFIX = '.kart-tmp'
@@ -428,8 +500,8 @@ class FileSystem(ABC):
         """A short text that changes when the file is written; '' where it is unknown."""
         return ''
 
-    def seen(self, path: str) -> Seen:
-        """What a quick look at a file shows, its content too."""
+    def seen(self, path: str, in_part: bool = False) -> Seen:
+        """What a look at a file shows, its content too; with `in_part` no more is read of a large one than its ends."""
         return Seen(*self.stamp(path))
 
     @abstractmethod

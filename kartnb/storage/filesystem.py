@@ -9,6 +9,7 @@ import contextlib
 import io
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
@@ -18,6 +19,7 @@ import luigi
 
 from kartnb.errors import KartError, MissingResultError
 from kartnb.interrupts import in_main_thread
+from kartnb.storage.contents import DigestingFile, may_name_code
 from kartnb.storage.files import (
     ON_WINDOWS,
     FileSystem,
@@ -36,6 +38,7 @@ _luigis_own_local_target = luigi.LocalTarget
 _swept: set[str] = set()
 #: Up to this many bytes a file is copied instead of linked: a user's code may write to it in place.
 _SMALL = 1 << 20
+_SETS_TIMES_OF_OPEN_FILES = os.utime in os.supports_fd
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
 
 
@@ -96,13 +99,15 @@ class _Local(FileSystem):
         _prepare(path, directory)
         temporary = os.path.join(directory, temporary_name(name))
         try:
-            with _create(temporary, path, buffering) as file:
+            raw = _create(temporary, path)
+            with raw if buffering == 0 else io.BufferedWriter(raw) as file:
                 with contextlib.suppress(OSError):  # a disk without locks
                     try_lock(file.fileno())
-                yield file
+                yield cast(IO[bytes], file)
                 if is_durable():
                     file.flush()
                     sync(file.fileno())
+            raw.remember(temporary)
             _put_in_place(temporary, path)
         except BaseException as error:
             _discard(temporary)
@@ -151,11 +156,14 @@ class _Local(FileSystem):
                 _discard(target)
                 os.link(path, target)
                 return
-        super().duplicate(path, target)
-        if keep_time:
+        with self.open_read(path, 0) as source, self.writing(target, 0) as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+            if keep_time and _SETS_TIMES_OF_OPEN_FILES:  # before anybody can see it in its place
+                with contextlib.suppress(OSError):
+                    os.utime(file.fileno(), ns=_times(os.fstat(source.fileno())))
+        if keep_time and not _SETS_TIMES_OF_OPEN_FILES:
             with contextlib.suppress(OSError):
-                status = os.stat(path)
-                os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+                os.utime(target, ns=_times(os.stat(path)))
 
     def remove(self, path: str) -> None:
         try:
@@ -193,9 +201,9 @@ class _Local(FileSystem):
         with contextlib.suppress(OSError):
             os.utime(path, (moment, moment))
 
-    def seen(self, path: str) -> Seen:
+    def seen(self, path: str, in_part: bool = False) -> Seen:
         try:
-            return see_file(path)
+            return see_file(path, in_part)
         except OSError as error:
             raise storage_error(error, path, 'read') from error
         except ValueError as error:  # not a path, such as one with a null character
@@ -217,6 +225,10 @@ class _Local(FileSystem):
             return set()
         except OSError as error:
             raise_storage_error(error, directory, 'listed')
+
+
+def _times(status: os.stat_result) -> tuple[int, int]:
+    return status.st_atime_ns, status.st_mtime_ns
 
 
 def _prepare(path: str, directory: str) -> None:
@@ -255,12 +267,13 @@ def make_directory(directory: str) -> None:
         sync_directory(os.path.dirname(made))
 
 
-def _create(temporary: str, path: str, buffering: int) -> IO[bytes]:
+def _create(temporary: str, path: str) -> DigestingFile:
+    search = may_name_code(path)
     try:
-        return open(temporary, 'xb', buffering)
+        return DigestingFile(temporary, search)
     except FileNotFoundError:
         _make_directories(temporary, path)
-        return open(temporary, 'xb', buffering)
+        return DigestingFile(temporary, search)
 
 
 def _write(temporary: str, data: bytes, durable: bool) -> None:

@@ -48,8 +48,8 @@ def read_code(workspace: str, key: str) -> str | None:
         return None
 
 
-#: Most disks allow 255 bytes for a name; what follows the class name takes up to 110 of them.
-_LONGEST_CLASS_NAME = 140
+#: Most disks allow 255 bytes for a name; what follows the class name takes up to 143 of them.
+_LONGEST_CLASS_NAME = 112
 #: So many characters of a class name, each of at most four bytes, with a unique id.
 _SURELY_SHORT = _LONGEST_CLASS_NAME // 4 + len('_') + 32
 
@@ -60,7 +60,7 @@ def record_class_name(name: str) -> str:
     >>> record_class_name('Train')
     'Train'
     >>> len(record_class_name('Train' * 40))
-    140
+    112
     """
     return name if len(name) * 4 <= _LONGEST_CLASS_NAME else _shortened(name)
 

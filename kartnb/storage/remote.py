@@ -137,7 +137,7 @@ class _Fsspec(FileSystem):
         except OSError:
             return ''
 
-    def seen(self, path: str) -> Seen:
+    def seen(self, path: str, in_part: bool = False) -> Seen:
         with _named(path, 'read'):
             return _seen(self._backend.info(path))
 

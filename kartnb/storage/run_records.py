@@ -2,9 +2,10 @@
 
 A record of a result is ``<Class>_<unique id>~r<result id>-<Python>-<code print>-<inputs>.json`` in
 ``log/run_record/<module path>/``, so that one listing gives for every task which result exists, by what code and of
-what inputs it was made. ``-d`` follows where the run asked for more tasks while it ran, ``-f`` with a digest of size
-and time of the result's files, and ``-k-<Python>-<code print>-<inputs>`` where a result that was brought back is kept
-for that code and these inputs too. The latest run that gave no result is ``<Class>_<unique id>~failed.json``, and one
+what inputs it was made. ``-d`` follows where the run asked for more tasks while it ran, ``-x`` where it read files
+outside the workspace, ``-f`` with a digest of size and time of the result's files, ``-c`` with one of their contents,
+and ``-k-<Python>-<code print>-<inputs>`` where a result that was brought back is kept for that code and these inputs
+too. The latest run that gave no result is ``<Class>_<unique id>~failed.json``, and one
 under way ``…~running.json`` (`kartnb.storage.run_lock`). Of a long class name only the beginning is in these names.
 """
 
@@ -14,11 +15,11 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kartnb.storage.filesystem import file_system
+from kartnb.storage.filesystem import at_home, file_system
 from kartnb.storage.places import (
     CapturedLine,
     captured_log_name,
@@ -39,26 +40,45 @@ class RecordedResult(NamedTuple):
     result_id: str
     #: The code print that made it, with the Python that printed it (``311-0123456789ab``); '' when it is not known.
     made_by: str = ''
-    made_of: str = ''  #: A digest of the results that it was made from; '' when it is not known.
+    made_of: str = ''  #: A digest of the contents that it was made from; '' when it is not known.
     asked_later: bool = False  #: Whether the run asked for more tasks while it ran: the record says which.
     #: Code print and inputs for which a result that was brought back is kept too.
     kept_for: tuple[str, str] | None = None
     #: The joint mark of its files: another one when one of them was written since; '' when it is not known.
     files: str = ''
+    #: A digest of the contents of its files; '' when it is not known.
+    contents: str = ''
+    reads_files: bool = False  #: Whether the run read files outside the workspace: the record says which.
 
-    def with_id(self, result_id: str, files: str) -> RecordedResult:
-        """The same of another result, with other files."""
-        return RecordedResult(result_id, self.made_by, self.made_of, self.asked_later, self.kept_for, files)
+    @property
+    def as_input(self) -> str:
+        """What stands for the result in the digests of those that are made from it: equal for equal contents."""
+        return self.contents or self.result_id
+
+    def of_files(self, result_id: str, files: str, contents: str, reads_files: bool = False) -> RecordedResult:
+        """The same of another result."""
+        later, kept_for = self.asked_later, self.kept_for
+        return RecordedResult(
+            result_id, self.made_by, self.made_of, later, kept_for, files, contents, reads_files or self.reads_files
+        )
 
     def suffix(self) -> str:
         """The part of the record's name that says this."""
-        if self.made_by and self.files and not (self.asked_later or self.kept_for):  # as of most results
-            return f'r{self.result_id}-{self.made_by}-{self.made_of}-f{self.files}'
+        # as of most results
+        if (
+            self.made_by
+            and self.contents
+            and self.files
+            and not (self.asked_later or self.reads_files or self.kept_for)
+        ):
+            return f'r{self.result_id}-{self.made_by}-{self.made_of}-f{self.files}-c{self.contents}'
         words = [self.result_id]
         if self.made_by:
             words += [self.made_by, self.made_of]
             words += ['d'] if self.asked_later else []
+            words += ['x'] if self.reads_files else []
             words += [f'f{self.files}'] if self.files else []
+            words += [f'c{self.contents}'] if self.contents else []
             words += ['k', *self.kept_for] if self.kept_for else []
         return 'r' + '-'.join(words)
 
@@ -68,19 +88,19 @@ class RecordedResult(NamedTuple):
 
         >>> RecordedResult.from_suffix('r0a1b2c3d4e5f-311-0123456789ab-abcdef0123-d')
         RecordedResult(result_id='0a1b2c3d4e5f', made_by='311-0123456789ab', made_of='abcdef0123', asked_later=True,
-                       kept_for=None, files='')
+                       kept_for=None, files='', contents='', reads_files=False)
         """
         words = text[1:].split('-')
-        if len(words) == 5 and words[4].startswith('f'):  # as of most results
-            return cls(words[0], f'{words[1]}-{words[2]}', words[3], files=words[4][1:])
         if len(words) < 4:
             return cls(words[0])
+        made_by = f'{words[1]}-{words[2]}'
+        if len(words) == 6 and words[4][0] == 'f' and words[5][0] == 'c':  # as of most results
+            return cls(words[0], made_by, words[3], False, None, words[4][1:], words[5][1:])
         rest = words[4:]
-        later = rest[:1] == ['d']
-        rest = rest[1:] if later else rest
-        files = rest.pop(0)[1:] if rest and rest[0].startswith('f') else ''
+        later, reads = (rest[:1] == [flag] and bool(rest.pop(0)) for flag in 'dx')
+        files, contents = (rest.pop(0)[1:] if rest and rest[0].startswith(flag) else '' for flag in 'fc')
         kept_for = (f'{rest[1]}-{rest[2]}', rest[3]) if len(rest) == 4 and rest[0] == 'k' else None
-        return cls(words[0], f'{words[1]}-{words[2]}', words[3], later, kept_for, files)
+        return cls(words[0], made_by, words[3], later, kept_for, files, contents, reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +198,14 @@ class RecordSlot:
             with contextlib.suppress(OSError):  # it says less than the record
                 self._remove([other for other in replaced if not lock.is_exclusive or other.endswith(_FAILED_SUFFIX)])
 
+    def has_record_of(self, result: RecordedResult) -> bool:
+        """Whether the record of a result is there now."""
+        return file_system(self.directory).exists(f'{self.directory}/{_name(self.stem, result)}')
+
+    def remove_results(self) -> None:
+        """Remove the records of results."""
+        self._remove(self.results)
+
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # another process was faster
@@ -194,6 +222,10 @@ class RecordDirectory:
 
     def __init__(self, workspace: str, module: str) -> None:
         self.path = os.path.join(workspace, 'log/run_record', module.replace('.', '/'))
+        self.module = module
+        #: The names of the directories in it, which are those of modules too.
+        self.folders: list[str] = []
+        self._classes: set[str] | None = None
         self._files = file_system(self.path)
         self._names: dict[str, tuple[str, ...]] = {}
         #: Whether something was noted that was not listed.
@@ -211,6 +243,15 @@ class RecordDirectory:
                 into[stem] = (*into[stem], name) if stem in into else (name,)
             elif name.endswith('.log'):
                 self._logs.add(name.removesuffix('.log'))
+            elif '.' not in name:
+                self.folders.append(name)
+
+    @property
+    def classes(self) -> set[str]:
+        """The classes of the tasks that have records, of a long name the beginning."""
+        if self._classes is None:
+            self._classes = {stem.rpartition('_')[0] for stem in self._names}
+        return self._classes
 
     def result_id(self, stem: str) -> str:
         """The id of the newest recorded result of a task, by ``<Class>_<unique id>``; '' when it has no result."""
@@ -226,9 +267,9 @@ class RecordDirectory:
         """The tasks that have records."""
         return list(self._names)
 
-    def read(self, stem: str) -> str | None:
-        """The text of the newest record of a result, or None."""
-        name = self.newest(stem)
+    def read(self, stem: str, name: str | None = None) -> str | None:
+        """The text of the newest record of a result, or of the one of this name, or None."""
+        name = name or self.newest(stem)
         return None if name is None else self._files.read_small(os.path.join(self.path, name)).decode('utf-8')
 
     def written(self, stem: str) -> float:
@@ -244,6 +285,11 @@ class RecordDirectory:
             return None
         return self._files.read_small(os.path.join(self.path, name)).decode('utf-8')
 
+    def has_failure(self, stem: str) -> bool:
+        """Whether the latest run of a task gave no result."""
+        stem = record_stem(stem)
+        return any(name.endswith(_FAILED_SUFFIX) for name in self._names.get(stem, ()))
+
     def names(self, stem: str) -> tuple[str, ...]:
         """The names of the records of a task."""
         return self._names.get(record_stem(stem), ())
@@ -258,6 +304,16 @@ class RecordDirectory:
     def is_marked(self, stem: str) -> bool:
         """Whether a run of a task is under way, or was broken off, as far as the listing says."""
         return bool(self.marks) and record_stem(stem) in self.marks
+
+    def is_under_way(self, stem: str) -> bool:
+        """Whether a run of a task is under way now, or was broken off, whatever the listing says."""
+        if not self._files.has_locks:
+            return self.is_marked(stem)
+        return os.path.exists(at_home(lock_path(self.path, record_stem(stem))))
+
+    def has_newest(self, stem: str) -> bool:
+        """Whether the newest record of a result is there now, as far as a disk says."""
+        return not self._files.has_locks or self._files.exists(os.path.join(self.path, self.newest(stem) or ''))
 
     def holder(self, stem: str) -> Holder | None:
         """Who runs a task now; None when nobody does, or where that cannot be asked."""
@@ -276,6 +332,7 @@ class RecordDirectory:
         earlier = self._names.get(stem, ())
         kept = [other for other in earlier if other != name and not _replaces(result, name, other)] if earlier else ()
         self._names[stem] = names = (*kept, name)
+        self._classes = None
         self._logs.add(stem)
         return name, names
 
@@ -298,11 +355,18 @@ class RecordDirectory:
         if len(results) <= 1:
             return results[0] if results else None
         # two processes may have written one task's record at the same time
-        return max(results, key=lambda name: (self._files.modified(os.path.join(self.path, name)), name))
+        return max(results, key=lambda name: (self._modified(name), name))
+
+    def _modified(self, name: str) -> float:
+        try:
+            return self._files.stamp(os.path.join(self.path, name))[1]
+        except OSError:  # another process has removed it
+            return 0.0
 
 
 #: Directories that were listed, by absolute path, with the time of their last change then.
 _listed: dict[str, tuple[int, RecordDirectory]] = {}
+_MOST_DIRECTORIES = 500
 #: A change less than this many nanoseconds after another one may leave no later time on a directory.
 _SAME_MOMENT = 100_000_000
 #: The same where times are whole seconds: FAT keeps only every second one.
@@ -327,6 +391,18 @@ def present_records(workspace: str, module: str) -> RecordDirectory:
     if changed and now - changed > moment:
         _listed[place] = (changed, directory)
     return directory
+
+
+def directories_below(workspace: str) -> Iterator[RecordDirectory]:
+    """The directories of a workspace that have records, as far as they are looked through."""
+    modules = ['']
+    for number, module in enumerate(modules):
+        if number > _MOST_DIRECTORIES:
+            return
+        directory = present_records(workspace, module)
+        modules += [f'{module}.{name}'.lstrip('.') for name in sorted(directory.folders)]
+        if directory.classes:
+            yield directory
 
 
 def _changed(directory: str) -> int:

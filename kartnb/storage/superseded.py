@@ -6,19 +6,21 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from kartnb.errors import KartError, StorageError
+from kartnb.storage.census import take_census
 from kartnb.storage.files import raise_storage_error, temporary_name
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import LOG_KINDS, LogKind, log_path, record_stem
 from kartnb.storage.run_lock import RunLock, RunMark, changed_since
-from kartnb.storage.run_records import RecordSlot
+from kartnb.storage.run_records import RecordedResult, RecordSlot
 
 _MANIFEST = 'superseded.json'
+_RECORD_SUFFIX = '.json'
 _FOLDER = 'log/superseded'
 
 
@@ -63,7 +65,7 @@ class Superseded:
         """Put its outputs back at these paths, in order, and its logs into a workspace; the kept copies stay."""
         files = file_system(self.directory)
         for (_, name), path in zip(self.files, paths, strict=True):
-            files.duplicate(os.path.join(self.directory, name), path)
+            files.duplicate(os.path.join(self.directory, name), path, keep_time=True)
         for path, name in self.logs:
             log = files.read_bytes(os.path.join(self.directory, name))
             files.write_bytes(os.path.join(workspace, path), log, scratch=os.path.join(workspace, 'log'))
@@ -198,6 +200,52 @@ def superseded_results(workspace: str, stem: str = '') -> Iterator[Superseded]:
         found = _read(directory)
         if found is not None and stem in ('', found.stem):
             yield found
+
+
+class Variant(NamedTuple):
+    """A superseded result, as the name of its record describes it."""
+
+    name: str  #: Of its directory.
+    result: RecordedResult
+
+
+#: What was found in the directories of superseded results, by the folder that they are in. They do not change.
+_seen_variants: dict[str, dict[str, tuple[str, Variant]]] = {}
+
+
+def variants(workspace: str) -> dict[str, list[Variant]]:
+    """The superseded results of a workspace, by what the names of their tasks' records begin with.
+
+    Only names are looked at, those of a directory once.
+    """
+    folder = os.path.join(workspace, _FOLDER)
+    known = _seen_variants.setdefault(folder if '://' in folder else os.path.abspath(folder), {})
+    present = _names_below(folder, known.keys())
+    for name in known.keys() - present.keys():
+        del known[name]
+    for name, inside in present.items():
+        record = next((entry for entry in inside if '~r' in entry and entry.endswith(_RECORD_SUFFIX)), None)
+        if record is not None and _MANIFEST in inside:
+            stem, _, suffix = record.removesuffix(_RECORD_SUFFIX).rpartition('~')
+            known[name] = stem, Variant(name, RecordedResult.from_suffix(suffix))
+    found: dict[str, list[Variant]] = {}
+    for stem, variant in list(known.values()):
+        found.setdefault(stem, []).append(variant)
+    return found
+
+
+def _names_below(folder: str, known: Collection[str]) -> dict[str, list[str]]:
+    """The directories in a folder, each with the names in it; with none where they are known."""
+    found: dict[str, list[str]] = {}
+    if '://' in folder:  # one question for all
+        with contextlib.suppress(StorageError):
+            for file in take_census(folder).files:
+                name, _, inside = file.path.partition('/')
+                found.setdefault(name, []).append(inside)
+        return found
+    for name in file_system(folder).names(folder):
+        found[name] = [] if name in known else list(file_system(folder).names(os.path.join(folder, name)))
+    return found
 
 
 def kept_result(workspace: str, result_id: str) -> Superseded | None:

@@ -54,6 +54,11 @@ class TargetOnKart(luigi.Target):
         """Whether the result exists where its path exists, so that a directory listing answers `exists`."""
         return False
 
+    @property
+    def is_read_by_kartnb(self) -> bool:
+        """Whether kartnb itself makes the value of the file, so that equal files are equal values."""
+        return False
+
     def exists(self) -> bool:
         """Whether the result has been made."""
         return self._exists()
@@ -208,6 +213,11 @@ class SingleFileTarget(FileTarget):
     def is_plain_file(self) -> bool:
         """Whether the result exists where its path exists, and not in a luigi target of another kind."""
         return self._luigi_target is None
+
+    @property
+    def is_read_by_kartnb(self) -> bool:
+        """Whether the processor of the file is one of kartnb's."""
+        return type(self._processor).__module__.startswith('kartnb.')
 
     def _exists(self) -> bool:
         return super()._exists() if self._luigi_target is None else bool(self._luigi_target.exists())

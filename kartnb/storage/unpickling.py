@@ -230,8 +230,8 @@ class TaskInfo:
 
 
 _PLACES: dict[tuple[str, str], str] = {
-    ('gokart.target', 'LargeDataFrameProcessor'): 'kartnb.storage.models:LargeDataFrameProcessor',
-    ('gokart.target', 'LargeDataFrameProcessor.load'): 'kartnb.storage.models:LargeDataFrameProcessor.load',
+    ('gokart.target', 'LargeDataFrameProcessor'): 'kartnb.storage.formats.models:LargeDataFrameProcessor',
+    ('gokart.target', 'LargeDataFrameProcessor.load'): 'kartnb.storage.formats.models:LargeDataFrameProcessor.load',
     ('gokart.tree.task_info_formatter', 'TaskInfo'): 'kartnb.storage.unpickling:TaskInfo',
     ('gokart.tree.task_info_formatter', 'RequiredTask'): 'kartnb.storage.unpickling:RequiredTask',
 }

@@ -18,11 +18,15 @@ from kartnb.sweeps.points import Metric, SweepPoint
 from kartnb.sweeps.result import Direction
 from kartnb.sweeps.run import SweepPlan, SweepRun, make_points
 from kartnb.sweeps.space import Axis, Space, Template, axes_of
+from kartnb.task.code.prints import print_of_function
 from kartnb.task.values import Slider, number_type
 
 _DEFAULT_TRIALS = 20
 #: Types of choices that Optuna stores; others are stored by their position.
 _PLAIN = (bool, int, float, str, type(None))
+#: Where the files of studies are, below the workspace.
+_PLACE = 'log/sweep'
+_ANOTHER_METRIC = 'The metric has changed: a new study begins.'
 #: The version of the file of a study.
 _FORMAT = 1
 
@@ -54,7 +58,11 @@ class Search(SweepRun):
         self._dimensions = [Dimension(axis) for axis in axes_of(template, _as_ranges(template, space))]
         self._sampler, self._seed = sampler, seed
         self._sampler_name = type(self._make_sampler(0)).__name__  # raises for what is not a sampler
-        self._file = self._study_file()
+        metric_print = None if isinstance(metric, str) else print_of_function(metric)
+        self._file = self._study_file('' if metric_print is None else metric_print.digest)
+        self._begins_anew = _ANOTHER_METRIC if self._file.is_after_another() else ''
+        unknown = () if metric_print is None else metric_print.unknown[:1]
+        self._unknown = f'It is unknown whether the metric has changed: {unknown[0]}.' if unknown else ''
         self._batch: SweepPlan | None = None
         self._asked_to_stop = False
 
@@ -71,7 +79,8 @@ class Search(SweepRun):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth knowing about it, one sentence each."""
-        return (f'Searched with {self._sampler_name} of Optuna; the study is in {self._file.shown_place}.',)
+        searched = f'Searched with {self._sampler_name} of Optuna; the study is in {self._file.shown_place}.'
+        return (searched, *filter(None, (self._begins_anew, self._unknown)))
 
     def stop(self) -> None:
         """Ask it to end early; called from another thread."""
@@ -148,8 +157,11 @@ class Search(SweepRun):
             return self._sampler
         raise SweepError(f"sampler must be 'optuna' or a sampler of Optuna's, not {self._sampler!r:.60}.")
 
-    def _study_file(self) -> StudyFile:
-        """The file of this study; another space, metric or fixed parameter is another study."""
+    def _study_file(self, metric_digest: str) -> StudyFile:
+        """The file of this study; another space, metric or fixed parameter is another study.
+
+        A metric that is a function counts by its code print as well.
+        """
         template, dimensions = self._template, self._dimensions
         first = template.make({dimension.name: dimension.first() for dimension in dimensions})
         fixed = {name: str(value) for name, value in first.to_str_params(only_significant=True).items()}
@@ -158,7 +170,7 @@ class Search(SweepRun):
         kept = {name: text for name, text in fixed.items() if name not in varied}
         described = repr([self.name, kept, [repr(each) for each in dimensions], label, self.direction])
         digest = hashlib.md5(described.encode(), usedforsecurity=False).hexdigest()
-        return StudyFile(workspace_of(first), f'{self.name}_{digest}')
+        return StudyFile(workspace_of(first), f'{self.name}_{digest}', metric_digest)
 
 
 def _check(trials: Any, metric: Metric, space: Space) -> None:
@@ -226,10 +238,19 @@ def _choice_text(choice: Any) -> str:
 class StudyFile:
     """The file that keeps the trials of one study; the workspace may be a path or a URL."""
 
-    def __init__(self, workspace: str, name: str) -> None:
-        self.name = name
-        self.shown_place = f'log/sweep/{name}.json'
+    def __init__(self, workspace: str, name: str, metric_digest: str = '') -> None:
+        #: What the files of studies that differ in the code of their metric begin with.
+        self._family = name
+        self.name = f'{name}-{metric_digest}' if metric_digest else name
+        self.shown_place = f'{_PLACE}/{self.name}.json'
         self._path = f'{workspace.rstrip("/")}/{self.shown_place}'
+
+    def is_after_another(self) -> bool:
+        """Whether this study is new, and there is one that differs only in the code of its metric."""
+        directory, _, own = self._path.rpartition('/')
+        names = file_system(directory).names(directory) if self.name != self._family else set()
+        others = (f'{self._family}.json', f'{self._family}-')  # the first by a kartnb that did not look at the code
+        return own not in names and any(name.startswith(others) and name.endswith('.json') for name in names)
 
     def open(self, direction: Direction) -> Any:
         """The Optuna study with all trials in the file."""

@@ -14,6 +14,7 @@ import luigi
 
 from kartnb._luigi import NO_VALUE
 from kartnb.errors import SweepError, TaskArgumentError
+from kartnb.task import held
 from kartnb.task.parameters import TaskInstanceParameter
 from kartnb.task.registry import current_definition
 from kartnb.task.values import Slider, settled
@@ -40,7 +41,7 @@ class Template:
 
     def __init__(self, task: type[luigi.Task] | luigi.Task, fixed: Mapping[str, Any] | None = None) -> None:
         self.cls = task_class(task)
-        self._base = dict(task.param_kwargs) if isinstance(task, luigi.Task) else {}
+        self._base = dict(held.require_today(task).param_kwargs) if isinstance(task, luigi.Task) else {}
         self._base.update({name: self.settle(name, value) for name, value in (fixed or {}).items()})
         self._below: dict[str, Template] = {}
 
@@ -88,7 +89,8 @@ class Template:
             task: luigi.Task = self.cls(**{**self._base, **own})
         except luigi.parameter.ParameterException as error:
             raise SweepError(' '.join(str(error).split())) from None
-        return task
+        # the class may have been defined again since the template was made
+        return held.require_today(task)  # type: ignore[no-any-return]
 
     def _template_below(self, head: str) -> Template:
         """The template of the task that a parameter holds."""

@@ -39,6 +39,7 @@ def sweep(
     executor: Any = None,
     rerun: Rerun = False,
     on_code_change: str | None = None,
+    on_version_change: str | None = None,
     durable: bool | None = None,
     keep_superseded: int | str | None = None,
     log_level: int = logging.ERROR,
@@ -73,7 +74,7 @@ def sweep(
         'optuna', or a sampler of Optuna's: search for the best metric instead of trying every point.
     trials
         How many points a search tries in total, including those of an earlier search of the same space.
-    workers, executor, rerun, on_code_change, durable, keep_superseded, log_level, listeners
+    workers, executor, rerun, on_code_change, on_version_change, durable, keep_superseded, log_level, listeners
         As for `kartnb.build`; ``rerun=True`` means all points.
     background
         Whether to return a `BackgroundSweep` at once, and run tasks in worker processes unless `executor` says
@@ -116,6 +117,7 @@ def sweep(
         executor=executor,
         rerun=rerun,
         on_code_change=on_code_change,
+        on_version_change=on_version_change,
         durable=durable,
         keep_superseded=keep_superseded,
         log_level=log_level,

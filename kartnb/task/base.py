@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from logging import getLogger
@@ -14,9 +15,11 @@ from luigi.task import task_id_str
 from kartnb import display
 from kartnb.errors import EmptyDumpError, MissingResultError, UnreadableResultError, described
 from kartnb.storage import places
+from kartnb.storage.file_inputs import checked_path
 from kartnb.storage.peek import unread_types
 from kartnb.storage.targets import TargetOnKart
-from kartnb.task import code_print, identity, metaclass, registry, results
+from kartnb.task import held, identity, metaclass, registry, results
+from kartnb.task.code import prints as code_print
 from kartnb.task.metaclass import KartRegister, ParameterTable, Resolved
 from kartnb.task.parameters import (
     ExplicitBoolParameter,
@@ -32,11 +35,14 @@ from kartnb.task.values import flatten
 T = TypeVar('T')
 K = TypeVar('K')
 TaskT = TypeVar('TaskT', bound=luigi.Task)
+PathsT = TypeVar('PathsT')
 
 logger = getLogger('kartnb')
 
 #: These say how one instance is to be run, so a clone does not inherit them.
 _NOT_CLONED = frozenset({'rerun', 'strict_check', 'modification_time_check'})
+#: Types of most values of a task, none of which is a task.
+_NO_TASKS = frozenset({str, int, float, bool, type(None), dict, functools.partial})
 
 
 class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
@@ -170,12 +176,20 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def __getstate__(self) -> dict[str, Any]:
         # the id is not carried along: where it is unpickled, definitions may be others
-        own = {'run', 'task_id', '_id_epoch', '_packed_params', '_resolved', '_text_forms'}
+        own = {'run', 'task_id', '_id_epoch', '_packed_params', '_resolved', '_text_forms', '_today'}
         # copied, as below
-        return {**{name: value for name, value in vars(self).copy().items() if name not in own}, 'task_unique_id': None}
+        state = {name: value for name, value in vars(self).copy().items() if name not in own}
+        if '_made_with' in state:  # by names: a class may leave values out that cannot be pickled
+            args, kwargs, made = state['_made_with']
+            state['_made_with'] = (args, kwargs, [name for name, value in made.items() if state.get(name) is value])
+        return {**state, 'task_unique_id': None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if '_made_with' in state:
+            args, kwargs, names = state['_made_with']
+            made = {name: self.__dict__[name] for name in names if name in self.__dict__}
+            self.__dict__['_made_with'] = (args, kwargs, made)
         self._bind_run()
 
     @cached_property
@@ -240,7 +254,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
-        required = self.requires()
+        required = held.today_nested(self.requires())
         return [] if required is None else luigi.task.getpaths(required)
 
     def output(self) -> Any:
@@ -257,7 +271,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def make_task_instance_dictionary(self) -> dict[str, Any]:
         """The attributes that are tasks, or non-empty tuples of tasks, by name."""
         # copied: a build in another thread may give the task its id meanwhile
-        return {name: value for name, value in vars(self).copy().items() if self.is_task_on_kart(value)}
+        values = vars(self).copy().items()
+        return {name: value for name, value in values if type(value) not in _NO_TASKS and self.is_task_on_kart(value)}
 
     @staticmethod
     def is_task_on_kart(value: object) -> bool:
@@ -399,6 +414,27 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         """The results that `load` gives, one after the other, so that one at a time is in memory; dicts' values."""
         for leaf in flatten(results.input_targets(self, target)):
             yield results.load_target(leaf)
+
+    def reads(self, paths: PathsT) -> PathsT:
+        """Say that `run` reads a file whose contents count, and give its path back.
+
+        What Python itself opens is seen without this. It is for readers in native code (pyarrow, polars, HDF5), for
+        other programs that a task starts, and for URLs: ``polars.read_parquet(self.reads('sales.parquet'))``.
+
+        Parameters
+        ----------
+        paths
+            The path of a file, of a directory (with all that is below it), a pattern such as ``data/*.csv`` or a URL;
+            or a list, tuple or dict of them.
+
+        Raises
+        ------
+        FileInputError
+            When it is not a path; and, while the task runs, when it does not exist.
+        """
+        for path in flatten(paths):
+            sys.audit('kartnb.reads', checked_path(path))
+        return paths
 
     @overload
     def dump(self, obj: T, target: None = None, custom_labels: dict[Any, Any] | None = None) -> None: ...

@@ -18,8 +18,9 @@ import luigi
 
 from kartnb._luigi import adds_requirements
 from kartnb.errors import CyclicRequirementsError, RequirementError
+from kartnb.task import held
 from kartnb.task.registry import base_task, definition_epoch
-from kartnb.task.values import flatten
+from kartnb.task.values import flatten, shape_of
 
 if TYPE_CHECKING:
     from kartnb.task.base import TaskOnKart
@@ -31,6 +32,14 @@ _SCALARS = frozenset({str, int, bool, float, type(None)})
 def required_tasks(task: luigi.Task) -> list[luigi.Task]:
     """The tasks that `requires()` gives, in order; raises RequirementError when one is not a task."""
     return _checked(task, flatten(task.requires()))
+
+
+def required_with_shape(task: luigi.Task) -> tuple[list[luigi.Task], str]:
+    """As `required_tasks`, and where in what `requires()` gives they are, as `shape_of` says it."""
+    given = task.requires()
+    leaves = flatten(given)
+    shape = shape_of(given, leaves)  # before a held task is replaced by today's
+    return _checked(task, leaves), shape
 
 
 def dependencies(task: luigi.Task, required: list[luigi.Task]) -> list[luigi.Task]:
@@ -53,6 +62,12 @@ def unique_id(task: TaskOnKart[Any]) -> str:
     known = known_id(task)
     if known is not None:
         return known
+    current = held.today(task)
+    if current is not task:
+        found = id_of(current)
+        if task.cache_unique_id:
+            adopt_id(task, found)
+        return found
     under_way: dict[int, luigi.Task] = {id(task): task}
     required = required_tasks(task)
     stack: list[tuple[TaskOnKart[Any], list[luigi.Task], Iterator[luigi.Task]]] = [(task, required, iter(required))]
@@ -203,7 +218,7 @@ def _checked(task: luigi.Task, found: list[Any]) -> list[luigi.Task]:
     for item in found:
         if not is_task(item):
             raise RequirementError(_not_a_task(task, item))
-    return found
+    return held.all_today(found)
 
 
 def _not_a_task(task: luigi.Task, item: Any) -> str:

@@ -8,6 +8,7 @@ cells can be run again, and `trigger` calls the event handlers of tasks.
 from __future__ import annotations
 
 import difflib
+import inspect
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from logging import getLogger
@@ -27,7 +28,8 @@ from luigi.task_register import Register
 
 from kartnb._luigi import NO_VALUE, check_type, event_handlers, has_changing_default, instance_cache, is_gokarts
 from kartnb.errors import KartError
-from kartnb.task import registry
+from kartnb.task import held, registry
+from kartnb.task.code import loaded
 from kartnb.task.config import SHARED_SECTION, configuration_state, current_configuration, section
 from kartnb.task.registry import base_task
 from kartnb.task.secrets import is_private, is_secret
@@ -40,12 +42,19 @@ _luigi_get_params: Any = vars(luigi.Task)['get_params'].__func__
 _tables_version = 0
 
 
+#: What the `__init__` of all tasks sets.
+_SET_BY_BASE = frozenset({'param_args', 'param_kwargs', 'run', 'task_log', 'task_unique_id', '_rerun_pending'})
+
+
 class KartRegister(Register):
     """Registers task classes, replaces their older generations, and makes and caches their instances."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> KartRegister:
         cls: KartRegister = super().__new__(mcs, name, bases, namespace, **kwargs)  # type: ignore[no-untyped-call]
+        registry.note_maker(cls, inspect.currentframe())
         registry.note_definition(cls)
+        if registry.base_task() is not None:
+            loaded.note_modules()  # before anybody edits their files
         return cls
 
     def __setattr__(cls, name: str, value: Any) -> None:
@@ -158,6 +167,13 @@ class KartRegister(Register):
         task = task_class.__new__(task_class, *args, **kwargs)
         task.__dict__['_resolved'] = resolved
         task_class.__init__(task, *args, **kwargs)
+        base = base_task()
+        if base is not None and task_class.__init__ is not base.__init__:
+            # for `kartnb.task.code.attributes`: a run begins with what it would set now
+            usual = resolved.values.keys() | _SET_BY_BASE
+            made = {name: value for name, value in task.__dict__.items() if name not in usual}
+            if made:
+                task.__dict__['_made_with'] = (args, kwargs, made)
         return task
 
 
@@ -199,6 +215,8 @@ class ParameterTable:
         self.reference: dict[str, Hashable] | None = None
         #: Whether a parameter may hold tasks.
         self.holds_tasks = any(getattr(parameter, 'holds_tasks', False) for parameter in self.parameters.values())
+        #: The names of those whose values are paths of files that the task reads.
+        self.files = tuple(name for name, parameter in self.parameters.items() if hasattr(parameter, 'holds_files'))
         #: Whether the class has a `get_param_values` of its own.
         self.overridden = False
         #: The public ones, kept here by `kartnb.task.describe`.
@@ -254,12 +272,16 @@ class ParameterTable:
         if found is None:
             found = Defaults(self, self.cls.get_task_family())
             if self._keeps_defaults:
+                if self.holds_tasks:
+                    self._defaults.clear()  # those of earlier definitions are not asked for again
                 self._defaults[state] = found
         return found
 
     def state(self) -> Hashable:
         """What the default values depend on."""
-        return configuration_state(self.cls.get_task_family())
+        configured = configuration_state(self.cls.get_task_family())
+        # a default that is a task is another one when its class is defined again
+        return (configured, registry.definition_epoch()) if self.holds_tasks else configured
 
     def missing(self, names: Iterable[str]) -> MissingParameterException:
         """The error that names the parameters a caller left out."""
@@ -290,7 +312,8 @@ class ParameterTable:
             if kind in _INTERCHANGEABLE:
                 given += (kind, value)
             elif luigi.Task in kind.__mro__:
-                given += (kind, id(value))
+                value = held.today(value)
+                given += (type(value), id(value))
             else:
                 return None
         for name, value in kwargs.items():
@@ -298,7 +321,8 @@ class ParameterTable:
             if kind in _INTERCHANGEABLE:
                 given += (name, kind, value)
             elif luigi.Task in kind.__mro__:
-                given += (name, kind, id(value))
+                value = held.today(value)
+                given += (name, type(value), id(value))
             else:
                 return None
         return tuple(given)

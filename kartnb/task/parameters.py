@@ -11,6 +11,7 @@ import datetime
 import functools
 import inspect
 import json
+import os
 import sys
 import warnings
 from abc import abstractmethod
@@ -21,7 +22,9 @@ import luigi
 from luigi.task_register import Register
 
 from kartnb._luigi import NO_VALUE, parsed_list, plain_parser_options
-from kartnb.errors import PandasTypeError, ParameterValueError, TaskArgumentError
+from kartnb.errors import FileInputError, PandasTypeError, ParameterValueError, TaskArgumentError
+from kartnb.storage.file_inputs import checked_path
+from kartnb.task import held
 from kartnb.task.describe import described_task
 from kartnb.task.registry import base_task, drop_superseded, is_instance_of_definition, is_superseded
 
@@ -188,6 +191,10 @@ class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
         """The class that values must be instances of."""
         return self._expected_type or base_task()
 
+    def normalize(self, x: Any) -> Any:
+        """Take a task of an older definition of its class as one of today's."""
+        return held.today(x) if isinstance(x, luigi.Task) else x
+
     def parse(self, x: str | dict[str, Any]) -> TaskT:
         """Make the task of a text form (or of its uncompressed dict); its class must be registered."""
         return cast(TaskT, _task_of(_decompressed(x) if isinstance(x, str) else x))
@@ -230,6 +237,10 @@ class ListTaskInstanceParameter(luigi.Parameter[list[TaskT]], Generic[TaskT]):
         """The class that elements must be instances of."""
         return self._expected_elements_type or base_task()
 
+    def normalize(self, x: Any) -> Any:
+        """Take tasks of older definitions of their classes as ones of today's."""
+        return held.today_nested(x) if isinstance(x, list | tuple) else x
+
     def parse(self, x: str) -> list[TaskT]:
         """Make the tasks of a text form."""
         parameter: TaskInstanceParameter[TaskT] = TaskInstanceParameter()
@@ -257,6 +268,60 @@ class ExplicitBoolParameter(luigi.BoolParameter):
     @classmethod
     def _parser_kwargs(cls, param_name: Any, task_name: Any = None) -> Any:
         return plain_parser_options(param_name, task_name)
+
+
+class FileParameter(luigi.Parameter[str]):
+    r"""A parameter whose value is the path of a file, or of a directory, whose *contents* count.
+
+    When they have changed, the task's result is stale; when the file was only touched, it is not. The unique id is that
+    of the path as it was given, as for `luigi.Parameter`. Paths may be relative to the working directory, begin with
+    ``~``, be patterns such as ``data/*.csv``, and URLs such as ``s3://bucket/sales.parquet``.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `luigi.Parameter`.
+
+    Raises
+    ------
+    ParameterValueError
+        On construction of a task, when the value is not a path.
+
+    Examples
+    --------
+    >>> import kartnb, pathlib, tempfile
+    >>> class Lines(kartnb.TaskOnKart[int]):
+    ...     path = kartnb.FileParameter()
+    ...
+    ...     def run(self):
+    ...         self.dump(len(pathlib.Path(self.path).read_text().splitlines()))
+    >>> place = pathlib.Path(tempfile.mkdtemp())
+    >>> lines = Lines(path=place / 'sales.csv', workspace_directory=str(place / 'resources'))
+    >>> _ = (place / 'sales.csv').write_text('day,amount\n')
+    >>> kartnb.build(lines)
+    1
+    >>> _ = (place / 'sales.csv').write_text('day,amount\n1,100\n')
+    >>> kartnb.build(lines)
+    2
+    """
+
+    holds_files = True
+
+    def normalize(self, x: Any) -> Any:
+        """The text of a path."""
+        return os.fspath(x) if isinstance(x, os.PathLike) else x
+
+    def _warn_on_wrong_param_type(self, param_name: str, param_value: Any) -> None:
+        try:
+            checked_path(param_value)
+        except FileInputError as error:
+            raise ParameterValueError(f'{param_name}: {error}') from None
+
+
+def given_files(task: Any) -> list[tuple[str, str]]:
+    """The values of the file parameters of a task, each with its name."""
+    names = type(task).parameter_table().files
+    return [(name, task.param_kwargs[name]) for name in names if task.param_kwargs.get(name) is not None]
 
 
 class Serializable(Protocol):

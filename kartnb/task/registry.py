@@ -2,14 +2,14 @@
 
 luigi keeps every task class for ever and calls a name ambiguous once two classes have it. Here the newer definition
 replaces the older one: names resolve to it, and unique ids that were computed from the older one are forgotten.
-Instances of the older class go on working.
+Instances of the older class go on working; what they are taken as in a plan is decided in `kartnb.task.held`.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, TypeGuard
 
 import luigi
@@ -98,6 +98,9 @@ def _is_own_class(cell: Any) -> bool:
 
 _latest: weakref.WeakValueDictionary[tuple[str, str], type] = weakref.WeakValueDictionary()
 _superseded: weakref.WeakSet[type] = weakref.WeakSet()
+#: The code that made a class: of a cell, a module or a function.
+_makers: weakref.WeakKeyDictionary[type, CodeType] = weakref.WeakKeyDictionary()
+_has_superseded = False
 _base: Any = None
 _epoch = 0
 _register_length = 0
@@ -123,6 +126,13 @@ def definition_epoch() -> int:
     return _epoch
 
 
+def has_older_definitions() -> bool:
+    """Whether any task class was ever replaced in this process."""
+    if len(registered_tasks()) != _register_length:
+        drop_superseded()
+    return _has_superseded
+
+
 def advance_epoch() -> None:
     """Outdate every unique id that was computed so far."""
     global _epoch
@@ -137,6 +147,14 @@ def note_definition(cls: type) -> None:
     if older is not None and _replaces(cls, older, name):
         for replaced in _same_name(older, name):
             _supersede(replaced)
+
+
+def note_maker(cls: type, frame: FrameType | None) -> None:
+    """Record the code of the class's module that makes it, where `frame` or one of its callers runs that."""
+    while frame is not None and frame.f_globals.get('__name__') != cls.__module__:
+        frame = frame.f_back
+    if frame is not None:
+        _makers[cls] = frame.f_code
 
 
 def forget_name(cls: type) -> None:
@@ -156,6 +174,35 @@ def current_definition(cls: type) -> type:
     return _latest.get((cls.__module__, cls.__qualname__), cls) if cls in _superseded else cls
 
 
+def replacement(cls: type) -> type:
+    """Today's class for the tasks of `cls`: `cls` itself unless a later run of its definition has replaced it.
+
+    Two classes of one name that the same code has made, as in a loop or by a function with other arguments, are not two
+    versions of a definition: each stays what it is.
+    """
+    newest = current_definition(cls)
+    return cls if newest is cls or _made_alike(cls, newest) else newest
+
+
+def is_older(cls: type) -> bool:
+    """Whether a later run of its definition has replaced a class."""
+    return cls in _superseded and replacement(cls) is not cls
+
+
+def _made_alike(one: type, other: type) -> bool:
+    first, second = (_makers.get(_same_name(cls, (cls.__module__, cls.__qualname__))[-1]) for cls in (one, other))
+    if first is not None and second is not None:
+        return first is second
+    if first is not None or second is not None:  # one of them is a plain luigi task, which gives no notice
+        return True
+    codes, others = _codes(one), _codes(other)
+    return not (codes and others) or not codes.isdisjoint(others)
+
+
+def _codes(cls: type) -> set[int]:
+    return {id(value.__code__) for value in vars(cls).values() if isinstance(value, FunctionType)}
+
+
 def is_task_class(value: object) -> TypeGuard[type[luigi.Task]]:
     """Whether something is a class of tasks."""
     return isinstance(value, type) and issubclass(value, luigi.Task)
@@ -166,7 +213,9 @@ def note_on_age(task: luigi.Task) -> str:
     if type(task) not in _superseded:
         return ''
     name = type(task).__name__
-    return f' – of an older definition of {name}: clone({name}) gives the task of the new one'
+    if replacement(type(task)) is type(task):
+        return f' – of an older definition of {name}: clone({name}) gives the task of the new one'
+    return f" – of an older definition of {name}: a build takes it as today's {name}"
 
 
 def definition_named(module: str, qualname: str) -> type | None:
@@ -195,6 +244,7 @@ def drop_superseded() -> None:
             older = newest.get(name)
             newest[name] = cls
             if older is not None and _replaces(cls, older, name):
+                _latest[name] = cls
                 for replaced in _same_name(older, name):
                     _supersede(replaced)
         for cls in [cls for cls in registered_tasks() if cls in _superseded]:
@@ -219,7 +269,9 @@ def _same_name(cls: type, name: tuple[str, str]) -> list[type]:
 
 
 def _supersede(cls: type) -> None:
+    global _has_superseded
     with _lock:
+        _has_superseded = True
         _superseded.add(cls)
         unregister(cls)
     cache = instance_cache()

@@ -17,6 +17,7 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import processor_of
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart, make_target
+from kartnb.task import held
 from kartnb.task.describe import described_task
 from kartnb.task.identity import required_tasks
 from kartnb.task.parameters import data_frame_type
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def result_of(task: luigi.Task) -> Any:
     """Load the outputs of a task that is complete, in their shape; tuples give lists, as in gokart."""
-    return load(task.output())
+    return load(held.today(task).output())
 
 
 def input_targets(task: TaskOnKart[Any], wanted: Any) -> Any:
@@ -115,7 +116,7 @@ def _named(
 def _output_of_required(task: TaskOnKart[Any], wanted: luigi.Task) -> Any:
     required = required_tasks(task)
     if any(_same(wanted, other) for other in required):
-        return wanted.output()
+        return held.today(wanted).output()
     raise InputError(
         f'{described_task(wanted)} should be in requires method of {_name(task)}: '
         'only results of required tasks can be loaded.'
@@ -176,7 +177,7 @@ def make_model_target(
     """The target of a model that saves itself, in one zip file."""
     if not relative_path.endswith('zip'):
         raise AssertionError(f'extension must be zip, but {relative_path} is passed.')
-    from kartnb.storage import models
+    from kartnb.storage.formats import models
 
     path = _path(task, relative_path, 'zip')
     unique_id = task.make_unique_id() if use_unique_id else None
@@ -194,7 +195,7 @@ def make_large_data_frame_target(
     task: TaskOnKart[Any], relative_path: str | None, use_unique_id: bool, max_byte: int
 ) -> TargetOnKart:
     """The target of a data frame in parts, in one zip file."""
-    from kartnb.storage.models import LargeDataFrameProcessor
+    from kartnb.storage.formats.models import LargeDataFrameProcessor
 
     relative = relative_path if relative_path is not None else _default_path(task, 'zip')
     return make_model_target(
@@ -210,7 +211,7 @@ def outputs_are_complete(task: TaskOnKart[Any]) -> bool:
     if not (task.strict_check or task.modification_time_check):
         return True
     inputs = flatten(task.input())
-    if not all(required.complete() for required in flatten(task.requires())) or not all(
+    if not all(required.complete() for required in held.all_today(flatten(task.requires()))) or not all(
         target.exists() for target in inputs
     ):
         return False
@@ -256,6 +257,21 @@ def output_paths(task: luigi.Task) -> tuple[str, ...]:
     return tuple(path_of(target) for target in flatten(task.output()))
 
 
+def is_external(task: luigi.Task) -> bool:
+    """Whether a task's output is made outside, so that there is nothing to run."""
+    return task.run is None or task.run is NotImplemented
+
+
+def outside_files(outputs: Iterable[Any]) -> list[str]:
+    """The paths of the outputs of an external or plain luigi task that are files: nothing is recorded of them."""
+    return [
+        path_of(target)
+        for target in outputs
+        if isinstance(target, storage.FileTarget | luigi.target.FileSystemTarget)
+        and type(target).__module__ != 'luigi.mock'
+    ]
+
+
 def check_run_lock(task: TaskOnKart[Any]) -> None:
     """Refuse `should_lock_run` without a Redis server to hold the lock."""
     for name in ('redis_host', 'redis_port'):
@@ -272,7 +288,7 @@ def object_metadata(
     return {
         'task_params': task.to_str_params(only_significant=True, only_public=True),
         'custom_labels': custom_labels,
-        'required_task_outputs': map_nested(_required_outputs, task.requires()),
+        'required_task_outputs': map_nested(_required_outputs, held.today_nested(task.requires())),
     }
 
 

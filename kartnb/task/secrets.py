@@ -33,9 +33,17 @@ from kartnb.task.registry import base_task
 #: Shown instead of a secret value.
 MASK = '••••••'
 
-_CONSTANT = 'token|secret|passw|pwd|credential|api_?key|access_?key|private_?key'
-_CONSTANT_NAME = re.compile(_CONSTANT, re.IGNORECASE)
-_NAME = re.compile(f'{_CONSTANT}|private', re.IGNORECASE)
+_NAME = re.compile('token|secret|passw|pwd|credential|api_?key|access_?key|private', re.IGNORECASE)
+# `DBPassword2` has the words DB and Password
+_WORD = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+')
+_SECRET_WORD = re.compile('token|secrets?|passwords?|passwd|passwort|passphrase|pwd|pw|credentials?|apikey')
+_SECRET_KEY = re.compile('(api|access|private|secret|signing|account) keys?')
+_ABOUT_SECRETS = re.compile(
+    '(dir|path|file|filename|name|id|count|column|col|field|index|day|hour|minute|second|header)s?'
+    '|directory|folder|num|number|size|length|len|limit|min|max|mean|total|type|kind|class|url|uri|endpoint|host'
+    '|pattern|regex|format|prefix|suffix|separator|sep|delimiter|encoding|vocab|indices|position|strategy|mode|model'
+    '|level|policy|scheme|expiry|ttl|age|window|budget|env|variable'
+)
 _URL_LOGIN = re.compile(r'(?<=://)[^/@\s]+@')
 
 _URL_PASSWORD = re.compile(r'://[^/@:\s]*:([^/@\s]+)@')
@@ -91,15 +99,22 @@ def is_secret_name(name: object) -> bool:
 
 
 def is_secret_constant(name: object) -> bool:
-    """Whether a constant of this name, or under this key, is left out of code prints.
+    """Whether a text of this name, or under this key, is left out of code prints.
 
-    It is `is_secret_name` without the bare word 'private', which programmers use for what is not secret. A kept result
-    is stale when its print changes, so what counts here can only change together with the version of the prints.
+    Only whole words count, and not where the last one says that the text is about a secret and is none itself.
 
-    >>> is_secret_constant('private_key'), is_secret_constant('private_members')
-    (True, False)
+    >>> [is_secret_constant(name) for name in ('API_TOKEN', 'dbPassword', 'private_key', 'smtp_pwd2')]
+    [True, True, True, True]
+    >>> [is_secret_constant(name) for name in ('MAX_TOKENS', 'TOKENIZER', 'PWD_DIR', 'token_pattern', 'private')]
+    [False, False, False, False, False]
     """
-    return isinstance(name, str) and _CONSTANT_NAME.search(name) is not None
+    if not isinstance(name, str):
+        return False
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words or _ABOUT_SECRETS.fullmatch(words[-1]):
+        return False
+    pairs = map(' '.join, itertools.pairwise(words))
+    return any(map(_SECRET_WORD.fullmatch, words)) or any(map(_SECRET_KEY.fullmatch, pairs))
 
 
 def without_url_login(text: str) -> str:

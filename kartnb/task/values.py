@@ -7,8 +7,9 @@ sweep has no such type of its own: it takes the parameter's.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -139,6 +140,41 @@ def flatten(items: Any) -> list[Any]:
         else:
             leaves.append(item)
     return leaves
+
+
+def shape_of(items: Any, leaves: Sequence[Any]) -> str:
+    """A short text for where the leaves of a nested structure are, by position and key; '' for one, and a flat list.
+
+    `leaves` is what `flatten` gives of it.
+
+    >>> one, other = [object(), object()]
+    >>> shape_of([one, other], [one, other])
+    ''
+    >>> shape_of({'a': one, 'b': other}, [one, other]) == shape_of({'b': one, 'a': other}, [one, other])
+    False
+    """
+    if not leaves or (len(leaves) == 1 and items is leaves[0]):
+        return ''
+    positions = {id(leaf): i for i, leaf in enumerate(leaves)}
+    is_flat = isinstance(items, list | tuple) and all(one is other for one, other in zip(items, leaves, strict=False))
+    if is_flat and len(items) == len(leaves) == len(positions) > 1:
+        return ''
+    text = _shape_text(items, positions)
+    return hashlib.blake2b(text.encode('utf-8', 'backslashreplace'), digest_size=5).hexdigest()
+
+
+def _shape_text(items: Any, positions: Mapping[int, int]) -> str:
+    if isinstance(items, dict):
+        every = [f'{_key_text(key)}: {_shape_text(value, positions)}' for key, value in items.items()]
+        return f'{{{", ".join(sorted(every))}}}'  # sorted, because keys may come from a set
+    if isinstance(items, list | tuple):
+        return f'[{", ".join([_shape_text(item, positions) for item in items])}]'
+    return str(positions.get(id(items), ''))
+
+
+def _key_text(key: Any) -> str:
+    text = repr(key)
+    return type(key).__qualname__ if ' at 0x' in text else text
 
 
 def map_nested(function: Callable[[Any], K], items: Any) -> Nested[K]:

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from kartnb.execution.report import BuildReport
 from kartnb.model import Node, Plan, ReasonKind, TaskState
+from kartnb.planning.estimate import may_cut_off, recomputed_alike
 from kartnb.view import words
 from kartnb.view.graph_layout import (
     Box,
@@ -29,7 +30,7 @@ from kartnb.view.graph_layout import (
 )
 from kartnb.view.graph_layout import number_text as _n
 from kartnb.view.sanitise import fit, one_line, short_id, width, wrap
-from kartnb.view.words import INSTEAD, count_states, counts_text, kind_text, look, reason_text, tasks
+from kartnb.view.words import ALIKE, brief_reason, count_states, counts_text, look, reason_text, tasks
 
 NAME_SIZE = 13.0
 DETAIL_SIZE = 11.0
@@ -96,11 +97,14 @@ def make_labels(
     """
     notes = notes or {}
     pairs = _pairs_by_position(plan, drawn)
+    alike, deciding = recomputed_alike(plan), may_cut_off(plan)
     found = []
     for box in drawn.boxes:
         if box.kind == 'task':
-            node = plan.nodes[box.members[0]]
-            found.append(_task_label(node, pairs[box.members[0]], notes.get(node.key, '')))
+            position = box.members[0]
+            node = plan.nodes[position]
+            why = _why(node, position in deciding, position in alike)
+            found.append(_task_label(node, pairs[position], notes.get(node.key, ''), why))
         else:
             found.append(_group_label(box, lasting and any(plan.nodes[i].will_run for i in box.members)))
     return found
@@ -154,17 +158,17 @@ def _pairs_by_position(plan: Plan, drawn: Overview) -> dict[int, words.Pairs]:
     return found
 
 
-def _task_label(node: Node, pairs: words.Pairs, note: str) -> Label:
+def _task_label(node: Node, pairs: words.Pairs, note: str, why: tuple[str, str]) -> Label:
     state = f'{look(node.state)} {note}'.rstrip()
     short = short_id(node.unique_id)
     lines = _lines(node.name, '', words.short(pairs))
-    expected, why = _why(node)
+    expected, now = why
     id_width = width(short, DETAIL_SIZE, mono=True) + _ID_GAP
     inner = _inner([*lines.widths, width(expected, DETAIL_SIZE), _STATE_ROOM + id_width])
     return Label(
         name=lines.name,
         details=lines.details,
-        why=fit(why, inner, DETAIL_SIZE),
+        why=fit(now, inner, DETAIL_SIZE),
         states=(StateLine(node.state, fit(state, inner, STATE_SIZE)),),
         note=short if width(state, STATE_SIZE) + id_width <= inner else '',
         tooltip=_tooltip([f'{node.name}({words.listed(pairs)})', state, *_reason(node), node.unique_id]),
@@ -178,12 +182,19 @@ def _reason(node: Node) -> list[str]:
     return [why] if why else []
 
 
-def _why(node: Node) -> tuple[str, str]:
-    """The kind of the reason before the task runs, which gives its box the size, and now; '' if the state says it."""
+def _why(node: Node, is_deciding: bool, is_alike: bool) -> tuple[str, str]:
+    """The reason before the task runs, which gives its box the size, and now; '' if the state says it.
+
+    `is_deciding` is a task on whose contents it depends whether others run; `is_alike` one that was recomputed with the
+    contents of before.
+    """
+    now = words.brief(node, is_alike)
     if node.reason is None or node.reason.kind is ReasonKind.OUTPUT_MISSING:
-        return '', ''
-    now = '' if node.state in INSTEAD else kind_text(node.reason, node.state)
-    return node.reason.kind.value, now
+        return now, now
+    expected = brief_reason(node.reason, TaskState.STALE)
+    if is_deciding and len(expected) < len(ALIKE):
+        expected = ALIKE
+    return expected, now
 
 
 def _group_label(box: Box, lasting: bool) -> Label:

@@ -115,7 +115,7 @@ def _run_line(number: int, run: Run) -> _RunLine:
     short = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)
     full = ', '.join(f'{name}={text[:200]}' for name, text in given)
     who = [run.module, run.unique_id, run.result_id]
-    facts = [*who, versions_text(run), run.host, run.notebook, full, *run.outputs[:3]]
+    facts = [*who, versions_text(run), run.user, run.host, run.notebook, run.commit, full, *run.outputs[:3]]
     return _RunLine(
         number=str(number),
         look=RUN_LOOKS[run.state],
@@ -394,12 +394,15 @@ def why_text(why: Why) -> str:
         found += [f'  {line}' for line in (*shown.details, *shown.changes)]
         for name, diff in shown.code:
             found += [f'  {name}:', *(f'    {line.text}'.rstrip() for line in diff)]
-    return '\n'.join([*found, *(['', _why_more(why)] if _why_more(why) else [])])
+    rest = [*filter(None, (_why_more(why), *_returned(why)))]
+    return '\n'.join([*found, *([''] if rest else []), *rest])
 
 
 def why_html(why: Why) -> str:
     """The reasons as an HTML fragment."""
-    return render_template('why.html', heading=_why_heading(why), shown=[*_why_shown(why)], more=_why_more(why))
+    return render_template(
+        'why.html', heading=_why_heading(why), shown=[*_why_shown(why)], more=_why_more(why), returned=_returned(why)
+    )
 
 
 def _why_heading(why: Why) -> str:
@@ -410,6 +413,12 @@ def _why_heading(why: Why) -> str:
 def _why_more(why: Why) -> str:
     left = len(why) - _MOST_SHOWN
     return f'… {left:,} more reasons' if left > 0 else ''
+
+
+def _returned(why: Why) -> list[str]:
+    found = [one_line(line, 400) for line in why.returned[:_MOST_SHOWN]]
+    left = len(why.returned) - _MOST_SHOWN
+    return [*found, f'… {left:,} more that have come back'] if left > 0 else found
 
 
 def _why_shown(why: Why) -> Iterator[_Shown]:

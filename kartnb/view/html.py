@@ -60,7 +60,7 @@ class _Line:
 
 
 def card_text(entries: Iterable[CardEntry], note: str = '') -> str:
-    """The card as text, one class a line, and a note below.
+    """The card as text, one class a line, and the lines of a note below.
 
     >>> print(card_text([CardEntry('Train', 'changed', 'Fit the model.', ['depth=3'], ['Evaluate'])]))
     ~ changed Train(depth=3): Fit the model.
@@ -72,13 +72,17 @@ def card_text(entries: Iterable[CardEntry], note: str = '') -> str:
         found.append(f'{line.glyph} {line.status} {line.title}' + (f': {line.doc}' if line.doc else ''))
         if line.stale:
             found.append(f'  makes stale: {line.stale}')
-    return '\n'.join([*found, *(line for line in (more, one_line(note, 400)) if line)])
+    return '\n'.join([*found, *filter(None, [more]), *_note_lines(note)])
 
 
 def card_html(entries: Iterable[CardEntry], note: str = '') -> str:
     """The card as an HTML fragment."""
     shown, more = _lines(entries)
-    return render_template('card.html', lines=shown, more=more, note=one_line(note, 400))
+    return render_template('card.html', lines=shown, more=more, notes=_note_lines(note))
+
+
+def _note_lines(note: str) -> list[str]:
+    return [one_line(line, 400) for line in note.split('\n')[:_MAX_ENTRIES] if line]
 
 
 def _lines(entries: Iterable[CardEntry]) -> tuple[list[_Line], str]:
@@ -126,6 +130,7 @@ def report_html(report: BuildReport) -> str:
         'report.html',
         heading=words.verdict(report),
         succeeded=report.succeeded,
+        left_alone=words.left_alone(report.plan),
         failures=words.failures(report),
         failures_omitted=max(len(report.failures) - words.MAX_ROWS, 0),
         slowest=words.slowest(report),
@@ -141,7 +146,7 @@ def _plan_context(plan: Plan, drawn: Picture) -> dict[str, Any]:
         'tasks': words.tasks(len(plan)),
         'counts': words.counts(plan),
         'workspace': words.workspace(plan),
-        'sharing': words.sharing(plan),
+        'remarks': words.remarks(plan),
         'picture': drawn,
         'picture_source': data_uri(drawn.svg),
         'smallest_width': round(drawn.width * _SMALLEST_SHARE),

@@ -26,8 +26,8 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.places import CapturedLine
 from kartnb.task import identity, registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.code.source import class_source
 from kartnb.task.describe import shown_parameters
-from kartnb.task.source import class_source
 from kartnb.view import sanitise
 from kartnb.view.html import plan_html, render_template
 from kartnb.view.sanitise import ELLIPSIS, error_text, one_line
@@ -87,6 +87,8 @@ class RunFacts(TypedDict):
     error: str
     host: str
     notebook: str
+    user: str
+    commit: str
     result_id: str
     build_id: str
     versions: dict[str, str]
@@ -302,6 +304,8 @@ def _run(record: RunRecord | None) -> RunFacts | None:
         'error': one_line(record.error, _LINE),
         'host': one_line(record.host, 80),
         'notebook': one_line(record.notebook, 200),
+        'user': one_line(record.user, 80),
+        'commit': one_line(record.commit, 40),
         'result_id': one_line(record.result_id, 40),
         'build_id': one_line(record.build_id, 40),
         'versions': {one_line(name, 40): one_line(text, 40) for name, text in list(record.versions.items())[:20]},
@@ -518,7 +522,9 @@ def _run_lines(run: RunFacts) -> list[str]:
     lines = [f'{run["glyph"]} {run["state"]} {run["started_text"]}, took {run["seconds_text"]}']
     if run['error']:
         lines.append(run['error'])
-    where = ', '.join(part for part in (run['host'], run['notebook']) if part)
+    commit = f'commit {run["commit"]}' if run['commit'] else ''
+    where = ', '.join(part for part in (run['host'], run['notebook'], commit) if part)
+    where = f'{where} by {run["user"]}' if run['user'] else where
     versions = ', '.join(f'{name} {version}' for name, version in run['versions'].items())
     return [*lines, *([f'on {where}'] if where else []), *([f'with {versions}'] if versions else [])]
 

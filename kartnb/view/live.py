@@ -19,7 +19,7 @@ from kartnb.view import sanitise, words
 from kartnb.view.html import render_template
 from kartnb.view.sanitise import ELLIPSIS, counted, one_line, seconds_text, several_lines, short_id, size_text
 from kartnb.view.text import table_lines
-from kartnb.view.words import Look, count_states, counts_text, look, title
+from kartnb.view.words import Look, count_states, counts_text, look, title, will_run_text
 from kartnb.view.words import workspace as workspace_of
 
 #: Lines and characters of them that are shown; a saved notebook keeps all that is shown.
@@ -274,7 +274,15 @@ def _left_out(outputs: Outputs) -> list[str]:
 _MAX_NAMED = 2
 _BAR_CELLS = 20
 #: The segments of the bar from left to right.
-_SEGMENTS = (TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED, TaskState.BLOCKED, TaskState.RUNNING)
+_SEGMENTS = (
+    TaskState.DONE,
+    TaskState.CACHED,
+    TaskState.NOT_NEEDED,
+    TaskState.FAILED,
+    TaskState.INTERRUPTED,
+    TaskState.BLOCKED,
+    TaskState.RUNNING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +343,7 @@ def phase_words(now: BuildProgress, phase: str) -> str:
     if phase in ('running', 'stopping'):
         return f'{phase} {share}'
     if phase == 'plan':
-        return f'{now.total:,} will run' if now.total else 'nothing will run'
+        return will_run_text(now.total - now.conditional, now.conditional)
     if phase == 'stopped':
         return f'■ stopped after {now.counts.get(TaskState.DONE, 0):,}/{now.total:,}'
     return '✓ succeeded' if phase == 'done' else '✗ failed'

@@ -113,6 +113,15 @@ def seconds_text(seconds: float) -> str:
     return f'{hours:,} h {minutes} min' if minutes else f'{hours:,} h'
 
 
+def about_text(seconds: float) -> str:
+    """About how long something takes, as in ``'about 4.1 s'``.
+
+    >>> about_text(0.2)
+    'under 1 s'
+    """
+    return f'about {seconds_text(seconds)}' if seconds >= 1 else 'under 1 s'
+
+
 def counted(number: int, word: str) -> str:
     """``'1 row'``, ``'1,000 rows'``.
 

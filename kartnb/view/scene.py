@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kartnb.model import ENDED, OPEN, BuildStatus, Node, Plan, TaskState, split_note
+from kartnb.model import ENDED, OPEN, BuildStatus, Node, Plan, ReasonKind, TaskState, lasting_note
 from kartnb.view.graph_layout import (
     Box,
     Family,
@@ -31,7 +31,19 @@ from kartnb.view.html import render_template
 from kartnb.view.live import phase_words
 from kartnb.view.previews.preview import Preview
 from kartnb.view.sanitise import one_line, short_id
-from kartnb.view.words import BAR_ORDER, BEGUN, INSTEAD, LETTERS, LOOKS, PAST, URGENCY, look
+from kartnb.view.words import (
+    ALIKE,
+    BAR_ORDER,
+    BEGUN,
+    INSTEAD,
+    LETTERS,
+    LOOKS,
+    PAST,
+    UNCHANGED,
+    URGENCY,
+    brief,
+    look,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +189,10 @@ def task_facts(plan: Plan) -> dict[str, Any]:
 
     The dict has ``names`` (the classes), and a list with one entry a task for each of ``name`` (a position in `names`),
     ``id``, ``parameters`` (name, text, whether significant; None where they are left out), ``reason`` (kind, detail,
-    note, who runs it), ``requires`` (positions) and ``outputs`` (paths); and the words for kinds of reasons once a task
-    has begun (``kinds``) or, by its state, does not run (``instead``).
+    note, who runs it, the note or the file in brief), ``requires`` (positions) and ``outputs`` (paths); and the words
+    for kinds of reasons once a task has begun (``kinds``) or, by its state, does not run (``instead``, and
+    ``unchanged`` of those that only a change upstream would have made run), or has run and left these as they were
+    (``alike``).
     """
     names: dict[str, int] = {}
     brief = max(len(plan) - MAX_DETAILED, 0)
@@ -192,18 +206,21 @@ def task_facts(plan: Plan) -> dict[str, Any]:
         'reason': [None] * brief + [_reason(node) for node in detailed],
         'kinds': {kind.value: words for kind, words in PAST.items()},
         'instead': {state.value: words for state, words in INSTEAD.items()},
+        'alike': ALIKE,
+        'unchanged': {state.value: words for state, words in UNCHANGED.items()},
         'outputs': [[]] * brief + [[one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]] for node in detailed],
     }
 
 
-def _reason(node: Node) -> tuple[str, str, str, str] | None:
-    """The kind, the detail, the note and who runs it; no detail where it is the path of an output, shown anyway."""
+def _reason(node: Node) -> tuple[str, str, str, str, str] | None:
+    """The kind, the detail, the note, who runs it, and the note in brief; no detail where that is an output's path."""
     if node.reason is None and not node.note:
         return None
     kind, detail = ('', '') if node.reason is None else (node.reason.kind.value, node.reason.detail)
     detail = '' if detail in node.outputs[:_MAX_OUTPUTS] else one_line(detail, 300)
-    note, held = split_note(node.note)
-    return kind, detail, one_line(note, 300), one_line(held, 300)
+    note, held = lasting_note(node.note)
+    is_told = kind in ('', ReasonKind.FILE_CHANGED, ReasonKind.OUTPUT_MISSING)
+    return kind, detail, one_line(note, 300), one_line(held, 300), brief(node) if is_told else ''
 
 
 def _parameters(node: Node) -> list[tuple[str, str, int]]:
@@ -232,7 +249,8 @@ def progress_facts(status: BuildStatus, phase: str) -> dict[str, Any]:
     """
     now = status.progress()
     counts = status.counts()
-    shown = [state for state in BAR_ORDER if state in now.counts and (state in ENDED or state is TaskState.RUNNING)]
+    drawn = {*ENDED, TaskState.RUNNING, TaskState.CACHED, TaskState.NOT_NEEDED}  # the last two need not run after all
+    shown = [state for state in BAR_ORDER if state in now.counts and state in drawn]
     return {
         'words': phase_words(now, phase),
         'total': now.total,

@@ -18,10 +18,10 @@ from kartnb.view.inspect import inspect, inspection_html
 from kartnb.view.live import Progress, bar_segments, progress_text
 from kartnb.view.previews.preview import Preview
 from kartnb.view.previews.show import preview, preview_unloaded
-from kartnb.view.sanitise import counted, one_line, seconds_text, short_id
+from kartnb.view.sanitise import about_text, counted, one_line, seconds_text, short_id
 from kartnb.view.sweep_plot import sweep_plot
 from kartnb.view.text import table_lines
-from kartnb.view.words import Look, count_states, counts_text, look, number_text, tasks, value_text
+from kartnb.view.words import Look, count_states, counts_text, look, number_text, tasks, value_text, will_run
 
 #: The hint below a table.
 HINT = 'found[#] shows a point in full: its values, files, log lines and result.'
@@ -88,7 +88,7 @@ def sweep_plan_text(planned: SweepPlan) -> str:
         return f'{begin} · {ran}{_best_text(planned)}'
     if planned.is_over:
         return f'{begin} · nothing had to run{_best_text(planned)}'
-    parts = [begin, f'{tasks(planned.to_run)} will run' if planned.to_run else 'nothing will run']
+    parts = [begin, will_run(planned.plan) if planned.plan else 'nothing will run']
     if planned.estimate is not None:
         parts.append(estimate_text(planned.estimate))
     return ' · '.join(parts)
@@ -116,7 +116,7 @@ def estimate_text(expected: Estimate) -> str:
     """About how long, in words."""
     if not expected.by_key:
         return 'duration unknown'
-    length = f'about {seconds_text(expected.seconds)}' if expected.seconds >= 1 else 'under 1 s'
+    length = about_text(expected.seconds)
     if expected.unknown:
         return f'{length}, plus {tasks(expected.unknown)} never run before'
     return length

@@ -104,7 +104,7 @@ def plan_text(plan: Plan) -> str:
 
 def report_text(report: BuildReport) -> str:
     """A build: how it ended, the counts per state, what failed and where, and the slowest tasks."""
-    found = [words.verdict(report), *_counts_and_workspace(report.plan)]
+    found = [words.verdict(report), *_counts_and_workspace(report.plan), *words.left_alone(report.plan)]
     for failure in words.failures(report, _MAX_FAILURES):
         found += ['', *_failure_lines(failure)]
     if len(report.failures) > _MAX_FAILURES:
@@ -121,8 +121,8 @@ def background_text(build: BackgroundBuild) -> str:
 
 
 def _head(plan: Plan) -> list[str]:
-    sharing = [words.sharing(plan)] if plan.sharing else []
-    return [f'Plan of {words.title(plan.root)}: {words.will_run(plan)}', *_counts_and_workspace(plan), *sharing]
+    remarks = list(filter(None, [words.remarks(plan)]))
+    return [f'Plan of {words.title(plan.root)}: {words.will_run(plan)}', *_counts_and_workspace(plan), *remarks]
 
 
 def _counts_and_workspace(plan: Plan) -> list[str]:

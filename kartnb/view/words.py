@@ -5,17 +5,20 @@ from __future__ import annotations
 import enum
 import math
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import luigi
 
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.model import BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait, split_note
-from kartnb.planning.estimate import announcement
+from kartnb.model import MOVED, BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait, split_note
+from kartnb.planning.estimate import announcement, brought_back_line, cutoff_line, kept_line, recomputed_alike
+from kartnb.planning.staleness import BROUGHT_BACK, CANNOT_TELL, FOREIGN, KEPT, WILL_BE
 from kartnb.task.identity import id_of
 from kartnb.view.sanitise import abbreviated, counted, one_line, seconds_text, several_lines, short_id
 
@@ -98,17 +101,27 @@ PAST = {
     ReasonKind.INCOMPLETE: 'complete() returned False',
     ReasonKind.RERUN: 'rerun was requested',
     ReasonKind.UPSTREAM_RUNS: 'an upstream task ran',
+    ReasonKind.UPSTREAM_MAY_CHANGE: 'an upstream result changed',
     ReasonKind.INPUT_NEWER: 'an input was newer',
     ReasonKind.CODE_CHANGED: 'code had changed',
-    ReasonKind.NEWER_RESULT: 'was made from an older upstream result',
+    ReasonKind.NEWER_RESULT: 'made from an older upstream result',
+    ReasonKind.OTHER_REQUIRES: 'requires() had given its inputs in another order or shape',
     ReasonKind.UNFINISHED: 'a run had not ended, or was broken off',
     ReasonKind.CUT_SHORT: 'the file was shorter than it was written',
+    ReasonKind.FILE_CHANGED: 'a file that it reads had changed',
+    ReasonKind.EXPIRED: 'had expired',
+    ReasonKind.VERSION_CHANGED: 'package versions had changed',
 }
 #: What replaces the reason of a task that was to run, and does not: it cannot any more, or need not.
 INSTEAD = {
     TaskState.BLOCKED: 'a required task did not succeed',
     TaskState.CACHED: 'its result appeared meanwhile',
+    TaskState.NOT_NEEDED: 'nothing needs it, because nothing upstream has changed',
 }
+#: The same of tasks that were to run only if something upstream changed.
+UNCHANGED = {TaskState.CACHED: 'same contents upstream'}
+#: What is said of a task that was recomputed, and left what is downstream cached.
+ALIKE = 'recomputed, same contents'
 #: States in which a task runs or has run.
 BEGUN = frozenset({TaskState.RUNNING, TaskState.DONE, TaskState.FAILED, TaskState.INTERRUPTED})
 
@@ -122,8 +135,82 @@ def kind_text(reason: Reason, state: TaskState) -> str:
     'an upstream task ran'
     """
     if state in INSTEAD:
-        return INSTEAD[state]
+        return instead(reason, state)
     return PAST.get(reason.kind, reason.kind.value) if state in BEGUN else reason.kind.value
+
+
+def instead(reason: Reason, state: TaskState) -> str:
+    """Why a task does not run that was to run, in one of the states of `INSTEAD`."""
+    return (UNCHANGED if reason.kind is ReasonKind.UPSTREAM_MAY_CHANGE else INSTEAD).get(state) or INSTEAD[state]
+
+
+def brief_reason(reason: Reason, state: TaskState, is_alike: bool = False) -> str:
+    """What a box says of the reason of a task in some state, of one that was recomputed with the same contents too.
+
+    >>> brief_reason(Reason(ReasonKind.FILE_CHANGED, 'data/sales.csv changed'), TaskState.STALE)
+    'sales.csv changed'
+    >>> brief_reason(Reason(ReasonKind.CODE_CHANGED, 'Load.run'), TaskState.DONE, is_alike=True)
+    'recomputed, same contents'
+    """
+    if state in INSTEAD:
+        return UNCHANGED.get(state, '') if reason.kind is ReasonKind.UPSTREAM_MAY_CHANGE else ''
+    if is_alike and state is TaskState.DONE:
+        return ALIKE
+    if reason.kind is ReasonKind.FILE_CHANGED and reason.detail:
+        return one_line(_FOLDERS.sub('', reason.detail), _MOST_BRIEF)
+    return kind_text(reason, state)
+
+
+_MOST_BRIEF = 36
+_FOLDERS = re.compile(r'[^\s,]*/(?=[^\s,/])')
+#: What a box says of a result that does not run, by the beginning of its note.
+_BRIEF = {
+    f'{WILL_BE}{BROUGHT_BACK}': 'will be brought back',
+    f'{CANNOT_TELL} whether the code': 'cannot tell: code',
+    CANNOT_TELL: 'cannot tell: a file',
+    KEPT: 'kept, code changed',
+    FOREIGN: 'modified outside kartnb',
+    'restored': 'restored',
+}
+
+
+def brief_note(node: Node) -> str:
+    """What a person must know of a result, in a few words; '' for most.
+
+    >>> from kartnb import TaskOnKart
+    >>> node = Node(
+    ...     TaskOnKart(), 'A_0', 'A', '0', TaskState.CACHED, note='modified outside kartnb; using the file as it is'
+    ... )
+    >>> brief_note(node)
+    'modified outside kartnb'
+    """
+    if node.note.startswith(BROUGHT_BACK):
+        return f'{BROUGHT_BACK}{moment_text(node.note.removeprefix(BROUGHT_BACK))}'
+    return next((words for begin, words in _BRIEF.items() if node.note.startswith(begin)), '') if node.note else ''
+
+
+def brief(node: Node, is_alike: bool = False) -> str:
+    """What a box says of why a task runs, or of its result; '' if the state says it.
+
+    `is_alike` is a task that was recomputed with the contents of before.
+    """
+    if node.reason is None:
+        return brief_note(node)
+    if node.reason.kind is ReasonKind.OUTPUT_MISSING:
+        return 'exists under another name: adopt' if MOVED in node.note else ''
+    return brief_reason(node.reason, node.state, is_alike)
+
+
+def moment_text(words: str) -> str:
+    """The time of today, or the day, with which a text begins; without one '…'.
+
+    >>> moment_text('2026-11-28 14:02 UTC; its inputs are the same')
+    '2026-11-28'
+    """
+    day, _, rest = words.partition(' ')
+    if day != datetime.now(UTC).date().isoformat():
+        return day or '…'
+    return rest.partition(';')[0]
 
 
 def reason_text(node: Node) -> str:
@@ -133,9 +220,10 @@ def reason_text(node: Node) -> str:
         note, held = '', node.note
     reason = ''
     if node.reason is not None:
-        detail = '' if node.state in INSTEAD else node.reason.detail
-        words = kind_text(node.reason, node.state)
-        reason = f'{words}: {detail}' if detail else words
+        # a path is long, and would push a note out of a line
+        is_left_out = node.state in INSTEAD or (note and node.reason.detail in node.outputs)
+        detail = '' if is_left_out else node.reason.detail
+        reason = node.reason.kind.with_detail(detail, kind_text(node.reason, node.state))
     # who has the task comes first: a long path in the reason would push it out of a line
     return '; '.join(part for part in (held, reason, note) if part)
 
@@ -343,8 +431,20 @@ def tasks(number: int) -> str:
 
 def will_run(plan: Plan) -> str:
     """What a build of the plan would do, in a few words."""
-    number = sum(node.will_run for node in plan)
-    return f'{number:,} will run' if number else 'nothing will run'
+    every = [node.is_conditional for node in plan if node.will_run]
+    back = sum(node.note.startswith(f'{WILL_BE}{BROUGHT_BACK}') for node in plan)
+    returns = f', {back:,} will be brought back' if back else ''
+    return will_run_text(every.count(False), every.count(True)) + returns
+
+
+def will_run_text(number: int, conditional: int = 0) -> str:
+    """How many tasks will run, and how many more if what they require changes.
+
+    >>> will_run_text(3, 12)
+    '3 will run, 12 more if the contents change'
+    """
+    more = f', {conditional:,} more if the contents change' if conditional else ''
+    return f'{number:,} will run{more}' if number or conditional else 'nothing will run'
 
 
 def workspace(plan: Plan) -> str:
@@ -355,22 +455,26 @@ def workspace(plan: Plan) -> str:
     return one_line(place, 300)
 
 
-def sharing(plan: Plan) -> str:
-    """What is not promised when other builds run the tasks of a plan at the same time, as a sentence; or ''."""
-    return one_line(f'{plan.sharing[:1].upper()}{plan.sharing[1:]}.', 300) if plan.sharing else ''
+def remarks(plan: Plan) -> str:
+    """What a plan says of itself as a whole, in sentences; or ''."""
+    found = [f'{note}.' for note in plan.notes]
+    if plan.sharing:
+        found.append(f'{plan.sharing[:1].upper()}{plan.sharing[1:]}.')
+    return ' '.join(one_line(sentence, 300) for sentence in found)
 
 
 def plan_rows(plan: Plan, durations: Mapping[str, float] | None = None, most: int = MAX_ROWS) -> Rows:
     """The tasks as rows, the root first; where there are too many, the most urgent ones of them."""
     nodes = plan.nodes[::-1]
     order = range(len(nodes))
+    alike = {len(nodes) - 1 - i for i in recomputed_alike(plan)}
     chosen = sorted(sorted(order, key=lambda i: (i != 0, urgency(nodes[i].state), i))[:most])
     kept = set(chosen)
     omitted = count_states(nodes[i].state for i in order if i not in kept) if len(nodes) > most else {}
-    return Rows(tuple(_row(nodes[i], durations or {}) for i in chosen), omitted)
+    return Rows(tuple(_row(nodes[i], durations or {}, i in alike) for i in chosen), omitted)
 
 
-def _row(node: Node, durations: Mapping[str, float]) -> Row:
+def _row(node: Node, durations: Mapping[str, float], is_alike: bool) -> Row:
     outputs = [one_line(path, 300) for path in node.outputs[:_MAX_OUTPUTS]]
     if len(node.outputs) > _MAX_OUTPUTS:
         outputs.append(f'{len(node.outputs) - _MAX_OUTPUTS:,} more')
@@ -379,7 +483,7 @@ def _row(node: Node, durations: Mapping[str, float]) -> Row:
         name=one_line(node.name, 120),
         parameters=listed(shown(node.task)),
         unique_id=one_line(node.unique_id, 80),
-        reason=one_line(reason_text(node)),
+        reason=one_line('; '.join(filter(None, (reason_text(node), ALIKE if is_alike else '')))),
         outputs=tuple(outputs),
         seconds=seconds_text(durations[node.key]) if node.key in durations else '',
     )
@@ -418,6 +522,12 @@ def _failure(failure: TaskFailure) -> Failure:
         location=one_line(failure.location, 300),
         error=several_lines(failure.text),
     )
+
+
+def left_alone(plan: Plan) -> list[str]:
+    """What a build has left as it was, by its plan: what came back, follows equal contents, or is of other code."""
+    lines = filter(None, (brought_back_line(plan), cutoff_line(plan), kept_line(plan)))
+    return [one_line(line, 600) for line in lines]
 
 
 def slowest(report: BuildReport, most: int = MAX_ROWS) -> tuple[tuple[str, str], ...]:

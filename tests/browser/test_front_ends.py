@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 
 from tests.browser.conftest import Write
 from tests.browser.front_end import FrontEndServer, Kind, opened
@@ -34,6 +35,8 @@ class All(TaskOnKart):
 DARK = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
 #: Notebook 7 has one of its own at load.
 HARMLESS = "reading 'schema'"
+#: Both have these parts from one package.
+_IN_LAB = pytest.mark.parametrize('kind', ['lab'], indirect=True)
 
 
 def test_a_pipeline_from_card_to_live_graph(
@@ -114,6 +117,7 @@ def _contrast(live: Any, selector: str) -> float:
     return contrast(*('#' + ''.join(f'{part:02x}' for part in parts) for parts in (text, ground)))
 
 
+@_IN_LAB
 def test_a_failure_shows_the_picture_and_the_traceback(
     browser: Any, server: FrontEndServer, kind: Kind, write: Write
 ) -> None:
@@ -129,6 +133,7 @@ def test_a_failure_shows_the_picture_and_the_traceback(
         assert shown.count('GokartBuildError') == 1
 
 
+@_IN_LAB
 def test_tab_completes_on_the_line_of_a_magic(browser: Any, server: FrontEndServer, kind: Kind, write: Write) -> None:
     name = write('%load_ext kartnb', TASKS, '')
     with opened(browser, server, name, kind) as front_end:

@@ -22,6 +22,8 @@ from kartnb.model import (
     BuildStarted,
     LogLine,
     Plan,
+    Reason,
+    ReasonKind,
     TaskOutput,
     TaskProgress,
     TaskState,
@@ -258,6 +260,25 @@ def test_the_reason_of_a_task_is_of_the_past_when_it_has_run(show: Show) -> None
     assert 'why it ran: an upstream task ran' in host.inspector.inner_text()
     host.boxes.last.hover()
     assert 'will run' not in host.page.get_by_role('tooltip').inner_text()
+
+
+def test_a_cutoff_is_shown_in_the_bar_and_in_the_boxes(show: Show) -> None:
+    plan = pipeline()
+    may_change = Reason(ReasonKind.UPSTREAM_MAY_CHANGE, 'Load')
+    rest = [replace(each, state=TaskState.STALE, reason=may_change, is_conditional=True) for each in plan.nodes[1:]]
+    plan = replace(plan, nodes=(plan.nodes[0], *rest))
+    monitor = started(plan)
+    host = show(plan, monitor=monitor)
+    monitor(TaskStateChanged('b', plan.nodes[0].key, TaskState.RUNNING))
+    for each in plan:
+        monitor(TaskStateChanged('b', each.key, TaskState.CACHED if each.is_conditional else TaskState.DONE))
+    host.live.end('done', ['Load recomputed, same contents: 4 tasks stay cached.'])
+    host.pump()
+    said = host.page.locator('.why').all_text_contents()
+    assert sorted(said) == ['recomputed, same contents', *['same contents upstream'] * 4]
+    assert host.page.get_by_text('4 tasks stay cached').count() == 1
+    segments = host.page.locator('[role=progressbar] div')
+    assert segments.evaluate_all('all => all.map(each => each.style.width)') == ['20%', '80%']
 
 
 def test_a_click_that_waits_for_the_kernel_says_so_and_is_done_once(show: Show, tmp_path: Path) -> None:

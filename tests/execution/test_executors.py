@@ -22,6 +22,7 @@ from luigi.task_register import Register
 
 import kartnb
 from kartnb.errors import ExecutorChoiceError, TransportError, WorkerError
+from kartnb.history.run_record import RunRecord
 from kartnb.model import BuildFinished, LogLine, TaskProgress, TaskStateChanged
 from kartnb.storage.places import log_path, read_log
 from tests.machine import is_alive
@@ -107,6 +108,144 @@ def test_every_executor_gives_the_same(options: dict[str, Any]) -> None:
     )
     assert seeded == ([] if in_threads else ['random.seed', 'numpy.random.seed'])
     assert kartnb.plan(task).to_run() == ()
+
+
+DYNAMIC_CELLS = """
+FACTOR = {factor}
+RUNS = {runs!r}
+
+def note(name):
+    with open(RUNS, 'a') as file:
+        file.write(name + ' ')
+
+class A(kartnb.TaskOnKart):
+    def run(self):
+        note('A')
+        self.dump(FACTOR)
+
+class B(kartnb.TaskOnKart):
+    a = kartnb.TaskInstanceParameter()
+
+    def run(self):
+        note('B')
+        self.dump(self.load('a') * 10)
+
+class C(kartnb.TaskOnKart):
+    a = kartnb.TaskInstanceParameter()
+
+    def requires(self):
+        return B(a=self.a)
+
+    def run(self):
+        note('C')
+        self.dump(self.load())
+
+class Asks(kartnb.TaskOnKart):
+    a = kartnb.TaskInstanceParameter()
+
+    def run(self):
+        one = yield C(a=self.a)
+        two = yield luigi.DynamicRequirements([B(a=self.a), C(a=self.a)])
+        note('Asks')
+        self.dump(one.load() + sum(target.load() for target in two))
+
+class Builds(kartnb.TaskOnKart):
+    def run(self):
+        note('Builds')
+        self.dump(kartnb.build(C(a=A())) + 1)
+
+class Root(kartnb.TaskOnKart):
+    def requires(self):
+        return Asks(a=A()), Builds()
+
+    def run(self):
+        note('Root')
+        self.dump(list(self.load()))
+"""
+
+
+def test_what_a_running_task_asks_for_is_planned_as_the_rest(options: dict[str, Any], tmp_path: Path) -> None:
+    runs = tmp_path / 'runs'
+    notebook = Notebook()
+
+    def build(root: str, **arguments: Any) -> tuple[Any, list[str]]:
+        runs.write_text('')
+        task = getattr(notebook, root)(**arguments)
+        value = kartnb.build(task, on_code_change='rerun', **options)
+        return value, sorted(runs.read_text().split())
+
+    notebook.run(DYNAMIC_CELLS.format(factor=1, runs=str(runs)))
+    assert build('Root')[0] == [30, 11]
+    notebook.run(DYNAMIC_CELLS.format(factor=2, runs=str(runs)))
+    # the result of B is there, and made from an earlier one of A
+    assert build('Asks', a=notebook.A()) == (60, ['A', 'Asks', 'B', 'C'])
+    assert build('Asks', a=notebook.A()) == (60, [])
+    assert build('Root') == ([60, 21], ['Builds', 'Root'])
+    notebook.run(DYNAMIC_CELLS.format(factor=3, runs=str(runs)))
+    # nothing but the build in its `run` says what Builds is made from
+    assert build('Builds') == (31, ['A', 'B', 'Builds', 'C'])
+    assert build('Builds') == (31, [])
+    notebook.run(DYNAMIC_CELLS.format(factor=3, runs=str(runs)).replace('dump(FACTOR)', 'dump(FACTOR + 1)'))
+    assert build('Asks', a=notebook.A())[0] == 120
+    assert build('Root')[0] == [120, 41]
+    assert build('Root') == ([120, 41], [])
+
+
+def test_a_task_in_a_worker_goes_on_at_once_with_what_is_up_to_date(tmp_path: Path) -> None:
+    begun = tmp_path / 'begun'
+    notebook = Notebook()
+    notebook.run(f"""
+class Part(kartnb.TaskOnKart):
+    n = luigi.IntParameter()
+
+    def run(self):
+        self.dump(self.n)
+
+class Total(kartnb.TaskOnKart):
+    def run(self):
+        with open({str(begun)!r}, 'a') as file:
+            file.write('begun ')
+        total = 0
+        for n in range(5):
+            part = yield Part(n=n)
+            total += part.load()
+        self.dump(total)
+
+class Parts(kartnb.TaskOnKart):
+    def requires(self):
+        return [Part(n=n) for n in range(5)]
+
+    def run(self):
+        self.dump(0)
+""")
+    kartnb.build(notebook.Parts())
+    assert kartnb.build(notebook.Total(), executor='processes', workers=2) == 10
+    assert begun.read_text() == 'begun '
+    [path] = Path('resources/log/run_record').rglob('Total_*~r*.json')
+    record = RunRecord.from_json(path.read_text())
+    assert [item.unique_id for item in record.inputs] == [notebook.Part(n=n).make_unique_id() for n in range(5)]
+    assert all(item.result_id and item.asked_later for item in record.inputs)
+
+
+def test_a_failing_task_that_a_running_one_asks_for_fails_the_build(options: dict[str, Any]) -> None:
+    notebook = Notebook()
+    notebook.run("""
+class Part(kartnb.TaskOnKart):
+    def run(self):
+        raise ValueError('no part')
+
+class Total(kartnb.TaskOnKart):
+    def run(self):
+        yield Part()
+
+class Wrong(kartnb.TaskOnKart):
+    def run(self):
+        yield 'Part'
+""")
+    with pytest.raises(kartnb.GokartBuildError, match='no part'):
+        kartnb.build(notebook.Total(), **options)
+    with pytest.raises(kartnb.GokartBuildError, match="yields 'Part'"):
+        kartnb.build(notebook.Wrong(), **options)
 
 
 def test_a_failure_shows_the_users_line(options: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import kartnb
-from kartnb.execution import remote
+from kartnb.execution.workers import remote
 
 
 @contextmanager
@@ -32,19 +32,32 @@ def _be_another_version() -> None:
     remote.__version__ = '0.0.1'  # type: ignore[misc]
 
 
-def test_a_worker_without_the_users_package_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / 'shop_of_mine.py').write_text(
+@pytest.fixture
+def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A module in a folder that workers do not have on their path; gives the folder."""
+    folder = tmp_path / request.param
+    folder.mkdir()
+    (folder / 'shop_of_mine.py').write_text(
         'import kartnb\n\n\nclass Sold(kartnb.TaskOnKart):\n    def run(self):\n        self.dump(1)\n'
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    shop = importlib.import_module('shop_of_mine')
-    try:
-        with _workers(_leave, str(tmp_path)) as pool, pytest.raises(kartnb.GokartBuildError) as caught:
-            kartnb.build(shop.Sold(), executor=pool)
-    finally:
-        del sys.modules['shop_of_mine']
+    monkeypatch.syspath_prepend(str(folder))
+    importlib.import_module('shop_of_mine')
+    yield folder
+    del sys.modules['shop_of_mine']
+
+
+@pytest.mark.parametrize('shop', ['site-packages'], indirect=True)
+def test_a_worker_without_a_package_is_said(shop: Path) -> None:
+    with _workers(_leave, str(shop)) as pool, pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(sys.modules['shop_of_mine'].Sold(), executor=pool)
     assert "A worker lacks the module 'shop_of_mine'" in str(caught.value)
     assert 'install' in str(caught.value)
+
+
+@pytest.mark.parametrize('shop', ['project'], indirect=True)
+def test_a_worker_is_given_the_users_own_modules(shop: Path) -> None:
+    with _workers(_leave, str(shop)) as pool:
+        assert kartnb.build(sys.modules['shop_of_mine'].Sold(), executor=pool) == 1
 
 
 def test_a_worker_with_another_version_of_kartnb_is_said() -> None:

@@ -426,11 +426,14 @@ def test_a_scheduler_that_is_started_anew_is_waited_for(tmp_path: Path) -> None:
             with running_luigid(tmp_path, port=port):
                 over.wait(60)
 
+        config = luigi.configuration.get_config()
+        config.set('core', 'rpc-retry-attempts', '90')  # a loaded machine takes long to start it
         over = threading.Event()
         again = threading.Thread(target=start_again)
         try:
             assert kartnb.build(Patient(), scheduler_url=luigid.url) == 'done'
         finally:
+            config.remove_option('core', 'rpc-retry-attempts')
             over.set()
             again.join()
 

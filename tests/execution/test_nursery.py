@@ -16,7 +16,7 @@ import luigi
 import pytest
 
 import kartnb
-from kartnb.execution import process_pool
+from kartnb.execution.workers import process_pool
 from tests.machine import is_alive
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +154,9 @@ def test_who_draws_numbers_without_a_seed_draws_others_in_each_worker() -> None:
     assert len(drawn) == 6
 
 
+@pytest.mark.second_try(
+    "the system ends a killed process's children in its own time, and one of them may still take a task"
+)
 def test_workers_are_there_again_after_their_nursery_was_killed() -> None:
     first = _told()
     os.kill(first['nursery'], signal.SIGKILL)

@@ -161,12 +161,12 @@ def interrupt_often(times, first, options):
 """
 
 
-def test_200_interrupts_at_random_moments_in_a_kernel_leave_nothing(kernel: Kernel) -> None:
+def test_100_interrupts_at_random_moments_in_a_kernel_leave_nothing(kernel: Kernel) -> None:
     kernel.ok(RANDOM)
-    cell = kernel.ok('interrupt_often(180, 10_000, {})', timeout=200)
-    assert cell.value == '(180, [])'
-    cell = kernel.ok('interrupt_often(15, 20_000, {"executor": "threads", "workers": 2})', timeout=100)
-    assert cell.value == '(15, [])'
+    cell = kernel.ok('interrupt_often(85, 10_000, {})', timeout=200)
+    assert cell.value == '(85, [])'
+    cell = kernel.ok('interrupt_often(10, 20_000, {"executor": "threads", "workers": 2})', timeout=100)
+    assert cell.value == '(10, [])'
     cell = kernel.ok('interrupt_often(5, 30_000, {"workers": 2})', timeout=100)
     assert cell.value == '(5, [])'
 
@@ -192,7 +192,7 @@ def test_no_process_is_left_or_defunct_after_an_interrupt(kernel: Kernel) -> Non
     kernel.ok(CHILDREN)
     for number in range(2):
         kernel.run(f'kartnb.build(Sleeping(n={number}), workers=2)', interrupt_after=1.5)
-    kernel.ok('from kartnb.execution import process_pool\nprocess_pool.retire_nurseries()')
+    kernel.ok('from kartnb.execution.workers import process_pool\nprocess_pool.retire_nurseries()')
     kernel.ok('while children():\n    time.sleep(0.05)', timeout=20)
 
 

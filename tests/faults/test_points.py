@@ -30,8 +30,8 @@ def points(repository: Path, place: Path, *arguments: str) -> list[dict[str, obj
 @pytest.mark.parametrize(
     'arguments',
     [
-        '--formats .pkl --sizes small --stride 193',
-        '--formats .csv .zip --sizes big --stride 397 --scenarios supersede --faults kill full',
+        '--formats .pkl --sizes small --stride 293 --faults kill error full',
+        '--formats .csv .zip --sizes big --stride 597 --scenarios supersede --faults kill full',
     ],
     ids=['every scenario', 'formats'],
 )

@@ -11,6 +11,7 @@ import luigi
 import pytest
 
 import kartnb
+from kartnb.history.gather import take_inventory
 from kartnb.history.select import Bounds
 from kartnb.storage import census
 from tests.view.markup import Skeleton
@@ -94,6 +95,40 @@ def test_replaced_results_are_bounded() -> None:
     assert before - _files() == {path for path in before if 'superseded/' in path}
     assert not list((place / 'log/superseded').iterdir())
     assert kartnb.build(Source(n=5)) == 'xxxxx'
+
+
+def test_a_workspace_is_brought_below_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in (3000, 1000, 2000):
+        kartnb.build(Source(n=n))
+    kartnb.build(Source(n=2000), rerun=True)
+    total = take_inventory(str(place)).size
+
+    def found(*roots: Any, **options: Any) -> list[tuple[str, str]]:
+        return [(item.kind, item.run.parameters['n']) for item in kartnb.clean(*roots, **options).items if item.run]
+
+    assert found(keep=total) == []
+    assert found(keep=total - 1) == [('superseded', '2000')]  # replaced results go first, then the oldest
+    below = total - kartnb.clean(keep=total - 1).size - 1
+    assert sorted(found(keep=below)) == [('not needed', '3000'), ('superseded', '2000')]
+    assert sorted(found(Source(n=3000), keep=below))[0] == ('not needed', '1000')
+    assert 'more than the limit of 0: nothing else can be removed' in repr(kartnb.clean(Source(n=3000), keep=0))
+    monkeypatch.setenv('KARTNB_WORKSPACE_LIMIT', f'{total - 1} B')
+    assert found() == [('superseded', '2000')]
+    assert len(found(Source(n=2000))) == 3  # who names roots says what is needed
+    kartnb.clean(keep=below, remove=True)
+    assert take_inventory(str(place)).size <= below
+    monkeypatch.setenv('KARTNB_WORKSPACE_LIMIT', 'some')
+    with pytest.raises(kartnb.KartError, match="KARTNB_WORKSPACE_LIMIT must be a number of bytes, such as '20 GB'"):
+        kartnb.clean()
+
+
+def test_what_is_used_lately_stays_longer() -> None:
+    kartnb.build(Source(n=1))
+    kartnb.build(Source(n=500))
+    kartnb.build(Result(n=1))  # made from the older one
+    total = take_inventory(str(place)).size
+    first = kartnb.clean(keep=total - 1).items
+    assert [item.run.parameters['n'] for item in first if item.run] == ['500']
 
 
 def test_a_result_that_was_modified_meanwhile_stays() -> None:
@@ -188,6 +223,7 @@ def test_remote_workspaces_are_cleared_up() -> None:
         ([], {'keep_age': 'long'}, 'is not a duration'),
         ([], {'keep_number': -1}, 'is not a number of results'),
         ([], {'keep_bytes': 'much'}, 'is not a number of bytes'),
+        ([], {'keep': 'much'}, 'is not a number of bytes'),
         ([], {'workspace': 'nowhere'}, 'is not a workspace'),
     ],
 )

@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from kartnb.errors import KartError
-from kartnb.storage import models, targets
-from kartnb.storage.formats import tables
+from kartnb.storage import targets
+from kartnb.storage.formats import models, tables
 from tests.storage.examples import arrays, assert_equal, frames, objects
 
 TABLES = ('.csv', '.tsv', '.json', '.ndjson', '.parquet', '.feather')

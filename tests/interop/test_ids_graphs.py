@@ -147,8 +147,10 @@ def required(shape: Any, tasks: list[Any]) -> Any:
 def test_generated_pipelines(steps: list[Step]) -> None:
     forget_instances()
     tasks = make(lambda library: build(library, steps))
-    for ours, theirs, step in zip(tasks.ours, tasks.theirs, steps, strict=True):
-        if not step.plain:
+    # a task of an older definition is one of today's here, which gokart does not do
+    today = {(step.name, step.namespace): i for i, step in enumerate(steps)}
+    for i, (ours, theirs, step) in enumerate(zip(tasks.ours, tasks.theirs, steps, strict=True)):
+        if not step.plain and today[step.name, step.namespace] == i:
             tally.compare_task(step, Twins(ours, theirs))
 
 

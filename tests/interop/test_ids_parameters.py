@@ -125,7 +125,9 @@ def test_every_parameter_type_is_covered() -> None:
         for name, cls in vars(module).items()
         if inspect.isclass(cls) and issubclass(cls, luigi.Parameter) and not name.startswith('_')
     }
-    assert concrete - covered == {'TaskInstanceParameter', 'ListTaskInstanceParameter'}, 'these are in test_ids_graphs'
+    own = {'FileParameter'}  # gokart has none
+    elsewhere = {'TaskInstanceParameter', 'ListTaskInstanceParameter'}
+    assert concrete - covered - own == elsewhere, 'these are in test_ids_graphs'
 
 
 def test_the_count(record_property: Any) -> None:

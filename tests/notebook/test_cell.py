@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import re
+import sys
+from pathlib import Path
 
 import luigi
 import pytest
@@ -110,8 +111,15 @@ def test_the_card_of_a_changed_class_says_what_becomes_of_its_results(run: Run) 
     run(NUMBERS)
     run('%kart_build Numbers()')
     shown = run(NUMBERS.replace('range(self', 'range(1, self'))
-    assert re.search(r'Makes 1 result stale: Numbers\. Recomputing takes about 0\.\d\d s\.', shown)
+    assert 'Makes 1 result stale: Numbers. Changed: Numbers.run. Recomputing takes under 1 s.' in shown
     assert '[1, 2, 3, 4]' in run('%kart_build Numbers()')
+
+
+def test_the_card_names_a_constant_that_has_changed(run: Run) -> None:
+    cell = '%%kart\nMAX_TOKENS = 100\nclass Cut(TaskOnKart):\n    def run(self): self.dump(MAX_TOKENS)'
+    run(cell)
+    run('%kart_build Cut()')
+    assert 'Changed: MAX_TOKENS 100 → 200.' in run(cell.replace('100', '200'))
 
 
 def test_classes_of_ordinary_cells_are_known_to_the_card(run: Run) -> None:
@@ -132,6 +140,27 @@ def test_classes_are_found_where_python_defines_them(run: Run) -> None:
 
 def test_a_cell_without_task_classes_has_no_card(run: Run) -> None:
     assert run('%%kart\nx = 1') == ''
+
+
+def test_a_card_says_once_which_modules_of_its_classes_have_changed_on_disk(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / 'shop_of_a_cell.py'
+    source.write_text('def f(): return 1\n')
+    try:
+        uses = '%%kart\nimport shop_of_a_cell\nclass A(TaskOnKart):\n    def run(self): self.dump(shop_of_a_cell.f())'
+        assert 'on disk' not in run(uses)
+        source.write_text('def f(): return 100\n')
+        assert run('%%kart\nx = 1') == ''
+        assert 'on disk' not in run(NUMBERS), 'its class does not reach the module'
+        assert 'shop_of_a_cell has changed on disk' in run(uses)
+        assert 'on disk' not in run(uses)
+        assert 'on disk' not in run('%kart_build A()')
+        source.write_text('def f(): return 1000\n')
+        assert run('%kart_build A()').count('on disk') == 1
+    finally:
+        sys.modules.pop('shop_of_a_cell', None)
 
 
 def test_a_class_that_is_defined_again_replaces_the_older_one(run: Run, shell: InteractiveShell) -> None:

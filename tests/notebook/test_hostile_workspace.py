@@ -218,6 +218,7 @@ VALUES = [
     'FileProcessor.load',
     'InMemoryTarget.load',
     'Interactive.moved',
+    'Interactive.refresh',
     'Interactive.result',
     'Output.load',
     'Run.load',
@@ -240,6 +241,14 @@ VALUES = [
     'sweep',
 ]
 NO_LOOKS = [
+    '%kart_accept',
+    '%kart_adopt',
+    'FileParameter.normalize',
+    'ListTaskInstanceParameter.normalize',
+    'TaskInstanceParameter.normalize',
+    'TaskOnKart.reads',
+    'accept',
+    'adopt',
     'BackgroundBuild.add_done_callback',
     'BackgroundBuild.done',
     'BackgroundBuild.follow',

@@ -85,6 +85,34 @@ def test_cached_results_are_shown_and_missing_ones_say_what_would_run(tmp_path: 
     assert recorded.runs == Counter({'1': 1, '2': 1})
 
 
+def test_a_refresh_shows_what_has_changed_and_loads_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Slow(number=1, workspace_directory=str(tmp_path))
+    kartnb.build(task)
+    loads: list[int] = []
+    recorded = Recorded(tmp_path, output=loads.append)
+
+    def refresh() -> TaskState:
+        number = len(recorded.statuses)
+        recorded.runner.refresh(task)
+        recorded.until(lambda: len(recorded.statuses) > number)
+        return recorded.last.state
+
+    recorded.request(1)
+    recorded.until(lambda: recorded.statuses)
+    assert (refresh(), loads) == (TaskState.CACHED, [1])
+    kartnb.build(task, rerun=True)
+    assert (refresh(), loads) == (TaskState.CACHED, [1, 1]), 'the result is another one'
+    with monkeypatch.context() as patched:
+        patched.setattr(Slow, 'run', lambda self: self.dump(-self.number))
+        patched.setattr(Slow, 'on_code_change', 'rerun', raising=False)
+        assert refresh() is TaskState.STALE
+        assert recorded.last.message.endswith(' · code changed: Slow.run')
+    Path(task.output().path()).unlink()
+    assert (refresh(), loads) == (TaskState.MISSING, [1, 1])
+
+
 def test_automatically_it_builds_only_what_the_controls_come_to_rest_at(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path, auto=True)
     for number in range(40):

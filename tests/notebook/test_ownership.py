@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kartnb.history import makers
 from tests.notebook.kernel import ROOT, Kernel, running_kernel
 
 Open = Callable[[str], Kernel]
@@ -52,6 +53,12 @@ def open_notebook(tmp_path: Path) -> Iterator[Open]:
 def _makers(folder: Path) -> set[str]:
     records = [json.loads(path.read_text()) for path in (folder / 'resources/log/run_record').rglob('*~r*.json')]
     return {os.path.basename(record['notebook']) for record in records}
+
+
+def test_a_worker_of_a_kernel_without_a_file_has_the_name_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'argv', ['/usr/lib/ipykernel_launcher.py', '-f', '/run/kernel-0a1b2c3d-4e5f.json'])
+    monkeypatch.setattr(sys, 'modules', {name: module for name, module in sys.modules.items() if name != 'ipykernel'})
+    assert makers._session.__wrapped__() == 'kernel 0a1b2c3d'
 
 
 def test_a_notebook_speaks_of_its_own_results(open_notebook: Open) -> None:

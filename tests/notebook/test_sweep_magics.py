@@ -66,7 +66,7 @@ def test_values_on_the_line(defined: Run, values: str, points: int) -> None:
 
 def test_a_sweep_in_a_terminal(defined: Run) -> None:
     said = defined('%kart_sweep Fit(depth=1) depth=1:3 --metric score --minimize')
-    assert '3 points of Fit: ○ 3 missing · 4 tasks will run' in said
+    assert '3 points of Fit: ○ 3 missing · 4 will run' in said
     assert 'best score: 5.909 with depth=1 (point 0)' in said
     assert 'nothing will run' in defined('%kart_sweep Fit depth=1:3 --dry-run')
 

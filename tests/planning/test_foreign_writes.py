@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -230,7 +231,7 @@ def test_a_workspace_elsewhere(notebook: Notebook) -> None:
 def test_a_record_that_was_made_without_marks_is_believed(notebook: Notebook) -> None:
     _build(notebook)
     [record] = Path('resources/log/run_record').rglob('Load*.json')
-    record.rename(record.with_name(record.name.rpartition('-f')[0] + '.json'))
+    record.rename(record.with_name(re.sub('-f[0-9a-f]+-c', '-c', record.name)))
     _overwrite(notebook['Load'](), 'x')
     assert _states(notebook['Train']()) == {'Load': 'cached', 'Train': 'cached'}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.notebook.kernel import Kernel, running_kernel
-from tests.planning.test_soundness import Model
+from tests.planning.oracle import Oracle, Rule
 
 BEGIN = """
 %load_ext kartnb
@@ -53,17 +53,23 @@ class C(kartnb.TaskOnKart):
 """,
 }
 HELPERS = 'def shift(x):\n    return x + {shift}\n'
-TASKS = ('A1', 'A2', 'B', 'C')
+RULES = {
+    'A1': Rule(lambda w, _: w['scale'] + w['helper'] + w['A'], code=('A', 'scale', 'helper')),
+    'A2': Rule(lambda w, _: 2 * w['scale'] + w['helper'] + w['A'], code=('A', 'scale', 'helper')),
+    'B': Rule(lambda w, inputs: inputs[0] + w['B'] + 1 + w['shift'], ('A1',), code=('B', 'shift')),
+    'C': Rule(lambda w, inputs: sum(inputs) + w['C'], ('A2', 'B'), code=('C',)),
+}
+CALLS = {'A1': 'A(n=1)', 'A2': 'A(n=2)', 'B': 'B()', 'C': 'C()'}
 _seconds = itertools.count(1)
 
 
 class Story:
-    """A model, and two notebooks that show the same cells."""
+    """An oracle, and two notebooks that show the same cells."""
 
     def __init__(self, kernels: list[Kernel], place: Path) -> None:
         self.kernels = kernels
         self.place = place
-        self.model = Model(dict.fromkeys(('scale', 'helper', 'A', 'B', 'C', 'shift'), 1))
+        self.oracle = Oracle(RULES, dict.fromkeys(('scale', 'helper', 'A', 'B', 'C', 'shift'), 1))
         self.write_helpers()
         for kernel in kernels:
             self.begin(kernel)
@@ -74,30 +80,37 @@ class Story:
 
     def run_cells(self, kernel: Kernel) -> None:
         for cell in CELLS.values():
-            kernel.ok(cell.format(**self.model.constants))
+            kernel.ok(cell.format(**self.oracle.world))
 
     def write_helpers(self) -> None:
         path = self.place / 'story_helpers.py'
-        path.write_text(HELPERS.format(**self.model.constants))
+        path.write_text(HELPERS.format(**self.oracle.world))
         later = path.stat().st_mtime + next(_seconds)  # autoreload compares times in seconds
         os.utime(path, (later, later))
 
     def edit(self, name: str, value: int) -> None:
-        self.model.constants[name] = value
+        self.oracle.world[name] = value
         if name == 'shift':
             self.write_helpers()
             return
         for kernel in self.kernels:
-            kernel.ok(CELLS[name].format(**self.model.constants))
+            kernel.ok(CELLS[name].format(**self.oracle.world))
 
     def build(self, kernel: Kernel, task: str, rerun: bool = False) -> None:
-        expected, runs = self.model.build(task, task if rerun else '')
-        call = f'{task[0]}(n={task[1]})' if task[1:] else f'{task}()'
+        again = task if rerun else ''
+        must, may = self.oracle.must_run(task, again), self.oracle.may_run(task, again)
         kernel.ok('ran.clear()')
-        shown = kernel.ok(f'value = kartnb.build({call}, rerun={rerun}, log_level=100); (value, sorted(ran))').value
+        shown = kernel.ok(f'value = kartnb.build({CALLS[task]}, rerun={rerun}, log_level=100); (value, ran)').value
         assert shown is not None
-        assert ast.literal_eval(shown) == (expected, sorted(runs))
-        assert expected == self.model.pure(task)
+        value, ran = ast.literal_eval(shown)
+        assert value == self.oracle.pure(task)
+        assert must <= set(ran) <= may
+        assert len(set(ran)) == len(ran), 'a task has run twice'
+        for name in ran:
+            self.oracle.has_run(name)
+        records = ', '.join(f'{name!r}: kartnb.Workspace().run({CALLS[name]}).record' for name in self.oracle.results)
+        placed = kernel.ok(f'{{name: record.result_id for name, record in {{{records}}}.items()}}').value
+        self.oracle.settle(ast.literal_eval(placed or '{}'))
 
 
 @pytest.fixture(scope='module')
@@ -123,21 +136,20 @@ def test_a_story_of_two_kernels(seed: int, kernels: list[Kernel], tmp_path: Path
         kernel = chosen.choice(kernels)
         what = chosen.choice(['edit', 'edit', 'edit', 'rerun', 'cells', 'delete'])
         if step == 2:
-            story.edit('shift', 1 + story.model.constants['shift'] % 3)
+            story.edit('shift', 1 + story.oracle.world['shift'] % 3)
         elif what == 'edit':
-            story.edit(chosen.choice(list(story.model.constants)), chosen.randint(1, 3))
+            story.edit(chosen.choice(list(story.oracle.world)), chosen.randint(1, 3))
         elif what == 'rerun':
-            story.build(kernel, chosen.choice(TASKS), rerun=True)
+            story.build(kernel, chosen.choice(list(RULES)), rerun=True)
         elif what == 'cells':
             story.run_cells(kernel)
-        elif story.model.results:
-            name = chosen.choice(sorted(story.model.results))
-            call = f'{name[0]}(n={name[1]})' if name[1:] else f'{name}()'
-            kernel.ok(f'os.path.exists(p := {call}.output().path()) and os.unlink(p)')
-            story.model.missing.add(name)
+        else:
+            name = chosen.choice(sorted(story.oracle.placed))
+            kernel.ok(f'os.path.exists(p := {CALLS[name]}.output().path()) and os.unlink(p)')
+            story.oracle.delete(name)
         if step == 4:
             _restart(kernel)
             kernel.ok(f'import os; os.chdir({str(tmp_path)!r})')
             story.begin(kernel)
-        story.build(chosen.choice(kernels), chosen.choice(TASKS))
+        story.build(chosen.choice(kernels), chosen.choice(list(RULES)))
     story.build(kernels[1], 'C')

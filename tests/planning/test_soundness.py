@@ -1,28 +1,43 @@
 """Whatever is changed, in whatever order: never a wrong value, and nothing is run that need not be.
 
-A model without files says what a build must give and what it must run. It knows a result by the code and by the results
-that it was made from, and works out naively what is stale.
+An oracle without a cache says what each build must give, what it must run, and what it may run at most. A seed makes up
+the work of a person: cells and modules are edited, put back and run again, in two notebooks on one workspace and after
+restarts; files change, time passes, results are deleted, runs fail and are interrupted.
+
+``KARTNB_SOUNDNESS=500`` tries that many stories instead of a few.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
-from dataclasses import dataclass, field, replace
-from itertools import count
+import random
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import hypothesis.strategies as st
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+import pytest
 
 import kartnb
+from kartnb.model import TaskState, TaskStateChanged
 from tests.planning.notebook import Notebook, forget_classes, forget_modules, write_module
+from tests.planning.oracle import Oracle, Rule
 
+STORIES = int(os.environ.get('KARTNB_SOUNDNESS', '0'))
+STEPS = 60
 MODULE = 'kart_soundness_helpers'
+START = """
+import os
+from datetime import timedelta
+def boom(name):
+    fault = os.environ.get('FAULT', '')
+    if fault == name + ' fails':
+        raise ValueError(name)
+    if fault == name + ' is interrupted':
+        raise KeyboardInterrupt
+"""
 CELLS = {
+    'pick': 'from statistics import {pick} as pick',
     'scale': 'SCALE = {scale}',
     'helper': 'def helper(x):\n    {comment}\n    return x * SCALE + {helper}',
     'A': """
@@ -31,8 +46,9 @@ class A(kartnb.TaskOnKart):
 
     def run(self):
         {comment}
-        ran.append(f'A{{self.n}}')
-        self.dump(helper(self.n) + {A})
+        boom(f'A{{self.n}}')
+        x = helper(self.n)
+        self.dump(pick([x, x + 1]) + {A})
 """,
     'B': """
 class B(kartnb.TaskOnKart):
@@ -40,7 +56,7 @@ class B(kartnb.TaskOnKart):
         return A(n=1)
 
     def run(self):
-        ran.append('B')
+        boom('B')
         self.dump(self.load() + self.plus() + helpers.shift(1))
 
     def plus(self):
@@ -55,7 +71,7 @@ class C(kartnb.TaskOnKart):
         return [A(n=2), B()]
 
     def run(self):
-        ran.append('C')
+        boom('C')
         self.dump(sum(self.load()) + self.PLUS)
 """,
     'D': """
@@ -66,7 +82,7 @@ class D(kartnb.TaskOnKart):
         return {{'b': B(), 'c': C()}}
 
     def run(self):
-        ran.append(f'D{{self.n}}')
+        boom(f'D{{self.n}}')
         self.dump(self.load('b') + self.load('c') + self.n * (lambda x: x + {D})(1))
 """,
     'E': """
@@ -76,291 +92,311 @@ class E(kartnb.TaskOnKart):
 
     def run(self):
         more = yield B()
-        ran.append('E')
+        boom('E')
         self.dump(self.load() + more.load() + {E})
+""",
+    'F': """
+class F(kartnb.TaskOnKart):
+    def run(self):
+        boom('F')
+        self.dump(int(open('data.txt').read()) + {F})
+""",
+    'P': """
+class P(kartnb.TaskOnKart):
+    def requires(self):
+        return F()
+
+    def run(self):
+        boom('P')
+        self.dump(self.load() // 2 + {P})
+""",
+    'Q': """
+class Q(kartnb.TaskOnKart):
+    def requires(self):
+        return [P(), A(n=1)]
+
+    def run(self):
+        boom('Q')
+        self.dump(sum(self.load()) + {Q})
+""",
+    'H': """
+class H(kartnb.TaskOnKart):
+    a = kartnb.TaskInstanceParameter(default=A(n=1))
+
+    def run(self):
+        boom('H')
+        self.dump(self.load('a') + {H})
+""",
+    'held': 'held = A(n=2)',
+    'K': """
+class K(kartnb.TaskOnKart):
+    a = kartnb.TaskInstanceParameter()
+
+    def run(self):
+        boom('K')
+        self.dump(self.load('a') + {K})
+""",
+    'X': """
+class X(kartnb.TaskOnKart):
+    expires = timedelta(hours=10)
+
+    def requires(self):
+        return F()
+
+    def run(self):
+        boom('X')
+        self.dump(self.load() + {X})
+""",
+    'Y': """
+class Y(kartnb.TaskOnKart):
+    def requires(self):
+        return [X(), Q()]
+
+    def run(self):
+        boom('Y')
+        self.dump(sum(self.load()) + {Y})
 """,
 }
 HELPERS = '# {comment}\ndef shift(x):\n    return x + {shift}\n'
-#: What each task requires, and the constants that its code reaches.
-REQUIRES = {
-    'A1': (),
-    'A2': (),
-    'B': ('A1',),
-    'C': ('A2', 'B'),
-    'D0': ('B', 'C'),
-    'D5': ('B', 'C'),
-    'E': ('A2', 'B'),
+_A_CODE = ('A', 'scale', 'helper', 'pick')
+
+
+def _a(n: int) -> Rule:
+    return Rule(lambda w, _: n * w['scale'] + w['helper'] + (w['pick'] == 'median_high') + w['A'], code=_A_CODE)
+
+
+def _sum(name: str, *requires: str, **more: Any) -> Rule:
+    return Rule(lambda w, inputs: sum(inputs) + w[name], requires, code=(name,), **more)
+
+
+RULES = {
+    'A1': _a(1),
+    'A2': _a(2),
+    'B': Rule(lambda w, inputs: inputs[0] + w['B'] + 1 + w['shift'], ('A1',), code=('B', 'shift')),
+    'C': _sum('C', 'A2', 'B'),
+    'D0': Rule(lambda w, inputs: sum(inputs), ('B', 'C'), code=('D',)),
+    'D5': Rule(lambda w, inputs: sum(inputs) + 5 * (1 + w['D']), ('B', 'C'), code=('D',)),
+    'E': Rule(lambda w, inputs: sum(inputs) + w['E'], ('A2',), ('B',), code=('E',)),
+    'F': Rule(lambda w, _: w['data.txt'] + w['F'], code=('F',), files=('data.txt',)),
+    'P': Rule(lambda w, inputs: inputs[0] // 2 + w['P'], ('F',), code=('P',)),
+    'Q': _sum('Q', 'P', 'A1'),
+    'H': _sum('H', 'A1'),
+    'K': _sum('K', 'A2'),
+    'X': _sum('X', 'F', expires=10),
+    'Y': _sum('Y', 'X', 'Q'),
 }
-#: What a plan sees of these: E asks for the rest while it runs.
-DECLARES = {**REQUIRES, 'E': ('A2',)}
-REACHES = {'A': ('A', 'scale', 'helper'), 'B': ('B', 'shift'), 'C': ('C',), 'D': ('D',), 'E': ('E',)}
-NAMES = ('scale', 'helper', 'A', 'B', 'C', 'D', 'E', 'shift')
-Code = tuple[int, ...]
+NUMBERS = ('scale', 'helper', 'shift', 'data.txt', *(name for name in CELLS if len(name) == 1))
+_real_time = time.time
 
 
-@dataclass(frozen=True)
-class Result:
-    """A result: which one, its value, and the code and the results that it was made from."""
+class Person:
+    """A person at work in one of two notebooks; what is chosen at random comes from one source."""
 
-    token: int
-    value: int
-    code: Code
-    #: None where it is not known: of one that was there before what it requires was made anew.
-    inputs: tuple[int, ...] | None
-    #: What is known of what it needs.
-    needs: tuple[str, ...]
-    #: Code and inputs for which it is kept too.
-    kept_for: tuple[Code, tuple[int, ...]] | None = None
-    #: Whether another program has written it, and no build has used it yet.
-    foreign: bool = False
-    #: What it was written over.
-    before: Result | None = None
-
-
-@dataclass
-class Model:
-    """What is in the workspace, as far as it matters."""
-
-    constants: dict[str, int]
-    results: dict[str, Result] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
-    earlier: dict[str, list[Result]] = field(default_factory=dict)
-    tokens: Any = field(default_factory=count)
-
-    def code(self, task: str) -> Code:
-        return tuple(self.constants[name] for name in REACHES[task[0]])
-
-    def inputs(self, needs: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(self.results[other].token if other in self.results else -1 for other in needs)
-
-    def needs(self, task: str) -> tuple[str, ...]:
-        return self.results[task].needs if task in self.results else REQUIRES[task]
-
-    def pure(self, task: str) -> int:
-        """What a task gives without any cache."""
-        return self.value(task, {other: self.pure(other) for other in REQUIRES[task]})
-
-    def value(self, task: str, inputs: dict[str, int]) -> int:
-        c = self.constants
-        if task[0] == 'A':
-            return int(task[1]) * c['scale'] + c['helper'] + c['A']
-        if task == 'B':
-            return inputs['A1'] + c['B'] + 1 + c['shift']
-        if task == 'D5':
-            return inputs['B'] + inputs['C'] + 5 * (1 + c['D'])
-        return sum(inputs.values()) + (0 if task == 'D0' else c[task])
-
-    def upstream(self, root: str, needs: dict[str, tuple[str, ...]] = REQUIRES) -> list[str]:
-        """A task and all that it needs, upstream first."""
-        found: dict[str, None] = {}
-        for other in needs[root]:
-            found.update(dict.fromkeys(self.upstream(other, needs)))
-        return [*found, root]
-
-    def outdated(self, task: str) -> bool:
-        result = self.results.get(task)
-        if any(self.outdated(other) for other in self.needs(task)):
-            return True
-        if result is None or result.foreign:
-            return False
-        kept_code, kept_inputs = result.kept_for or (result.code, result.inputs)
-        if self.code(task) not in (result.code, kept_code):
-            return True
-        return result.inputs is not None and self.inputs(result.needs) not in (result.inputs, kept_inputs)
-
-    def to_run(self, root: str, rerun: str = '') -> set[str]:
-        """What a build of a task must run."""
-        tasks = self.upstream(root)
-        runs: set[str] = set()
-        for task in tasks:  # upstream first: what is asked to run again takes all with it that is made from it
-            runs |= {task} if task == rerun or runs.intersection(DECLARES[task]) else set()
-        if root in self.missing or root not in self.results or self.outdated(root):
-            runs.add(root)
-        while True:
-            more = {other for task in runs for other in REQUIRES[task] if self._must_run(other)}
-            more |= {task for task in tasks if runs.intersection(self.needs(task)) and self._knows_inputs(task)}
-            more |= {root} if runs else set()
-            if more <= runs:
-                return runs
-            runs |= more
-
-    def _must_run(self, task: str) -> bool:
-        return task in self.missing or task not in self.results or self.outdated(task)
-
-    def _knows_inputs(self, task: str) -> bool:
-        result = self.results.get(task)
-        return result is not None and not result.foreign and result.inputs is not None
-
-    def build(self, root: str, rerun: str = '') -> tuple[int, set[str]]:
-        """Build a task; gives its value and what has run."""
-        runs = self.to_run(root, rerun)
-        self.adopt(self.upstream(root, REQUIRES if root in runs else DECLARES), runs)
-        for task in self.upstream(root):
-            if task in runs:
-                self._run(task)
-        return self.results[root].value, runs
-
-    def overwrite(self, task: str, value: int) -> None:
-        """Another program writes a result; what holds at its first use counts as what it was made by and from."""
-        known = self.results[task]
-        before = known.before if known.foreign else known
-        self.results[task] = Result(next(self.tokens), value, (), (), DECLARES[task], foreign=True, before=before)
-
-    def delete(self, task: str) -> None:
-        """A result is gone; nobody knows any more of what was written unseen."""
-        known = self.results[task]
-        if known.foreign and known.before is not None:
-            self.results[task] = known.before
-        self.missing.add(task)
-
-    def adopt(self, tasks: list[str], runs: set[str]) -> None:
-        for task in tasks:
-            result = self.results.get(task)
-            if result is not None and result.foreign and task not in self.missing:
-                inputs = None if runs.intersection(result.needs) else self.inputs(result.needs)
-                self.results[task] = replace(result, code=self.code(task), inputs=inputs, foreign=False)
-
-    def _run(self, task: str) -> None:
-        value = self.value(task, {other: self.results[other].value for other in REQUIRES[task]})
-        if task in self.results and task not in self.missing:
-            self.earlier.setdefault(task, []).append(self.results[task])
-        needs = REQUIRES[task]
-        self.results[task] = Result(next(self.tokens), value, self.code(task), self.inputs(needs), needs)
-        self.missing.discard(task)
-
-    def restore(self, task: str) -> None:
-        self.adopt(self.upstream(task, DECLARES), self.to_run(task))
-        result = self.earlier[task].pop()
-        if task not in self.missing:
-            self.earlier[task].append(self.results[task])
-        # what it asked for while it ran counts as it was then: of that, a restored result is not kept for another one
-        now = self.inputs(result.needs)
-        inputs = tuple(
-            new if need in DECLARES[task] else old
-            for need, new, old in zip(result.needs, now, result.inputs or now, strict=True)
-        )
-        self.results[task] = replace(result, kept_for=(self.code(task), inputs))
-        self.missing.discard(task)
-
-
-class Soundness(RuleBasedStateMachine):
-    """A person at work in one or two notebooks."""
-
-    @initialize()
-    def start(self) -> None:
-        self.directory = Path(tempfile.mkdtemp())
-        os.chdir(self.directory)
-        self.model = Model(dict.fromkeys(NAMES, 1))
+    def __init__(self, directory: Path, chosen: random.Random) -> None:
+        self.directory = directory
+        self.chosen = chosen
+        world = {**dict.fromkeys(NUMBERS, 1), 'pick': 'median_low'}
+        self.oracle = Oracle(RULES, world)
+        self.other = {**world, 'C': 2, 'A': 3}
         self.comments = 0
-        self.other = dict.fromkeys(NAMES, 1)
-        self.other['C'] = 2
-        #: Whether there are values that the present code may not give.
-        self.restored = False
+        #: Whether builds may be in worker processes, whose clock is the real one.
+        self.has_workers = False
+        #: What was done, for who reads a failure.
+        self.log: list[str] = []
+        self._before: tuple[str, Any] | None = None
+        self._write_data()
         self._new_process()
 
-    def teardown(self) -> None:
-        forget_classes()
-        forget_modules([MODULE])
+    def do_something(self) -> None:
+        """Change something, or several things, and build a task."""
+        changes: dict[Callable[[], None], int] = {
+            self.edit: 8,
+            self.undo: 4,
+            self.edit_what_does_not_count: 1,
+            self.restart: 1,
+            self.turn_to_the_other_notebook: 2,
+            self.delete: 1,
+            self.let_time_pass: 0 if self.has_workers else 1,
+        }
+        for _ in range(self.chosen.choice([1, 1, 1, 2, 3])):
+            self._one_of(changes)()
+        self._one_of({self.build: 8, self.rerun: 1, self.build_with_a_fault: 2})()
+
+    def _one_of(self, ways: dict[Callable[[], None], int]) -> Callable[[], None]:
+        return self.chosen.choices(list(ways), list(ways.values()))[0]
+
+    # ----- changes --------------------------------------------------------------------------------------------------
+
+    def edit(self) -> None:
+        """Edit a method, a helper, a constant, an import, a module or a file, and run the cell or load it again."""
+        name = self.chosen.choice([*NUMBERS, 'pick', 'data.txt', 'data.txt'])
+        self._before = name, self.oracle.world[name]
+        names = ['median_low', 'median_high']
+        self._edit(name, self.chosen.choice(names) if name == 'pick' else self.chosen.randint(1, 3))
+
+    def undo(self) -> None:
+        """Take the last edit back."""
+        if self._before is not None:
+            self._edit(*self._before)
+
+    def edit_what_does_not_count(self) -> None:
+        """Edit a comment, or touch the file."""
+        self.comments += 1
+        name = self.chosen.choice([*CELLS, 'shift', 'data.txt'])
+        self._edit(name, self.oracle.world.get(name))
+
+    def _edit(self, name: str, value: Any) -> None:
+        self.log.append(f'{name} = {value}')
+        if name in self.oracle.world:
+            self.oracle.world[name] = value
+        if name == 'data.txt':
+            self._write_data()
+        elif name == 'shift':
+            self._load_helpers()
+        else:
+            self._run_cell(name)
+
+    def delete(self) -> None:
+        """Delete the file of a result."""
+        if self.oracle.placed:
+            name = self.chosen.choice(sorted(self.oracle.placed))
+            self.log.append(f'delete {name}')
+            Path(self._task(name).output().path()).unlink(missing_ok=True)
+            self.oracle.delete(name)
+
+    def let_time_pass(self) -> None:
+        """Let some hours pass."""
+        self.oracle.hour += self.chosen.choice([1, 11])
+        self.log.append(f'it is hour {self.oracle.hour}')
+        passed = self.oracle.hour * 3600
+        time.time = lambda: _real_time() + passed
+
+    def restart(self) -> None:
+        """Restart the kernel, and run all cells."""
+        self.log.append('restart')
+        self._new_process()
+
+    def turn_to_the_other_notebook(self) -> None:
+        """Turn to a notebook with other code on the same workspace; the file is one for both."""
+        self.log.append('the other notebook')
+        before = self.oracle.world
+        self.oracle.world, self.other = {**self.other, 'data.txt': before['data.txt']}, before
+        self._before = None
+        self._new_process()
 
     def _new_process(self) -> None:
         forget_classes()
         forget_modules([MODULE])
         self.notebook = Notebook()
+        self.notebook.run(START)
         self._load_helpers()
         for name in CELLS:
             self._run_cell(name)
 
     def _run_cell(self, name: str) -> None:
-        self.notebook.run(CELLS[name].format(**self.model.constants, comment=f'# {self.comments}'))
+        self.notebook.run(CELLS[name].format(**self.oracle.world, comment=f'# {self.comments}'))
 
     def _load_helpers(self) -> None:
-        source = HELPERS.format(**self.model.constants, comment=self.comments)
+        source = HELPERS.format(**self.oracle.world, comment=self.comments)
         self.notebook.names['helpers'] = write_module(MODULE, source, self.directory)
 
-    def _task(self, name: str) -> Any:
-        cls = self.notebook[name[0]]
-        return cls(n=int(name[1:])) if name[1:] else cls()
+    def _write_data(self) -> None:
+        (self.directory / 'data.txt').write_text(str(self.oracle.world['data.txt']))
 
-    @rule(name=st.sampled_from(NAMES), value=st.integers(1, 3))
-    def edit(self, name: str, value: int) -> None:
-        """Edit a method, a helper, a constant or a module, and run the cell or load the module again."""
-        self.model.constants[name] = value
-        self._load_helpers() if name == 'shift' else self._run_cell(name)
+    # ----- builds ---------------------------------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from([*CELLS, 'module']))
-    def edit_a_comment(self, name: str) -> None:
-        self.comments += 1
-        self._load_helpers() if name == 'module' else self._run_cell(name)
-
-    @rule(name=st.sampled_from(list(REQUIRES)))
-    def build(self, name: str) -> None:
-        self._build(name)
-
-    @rule(name=st.sampled_from(list(REQUIRES)), data=st.data())
-    def rerun(self, name: str, data: st.DataObject) -> None:
-        known = [task for task in self.model.upstream(name) if not (name == 'E' and task in ('A1', 'B'))]
-        again = data.draw(st.sampled_from(known))
-        self._build(name, again)
-
-    def _build(self, name: str, again: str = '') -> None:
-        expected, runs = self.model.build(name, again)
-        if again:
-            runs_again = [self._task(again)]
-            value = kartnb.build(self._task(name), rerun=runs_again, log_level=100)
-        else:
-            value = kartnb.build(self._task(name), log_level=100)
-        ran = self.notebook.taken()
-        assert value == expected
-        assert sorted(ran) == sorted(runs), f'{name} after {again or "no rerun"}'
-        if not self.restored:
-            assert value == self.model.pure(name)
+    def build(self, name: str = '', again: str = '') -> None:
+        """Build a task, and see that the value is right and that no task has run in vain."""
+        name = name or self.chosen.choice(list(RULES))
+        executors: list[dict[str, Any]] = [{}, {}, {'executor': 'threads'}]
+        options = self.chosen.choice([*executors, {'workers': 2}] if self.has_workers else executors)
+        self.log.append(f'build {name}, {again and f"rerun {again}, "}{options}')
+        must, may = self.oracle.must_run(name, again), self.oracle.may_run(name, again)
+        states: dict[str, TaskState] = {}
+        value = self._run(name, states, again, **options)
+        assert value == self.oracle.pure(name), 'a wrong value'
+        ran = {task for task, state in states.items() if state is TaskState.DONE}
+        assert must <= ran, f'{sorted(must - ran)} must run'
+        assert ran <= may, f'{sorted(ran - may)} need not run'
+        self._settle(ran)
         planned = kartnb.plan(self._task(name))
         assert planned.to_run() == (), f'a second build would run {planned}'
 
-    @precondition(lambda self: self.model.results)
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.model.results)))
-        path = Path(self._task(name).output().path())
-        path.unlink(missing_ok=True)
-        self.model.delete(name)
+    def rerun(self) -> None:
+        """Build a task, and let one run again of those that a plan knows."""
+        name = self.chosen.choice(list(RULES))
+        asked = {other for task in self.oracle.upstream(name) for other in RULES[task].asks}
+        known = [task for task in self.oracle.upstream(name) if not asked & self.oracle.downstream(task)]
+        self.build(name, self.chosen.choice(known or [name]))
 
-    @precondition(lambda self: set(self.model.results) - self.model.missing)
-    @rule(data=st.data(), value=st.integers(1000, 2000))
-    def write_with_another_program(self, data: st.DataObject, value: int) -> None:
-        name = data.draw(st.sampled_from(sorted(set(self.model.results) - self.model.missing)))
-        path = Path(self._task(name).output().path())
-        content, before = pickle.dumps(value), path.stat().st_mtime_ns
-        if content == path.read_bytes():
-            return
-        while path.stat().st_mtime_ns == before:
-            path.write_bytes(content)
-        self.model.overwrite(name, value)
-        self.restored = True
+    def build_with_a_fault(self) -> None:
+        """Build while one of the tasks cannot run; what has run before it counts, and nothing else has changed."""
+        name = self.chosen.choice(list(RULES))
+        broken = self.chosen.choice(self.oracle.upstream(name))
+        fault = self.chosen.choice(['fails', 'is interrupted'])
+        self.log.append(f'build {name}, {broken} {fault}')
+        must, may = self.oracle.must_run(name), self.oracle.may_run(name)
+        states: dict[str, TaskState] = {}
+        os.environ['FAULT'] = f'{broken} {fault}'
+        try:
+            self._run(name, states)
+        except (kartnb.KartError, KeyboardInterrupt):
+            assert broken in may
+            assert states[broken] in (TaskState.FAILED, TaskState.INTERRUPTED)
+        else:
+            assert broken not in must
+        finally:
+            del os.environ['FAULT']
+        done = {task for task, state in states.items() if state is TaskState.DONE}
+        assert done <= may
+        self._settle(done)
 
-    @precondition(lambda self: any(self.model.earlier.values()))
-    @rule(data=st.data())
-    def restore(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(task for task, found in self.model.earlier.items() if found)))
-        kartnb.restore_result(self._task(name))
-        self.model.restore(name)
-        self.restored = True
+    def _run(self, name: str, states: dict[str, TaskState], again: str = '', **options: Any) -> Any:
+        """Build a task, and note the states of the tasks that are begun."""
+        names = {f'{task[0]}_{self._task(task).make_unique_id()}': task for task in self.oracle.upstream(name)}
 
-    @rule()
-    def restart(self) -> None:
-        self._new_process()
+        def listen(event: object) -> None:
+            if isinstance(event, TaskStateChanged) and (names[event.key] in states or event.state is TaskState.RUNNING):
+                states[names[event.key]] = event.state
 
-    @rule()
-    def turn_to_the_other_notebook(self) -> None:
-        self.model.constants, self.other = self.other, self.model.constants
-        self._new_process()
+        rerun = [self._task(again)] if again else False
+        return kartnb.build(self._task(name), rerun=rerun, listeners=[listen], log_level=100, **options)
+
+    def _task(self, name: str) -> Any:
+        cls = self.notebook[name[0]]
+        if name == 'K':
+            return cls(a=self.notebook['held'])
+        return cls(n=int(name[1:])) if name[1:] else cls()
+
+    def _settle(self, ran: set[str]) -> None:
+        for task in ran:
+            self.oracle.has_run(task)
+        placed = {}
+        for task in self.oracle.results:
+            record = kartnb.Workspace().run(self._task(task)).record
+            if record is not None:
+                placed[task] = record.result_id
+        self.oracle.settle(placed)
 
 
-Soundness.TestCase.settings = settings(
-    max_examples=50,
-    stateful_step_count=25,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-TestSoundness = Soundness.TestCase
+@pytest.fixture
+def _as_before() -> Iterator[None]:
+    yield
+    time.time = _real_time
+    os.environ.pop('FAULT', None)
+    forget_classes()
+    forget_modules([MODULE])
+
+
+@pytest.mark.usefixtures('_as_before')
+@pytest.mark.parametrize('seed', range(STORIES or 6))
+def test_a_story(seed: int, tmp_path: Path) -> None:
+    person = Person(tmp_path, random.Random(seed))
+    person.has_workers = seed % 5 == 4
+    try:
+        for _ in range(STEPS):
+            person.do_something()
+    except Exception as error:
+        error.add_note('\n'.join(person.log))
+        raise
+    assert person.log

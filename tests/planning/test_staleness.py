@@ -14,6 +14,7 @@ from kartnb.config import set_session_policy
 from kartnb.model import ReasonKind, TaskState
 from kartnb.storage.filesystem import _Local
 from kartnb.storage.run_records import RecordDirectory
+from kartnb.task.code.parts import PYTHON
 from tests.planning.notebook import Notebook, forget_classes
 from tests.view.markup import Skeleton
 
@@ -70,7 +71,7 @@ def test_changed_code_is_run_again_in_every_executor(executor: str | None, noteb
     notebook.run(LOAD.format(value=2))
     assert _states(notebook['Train']()) == {
         'Load': 'stale code changed: Load.run',
-        'Train': 'stale an upstream task will run: Load',
+        'Train': 'stale an upstream result may change: Load',
     }
     assert kartnb.build(notebook['Train'](), executor=executor) == 10
     assert _states(notebook['Train']()) == {'Load': 'cached', 'Train': 'cached'}
@@ -98,10 +99,13 @@ def _in_memory(name: str) -> Any:
 def test_an_upstream_that_was_rebuilt_on_its_own(notebook: Notebook) -> None:
     kartnb.build(notebook['Train']())
     kartnb.build(notebook['Load'](), rerun=True)
-    assert _states(notebook['Train']())['Train'] == 'stale made from an older upstream result: Load'
+    assert _states(notebook['Train']())['Train'] == 'cached', 'it has the same contents'
     assert notebook.taken() == ['Load', 'Train', 'Load']
+    notebook.run(LOAD.format(value=2))
+    kartnb.build(notebook['Load']())
+    assert _states(notebook['Train']())['Train'] == 'stale made from an older upstream result: Load'
     kartnb.build(notebook['Train']())
-    assert notebook.taken() == ['Train']
+    assert notebook.taken() == ['Load', 'Train']
 
 
 def test_staleness_goes_through_what_is_missing_and_missing_does_not_travel(notebook: Notebook) -> None:
@@ -109,7 +113,7 @@ def test_staleness_goes_through_what_is_missing_and_missing_does_not_travel(note
     Path(notebook['Load']().output().path()).unlink()
     assert _states(notebook['Train']()) == {'Load': 'not needed', 'Train': 'cached'}
     notebook.run(LOAD.format(value=3))
-    assert _states(notebook['Train']())['Train'] == 'stale an upstream task will run: Load'
+    assert _states(notebook['Train']())['Train'] == 'stale an upstream result may change: Load'
     assert kartnb.build(notebook['Train']()) == 15
 
 
@@ -134,7 +138,9 @@ def test_policies(notebook: Notebook, monkeypatch: pytest.MonkeyPatch, tmp_path:
     notebook['Load'].on_code_change = notebook['Train'].on_code_change = 'rerun'
     assert will_run()
     assert not will_run(on_code_change='ignore')
-    with pytest.raises(kartnb.KartError, match="on_code_change must be 'rerun', 'warn' or 'ignore', not 'often'"):
+    with pytest.raises(
+        kartnb.KartError, match="on_code_change must be 'rerun', 'warn', 'error' or 'ignore', not 'often'"
+    ):
         kartnb.build(notebook['Train'](), on_code_change='often')
     monkeypatch.setenv('KARTNB_ON_CODE_CHANGE', 'nonsense')
     set_session_policy('')
@@ -153,7 +159,8 @@ def test_what_changes_is_said_before_anything_runs(notebook: Notebook, capsys: p
     kartnb.build(notebook['Train']())
     told = capsys.readouterr().err
     assert (
-        told == 'Recomputed because code or inputs changed: Load (code changed: Load.run); then, downstream: Train.\n'
+        told == 'Recomputed because code or inputs changed: Load (code changed: Load.run); '
+        'then, if the contents change: Train.\n'
     )
 
 
@@ -212,7 +219,8 @@ def test_what_was_brought_back_is_kept_until_the_code_changes_again(notebook: No
     notebook.run(LOAD.format(value=3))
     assert kartnb.build(notebook['Load']()) == 3
     kartnb.restore_result(notebook['Load'](), done.replaced, keep=False)
-    assert _states(notebook['Load']())['Load'].startswith('stale')
+    assert _states(notebook['Load']())['Load'].startswith('stale will be brought back from ')
+    assert kartnb.build(notebook['Load']()) == 3
     with pytest.raises(kartnb.StorageError, match='No result nothing of Load_'):
         kartnb.restore_result(notebook['Load'](), 'nothing')
     with pytest.raises(kartnb.StorageError, match='No earlier result of Train'):
@@ -247,7 +255,7 @@ def test_results_of_another_python(notebook: Notebook) -> None:
     kartnb.build(notebook['Load']())
     [record] = _records('Load')
     made_by = json.loads(record.read_text())['code']
-    elsewhere = '399-000000000000'
+    elsewhere = '399b-000000000000'
     record.rename(record.with_name(record.name.replace(made_by, elsewhere)))
     code = Path('resources/log/run_record/code')
     kept = (code / f'{made_by}.code').read_text()
@@ -258,13 +266,37 @@ def test_results_of_another_python(notebook: Notebook) -> None:
     assert _states(notebook['Load']()) == {'Load': 'stale code changed: Load.run'}
 
 
-def test_hidden_source_counts_as_cached_and_says_so(notebook: Notebook) -> None:
-    for value in (1, 2):
-        exec(compile(LOAD.format(value=value), '<nowhere>', 'exec'), notebook.names)
-        assert kartnb.build(notebook['Load']()) == 1
-    assert _states(notebook['Load']()) == {
-        'Load': 'cached cannot tell whether the code has changed: the source of Load.run is not available'
+def test_results_that_an_older_kartnb_recorded(notebook: Notebook) -> None:
+    kartnb.build(notebook['Load']())
+    [record] = _records('Load')
+    made_by = json.loads(record.read_text())['code']
+    code = Path('resources/log/run_record/code')
+    kept = json.loads((code / f'{made_by}.code').read_text())
+    older = f'{PYTHON}-000000000000'
+    record.rename(record.with_name(record.name.replace(made_by, older)))
+    cannot_tell = {
+        'Load': 'cached cannot tell whether the code has changed: the result was recorded by an older kartnb'
     }
+    assert _states(notebook['Load']()) == cannot_tell, 'its source was not kept'
+    kept['parts'] = [part for part in kept['parts'] if part['kind'] == 'source']
+    (code / f'{older}.code').write_text(json.dumps(kept))
+    assert _states(notebook['Load']()) == cannot_tell
+    notebook.run(LOAD.format(value=2))
+    assert _states(notebook['Load']()) == {'Load': 'stale code changed: Load.run'}
+
+
+def test_hidden_source_is_compared_by_its_bytecode(notebook: Notebook) -> None:
+    for value in (1, 1, 2):
+        exec(compile(LOAD.format(value=value), '<nowhere>', 'exec'), notebook.names)
+        assert kartnb.build(notebook['Load']()) == value
+    assert notebook.taken() == ['Load', 'Load']
+
+
+def test_what_is_not_compared_is_said(notebook: Notebook) -> None:
+    notebook.run("API_TOKEN = 'abc'\nclass Load(kartnb.TaskOnKart):\n    def run(self): self.dump(API_TOKEN)")
+    kartnb.build(notebook['Load']())
+    assert _states(notebook['Load']()) == {'Load': 'cached not compared: API_TOKEN'}
+    assert not any('abc' in path.read_text() for path in Path('resources/log').rglob('*.code'))
 
 
 @pytest.mark.parametrize(
@@ -324,7 +356,7 @@ def test_why_names_the_upstream_and_the_newer_input(notebook: Notebook) -> None:
     kartnb.build(notebook['Train']())
     notebook.run(LOAD.format(value=2))
     reasons = [node.reason for explanation in kartnb.why(notebook['Train']()) for node in explanation.nodes]
-    assert [reason and reason.kind for reason in reasons] == [ReasonKind.CODE_CHANGED, ReasonKind.UPSTREAM_RUNS]
+    assert [reason and reason.kind for reason in reasons] == [ReasonKind.CODE_CHANGED, ReasonKind.UPSTREAM_MAY_CHANGE]
     kartnb.build(notebook['Load']())
     [explanation] = kartnb.why(notebook['Train']())
     assert explanation.reason == 'made from an older upstream result: Load'
@@ -335,7 +367,7 @@ def test_an_older_definition_says_so(notebook: Notebook) -> None:
     old = notebook['Train'](depth=7)
     assert 'older' not in repr(old)
     notebook.run(TRAIN)
-    assert repr(old).endswith(' – of an older definition of Train: clone(Train) gives the task of the new one')
+    assert repr(old).endswith(" – of an older definition of Train: a build takes it as today's Train")
     assert 'of an older definition of Train' in old._repr_html_()
     new = old.clone(notebook['Train'])
     assert (type(new), new.depth) == (notebook['Train'], 7)

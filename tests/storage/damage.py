@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kartnb.errors import KartError, MissingPackageError, UnreadableResultError
 from kartnb.storage.formats.exact_text import lossless
-from kartnb.storage.models import LargeDataFrameProcessor, make_model_target
+from kartnb.storage.formats.models import LargeDataFrameProcessor, make_model_target
 from kartnb.storage.targets import TargetOnKart, make_target
 from tests.storage.examples import assert_equal
 

@@ -127,7 +127,7 @@ def write(writer: str, directory: Path) -> None:
     if writer == 'gokart':
         from gokart.target import LargeDataFrameProcessor, make_model_target, make_target
     else:
-        from kartnb.storage.models import (
+        from kartnb.storage.formats.models import (
             LargeDataFrameProcessor,
             make_model_target,  # type: ignore[assignment]
         )

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from kartnb.errors import UnreadableResultError
-from kartnb.storage.models import make_model_target
+from kartnb.storage.formats.models import make_model_target
 from kartnb.storage.targets import make_target
 from kartnb.storage.unpickling import RequiredTask, TaskInfo
 from tests.storage import golden

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from kartnb.errors import StorageError, UnreadableResultError, WrongValueError
-from kartnb.storage.models import LargeDataFrameProcessor, ModelTarget, make_model_target
+from kartnb.storage.formats.models import LargeDataFrameProcessor, ModelTarget, make_model_target
 from kartnb.storage.targets import TargetOnKart
 from tests.storage.examples import frames
 from tests.storage.notebook import Notebook, notebook
@@ -94,7 +94,7 @@ def test_a_dump_that_fails_keeps_the_old_result() -> None:
 
 SLOW = """
 import sys, time
-from kartnb.storage.models import make_model_target
+from kartnb.storage.formats.models import make_model_target
 def save(model, path):
     open(path, 'w').write('half')
     print('saving', flush=True)
@@ -156,7 +156,7 @@ def test_a_load_function_of_a_notebook_keeps_its_imports(notebook: Notebook) -> 
     )
     save_it, load_it = notebook['save'], notebook['load']
     make_model_target('a.zip', 'tmp', save_it, load_it).dump([1, 2])  # type: ignore[arg-type]
-    script = "from kartnb.storage.models import *\nprint(make_model_target('a.zip', 'tmp', None, None).load())"
+    script = "from kartnb.storage.formats.models import *\nprint(make_model_target('a.zip', 'tmp', None, None).load())"
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', script],
         capture_output=True,

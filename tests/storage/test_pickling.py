@@ -209,6 +209,24 @@ def test_without_the_class_its_objects_bring_it_along(notebook: Notebook) -> Non
     assert total([1, 2]) == 5
 
 
+@pytest.mark.parametrize('slots', ["('a', 'b')", "('a', '__b', '__dict__')", "'a'", "['a', '__weakref__']"])
+def test_slots_go_through_another_process(notebook: Notebook, slots: str) -> None:
+    cell = (
+        f'class Slots:\n    __slots__ = {slots}\n    def __init__(self): self.a = 1\n    def one(self): return self.a'
+    )
+    notebook.run(cell)
+    has_dict = hasattr(value_of(notebook, 'Slots()'), '__dict__')
+    Path('a.pkl').write_bytes(pickling.dumps(value_of(notebook, 'Slots()')))
+    run(
+        'import pickle\nfrom kartnb.storage import pickling\nfound = pickle.load(open("a.pkl", "rb"))\n'
+        f'assert found.one() == 1 and hasattr(found, "__dict__") == {has_dict}\n'
+        'open("b.pkl", "wb").write(pickling.dumps(found))'
+    )
+    found = pickling.loads(Path('b.pkl').read_bytes())
+    assert type(found) is notebook['Slots']
+    assert found.one() == 1
+
+
 def test_a_local_class_is_not_taken_for_the_global_one_of_its_name(notebook: Notebook) -> None:
     notebook.run(CELL)
     loaded = pickling.loads(pickling.dumps(value_of(notebook, 'local()')))

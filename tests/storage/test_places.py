@@ -21,7 +21,7 @@ from kartnb.errors import MissingPackageError, MissingResultError, StorageError,
 from kartnb.storage import files, filesystem, places, remote
 from kartnb.storage.files import storage_error, windows_problem
 from kartnb.storage.filesystem import file_system
-from kartnb.storage.models import make_model_target
+from kartnb.storage.formats.models import make_model_target
 from kartnb.storage.peek import unread_types
 from kartnb.storage.run_records import RecordedResult
 from kartnb.storage.targets import has_labels, make_target, object_labels

@@ -14,6 +14,7 @@ import pytest
 import kartnb
 from kartnb.errors import SweepError
 from tests.sweeps.pipeline import Fit, Kind, Number, Rows
+from tests.task.cells import Notebook
 
 optuna = pytest.importorskip('optuna')
 
@@ -32,6 +33,35 @@ def test_a_search_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert len(search(str(tmp_path), 3)) == 3
     assert longer.best().metrics['score'] == max(point.metrics['score'] for point in longer)
     assert 'TPESampler' in repr(longer)
+
+
+def test_another_metric_is_another_study(tmp_path: Path) -> None:
+    search(str(tmp_path), 4, metric=lambda row: row['score'])
+    other = search(str(tmp_path), 4, metric=lambda row: -row['score'])
+    assert 'The metric has changed: a new study begins.' in repr(other)
+    # the trials of the first study would have been taken as they were
+    assert all(value < 0 for point in other for value in point.metrics.values())
+    assert 'has changed' not in repr(search(str(tmp_path), 4, metric='score'))
+    assert len(list(tmp_path.glob('log/sweep/*.json'))) == 3
+
+
+def _metric(body: str) -> Any:
+    notebook = Notebook()
+    notebook.run(f'WEIGHT = 1\ndef scored(row):\n    return {body}\n')
+    return notebook.scored
+
+
+def test_an_edited_metric_is_another_study(tmp_path: Path) -> None:
+    first = search(str(tmp_path), 3, metric=_metric("row['score'] * WEIGHT"))
+    again = search(str(tmp_path), 3, metric=_metric("row['score'] * WEIGHT  # the same"))
+    assert 'has changed' not in repr(first) + repr(again)
+    [file] = tmp_path.glob('log/sweep/*.json')
+    edited = search(str(tmp_path), 3, metric=_metric("-row['score'] * WEIGHT"))
+    assert 'The metric has changed' in repr(edited)
+    assert len(list(tmp_path.glob('log/sweep/*.json'))) == 2
+    # a file of the time before metrics counted by their code is not taken
+    file.rename(file.with_name(file.name.partition('-')[0] + '.json'))
+    assert 'The metric has changed' in repr(search(str(tmp_path), 3, metric=_metric("row['score'] * WEIGHT")))
 
 
 def test_deleted_results_of_earlier_trials_are_made_again(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class TestRuns:
         assert planned.counts == {TaskState.CACHED: 2, TaskState.MISSING: 3}
         assert planned.to_run == 3
         assert planned.estimate.unknown == 0
-        assert '3 tasks will run' in repr(planned)
+        assert '3 will run' in repr(planned)
         assert len(list((tmp_path / 'tests').rglob('Fit_*.pkl'))) == 2
 
     def test_rerun_runs_every_point_again(self, place: str, tmp_path: Path) -> None:

@@ -18,9 +18,19 @@ import pytest
     ],
 )
 def test_a_benchmark_prints_its_table(arguments: list[str], repository: Path, tmp_path: Path) -> None:
+    told = _told_by(arguments, repository, tmp_path)
+    assert 'chain' in told
+    assert 'layered' in told
+
+
+def test_the_cost_of_code_prints_is_measured(repository: Path, tmp_path: Path) -> None:
+    told = _told_by(['benchmarks.prints'], repository, tmp_path).splitlines()
+    assert [len(line[32:].split()) for line in told[1:]] == [4, 4, 4]
+
+
+def _told_by(arguments: list[str], repository: Path, tmp_path: Path) -> str:
     command = [sys.executable, '-m', *arguments, '--quick', '--place', str(tmp_path)]
     environment = {**os.environ, 'PYTHONPATH': str(repository)}
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert 'chain' in done.stdout
-    assert 'layered' in done.stdout
+    return done.stdout

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 EXTRAS = 'dask,lab,parquet,polars,redis,slack'
-TOOLS = {'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pytest'}
+TOOLS = {'attrs', 'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pydantic', 'pytest', 'wrapt'}
 # What a dependency's old version can break: ids and parameters, formats and pickles, locks, pictures, magics, records.
 SELECTED = (
     'tests/task',
@@ -35,10 +35,12 @@ SELECTED = (
     'tests/execution/test_executors.py::test_functions_in_results_name_their_cell[loky]',
     'tests/execution/test_executors.py::test_functions_in_results_name_their_cell[dask]',
 )
-# These are about the system, kills and size, which no dependency changes, or measure time, or need a server; the run
-# with the newest versions has them.
+# These are about the system, kills, size and source, which no dependency changes, or measure time, or need a server;
+# the run with the newest versions has them.
 IGNORED = (
     'tests/storage/test_damage.py',
+    'tests/task/test_imported_code.py',
+    'tests/task/test_print_of_source.py',
     'tests/storage/test_filesystem.py',
     'tests/storage/test_object_store.py',
     'tests/task/test_scale.py',

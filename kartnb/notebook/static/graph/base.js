@@ -32,6 +32,10 @@ function duration(seconds) {
   return left ? `${hours} h ${left} min` : `${hours} h`;
 }
 
+function about(seconds) {
+  return seconds < 1 ? whole(seconds) : `about ${whole(seconds)}`;
+}
+
 function whole(seconds) {
   if (seconds < 1) return "under 1 s";
   return seconds < 59.5 ? `${Math.round(seconds)} s` : duration(seconds);

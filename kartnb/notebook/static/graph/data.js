@@ -23,10 +23,21 @@ function reasonOf(g, position, brief) {
   const reason = g.tasks.reason[position];
   if (!reason) return "";
   const [kind, detail, note] = reason, look = lookOf(g, position);
-  const instead = kind && g.tasks.instead[look.word];
-  if (instead) return brief ? "" : [instead, note].filter(Boolean).join("; ");
-  const words = look.begun ? g.tasks.kinds[kind] || kind : kind;
-  return brief ? words : [detail ? `${words}: ${detail}` : words, note].filter(Boolean).join("; ");
+  const unchanged = kind === "an upstream result may change" && g.tasks.unchanged[look.word];
+  const instead = kind && (unchanged || g.tasks.instead[look.word]);
+  if (instead) return brief ? unchanged || "" : [instead, note].filter(Boolean).join("; ");
+  const words = look.begun ? g.tasks.kinds[kind] || kind : kind, alike = isAlike(g, position) ? g.tasks.alike : "";
+  // of a file that has changed, the detail says what has become of it
+  const ofFile = detail && kind === "a file that it reads has changed";
+  if (brief) return alike || ((ofFile || look.open) && reason[4]) || words || reason[4];
+  const full = ofFile ? detail : detail ? `${words}: ${detail}` : words;
+  return [full, alike, note].filter(Boolean).join("; ");
+}
+
+// Whether a task was recomputed, and what would have run because of a change stays cached.
+function isAlike(g, position) {
+  return lookOf(g, position).word === "done" && requiringOf(g, position).some((other) =>
+    g.tasks.reason[other]?.[0] === "an upstream result may change" && lookOf(g, other).word === "cached");
 }
 
 // What the plan says of who runs a task, until the build takes it up.
@@ -78,7 +89,7 @@ function requiringOf(g, position) {
 }
 
 function readTasks(g) {
-  g.tasks = parsed(g.model.get("tasks"), null) || { names: [], name: [], id: [], parameters: [], requires: [], reason: [], kinds: {}, instead: {} };
+  g.tasks = parsed(g.model.get("tasks"), null) || { names: [], name: [], id: [], parameters: [], requires: [], reason: [], kinds: {}, instead: {}, unchanged: {} };
   g.requiring = g.haystacks = null;
 }
 

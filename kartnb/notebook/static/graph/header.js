@@ -19,7 +19,7 @@ function updateProgress(g) {
   const left = g.status.remaining == null ? null : g.status.remaining - (elapsed(g) - g.status.elapsed);
   if (isActive(g) && left !== null) words.push(`about ${whole(Math.max(left, 1))} left`);
   if (isActive(g)) words.push(...(g.status.waits || [])); // last: they may be long
-  if (g.status.phase === "plan" && g.status.remaining) words.push(`about ${whole(g.status.remaining)}`);
+  if (g.status.phase === "plan" && g.status.remaining) words.push(about(g.status.remaining));
   setText(g.words, words.filter(Boolean).join(" · "));
   g.bar.hidden = g.status.phase === "plan" || !total;
   g.bar.setAttribute("aria-label", "build");

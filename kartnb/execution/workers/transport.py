@@ -78,12 +78,12 @@ class ClassStore:
             self._classes[known] = cls
         return known
 
-    def dumps(self, value: Any) -> bytes:
+    def dumps(self, value: Any, planned: frozenset[int] = frozenset()) -> bytes:
         """Pickle a value, by-value classes named by digests; a `TransportError` says what cannot be pickled."""
-        from kartnb.execution import task_pickler
+        from kartnb.execution.workers import task_pickler
 
         try:
-            return task_pickler.dumps(value, self._name)
+            return task_pickler.dumps(value, self._name, planned=planned)
         except Exception as error:
             raise TransportError(_culprit(value, error)) from error
 
@@ -103,6 +103,10 @@ class WorkerClasses:
         self._digests: dict[type, str] = {}
         self._pickled_handlers: dict[str, bytes] = {}
         self._handlers: dict[str, HandlersOf] = {}
+
+    def forget(self) -> None:
+        """Forget everything that has arrived: modules that it uses are other ones now."""
+        self.__init__()  # type: ignore[misc]
 
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Those of some digests whose classes or handlers have not arrived."""
@@ -132,7 +136,7 @@ class WorkerClasses:
 
     def dumps(self, value: Any) -> bytes:
         """Pickle a value for the building process; the classes that it has sent are named by their digests."""
-        from kartnb.execution import task_pickler
+        from kartnb.execution.workers import task_pickler
 
         return task_pickler.dumps(value, self._digest, with_sources=False)
 
@@ -178,7 +182,7 @@ def _class_known_as(module: str, qualname: str, cloudpickles_id: str) -> type:
 
 
 def _pickled_class(cls: type) -> bytes:
-    from kartnb.execution import task_pickler
+    from kartnb.execution.workers import task_pickler
 
     try:
         data = task_pickler.dumps(cls)
@@ -207,7 +211,7 @@ def _culprit(value: Any, error: Exception) -> str:
 
 
 def _can_be_pickled(value: Any) -> bool:
-    from kartnb.execution import task_pickler
+    from kartnb.execution.workers import task_pickler
 
     try:
         task_pickler.dumps(value)

@@ -25,17 +25,18 @@ from kartnb._luigi import set_command_line
 from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
 from kartnb.errors import WorkerError
-from kartnb.execution.channel import Channel, Sender, connect
-from kartnb.execution.recording import TaskRun, WorkItem
+from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, seeding_allowed
-from kartnb.execution.transport import SentHandlers, WorkerClasses
+from kartnb.execution.workers.channel import Channel, Sender, connect
+from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
+from kartnb.execution.workers.transport import SentHandlers, WorkerClasses
 from kartnb.storage.formats.registry import packed_formats, unpack_formats
 from kartnb.storage.places import CapturedLine
 from kartnb.storage.run_lock import Holder, build_begins, build_ends
 from kartnb.storage.run_records import RecordedResult
-from kartnb.task import identity
+from kartnb.task import held, identity
 from kartnb.task.base import TaskOnKart
-from kartnb.task.values import flatten, map_nested, required
+from kartnb.task.values import map_nested, required
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class RemoteOutcome:
     lines: tuple[CapturedLine, ...] = ()
     holder: Holder | None = None
     is_settled: bool = False
+    asked: frozenset[str] = frozenset()
 
 
 def perform(data: bytes) -> bytes:
@@ -111,9 +113,9 @@ def perform(data: bytes) -> bytes:
     with _one_at_a_time:
         if not is_building():  # a pool of threads has the settings of its process anyway
             _settings.use(parcel.settings)
+            held.leave_to_the_building_process()
         try:
-            _classes.receive(parcel.classes)
-            missing = _classes.missing(parcel.digests)
+            missing = _take_in(parcel)
             if missing:
                 return pickle.dumps(Reply(tuple(missing)))
             items: list[WorkItem] = _classes.loads(parcel.items)
@@ -125,6 +127,20 @@ def perform(data: bytes) -> bytes:
         os.chdir(parcel.directory)
         with seeding_allowed():
             return pickle.dumps(_run_all(items, parcel))
+
+
+def _take_in(parcel: Parcel) -> list[str]:
+    """Take in the modules and classes of a parcel; gives the digests of those that have to be sent first."""
+    digests = [digest for digest in parcel.digests if not digest.startswith(MODULES)]
+    if not is_building():  # a pool of threads runs in the process that has loaded the modules
+        _modules.receive(parcel.classes)
+        missing = _modules.missing(parcel.digests)
+        if missing:  # the classes may use them
+            return [*missing, *_classes.missing(digests)]
+        if _modules.use(parcel.digests):
+            _classes.forget()
+    _classes.receive({name: data for name, data in parcel.classes.items() if not name.startswith(MODULES)})
+    return _classes.missing(digests)
 
 
 def _run_all(items: list[WorkItem], parcel: Parcel) -> Reply:
@@ -151,7 +167,7 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
     capture = captured(item.build_id, log_level, lambda event: send('event', event), item.mask)
     with capture, _building(item, elsewhere):
         outcome = advance(run)
-        while outcome.requirements is not None and _are_complete(outcome.requirements):
+        while outcome.requirements is not None and _may_go_on(run, outcome.requirements, sender):
             run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
             outcome = advance(run)
         if outcome.requirements is not None:
@@ -159,6 +175,7 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
             close(run)
     task_log = getattr(task, 'task_log', {})
     lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
+    asked = frozenset() if outcome.requirements is None else asked_names(outcome.requirements)
     return RemoteOutcome(
         outcome.spent,
         outcome.result,
@@ -168,6 +185,7 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
         lines,
         outcome.holder,
         outcome.is_settled,
+        asked,
     )
 
 
@@ -184,8 +202,24 @@ def _building(item: WorkItem, elsewhere: bool) -> Iterator[None]:
         build_ends(item.build_id)
 
 
-def _are_complete(asked: Any) -> bool:
-    return all(isinstance(task, luigi.Task) and task.complete() for task in flatten(required(asked)))
+def _may_go_on(run: TaskRun, requirements: Any, sender: Sender | None) -> bool:
+    """Whether the results of the tasks that a run has yielded are there and up to date; the build decides that.
+
+    A worker that cannot ask gives the task back, and goes on in a later run, which has been told.
+    """
+    if asked_names(requirements) <= run.item.granted:
+        return True
+    if sender is None:
+        return False
+    try:
+        question = _classes.dumps(requirements)
+    except Exception:  # the outcome says so
+        return False
+    inputs: Inputs | None = sender.ask(run.item.key, question)
+    if inputs is None:
+        return False
+    run.item.take(inputs)
+    return True
 
 
 def _packed(outcomes: list[RemoteOutcome]) -> bytes:
@@ -301,6 +335,7 @@ class _CommandLine:
 
 
 _classes = WorkerClasses()
+_modules = ModuleReceiver()
 _settings = SettingsKeeper()
 _handlers = SentHandlers()
 #: A worker runs one parcel at a time, also where its pool has threads (Dask's workers do).

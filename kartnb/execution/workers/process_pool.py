@@ -36,7 +36,7 @@ from typing import Any, TypeAlias
 
 from kartnb._luigi import interpreter_flags
 from kartnb.errors import WorkerError, described
-from kartnb.execution.worker_pools import Work, WorkerPool
+from kartnb.execution.workers.worker_pools import Work, WorkerPool
 from kartnb.interrupts import held_interrupts
 
 #: Only on Linux do all system libraries survive a fork of the process that has loaded them.
@@ -67,7 +67,7 @@ RETIRE = b'r'
 _NURSERY_CODE = """\
 import json, sys
 sys.path[:], sys.argv[:], control, idle, also = json.loads(sys.argv[1])
-from kartnb.execution.process_pool import main
+from kartnb.execution.workers.process_pool import main
 main(control, idle, also)
 """
 #: Modules that every worker imports sooner or later, to unpack tasks, seed them and pack their outcomes.
@@ -75,8 +75,8 @@ _NEEDED = (
     'cloudpickle',
     'numpy.random',
     'tblib.pickling_support',
-    'kartnb.execution.remote',
-    'kartnb.execution.task_pickler',
+    'kartnb.execution.workers.remote',
+    'kartnb.execution.workers.task_pickler',
     'kartnb.storage.formats.simple',
 )
 #: Slow imports that survive a fork: a nursery has them if this process has imported them.

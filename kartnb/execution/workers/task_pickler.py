@@ -16,6 +16,7 @@ import luigi
 
 from kartnb.execution.report import entries_of
 from kartnb.storage.by_value import ByValuePickler
+from kartnb.task import held
 
 #: Gives the name under which a class travels, or None where it is imported by name or pickled in place.
 Naming = Callable[[type], str | None]
@@ -40,8 +41,9 @@ class SentFrame(NamedTuple):
 class TaskPickler(ByValuePickler):
     """Pickles tasks, with classes by the names under which they travel, and the text of cells beside their code."""
 
-    def __init__(self, file: BytesIO, naming: Naming, with_sources: bool) -> None:
+    def __init__(self, file: BytesIO, naming: Naming, with_sources: bool, planned: frozenset[int]) -> None:
         super().__init__(file, {TracebackType: reduce_traceback})
+        self._planned = planned
         self._naming = naming
         self._with_sources = with_sources
         self._sources: dict[str, str] = {}
@@ -51,7 +53,12 @@ class TaskPickler(ByValuePickler):
         return self._naming(value) if isinstance(value, type) else None
 
     def reducer_override(self, value: Any) -> Any:
-        """Rebuild gokart's own tasks from their parameters: their instances cannot be pickled."""
+        """Send tasks of older definitions as those of today, and rebuild gokart's own: these cannot be pickled.
+
+        Those that run are sent as they were planned, with the print of that code, though edited meanwhile.
+        """
+        if isinstance(value, luigi.Task) and id(value) not in self._planned and held.today(value) is not value:
+            return (_itself, (held.today(value),))
         if isinstance(value, luigi.Task) and 'to_str_params' in vars(value):
             state = {name: item for name, item in vars(value).items() if name not in _SET_BY_GOKART}
             return (rebuilt_task, (type(value), value.param_kwargs, state))
@@ -74,10 +81,16 @@ class TaskPickler(ByValuePickler):
         return self._sources[file]
 
 
-def dumps(value: Any, naming: Naming = lambda cls: None, *, with_sources: bool = True) -> bytes:
-    """Pickle a value."""
+def dumps(
+    value: Any,
+    naming: Naming = lambda cls: None,
+    *,
+    with_sources: bool = True,
+    planned: frozenset[int] = frozenset(),
+) -> bytes:
+    """Pickle a value; `planned` are the ids of task objects that are sent as they are."""
     buffer = BytesIO()
-    TaskPickler(buffer, naming, with_sources).dump(value)
+    TaskPickler(buffer, naming, with_sources, planned).dump(value)
     return buffer.getvalue()
 
 
@@ -87,6 +100,10 @@ def code_with_source(make: Callable[..., CodeType], arguments: tuple[Any, ...], 
     file = code.co_filename
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     return code
+
+
+def _itself(task: luigi.Task) -> luigi.Task:
+    return task
 
 
 def rebuilt_task(cls: type[luigi.Task], values: dict[str, Any], state: dict[str, Any]) -> luigi.Task:

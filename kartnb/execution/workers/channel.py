@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from multiprocessing.reduction import recv_handle, send_handle
@@ -17,6 +18,8 @@ from kartnb.capture.task_log import Stream
 #: Is given a node's key, what happened ('running', 'event', 'percentage', …), and the value that goes with it.
 Send: TypeAlias = Callable[[str, str, Any], None]
 
+#: What happened when a worker has a question.
+ASKS = 'asks'
 _STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
 #: Seconds to wait for messages that are on their way.
 _PATIENCE = 5.0
@@ -30,6 +33,21 @@ class Channel:
 
     address: Any
     key: bytes
+
+
+class Question:
+    """What a worker asks; its task waits for the answer."""
+
+    __slots__ = ('_connection', 'value')
+
+    def __init__(self, value: Any, connection: Connection[Any, Any]) -> None:
+        self.value = value
+        self._connection = connection
+
+    def answer(self, value: Any) -> None:
+        """Send the answer, unless the worker has ended."""
+        with suppress(OSError, ValueError):
+            self._connection.send(value)
 
 
 class Receiver:
@@ -105,7 +123,8 @@ class Receiver:
                     break
                 if message[1] == 'running':
                     worker.key = message[0]
-                self._receive(*message)
+                key, what, value = message
+                self._receive(key, what, Question(value, connection) if what == ASKS else value)
                 with self._changed:
                     worker.received += 1
                     self._changed.notify_all()
@@ -188,6 +207,14 @@ class Sender:
                 self._count += 1
             except (OSError, ValueError):
                 return
+
+    def ask(self, key: str, value: Any) -> Any:
+        """Ask the building process something and wait for its answer, which is None when it has ended."""
+        self(key, ASKS, value)
+        try:
+            return None if self._connection is None else self._connection.recv()
+        except (OSError, EOFError):
+            return None
 
 
 _senders: dict[Any, Sender] = {}

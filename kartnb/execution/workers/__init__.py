@@ -1,0 +1,1 @@
+"""Worker processes: pools of them, and what travels to them and back."""
