@@ -326,7 +326,7 @@ class Shared(gokart.TaskOnKart):
         self.dump('gokart')
 task = Shared(workspace_directory=sys.argv[2], redis_host='127.0.0.1', redis_port=int(sys.argv[3]), redis_timeout=60,
               should_lock_run=True)
-print(gokart.build(task, task_lock_exception_max_wait_seconds=1))
+print(gokart.build(task, task_lock_exception_max_wait_seconds=1, task_lock_exception_max_tries=1000))
 """
 
 
