@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from kartnb.capture import cached_reads
 from kartnb.capture.file_reads import FileReads
-from kartnb.errors import KartError
+from kartnb.errors import KartError, described
 from kartnb.storage.file_inputs import checked_path, is_remote, without_magic
 from kartnb.storage.files import SUFFIX
 
@@ -141,8 +141,10 @@ def _note(note: _Note, reads: Any, args: tuple[Any, ...]) -> None:
         note(reads, args)
     except KartError:  # of what a task declares
         raise
-    except Exception:
-        pass  # what cannot be looked at cannot be opened either, and what the task does next says so
+    except (OSError, TypeError, ValueError):
+        pass  # no path, such as the number of an open file, or one that cannot be opened either
+    except Exception as error:
+        reads.note_unknown('a file or directory', f'kartnb could not see which: {described(error)}')
 
 
 def _note_of_thread(note: _Note, args: tuple[Any, ...]) -> None:

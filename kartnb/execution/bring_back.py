@@ -1,7 +1,6 @@
 """Superseded results that are put back, by the protocol of a run: what is broken off is rolled back.
 
-A build puts back what today's code and inputs would give again (`bring_back`), and `kartnb.restore_result` whatever it
-is told to.
+A build puts back what today's code and inputs would give again (`bring_back`); `kartnb.restore_result` puts back any.
 """
 
 from __future__ import annotations

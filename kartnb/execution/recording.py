@@ -142,7 +142,7 @@ class WorkItem:
     granted: frozenset[str] = frozenset()
     #: The versions of the packages that its code reaches.
     versions: dict[str, str] = field(default_factory=dict)
-    #: What its build was told to do with results whose code has changed, which holds for those that its task starts.
+    #: What its build does with results whose code has changed; builds that its task starts do the same.
     on_code_change: str | None = None
     on_version_change: str | None = None  #: The same of other versions of packages.
 

@@ -378,6 +378,23 @@ def test_readers_that_are_not_seen_are_told_of(how: str) -> None:
     assert kartnb.plan(Unseen(declares=True)).root.note == ''
 
 
+class UnwillingPath(str):
+    def startswith(self, *args: Any) -> bool:
+        raise RuntimeError('not now')
+
+
+def test_what_cannot_be_noted_is_told_of() -> None:
+    _write(1)
+
+    class Unwilling(TaskOnKart[str]):
+        def run(self) -> None:
+            with open(UnwillingPath('data/sales.csv')) as file:
+                self.dump(file.read())
+
+    kartnb.build(Unwilling())
+    assert 'a file or directory (kartnb could not see which: RuntimeError: not now)' in _note(Unwilling())
+
+
 # --- What was read for an earlier task --------------------------------------------------------------------------------
 
 
