@@ -1,4 +1,4 @@
-"""Modules that change on disk under a process that has imported them: workers run the code that is loaded."""
+"""Modules that change after their import, on disk or in memory: workers run what is loaded."""
 
 from __future__ import annotations
 
@@ -276,3 +276,137 @@ def test_a_module_in_the_place_of_an_installed_one(tmp_path: Path, monkeypatch: 
             importlib.import_module('in_its_place')
             assert ('in_its_place' in loaded.loaded_modules()) is (name == 'project')
             del sys.modules['in_its_place']
+
+
+# --- What was set in a module since its import ------------------------------------------------------------------------
+
+SETTINGS = """
+import dataclasses
+import enum
+import os
+
+class Nested:
+    def __init__(self):
+        self.rate = 1
+
+class Settings:
+    shared = 1
+    def __init__(self):
+        self.rate = 1
+        self.nested = Nested()
+    def scale(self):
+        return 1
+
+@dataclasses.dataclass
+class Options:
+    depth: int = 1
+
+class Colour(enum.Enum):
+    RED = 1
+
+settings = Settings()
+alias = settings
+LIMIT = 1
+COMPUTED = int('1')
+NAMES = ['a']
+TABLE = {'a': 1}
+AGAIN = [0]
+AGAIN.append(1)
+UNSET = None
+TOKEN = 'first'
+HELD = [TABLE]
+_calls = 0
+
+def factor():
+    return 1
+
+def plain():
+    global _calls
+    _calls += 1
+    return _calls
+
+def found():
+    return (
+        LIMIT, COMPUTED, NAMES, TABLE, AGAIN, UNSET, TOKEN, HELD[0]['a'], Colour(1).name, factor(), Options.depth,
+        Options().depth, Settings.shared, settings.rate, settings.nested.rate, alias is settings, settings.scale(),
+    )
+"""
+SET = """
+own.LIMIT = 5
+own.COMPUTED = 5
+own.NAMES.append('b')
+own.TABLE['a'] = 5
+own.AGAIN.append(2)
+own.UNSET = 'set'
+own.TOKEN = 's3cret'
+own.factor = lambda: BY_NAME
+own.Options.depth = 5
+own.Settings.shared = 5
+own.Settings.scale = lambda self: BY_NAME
+own.settings.rate = 5
+own.settings.nested.rate = 5
+"""
+SET_BACK = """
+own.LIMIT = 1
+own.TABLE['a'] = 1
+own.factor = before
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Notebook, Any]]:
+    """A notebook with a task that tells what it finds in a module, and the module."""
+    name = f'own_settings_{next(_numbers)}'
+    (tmp_path / f'{name}.py').write_text(SETTINGS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    notebook = Notebook()
+    notebook.run(f'import {name} as own\nBY_NAME = 5\nbefore = own.factor')
+    notebook.run('class Found(kartnb.TaskOnKart):\n    def run(self):\n        self.dump(own.found())')
+    yield notebook, sys.modules[name]
+    forget_classes()
+    del sys.modules[name]
+
+
+def test_workers_find_what_was_set_in_a_module(settings: tuple[Notebook, Any], workers: dict[str, Any]) -> None:
+    notebook, module = settings
+
+    def build() -> Any:
+        made = kartnb.build(notebook['Found'](), **workers, rerun=True)
+        assert made == module.found()
+        return made
+
+    assert build()[0] == 1
+    notebook.run(SET)
+    assert build()[:2] == (5, 5)
+    notebook.run(SET_BACK)
+    assert build()[:2] == (1, 5)
+
+
+def test_a_function_that_was_replaced_and_cannot_be_sent(settings: tuple[Notebook, Any]) -> None:
+    notebook, module = settings
+    notebook.run('import threading\nlock = threading.Lock()\nown.factor = lambda: lock.locked()\nown.UNSET = lock')
+    with pytest.raises(
+        kartnb.GokartBuildError, match=rf'{module.__name__}\.factor was given a value that.*pickle'
+    ) as e:
+        kartnb.build(notebook['Found'](), workers=2)
+    assert 'change the module instead, or build without workers' in str(e.value)
+
+
+def test_what_a_module_changes_by_itself_is_not_sent(settings: tuple[Notebook, Any]) -> None:
+    notebook, module = settings
+    notebook.run('class Calls(kartnb.TaskOnKart):\n    def run(self):\n        self.dump(own.plain())')
+    assert module.plain() == 1
+    assert kartnb.build(notebook['Calls'](), workers=2) == 1
+
+
+def test_constants_that_autoreload_has_set_in_place(settings: tuple[Notebook, Any], workers: dict[str, Any]) -> None:
+    notebook, module = settings
+    assert kartnb.build(notebook['Found'](), **workers)[0] == 1
+    path = Path(module.__file__)
+    path.write_text(SETTINGS.replace('LIMIT = 1', 'LIMIT = 60 * 60'))
+    module.LIMIT = 60 * 60  # as the autoreload of IPython 9 does, with no new spec
+    assert kartnb.plan(notebook['Found']()).notes == ()
+    assert kartnb.build(notebook['Found'](), **workers)[0] == 3600
+    path.write_text(SETTINGS.replace('LIMIT = 1', 'LIMIT = 7'))
+    assert 'has changed on disk' in kartnb.plan(notebook['Found'](), rerun=True).notes[0]
+    assert kartnb.build(notebook['Found'](), **workers, rerun=True)[0] == 3600

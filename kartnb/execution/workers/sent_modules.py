@@ -19,6 +19,8 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from kartnb.errors import TransportError
+from kartnb.execution.workers.module_values import ModuleValues, put, values_of
+from kartnb.history.makers import host_name
 from kartnb.task.code.loaded import LoadedModule, loaded_modules, reached_modules
 
 #: What the digests of modules begin with.
@@ -35,6 +37,8 @@ class SentModule(NamedTuple):
     source: bytes
     #: The compiled code, where the source is not known.
     code: bytes
+    #: What it holds besides.
+    values: ModuleValues
 
 
 class ModuleSender:
@@ -43,19 +47,22 @@ class ModuleSender:
     def __init__(self) -> None:
         known = loaded_modules()
         self._unknown = {name: module for name, module in known.items() if not module.is_known}
-        sent = {
-            name: SentModule(module.file, module.folders, module.source, module.code)
-            for name, module in sorted(known.items())
-            if name not in self._unknown
-        }
-        self.pickled = pickle.dumps(sent, pickle.HIGHEST_PROTOCOL)
+        self._problems: dict[str, list[str]] = {}
+        sent = {}
+        for name, module in sorted(known.items()):
+            if name not in self._unknown:
+                values, self._problems[name] = values_of(sys.modules[name], module.source)
+                sent[name] = SentModule(module.file, module.folders, module.source, module.code, values)
+        self.pickled = pickle.dumps((host_name(), sent), pickle.HIGHEST_PROTOCOL)
         self.digest = f'{MODULES}{hashlib.blake2b(self.pickled, digest_size=16).hexdigest()}'
 
     def check(self, cls: type) -> None:
-        """Raise a `TransportError` for a class that reaches a module whose code is not known."""
-        for name in sorted(reached_modules([cls])) if self._unknown else ():
+        """Raise a `TransportError` for a class that reaches a module whose code, or what it holds, cannot be sent."""
+        for name in sorted(reached_modules([cls])) if self._unknown or any(self._problems.values()) else ():
             if name in self._unknown:
                 raise TransportError(_unknown_code(self._unknown[name]))
+            for problem in self._problems.get(name, ()):
+                raise TransportError(problem)
 
 
 def _unknown_code(module: LoadedModule) -> str:
@@ -69,9 +76,11 @@ class ModuleReceiver:
     """In a worker process: the modules of the build whose tasks run there now."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict[str, SentModule]] = {}
+        self._kept: dict[str, tuple[str, dict[str, SentModule]]] = {}
         self._in_use = ''
         self._finder = _Finder()
+        #: The modules that were imported here by themselves, and the values that they were given since.
+        self._given: dict[str, tuple[ModuleType, ModuleValues]] = {}
 
     def receive(self, pickled: Mapping[str, bytes]) -> None:
         """Take in what was sent."""
@@ -90,31 +99,46 @@ class ModuleReceiver:
         wanted = next((digest for digest in digests if digest.startswith(MODULES)), '')
         if not wanted or wanted == self._in_use:
             return False
-        modules = self._kept[wanted]
-        present = [name for name in modules if name in sys.modules]
+        host, modules = self._kept[wanted]
+        present = {name: sys.modules[name] for name in modules if name in sys.modules}
         known = loaded_modules() if present else {}
-        differ = [name for name in present if not _is(name, modules[name], known)]
-        self._finder.modules = modules
+        differ = any(not self._is(module, modules[name], known.get(name)) for name, module in present.items())
+        self._finder.modules, self._finder.is_same_computer = modules, host == host_name()
         if self._finder not in sys.meta_path:
             sys.meta_path.insert(0, self._finder)
         self._in_use = wanted
-        for name in modules if differ else ():
-            sys.modules.pop(name, None)
-        return bool(differ)
+        if differ:
+            for name in modules:
+                sys.modules.pop(name, None)
+            return True
+        for name, module in present.items():
+            if _loader_of(module) is None and not self._was_given(module, modules[name]):
+                put(module, modules[name].values, is_same_computer=self._finder.is_same_computer)
+                self._given[name] = (module, modules[name].values)
+        return False
+
+    def _is(self, module: ModuleType, sent: SentModule, known: LoadedModule | None) -> bool:
+        """Whether a module of this process is the one that was sent, or can be made so."""
+        loader = _loader_of(module)
+        if loader is not None:
+            return loader.sent[2:] == sent[2:]
+        is_same = known is not None and known.is_known and (known.source, known.code) == (sent.source, sent.code)
+        return is_same and (self._given.get(module.__name__, (None,))[0] is not module or self._was_given(module, sent))
+
+    def _was_given(self, module: ModuleType, sent: SentModule) -> bool:
+        given = self._given.get(module.__name__)
+        return given is not None and given[0] is module and given[1] == sent.values
 
 
-def _is(name: str, sent: SentModule, present: Mapping[str, LoadedModule]) -> bool:
-    """Whether a module of this process has the code that was sent."""
-    loader = getattr(sys.modules[name].__spec__, 'loader', None)
-    if isinstance(loader, _Loader):
-        return loader.sent.source == sent.source and loader.sent.code == sent.code
-    known = present.get(name)
-    return known is not None and known.is_known and (known.source, known.code) == (sent.source, sent.code)
+def _loader_of(module: ModuleType) -> _Loader | None:
+    loader = getattr(module.__spec__, 'loader', None)
+    return loader if isinstance(loader, _Loader) else None
 
 
 class _Finder(MetaPathFinder):
     def __init__(self) -> None:
         self.modules: dict[str, SentModule] = {}
+        self.is_same_computer = True
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -122,16 +146,17 @@ class _Finder(MetaPathFinder):
         sent = self.modules.get(fullname)
         if sent is None:
             return None
-        loader = _Loader(fullname, sent)
+        loader = _Loader(fullname, sent, self.is_same_computer)
         return spec_from_file_location(fullname, sent.file, loader=loader, submodule_search_locations=sent.folders)
 
 
 class _Loader(SourceFileLoader):
     """Loads a module from the source that was sent, under the name of its file."""
 
-    def __init__(self, fullname: str, sent: SentModule) -> None:
+    def __init__(self, fullname: str, sent: SentModule, is_same_computer: bool) -> None:
         super().__init__(fullname, sent.file)
         self.sent = sent
+        self._is_same_computer = is_same_computer
 
     def get_code(self, fullname: str) -> CodeType | None:
         if self.sent.code:
@@ -148,3 +173,4 @@ class _Loader(SourceFileLoader):
             # tracebacks show the lines that run, whatever the file holds by now
             linecache.cache[self.sent.file] = (len(text), None, text.splitlines(keepends=True), self.sent.file)
         super().exec_module(module)
+        put(module, self.sent.values, is_same_computer=self._is_same_computer)

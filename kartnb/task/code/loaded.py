@@ -75,11 +75,15 @@ class LoadedModule:
         if self.source and _outline(text) == _outline(self.source):
             return False
         module = sys.modules.get(self.name)
-        # %autoreload may have changed the functions in place, and reloads the module where anything else has changed
+        # %autoreload may have changed functions and constants in place; where anything else has changed, it reloads
+        constants = _changed_constants(self.source, text)
         if module is None or not _holds(text, module, self.file):
             return True
+        if not all(_has(module, name, new) for name, (_, new) in constants.items()):
+            return True
         before = marshal.loads(self.code) if self.code else self.source
-        if before and _holds(before, module, self.file):
+        has_old = all(_has(module, name, old) for name, (old, _) in constants.items())
+        if before and has_old and _holds(before, module, self.file):
             return True
         self._take(text, now)
         return False
@@ -324,6 +328,46 @@ def _outline(text: bytes) -> str:
             ):
                 del node.body[0]
     return ast.dump(tree)
+
+
+def _changed_constants(before: bytes, now: bytes) -> dict[str, tuple[Any, Any]]:
+    """The names of the top level that have constants in two source texts, other ones: %autoreload sets them."""
+    old, new = _constants(before), _constants(now)
+    return {name: (old[name], new[name]) for name in old.keys() & new.keys() if repr(old[name]) != repr(new[name])}
+
+
+@lru_cache(maxsize=64)
+def _constants(text: bytes) -> dict[str, Any]:
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+    assigned = [
+        (target.id, constant_of(node.value))
+        for node in body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    return {name: value for name, value in assigned if value is not NOT_CONSTANT}
+
+
+NOT_CONSTANT = object()
+_NO_CONSTANT = (ast.Name, ast.Call, ast.Attribute, ast.Lambda, ast.Await, ast.NamedExpr, ast.comprehension)
+
+
+def constant_of(written: ast.expr) -> Any:
+    """The value of an expression that uses no name, such as ``60 * 60``; else `NOT_CONSTANT`."""
+    if any(isinstance(node, _NO_CONSTANT) for node in ast.walk(written)):
+        return NOT_CONSTANT
+    try:
+        return eval(compile(ast.Expression(written), '<constant>', 'eval'), {})
+    except Exception:  # the module could not have been imported
+        return NOT_CONSTANT
+
+
+def _has(module: ModuleType, name: str, value: Any) -> bool:
+    return name in vars(module) and repr(vars(module)[name]) == repr(value)
 
 
 def _holds(text: bytes | CodeType, module: ModuleType, file: str) -> bool:
