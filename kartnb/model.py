@@ -20,6 +20,9 @@ from kartnb import display
 if TYPE_CHECKING:
     import pandas
 
+#: The beginning of the note on a build whose code was edited while it ran.
+EDITED = 'Edited while the build ran'
+
 # ----- events ---------------------------------------------------------------------------------------------------------
 
 
@@ -113,11 +116,12 @@ class WorkersStarting:
 
 @dataclass(frozen=True, slots=True)
 class BuildFinished:
-    """A build ends. ``states`` gives the final state of each node by its key."""
+    """A build ends. ``states`` gives the final state of each node by its key, ``notes`` what else must be known."""
 
     build_id: str
     states: Mapping[str, TaskState]
     time: float = field(default_factory=time.time)
+    notes: tuple[str, ...] = ()
 
 
 #: What a task reports while it runs.
@@ -503,6 +507,8 @@ class BuildStatus:
         elif isinstance(event, BuildFinished):
             self.ended = event.time
             self.states.update(event.states)
+            if event.notes and self.plan is not None:
+                self.plan = replace(self.plan, notes=(*self.plan.notes, *event.notes))
             self.waits = {}
             self._tally = None
 

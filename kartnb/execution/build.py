@@ -474,9 +474,10 @@ def log_printer(level: int, announce: bool = True) -> Listener:
 
 
 def end_lines(plans: Sequence[Plan], end: BuildFinished) -> list[str]:
-    """What a build has not run in the end, in a few lines; `plans` are those that it had, one after the other."""
+    """What a build has not run in the end, and its notes, a line each; `plans` are those that it had, in order."""
     if not plans:
         return []
     first = {node.key: node for plan in reversed(plans) for node in plan}  # as each was when it was announced
     known = {key for key, node in first.items() if node.note.startswith(BROUGHT_BACK)}
-    return [*filter(None, (brought_back_line(plans[-1], known), cutoff_line(plans[-1].with_states(end.states))))]
+    lines = filter(None, (brought_back_line(plans[-1], known), cutoff_line(plans[-1].with_states(end.states))))
+    return [*lines, *(f'{note}.' for note in end.notes)]

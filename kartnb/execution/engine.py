@@ -50,6 +50,7 @@ from kartnb.history.makers import current_maker
 from kartnb.history.package_versions import versions_of
 from kartnb.interrupts import held_interrupts, in_main_thread
 from kartnb.model import (
+    EDITED,
     BuildFinished,
     BuildStarted,
     BuildStatus,
@@ -164,7 +165,7 @@ class Engine(ABC):
         classes = {type(vertex.task) for vertex in self._graph.vertices.values() if vertex.place is not None}
         edited = sorted(cls.__name__ for cls in classes if self._work_items.was_edited(cls))
         if edited:
-            logger.warning('Edited while the build ran: %s. Build again to use the code of now.', ', '.join(edited))
+            self._ledger.note(f'{EDITED}: {", ".join(edited)}. Build again to use the code of now')
 
     def close(self) -> None:
         """Release everything, also what an interrupt has kept `run` from releasing, and end the build for listeners."""
@@ -440,6 +441,7 @@ class Ledger:
         self._spent: deque[float] = deque(maxlen=20)
         self._build_id = build_id
         self._emit = emit
+        self._notes: list[str] = []
         self._verbose = verbose
         self._is_open = False
         self._mask = mask
@@ -460,12 +462,16 @@ class Ledger:
         self._is_open = True
         self._apply(BuildStarted(self._build_id, self.plan))
 
+    def note(self, note: str) -> None:
+        """Something that must be known of the build when it has ended."""
+        self._notes.append(note)
+
     def end(self) -> None:
         """The build has ended; another call changes nothing."""
         if not self._is_open:
             return
         self._is_open = False
-        self._apply(BuildFinished(self._build_id, dict(self.states)))
+        self._apply(BuildFinished(self._build_id, dict(self.states), notes=tuple(self._notes)))
 
     def grow(self, plan: Plan) -> None:
         """The plan has more tasks."""

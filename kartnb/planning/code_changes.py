@@ -11,6 +11,8 @@ from kartnb.storage.run_records import RecordedResult
 from kartnb.task.code.parts import MADE_BY, PYTHON, Part, part_digest, parts_from_json, print_of_parts, shown_name
 from kartnb.task.code.prints import CodePrint, Printer
 
+#: The beginning of the note on secret texts in the code, which are left out.
+NOT_COMPARED = 'not compared'
 _MOST_NAMED = 3
 Answer = Literal['same', 'changed', 'unknown']
 
@@ -133,4 +135,4 @@ def _named(names: list[str]) -> str:
 def _same(now: CodePrint) -> CodeComparison:
     if now.unknown:
         return CodeComparison('unknown', '; '.join(now.unknown[:_MOST_NAMED]))
-    return CodeComparison('same', f'not compared: {", ".join(now.not_compared)}') if now.not_compared else _SAME
+    return CodeComparison('same', f'{NOT_COMPARED}: {", ".join(now.not_compared)}') if now.not_compared else _SAME

@@ -26,6 +26,7 @@ import luigi
 from kartnb.errors import OutdatedResultError
 from kartnb.history.run_record import newest_failure
 from kartnb.model import Reason, ReasonKind, TaskState
+from kartnb.planning.code_changes import NOT_COMPARED
 from kartnb.planning.expiry import expiry
 from kartnb.planning.known_results import Files, KnownResults, is_made_of, is_plain_file, what_is_written_over
 from kartnb.planning.recorded_staleness import DynamicInputs, of_another_class
@@ -404,7 +405,9 @@ def judge_result(vertex: Vertex, known: KnownResults) -> Verdict:
             continue
         if found.reason is not None:
             return Verdict(found.state, found.reason, noted.note, found.is_conditional)
-        noted = found if not noted.note else Verdict(found.state, note=f'{noted.note}; {found.note}')
+        # what a build tells comes first
+        notes = sorted(filter(None, (noted.note, found.note)), key=lambda note: note.startswith(NOT_COMPARED))
+        noted = Verdict(found.state, note='; '.join(notes))
     return noted
 
 

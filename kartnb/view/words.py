@@ -16,7 +16,7 @@ from typing import Any
 import luigi
 
 from kartnb.execution.report import BuildReport, TaskFailure
-from kartnb.model import MOVED, BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait, split_note
+from kartnb.model import EDITED, MOVED, BuildProgress, Node, Plan, Reason, ReasonKind, TaskState, Wait, split_note
 from kartnb.planning.estimate import announcement, brought_back_line, cutoff_line, kept_line, recomputed_alike
 from kartnb.planning.staleness import BROUGHT_BACK, CANNOT_TELL, FOREIGN, KEPT, WILL_BE
 from kartnb.task.identity import id_of
@@ -526,7 +526,8 @@ def _failure(failure: TaskFailure) -> Failure:
 
 def left_alone(plan: Plan) -> list[str]:
     """What a build has left as it was, by its plan: what came back, follows equal contents, or is of other code."""
-    lines = filter(None, (brought_back_line(plan), cutoff_line(plan), kept_line(plan)))
+    edited = [f'{note}.' for note in plan.notes if note.startswith(EDITED)]
+    lines = filter(None, (brought_back_line(plan), cutoff_line(plan), kept_line(plan), *edited))
     return [one_line(line, 600) for line in lines]
 
 

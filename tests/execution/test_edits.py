@@ -43,7 +43,7 @@ class User(kartnb.TaskOnKart):
 @pytest.mark.parametrize('cell', [USER, ASKS], ids=['requires', 'asks'])
 @pytest.mark.parametrize('options', [{'executor': 'threads'}, {'workers': 2}, {}], ids=['threads', 'workers', 'inline'])
 def test_what_is_recorded_is_the_code_that_ran(
-    options: dict[str, Any], cell: str, edited: str, caplog: pytest.LogCaptureFixture
+    options: dict[str, Any], cell: str, edited: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     notebook = Notebook()
     try:
@@ -58,8 +58,10 @@ def test_what_is_recorded_is_the_code_that_ran(
         first = build.result(60)
         # a helper that was edited before the run began is what the run used
         is_told = edited == 'class' or cell is ASKS
-        told = 'Edited while the build ran: User. Build again to use the code of now.' in caplog.text
-        assert told == is_told
+        sentence = 'Edited while the build ran: User. Build again to use the code of now.'
+        assert (sentence in capsys.readouterr().err) == is_told
+        assert build.report is not None
+        assert (sentence in str(build.report)) == (sentence in build.report._repr_html_()) == is_told
         notebook.run(HELPER.format('old'))
         notebook.run(cell.format("'old '"))
         assert first.endswith(('old', 'new'))

@@ -299,6 +299,23 @@ def test_what_is_not_compared_is_said(notebook: Notebook) -> None:
     assert not any('abc' in path.read_text() for path in Path('resources/log').rglob('*.code'))
 
 
+def test_what_is_not_compared_hides_nothing_else(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    polars = pytest.importorskip('polars')
+    Path('sales.csv').write_text('n\n1\n')
+    notebook.names['polars'] = polars
+    notebook.run(
+        "API_TOKEN = 'abc'\nclass Load(kartnb.TaskOnKart):\n"
+        "    def run(self): self.dump(len(API_TOKEN) + polars.read_csv('sales.csv')['n'].sum())"
+    )
+    assert kartnb.build(notebook['Load']()) == 4
+    state = _states(notebook['Load']())['Load']
+    assert state.startswith('cached cannot tell whether this has changed: polars.read_csv')
+    assert state.endswith('; not compared: API_TOKEN')
+    capsys.readouterr()
+    kartnb.build(notebook['Load']())
+    assert 'The result counts as cached' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     'text', [b'', b'{', b'[]', b'\xff', b'{"format_version": 99}', b'{"format_version": 1, "inputs": 3}']
 )
