@@ -115,6 +115,9 @@ def _version(module: ModuleType | None) -> str | None:
     return None
 
 
+_NOT_ENDED = 'its run has not ended: it is under way, or its process was killed'
+
+
 class GokartLogs:
     """gokart's logs among the files of one workspace."""
 
@@ -152,19 +155,20 @@ class GokartLogs:
         log = self._logs.get('task_log', {}).get(stem)
         seconds = values['processing_time'].get(stem)
         ended_well = log is not None or bool(files)
+        is_open = not ended_well and unique_id in self._found.running
         params = values['task_params'].get(stem)
         given = params.items() if isinstance(params, dict) else ()
         return Run(
             task,
             unique_id,
-            RunState.CACHED if files else RunState.MISSING if ended_well else RunState.FAILED,
+            RunState.CACHED if files else RunState.MISSING if ended_well or is_open else RunState.FAILED,
             module=_module(task, files),
             parameters={str(name): _shown_text(task, str(name), x) for name, x in given if isinstance(x, str)},
             when=epoch_moment(log.modified if log is not None else newest),
             seconds=as_seconds(seconds),
             size=sum(file.size for file in files) if files else None,
             outputs=tuple(path_below(self._root, file.path) for file in files),
-            error='' if ended_well else 'it did not succeed: gokart records no details',
+            error='' if ended_well else _NOT_ENDED if is_open else 'it did not succeed: gokart records no details',
             origin='gokart',
             place=path_below(self._root, (log or logs[0]).path),
         )

@@ -116,7 +116,8 @@ def _accept_one(task: TaskOnKart[Any], why: str) -> Accepted:
 def _accept_all(cls: type[TaskOnKart[Any]], why: str, workspace: str) -> Accepted:
     known = KnownResults('warn')
     directory = known.directory_of(workspace, cls.__module__)
-    accepted, left, same = [], [], 0
+    accepted, left = [], []
+    same: list[bool] = []
     for stem, result in _of_class(directory, cls):
         record = newest_record(directory, stem)
         if record is None:
@@ -126,7 +127,7 @@ def _accept_all(cls: type[TaskOnKart[Any]], why: str, workspace: str) -> Accepte
         inputs = is_present and not DynamicInputs(workspace, known).has_other_inputs(result, record)
         change = known.code.compare(workspace, result, cls)
         if change.answer == 'same':
-            same += 1
+            same.append(bool(record.accepted))
             continue
         reason = _not_accepted(change, inputs)
         if reason:
@@ -137,12 +138,17 @@ def _accept_all(cls: type[TaskOnKart[Any]], why: str, workspace: str) -> Accepte
     return Accepted(tuple(accepted), tuple(left), '' if accepted or left else _none_stale(cls, workspace, same))
 
 
-def _none_stale(cls: type, workspace: str, same: int) -> str:
+def _none_stale(cls: type, workspace: str, same: list[bool]) -> str:
+    """Why there is nothing to accept; `same` says of each result of the present code whether it was accepted for it."""
     if same:
+        how = 'accepted before' if all(same) else 'made by the present code'
+        number = len(same)
         results = (
-            f'the only result of {cls.__name__} was' if same == 1 else f'all {same:,} results of {cls.__name__} were'
+            f'the only result of {cls.__name__} was'
+            if number == 1
+            else f'all {number:,} results of {cls.__name__} were'
         )
-        return f'{results} made by the present code'
+        return f'{results} {how}'
     return f'no result of {cls.__name__} is recorded in {workspace}'
 
 

@@ -46,13 +46,16 @@ def run_and_show(cell: str, definitions: Definitions, shell: InteractiveShell) -
     """
     __tracebackhide__ = True
     lend_names(shell)
-    before = stale_results()  # the card says only what this cell makes stale
+    before = stale_results()
     run_cell(cell, shell)
     registry.drop_superseded()
     entries = definitions.note_cell(cell)
     classes: list[type] = [shell.user_ns[entry.name] for entry in entries]
     disk = loaded.untold(loaded.notes_on_changes(loaded.changed_modules(), classes)) if classes else []
-    stale = note_on_stale(stale_results().without(before))
+    now = stale_results()
+    # of what earlier cells have made stale, the card says what is of its own classes
+    already = now.without(now.without(before)).of_classes({cls.__name__ for cls in classes})
+    stale = note_on_stale(now.without(before), already)
     unknown = notes_on_code(classes)
     note = '\n'.join(
         filter(None, (stale, *unknown, *held.warnings([*shell.user_ns.values()]), *[f'{note}.' for note in disk]))
@@ -211,22 +214,27 @@ def notes_on_code(classes: Iterable[type]) -> Iterator[str]:
             yield f'Not compared in {cls.__name__}: {", ".join(found.not_compared)}.'
 
 
-def note_on_stale(stale: StaleResults) -> str:
-    """Which results a change makes stale, a line for own ones and one for others'; '' for none."""
-    return '\n'.join(filter(None, (_of_this_notebook(stale), _of_others(stale))))
+def note_on_stale(made: StaleResults, already: StaleResults) -> str:
+    """Which results a cell makes stale, or were stale before it: a line for own ones and one for others'."""
+    lines = (
+        _of_this_notebook(made, 'Makes {} stale'),
+        _of_this_notebook(already, '{} stale before this cell was run'),
+        _of_others(made),
+    )
+    return '\n'.join(filter(None, lines))
 
 
-def _of_this_notebook(stale: StaleResults) -> str:
+def _of_this_notebook(stale: StaleResults, sentence: str) -> str:
     counts = stale.counts()
     if not counts:
         return ''
     most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_NAMED]
     names = ', '.join(f'{name} ×{number:,}' if number > 1 else name for name, number in most)
     more = f' and {len(counts) - _MOST_NAMED:,} more classes' if len(counts) > _MOST_NAMED else ''
-    total = counted(counts.total(), 'result')
+    total = sentence.format(counted(counts.total(), 'result'))
     kept = ' Earlier results of this code are kept, and come back where the inputs are the same.' if stale.kept else ''
     what = _changed(stale)
-    return f'Makes {total} stale: {names}{more}.{what} Recomputing takes {about_text(stale.seconds())}.{kept}'
+    return f'{total}: {names}{more}.{what} Recomputing takes {about_text(stale.seconds())}.{kept}'
 
 
 def _changed(stale: StaleResults) -> str:

@@ -7,7 +7,7 @@ it runs (`DynamicInputs`), and the card of a cell, which says what a change make
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -286,10 +286,17 @@ class StaleResults:
 
     def without(self, other: StaleResults) -> StaleResults:
         """Those that are not in `other`."""
+        return self._only(self.by_result.keys() - other.by_result.keys())
+
+    def of_classes(self, names: Container[str]) -> StaleResults:
+        """Those of the classes with these names."""
+        return self._only({stem for stem, found in self.by_result.items() if found.task in names})
+
+    def _only(self, stems: Set[str]) -> StaleResults:
         return StaleResults(
-            {stem: found for stem, found in self.by_result.items() if stem not in other.by_result},
-            self.kept - other.by_result.keys(),
-            {stem: found for stem, found in self.changes.items() if stem not in other.by_result},
+            {stem: found for stem, found in self.by_result.items() if stem in stems},
+            self.kept & stems,
+            {stem: found for stem, found in self.changes.items() if stem in stems},
         )
 
     def counts(self) -> Counter[str]:

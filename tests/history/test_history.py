@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,28 @@ def test_failures_and_missing_results_are_listed() -> None:
     assert runs[0].error == 'ValueError: asked to'
     with pytest.raises(kartnb.HistoryError, match='has no result to load: it is missing'):
         workspace.load(runs[2])
+
+
+def test_a_run_under_way_has_not_failed() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(kartnb.TaskOnKart[int]):
+        def run(self) -> None:
+            begun.set()
+            assert go_on.wait(30)
+            self.dump(1)
+
+    build = kartnb.build(Slow(), background=True, executor='threads')
+    assert begun.wait(30)
+    try:
+        [run] = kartnb.Workspace('resources').runs()
+        assert run.state == 'missing'
+        assert run.error == 'its run has not ended: it is under way, or its process was killed'
+    finally:
+        go_on.set()
+        build.result(30)
+    [run] = kartnb.Workspace('resources').runs()
+    assert (run.state, run.error) == ('cached', '')
 
 
 @pytest.mark.parametrize(

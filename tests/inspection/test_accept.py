@@ -58,6 +58,7 @@ def test_an_accepted_result_counts_as_one_of_the_present_code() -> None:
     assert kartnb.build(notebook.Fit(), on_code_change='rerun') == 2
     assert _to_run(notebook.Fit()) == []
     assert 'the sum is the same' in str(kartnb.why(notebook.Fit()))
+    assert str(kartnb.accept(notebook.Fit)) == 'Nothing was accepted: the only result of Fit was accepted before.'
     record = _record('Fit')
     assert record.accepted['why'] == 'the sum is the same'
     assert all(record.accepted[name] for name in ('user', 'when', 'code'))

@@ -122,6 +122,20 @@ def test_the_card_names_a_constant_that_has_changed(run: Run) -> None:
     assert 'Changed: MAX_TOKENS 100 → 200.' in run(cell.replace('100', '200'))
 
 
+def test_the_card_says_what_an_earlier_cell_has_made_stale(run: Run) -> None:
+    cell = '%%kart\nclass Cut(TaskOnKart):\n    def run(self): self.dump(MAX_TOKENS)'
+    run('MAX_TOKENS = 100')
+    run(cell)
+    run('%kart_build Cut()')
+    run('MAX_TOKENS = 200')
+    shown = run(cell)
+    assert '= unchanged Cut' in shown
+    assert '1 result stale before this cell was run: Cut. Changed: MAX_TOKENS 100 → 200.' in shown
+    assert 'stale' not in run(cell.replace('Cut', 'Other'))
+    run('%kart_build Cut()')
+    assert 'stale' not in run(cell)
+
+
 def test_classes_of_ordinary_cells_are_known_to_the_card(run: Run) -> None:
     run(NUMBERS.replace('%%kart', 'import kartnb, luigi\nfrom kartnb import TaskOnKart'))
     assert run(NUMBERS).startswith('= unchanged Numbers')

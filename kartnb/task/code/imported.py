@@ -53,8 +53,6 @@ _LOOKING_UP = {
 LOOKING_UP_ATTRIBUTES = frozenset(
     {'__globals__', '__subclasses__', 'exec_module', 'f_globals', 'f_locals', 'load_module'}
 )
-#: Functions that import the module which their first argument names.
-IMPORTING = frozenset({'importlib.import_module', 'builtins.__import__'})
 #: What holds no code.
 _SIMPLE = (int, float, str, bytes, type(None))
 _BOUND_BY = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
