@@ -189,9 +189,7 @@ def _on_rename(reads: FileReads, args: tuple[Any, ...]) -> None:
     if type(source) is str and source.endswith(SUFFIX):
         reads.kept.append(target)
         return
-    reads.note_removed(_path(source))
-    reads.note_written_whole(_path(target))
-    reads.note_write(_path(target))
+    reads.note_moved(_path(source), _path(target))
 
 
 def _on_remove(reads: FileReads, args: tuple[Any, ...]) -> None:

@@ -81,8 +81,9 @@ class _Notes:
     absent: dict[str, str] = field(default_factory=dict)
     #: All that was declared.
     declared: set[str] = field(default_factory=set)
-    #: What the run has written, the directories that it has made, and what it has removed.
+    #: What the run has written, what it has added to, the directories that it has made, and what it has removed.
     written: set[str] = field(default_factory=set)
+    appended: set[str] = field(default_factory=set)
     made: list[str] = field(default_factory=list)
     removed: set[str] = field(default_factory=set)
     #: What of it another run would write over: the path as given. Logs and databases, to which it adds, are not.
@@ -193,10 +194,15 @@ class FileReads:
             if not (path.startswith(self._directories) and self._is_input(path)):
                 self._note_read(path)
             return
+        if flags & os.O_EXCL and not self._is_new(path):
+            return  # it fails
         if access == os.O_RDWR and not flags & os.O_TRUNC:
             self._note_read(path)
-        elif not flags & os.O_APPEND or self._is_new(path):
+        elif flags & os.O_TRUNC or self._is_new(path):
             self.note_written_whole(path)
+        else:
+            self._note_appended(path)
+            return
         self.note_write(path)
 
     def note_native(self, path: str) -> None:
@@ -209,6 +215,12 @@ class FileReads:
 
     def note_write(self, path: str) -> None:
         self._notes.written.add(self._place(path))
+
+    def _note_appended(self, path: str) -> None:
+        """Note a file that is written and keeps what is in it: who reads it then, reads that too."""
+        place = self._place(path)
+        if not self._is_own(place):
+            self._notes.appended.add(place)
 
     def _is_new(self, path: str) -> bool:
         """Whether what is about to be written is not there yet."""
@@ -234,10 +246,23 @@ class FileReads:
         self.note_write(link)
 
     def note_made(self, path: str) -> None:
-        place = self._place(path)
-        self._notes.made.append(os.path.join(place, ''))
         if self._is_new(path):  # all that is in it is the run's
+            self._notes.made.append(os.path.join(self._place(path), ''))
             self.note_written_whole(path)
+
+    def note_moved(self, source: str, target: str) -> None:
+        """A file or directory gets another name: what is read under that was there before, unless the run made it."""
+        place, at = self._place(source), self._place(target)
+        inside = os.path.join(place, '')
+        if not self._is_own(place) and not inside.startswith(tuple(self._notes.made)) and os.path.exists(place):
+            self._note_read(source)
+            if not self._is_left_out(place):
+                self._notes.absent.setdefault(place, self._given(source, place))
+        elif os.path.isdir(place):
+            self._notes.made.append(os.path.join(at, ''))
+        self.note_removed(source)
+        self.note_written_whole(target)
+        self.note_write(target)
 
     def note_removed(self, path: str) -> None:
         self._notes.removed.add(self._place(path))
@@ -464,7 +489,8 @@ class FileReads:
             if is_same_status(now, status):
                 return as_read(given, place, status)
             seen = FileInput(given, 'file', status.st_size, status.st_mtime_ns)
-            return self._rewritten(seen, self._is_own(place) or place in self._notes.removed)
+            is_own = self._is_own(place) or place in self._notes.appended or place in self._notes.removed
+            return self._rewritten(seen, is_own)
         except FileNotFoundError:  # it was a temporary one
             return FileInput(given, 'file') if place in self._notes.declared else None
         except OSError as error:

@@ -559,11 +559,25 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
             replaces = lock.earlier().replaces
             roll_back(lock, slot, workspace, _plain_paths(run.item), replaces)
             sweep_after(slot, workspace, run.item.paths, replaces)
+        run.written = written_over(present_record(slot))
     except OSError as second:
         error.add_note(f'What it has left could not be removed: {second}')
         give_up(run)
         return
     record_failure(run, error)
+
+
+def present_record(slot: RecordSlot) -> RunRecord | None:
+    """The record of the result that a task has now."""
+    slot.look_again()
+    path = f'{slot.directory}/{slot.results[-1]}' if slot.results else ''
+    return parsed_record(file_system(path).read_bytes(path).decode()) if path else None
+
+
+def written_over(record: RunRecord | None) -> tuple[FileInput, ...]:
+    """What the run of a result has written beside it, and a killed run may have written over."""
+    written = () if record is None else record.written
+    return tuple([file for file in written if compare(file).answer != 'same'])
 
 
 def _lock_of_the_dead(run: TaskRun, slot: RecordSlot) -> RunLock | RunMark | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kartnb.errors import KartError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:  # workers do not plan
     from kartnb.planning.graph import TaskGraph, Vertex
     from kartnb.planning.known_results import KnownResults
 
-from kartnb.execution.recording import new_result_id, seen_output, sweep, sweep_after
+from kartnb.execution.recording import new_result_id, present_record, seen_output, sweep, sweep_after, written_over
 
 #: Workspaces that were looked through by this process.
 _tidied: set[str] = set()
@@ -188,6 +189,12 @@ def _recover(workspace: str, directory: RecordDirectory, name: str) -> bool:
         roll_back(lock, slot, workspace, paths, intent.replaces)
         sweep_after(slot, workspace, paths, intent.replaces)
         leave = lock.release
+        record = present_record(slot)
+        spoilt = written_over(record)
+        if record is not None and spoilt:
+            killed = replace(record, state='interrupted', result_id='', outputs=(), checks=(), written=spoilt)
+            killed.error = 'its process was killed'
+            slot.finish(lock, None, killed.to_json())
         if isinstance(lock, RunMark):
             file_system(path).remove(path)
         return True

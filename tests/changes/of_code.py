@@ -202,6 +202,24 @@ CODE: list[Kind] = [
         '`__getattr__` of a class', *(f'class H:\n    def __getattr__(self, x): return {n}' for n in (1, 2)), 'H().any'
     ),
     noticed(
+        'a special attribute of a class',
+        *(f'class H:\n    __array_priority__ = {n}' for n in (1, 2)),
+        'H().__array_priority__',
+    ),
+    noticed(
+        'a special method that a class takes away',
+        'class H(list):\n    pass',
+        'class H(list):\n    __iter__ = None',
+        'f()',
+        setup='def f():\n    try: return len([*iter(H()), 1])\n    except TypeError: return 2',
+    ),
+    noticed(
+        'a method of a logger',
+        *(f'class H(logging.Logger):\n    def level_of(self): return {n}\nlog = H("x")' for n in (1, 2)),
+        'log.level_of()',
+        setup='import logging',
+    ),
+    noticed(
         'a descriptor',
         *(f'class D:\n    def __get__(self, *a): return {n}\nclass H:\n    x = D()' for n in (1, 2)),
         'H().x',

@@ -58,6 +58,23 @@ FILES: list[Kind] = [
         setup="def f():\n    with open('data.txt') as file:\n        return int(file.read())",
     ),
     _read('a file below a directory', "int(open('data/a.txt').read())", name='data/a.txt'),
+    _read(
+        'a file in a directory that is made if it is not there',
+        'f()',
+        name='data/a.txt',
+        setup="import os\ndef f():\n    os.makedirs('data', exist_ok=True)\n    return int(open('data/a.txt').read())",
+    ),
+    _read(
+        'a file that the task adds nothing to',
+        'f()',
+        setup="def f():\n    open('data.txt', 'a').close()\n    return int(open('data.txt').read())",
+    ),
+    _read(
+        'a file that the task fails to make',
+        'f()',
+        setup="def f():\n    try: open('data.txt', 'x')\n    except FileExistsError: pass\n"
+        "    return int(open('data.txt').read())",
+    ),
     _read('a file by its absolute path', "int(open(os.path.abspath('data.txt')).read())", setup='import os'),
     _read('`csv`', "int(next(csv.reader(open('data.csv')))[0])", name='data.csv', setup='import csv'),
     _read('`json`', "json.load(open('data.json'))", name='data.json', setup='import json'),

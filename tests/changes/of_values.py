@@ -513,6 +513,12 @@ def check():
         setup='class H:\n    def __init__(self, x): self.x = x',
     ),
     noticed(
+        'an attribute of a text of a class of its own',
+        *(f'K = H("a")\nK.x = {n}' for n in (1, 2)),
+        'K.x',
+        setup='class H(str): pass',
+    ),
+    noticed(
         'an object with slots',
         'K = H(1)',
         'K = H(2)',

@@ -708,6 +708,83 @@ def test_of_a_file_that_a_run_updates_it_is_said_that_nobody_can_tell() -> None:
     assert kartnb.build(Updates()) == 1
 
 
+class Appends(TaskOnKart[str]):
+    """Adds a line to a file that is there, and reads it."""
+
+    def run(self) -> None:
+        with open('lines.txt', 'a') as file:
+            file.write('b')
+        self.dump(Path('lines.txt').read_text())
+
+
+def test_what_was_in_a_file_before_a_run_adds_to_it_counts() -> None:
+    Path('lines.txt').write_text('a')
+    assert kartnb.build(Appends()) == 'ab'
+    assert _state(Appends()) is TaskState.CACHED
+    Path('lines.txt').write_text('z')
+    assert kartnb.build(Appends()) == 'zb'
+    assert _state(Appends()) is TaskState.CACHED
+
+
+class Moves(TaskOnKart[str]):
+    def run(self) -> None:
+        os.replace('inbox', 'done')
+        self.dump(Path('done/a.txt').read_text() if Path('done').is_dir() else Path('done').read_text())
+
+
+@pytest.mark.parametrize('name', ['inbox', 'inbox/a.txt'])
+def test_what_a_run_moves_away_and_reads_counts_when_it_comes_again(name: str) -> None:
+    for content in ('one', 'two'):
+        shutil.rmtree('done', ignore_errors=True)
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(content)
+        assert kartnb.build(Moves()) == content
+        assert _state(Moves()) is TaskState.CACHED
+
+
+KILLED = """
+import os, sys
+import kartnb
+
+value, dies = sys.argv[1], sys.argv[2:] == ['dies']
+
+
+class Writes(kartnb.TaskOnKart):
+    def run(self):
+        open('beside.txt', 'w').write(value)
+        if dies:
+            os.kill(os.getpid(), 9)
+        self.dump(0)
+
+
+class Reads(kartnb.TaskOnKart):
+    def requires(self):
+        return Writes()
+
+    def run(self):
+        self.load()
+        self.dump(open('beside.txt').read())
+
+
+if __name__ == '__main__':
+    print(kartnb.build(Reads(), **{options}))
+"""
+
+
+@pytest.mark.parametrize('options', [{}, {'workers': 2}], ids=['inline', 'workers'])
+def test_what_a_killed_run_has_written_over_is_made_again(options: dict[str, Any]) -> None:
+    Path('killed.py').write_text(KILLED.replace('{options}', repr(options)))
+
+    def told(*arguments: str) -> str:
+        command = [sys.executable, 'killed.py', *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.strip()
+
+    assert told('1') == '1'
+    assert told('2', 'dies') == ''
+    assert Path('beside.txt').read_text() == '2'
+    assert told('1') == '1'
+
+
 def test_a_file_that_others_change_while_it_is_read_counts_as_changed() -> None:
     Path('moving.txt').write_text('1')
 

@@ -642,12 +642,32 @@ def _content(cell: Any) -> Any:
         return NOT_FOUND
 
 
+#: The special attributes that Python itself, or a decorator, sets on a class.
+_SET_BY_PYTHON = frozenset(
+    {
+        '__doc__',
+        '__final__',
+        '__firstlineno__',
+        '__module__',
+        '__parameters__',
+        '__qualname__',
+        '__static_attributes__',
+        '__type_params__',
+    }
+)
+_OF_GENERATORS = ('__attrs_', '__dataclass_', '__pydantic_')
+#: What special attributes hold that a class gives itself: ``__hash__ = None``, ``__array_priority__ = 10``.
+_PLAIN = (type(None), bool, int, float, str, tuple)
+
+
 def _counts(attribute: str, value: Any) -> bool:
     if attribute in _NOT_COUNTED or isinstance(value, luigi.Parameter):
         return False
     if not (attribute.startswith('__') and attribute.endswith('__')):
         return not is_slot(value)
-    return isinstance(value, FunctionType | classmethod | staticmethod | property) or attribute == '__slots__'
+    if isinstance(value, FunctionType | classmethod | staticmethod | property) or attribute == '__slots__':
+        return True
+    return type(value) in _PLAIN and attribute not in _SET_BY_PYTHON and not attribute.startswith(_OF_GENERATORS)
 
 
 # ----- the print ------------------------------------------------------------------------------------------------------

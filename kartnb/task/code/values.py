@@ -132,10 +132,10 @@ class _Writer:
             raise CannotTellError('it is too large to be compared')
         if isinstance(value, enum.Enum):
             return f'{self._class_name(type(value))}.{value.name or value.value!r}'
-        if isinstance(value, _PLAIN):
-            return repr(value)
-        if isinstance(value, str | bytes | bytearray):
-            return self._string(value)
+        if isinstance(value, (*_PLAIN, str, bytes, bytearray)):
+            text = repr(value) if isinstance(value, _PLAIN) else self._string(value)
+            attributes = getattr(value, '__dict__', None)  # of a class of the user's
+            return f'{text} with {self._mapping(attributes)}' if attributes else text
         if id(value) in self._under_way:
             return '<itself>'
         self._under_way.add(id(value))
@@ -180,7 +180,7 @@ class _Writer:
         if isinstance(value, types.CodeType):
             return f'code {_digest(code_text(value).encode())}'
         if isinstance(value, _NEUTRAL):
-            return kind.__name__
+            return self._follow(kind) or kind.__name__  # the methods of a class of the user's count
         if isinstance(value, struct.Struct):
             return f'Struct({value.format!r})'
         if isinstance(value, random.Random):
@@ -552,4 +552,4 @@ def is_generated(cls: type, attribute: str, value: Any) -> bool:
     if issubclass(cls, enum.Enum):
         return attribute in cls.__members__ or attribute.startswith('_')
     is_field = attribute in _annotations(cls) and 'ClassVar' not in str(_annotations(cls)[attribute])
-    return is_field or attribute in _OF_NAMED_TUPLES or attribute in ('_abc_impl', 'model_config')
+    return is_field or attribute in _OF_NAMED_TUPLES or attribute in ('_abc_impl', 'model_config', '__match_args__')
