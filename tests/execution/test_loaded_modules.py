@@ -385,11 +385,12 @@ def test_workers_find_what_was_set_in_a_module(settings: tuple[Notebook, Any], w
 def test_a_function_that_was_replaced_and_cannot_be_sent(settings: tuple[Notebook, Any]) -> None:
     notebook, module = settings
     notebook.run('import threading\nlock = threading.Lock()\nown.factor = lambda: lock.locked()\nown.UNSET = lock')
-    with pytest.raises(
-        kartnb.GokartBuildError, match=rf'{module.__name__}\.factor was given a value that.*pickle'
-    ) as e:
+    with pytest.raises(kartnb.GokartBuildError) as caught:
         kartnb.build(notebook['Found'](), workers=2)
-    assert 'change the module instead, or build without workers' in str(e.value)
+    assert str(caught.value).endswith(
+        f'{module.__name__}.factor was replaced by something that cannot be sent to worker processes (TypeError: '
+        "cannot pickle '_thread.lock' object): change the module instead, or build without workers."
+    )
 
 
 def test_what_a_module_changes_by_itself_is_not_sent(settings: tuple[Notebook, Any]) -> None:
