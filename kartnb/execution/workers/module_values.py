@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import luigi
@@ -22,6 +22,7 @@ from kartnb.storage.pickling import is_plain
 from kartnb.task.code.loaded import NOT_CONSTANT, constant_of
 from kartnb.task.code.own import is_own
 from kartnb.task.code.parts import usage_of
+from kartnb.task.code.values import is_plain_object
 
 #: The names by which a value is reached from its module: ``('Settings', 'rate')``.
 Path = tuple[str, ...]
@@ -31,7 +32,7 @@ _DEPTH = 3
 
 
 class ModuleValues(NamedTuple):
-    """Values on their way to a worker process, each pickled with those that were set at the same time."""
+    """Values on their way to a worker process: pickles, by `Path`."""
 
     #: Those that any import of the source gives otherwise: something has set them.
     replaced: bytes = b''
@@ -121,7 +122,7 @@ def _set(module: ModuleType, path: Path, value: Any) -> None:
         if type(present) is list:
             present[:] = value
             return
-        if _is_whole(value) and hasattr(present, '__dict__'):
+        if _is_whole(value):
             vars(present).clear()
             vars(present).update(vars(value))
             return
@@ -130,13 +131,9 @@ def _set(module: ModuleType, path: Path, value: Any) -> None:
 
 def _is_whole(value: Any, depth: int = _DEPTH) -> bool:
     """Whether an object of a class of the user's holds nothing but plain values, and objects of this kind."""
-    kind = type(value)
-    if isinstance(value, type | ModuleType | FunctionType | MethodType | luigi.Task) or not is_own(kind.__module__):
+    if isinstance(value, luigi.Task) or not depth or not is_own(type(value).__module__) or not is_plain_object(value):
         return False
-    held = getattr(value, '__dict__', None)
-    if type(held) is not dict or not depth:
-        return False
-    return all(is_plain(item) or _is_whole(item, depth - 1) for item in held.values())
+    return all(is_plain(item) or _is_whole(item, depth - 1) for item in vars(value).values())
 
 
 # ----- what a source says ---------------------------------------------------------------------------------------------

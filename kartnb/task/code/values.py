@@ -220,7 +220,7 @@ class _Writer:
         name = self._class_name(kind)
         if dataclasses.is_dataclass(value):
             return name + self._mapping(_content(value, [field.name for field in dataclasses.fields(value)]))
-        if kind is types.SimpleNamespace or _is_plain_object(value):
+        if kind is types.SimpleNamespace or is_plain_object(value):
             return name + self._mapping(_content(value, []))
         if any(words in kind.__name__ for words in ('SecretStr', 'SecretBytes')):
             self.left_out.append(self._secret or kind.__name__)
@@ -297,7 +297,7 @@ def _digest(data: Any) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def _is_plain_object(value: Any) -> bool:
+def is_plain_object(value: Any) -> bool:
     """Whether all that an object holds is in its `__dict__`."""
     kind = type(value)
     return (
