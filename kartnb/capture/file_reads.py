@@ -252,14 +252,12 @@ class FileReads:
 
     def note_moved(self, source: str, target: str) -> None:
         """A file or directory gets another name: what is read under that was there before, unless the run made it."""
-        place, at = self._place(source), self._place(target)
+        place = self._place(source)
         inside = os.path.join(place, '')
         if not self._is_own(place) and not inside.startswith(tuple(self._notes.made)) and os.path.exists(place):
             self._note_read(source)
             if not self._is_left_out(place):
                 self._notes.absent.setdefault(place, self._given(source, place))
-        elif os.path.isdir(place):
-            self._notes.made.append(os.path.join(at, ''))
         self.note_removed(source)
         self.note_written_whole(target)
         self.note_write(target)

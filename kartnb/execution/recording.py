@@ -571,7 +571,7 @@ def present_record(slot: RecordSlot) -> RunRecord | None:
     """The record of the result that a task has now."""
     slot.look_again()
     path = f'{slot.directory}/{slot.results[-1]}' if slot.results else ''
-    return parsed_record(file_system(path).read_bytes(path).decode()) if path else None
+    return parsed_record(file_system(path).read_bytes(path)) if path else None
 
 
 def written_over(record: RunRecord | None) -> tuple[FileInput, ...]:
