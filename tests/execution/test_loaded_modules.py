@@ -382,6 +382,96 @@ def test_workers_find_what_was_set_in_a_module(settings: tuple[Notebook, Any], w
     assert build()[:2] == (1, 5)
 
 
+SHARED = """
+import enum
+import functools
+from dataclasses import dataclass, field
+
+class Mode(enum.IntEnum):
+    A = 1
+    B = 2
+
+@dataclass
+class Model:
+    rate: float = 0.1
+
+@dataclass
+class Config:
+    model: Model = field(default_factory=Model)
+    names: list = field(default_factory=list)
+
+class Base:
+    def method(self): return 1
+    @staticmethod
+    def static(): return 1
+    @property
+    def prop(self): return 1
+
+registry = {}
+
+def register(function):
+    registry[function.__name__] = function
+    return function
+
+@register
+def one(): return 1
+
+@functools.lru_cache
+def cached(): return 1
+
+config = Config()
+MODE = Mode.A
+
+def found():
+    base = Base()
+    return (
+        config.model.rate, config.names, int(MODE), cached(), base.method(), base.static(), base.prop, one(),
+        sorted(registry), getattr(Base, 'added', None), globals().get('NEW'),
+    )
+"""
+USES_SHARED = """
+import {name} as shared
+from {name} import MODE, config, one
+
+def found():
+    return shared.found(), config.model.rate, int(MODE), one(), config is shared.config
+"""
+SET_SHARED = """
+shared.config.model.rate = 0.5
+shared.config.names.append('a')
+shared.Base.method = lambda self: 7
+shared.Base.static = staticmethod(lambda: 8)
+shared.one = lambda: 9
+shared.NEW = 10
+"""
+SET_MORE = """
+shared.MODE = shared.Mode.B
+shared.Base.prop = property(lambda self: 4)
+shared.cached = lambda: 5
+uses.one = shared.one
+"""
+
+
+def test_what_was_set_in_modules_that_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f'own_{kind}_{next(_numbers)}' for kind in ('shared', 'uses')]
+    for name, text in zip(names, (SHARED, USES_SHARED.format(name=names[0])), strict=True):
+        (tmp_path / f'{name}.py').write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    notebook = Notebook()
+    notebook.run(f'import {names[0]} as shared, {names[1]} as uses')
+    notebook.run('class Found(kartnb.TaskOnKart):\n    def run(self):\n        self.dump(uses.found())')
+    try:
+        for changes in ('', SET_SHARED, SET_MORE):
+            notebook.run(changes)
+            expected = sys.modules[names[1]].found()
+            assert kartnb.build(notebook['Found'](), workers=2, rerun=True) == expected
+        assert expected == ((0.5, ['a'], 2, 5, 7, 8, 4, 9, ['one'], None, 10), 0.5, 1, 9, True)
+    finally:
+        forget_classes()
+        for name in names:
+            del sys.modules[name]
+
+
 def test_a_function_that_was_replaced_and_cannot_be_sent(settings: tuple[Notebook, Any]) -> None:
     notebook, module = settings
     notebook.run('import threading\nlock = threading.Lock()\nown.factor = lambda: lock.locked()\nown.UNSET = lock')
