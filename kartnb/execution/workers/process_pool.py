@@ -74,7 +74,6 @@ main(control, idle, also)
 _NEEDED = (
     'cloudpickle',
     'numpy.random',
-    'tblib.pickling_support',
     'kartnb.execution.workers.remote',
     'kartnb.execution.workers.task_pickler',
     'kartnb.storage.formats.simple',

@@ -28,6 +28,7 @@ from kartnb.errors import WorkerError
 from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, seeding_allowed
 from kartnb.execution.workers.channel import Channel, Sender, connect
+from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
 from kartnb.execution.workers.transport import SentHandlers, WorkerClasses
 from kartnb.storage.formats.registry import packed_formats, unpack_formats
@@ -225,41 +226,30 @@ def _may_go_on(run: TaskRun, requirements: Any, sender: Sender | None) -> bool:
 def _packed(outcomes: list[RemoteOutcome]) -> bytes:
     for outcome in outcomes:
         if outcome.error is not None:
-            _untie(outcome.error, ())
-            _let_tracebacks_travel(outcome.error)
+            untie(outcome.error)
+    data = _dumped(outcomes)
+    return _classes.dumps([_sendable(outcome) for outcome in outcomes]) if data is None else data
+
+
+def _dumped(outcomes: list[RemoteOutcome]) -> bytes | None:
+    """Pickle outcomes; None if some cannot be pickled, or their exceptions would not arrive as they are."""
     try:
         data = _classes.dumps(outcomes)
-        if any(outcome.error is not None for outcome in outcomes):
-            _classes.loads(data)  # some exceptions can be pickled and not unpickled
-        return data
+        if all(outcome.error is None for outcome in outcomes):
+            return data
+        arrived: list[RemoteOutcome] = _classes.loads(data)
+        is_whole = all(is_like(outcome.error, other.error) for outcome, other in zip(outcomes, arrived, strict=True))
     except Exception:
-        return _classes.dumps([_sendable(outcome) for outcome in outcomes])
-
-
-def _untie(error: BaseException, above: tuple[BaseException, ...]) -> None:
-    """Cut circles in the causes of an exception, so that it can be pickled: some are their own cause."""
-    above = (*above, error)
-    for name in ('__cause__', '__context__'):
-        earlier = getattr(error, name)
-        if any(earlier is other for other in above):
-            setattr(error, name, None)
-        elif earlier is not None and not (name == '__context__' and earlier is error.__cause__):
-            _untie(earlier, above)
-
-
-def _let_tracebacks_travel(error: BaseException) -> None:
-    from tblib import pickling_support
-
-    pickling_support.install(error)  # with its causes
+        return None
+    return data if is_whole else None
 
 
 def _sendable(outcome: RemoteOutcome) -> RemoteOutcome:
     """The same outcome; parts that cannot be pickled are replaced by an error that says so."""
     error, requirements = outcome.error, outcome.requirements
     if error is not None and not _can_travel(error):
-        text = ''.join(traceback.format_exception(error))
-        error = WorkerError(f'{"".join(traceback.format_exception_only(error)).strip()} (which cannot be pickled)')
-        error.add_note(text)
+        by_attributes: Any = ByAttributes(error, _can_travel)
+        error = by_attributes if _can_travel(by_attributes) else _described(error)
     if requirements is not None and not _can_travel(requirements):
         requirements, error = (
             None,
@@ -273,12 +263,18 @@ def _sendable(outcome: RemoteOutcome) -> RemoteOutcome:
     )
 
 
+def _described(error: BaseException) -> WorkerError:
+    sent = WorkerError(f'{"".join(traceback.format_exception_only(error)).strip()} (which cannot be pickled)')
+    sent.add_note(''.join(traceback.format_exception(error)))
+    return sent
+
+
 def _can_travel(value: Any) -> bool:
     try:
-        _classes.loads(_classes.dumps(value))
+        arrived = _classes.loads(_classes.dumps(value))
     except Exception:
         return False
-    return True
+    return not isinstance(value, BaseException) or is_like(value, arrived)
 
 
 _VARIABLE = re.compile(r'\$\{([^}]+)\}')

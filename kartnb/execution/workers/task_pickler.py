@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import luigi
 
 from kartnb.execution.report import entries_of
+from kartnb.execution.workers.sent_errors import reduce_error
 from kartnb.storage.by_value import ByValuePickler
 from kartnb.task import held
 
@@ -62,6 +63,8 @@ class TaskPickler(ByValuePickler):
         if isinstance(value, luigi.Task) and 'to_str_params' in vars(value):
             state = {name: item for name, item in vars(value).items() if name not in _SET_BY_GOKART}
             return (rebuilt_task, (type(value), value.param_kwargs, state))
+        if isinstance(value, BaseException):
+            return reduce_error(value)
         return super().reducer_override(value)
 
     def reduce_code(self, code: CodeType) -> tuple[Any, tuple[Any, ...]]:

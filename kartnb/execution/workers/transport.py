@@ -144,7 +144,10 @@ class WorkerClasses:
         known = self._digests.get(cls)
         if known is None and travels_by_value(cls):
             # a class that came inside another one: the building process knows it by cloudpickle's id, or by name
-            return f'{cls.__module__}:{cls.__qualname__}:{by_value_id(cls)}'
+            its_id = by_value_id(cls)
+            if not its_id and not issubclass(cls, luigi.Task) and _importable(cls) is None:
+                return None  # made here, in a function
+            return f'{cls.__module__}:{cls.__qualname__}:{its_id}'
         return known
 
 
