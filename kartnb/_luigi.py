@@ -13,8 +13,8 @@ import pickle
 import subprocess
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from concurrent.futures import Executor
-from functools import partial
-from operator import attrgetter
+from functools import partial, reduce
+from operator import attrgetter, getitem
 from queue import Queue
 from types import CodeType
 from typing import Any, NamedTuple, Protocol
@@ -407,6 +407,21 @@ def registered_classes(cls: type) -> list[type]:
 def is_being_imported(spec: Any) -> bool:
     """Whether the body of a module is still running."""
     return bool(getattr(spec, '_initializing', False))
+
+
+# ----- pandas ---------------------------------------------------------------------------------------------------------
+
+
+def pandas_options() -> dict[str, tuple[Any, Any]]:
+    """The present value and the default of each option of pandas, by its name."""
+    from pandas._config import config as module
+
+    config: Any = module
+    found = {}
+    for name, option in config._registered_options.items():
+        *groups, last = name.split('.')
+        found[name] = reduce(getitem, groups, config._global_config)[last], option.defval
+    return found
 
 
 # ----- IPython --------------------------------------------------------------------------------------------------------

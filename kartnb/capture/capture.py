@@ -89,6 +89,11 @@ def is_enabled(logger: logging.Logger, level: int) -> bool:
     return _capture.is_enabled(logger, level)
 
 
+def users_root_level() -> int:
+    """The level of the root logger as the user has set it, whatever is captured."""
+    return _capture.users_root_level
+
+
 def swallow_output() -> tuple[int, ...]:
     """In a worker process of kartnb's own: from now on show nothing that is printed.
 
@@ -167,6 +172,10 @@ class _Capture:
     @property
     def is_building(self) -> bool:
         return bool(self._builds)
+
+    @property
+    def users_root_level(self) -> int:
+        return self._log_tap.users_root_level()
 
     def is_enabled(self, logger: logging.Logger, level: int) -> bool:
         return logger.isEnabledFor(level) and (not self._builds or self._log_tap.would_pass(logger, level))

@@ -62,6 +62,11 @@ class LogTap(logging.Handler):
             root.setLevel(level)
             self._lowered_to = level
 
+    def users_root_level(self) -> int:
+        """The level of the root logger if it was not lowered."""
+        level = logging.getLogger().level
+        return self._root_level if level == self._lowered_to else level
+
     def be_last(self) -> None:
         """Become the last handler of the root logger, and guard those that the user's code has added meanwhile."""
         _thread.echo = False  # an interrupt in a handler of the user's leaves it set

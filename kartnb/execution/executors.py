@@ -11,7 +11,7 @@ import pickle
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -39,10 +39,16 @@ from kartnb.execution.workers.remote import (
     Parcel,
     RemoteOutcome,
     Reply,
-    current_settings,
     perform,
 )
 from kartnb.execution.workers.sent_modules import ModuleSender
+from kartnb.execution.workers.settings import (
+    OF_THREADS,
+    Settings,
+    current_options,
+    current_settings,
+    options_in_use,
+)
 from kartnb.execution.workers.transport import ClassStore
 from kartnb.execution.workers.worker_pools import DaskPool, ForeignPool, Work, WorkerPool
 from kartnb.interrupts import held_interrupts
@@ -104,17 +110,20 @@ def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFact
         raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
     if executor in (None, 'inline') and (workers == 1 or executor == 'inline'):
         return InlineExecutor
-    if executor in (None, 'processes'):
-        return lambda inbox: _process_pool(inbox, workers, log_level)
     if executor == 'threads':
-        return lambda inbox: ThreadExecutor(inbox, workers)
+        options = current_options(OF_THREADS)
+        return lambda inbox: ThreadExecutor(inbox, workers, options)
     if isinstance(executor, ThreadPoolExecutor):
-        return lambda inbox: ThreadExecutor(inbox, pool_size(executor) or workers, executor)
+        options = current_options(OF_THREADS)
+        return lambda inbox: ThreadExecutor(inbox, pool_size(executor) or workers, options, executor)
+    settings = current_settings()  # of the thread that asks: a build in the background runs in another
+    if executor in (None, 'processes'):
+        return lambda inbox: _process_pool(inbox, workers, log_level, settings)
     if isinstance(executor, Executor):
         size = pool_size(executor) or workers
-        return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level)
+        return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level, settings)
     if is_dask(executor):
-        return lambda inbox: _dask(inbox, executor, log_level)
+        return lambda inbox: _dask(inbox, executor, log_level, settings)
     raise ExecutorChoiceError(
         f'Executor {executor!r:.60} not found: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
         'address, or a concurrent.futures.Executor.'
@@ -136,19 +145,19 @@ def get_ready(executor: Any, workers: int) -> None:
         process_pool.get_ready(workers)
 
 
-def _process_pool(inbox: Inbox, workers: int, log_level: int) -> TaskExecutor:
+def _process_pool(inbox: Inbox, workers: int, log_level: int, settings: Settings) -> TaskExecutor:
     from kartnb.execution.workers.process_pool import ProcessPool
 
-    return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level)
+    return ParcelExecutor(inbox, ProcessPool(workers), workers, log_level, settings)
 
 
-def _dask(inbox: Inbox, executor: Any, log_level: int) -> TaskExecutor:
+def _dask(inbox: Inbox, executor: Any, log_level: int, settings: Settings) -> TaskExecutor:
 
     try:
         cluster = DaskPool(executor)
     except ImportError as error:
         raise MissingPackageError("Dask is not installed: pip install 'kartnb[dask]'") from error
-    return ParcelExecutor(inbox, cluster, cluster.size(), log_level)
+    return ParcelExecutor(inbox, cluster, cluster.size(), log_level, settings)
 
 
 class TaskExecutor(ABC):
@@ -197,9 +206,15 @@ class InlineExecutor(TaskExecutor):
 
 
 class ThreadExecutor(TaskExecutor):
-    """Runs tasks in threads of this process: of the user's own pool, which stays open, or of a new one."""
+    """Runs tasks in threads of this process: of the user's own pool, which stays open, or of a new one.
 
-    def __init__(self, inbox: Inbox, workers: int, executor: ThreadPoolExecutor | None = None) -> None:
+    `options` are those that each thread has for itself, as the building thread has them.
+    """
+
+    def __init__(
+        self, inbox: Inbox, workers: int, options: Mapping[str, bytes], executor: ThreadPoolExecutor | None = None
+    ) -> None:
+        self._options = options
         self.places = self.parallel = workers
         self._inbox = inbox
         self._own = executor is None
@@ -210,7 +225,7 @@ class ThreadExecutor(TaskExecutor):
     def submit(self, runs: Sequence[TaskRun]) -> None:
         for run in runs:
             with held_interrupts():  # one in the midst of it would leave a thread that nobody waits for
-                future = self._executor.submit(advance, run)
+                future = self._executor.submit(_advance_with, self._options, run)
                 self._futures.add(future)
             future.add_done_callback(functools.partial(self._deliver, run.item.key))
 
@@ -237,6 +252,11 @@ class ThreadExecutor(TaskExecutor):
             self._inbox.put((key, future.result() if error is None else Outcome(0.0, error=error)))
 
 
+def _advance_with(options: Mapping[str, bytes], run: TaskRun) -> Outcome:
+    with options_in_use(options):
+        return advance(run)
+
+
 def _tasks(number: int) -> str:
     return 'the running task has' if number == 1 else f'the {number} running tasks have'
 
@@ -246,7 +266,7 @@ class ParcelExecutor(TaskExecutor):
 
     shares_memory = False
 
-    def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int) -> None:
+    def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int, settings: Settings) -> None:
         # two for each worker, so that it has the next parcel while the outcomes of the last one travel
         self.places = 2 * workers
         self.parallel = workers
@@ -256,7 +276,7 @@ class ParcelExecutor(TaskExecutor):
         self._store = ClassStore()
         self._modules = ModuleSender()
         self._store.pickled[self._modules.digest] = self._modules.pickled
-        self._settings = current_settings()
+        self._settings = settings
         self._build_id = ''
         self._futures: dict[str, Any] = {}
         self.live = pool.live

@@ -1,27 +1,19 @@
 """What runs in a worker process: unpack a parcel of work items, run them in turn, send back how they went on.
 
-A parcel brings the settings along that the tasks would see where the build is: luigi's configuration, the command line,
-the file formats.
+A parcel brings the settings along that the tasks would see where the build is.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import re
 import threading
 import traceback
-from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from configparser import RawConfigParser
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import luigi
-from luigi.cmdline_parser import CmdlineParser
-
-from kartnb._luigi import set_command_line
 from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
 from kartnb.errors import WorkerError
@@ -30,28 +22,14 @@ from kartnb.execution.task_run import advance, close, seeding_allowed
 from kartnb.execution.workers.channel import Channel, Sender, connect
 from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
+from kartnb.execution.workers.settings import Settings, SettingsKeeper, options_in_use
 from kartnb.execution.workers.transport import SentHandlers, WorkerClasses
-from kartnb.storage.formats.registry import packed_formats, unpack_formats
 from kartnb.storage.places import CapturedLine
 from kartnb.storage.run_lock import Holder, build_begins, build_ends
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task import held, identity
 from kartnb.task.base import TaskOnKart
 from kartnb.task.values import map_nested, required
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings that tasks read: defaults of parameters, and file formats."""
-
-    #: luigi's configuration by section and name, not interpolated.
-    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: The environment variables that it refers to.
-    variables: Mapping[str, str] = field(default_factory=dict)
-    #: The arguments of the command line of `kartnb.run`, by luigi's names.
-    command_line: Mapping[str, Any] = field(default_factory=dict)
-    #: The registered file formats, pickled.
-    formats: bytes = b''
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +104,7 @@ def perform(data: bytes) -> bytes:
             ) from error
         _handlers.use(_classes.handlers(parcel.digests))
         os.chdir(parcel.directory)
-        with seeding_allowed():
+        with seeding_allowed(), nullcontext() if is_building() else options_in_use(parcel.settings.options):
             return pickle.dumps(_run_all(items, parcel))
 
 
@@ -275,59 +253,6 @@ def _can_travel(value: Any) -> bool:
     except Exception:
         return False
     return not isinstance(value, BaseException) or is_like(value, arrived)
-
-
-_VARIABLE = re.compile(r'\$\{([^}]+)\}')
-_Luigis: Any = CmdlineParser
-
-
-def current_settings() -> Settings:
-    """The settings of this process."""
-    sections = _sections(luigi.configuration.get_config())
-    named = {
-        name for section in sections.values() for text in section.values() for name in _VARIABLE.findall(str(text))
-    }
-    parser = _Luigis.get_instance()
-    given = {} if parser is None else {name: value for name, value in vars(parser.known_args).items() if value}
-    variables = {name: os.environ[name] for name in named if name in os.environ}
-    return Settings(sections, variables, given, packed_formats())
-
-
-def _sections(config: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(config, RawConfigParser):
-        return dict(config.data)
-    return {name: dict(config.items(name, raw=True)) for name in config.sections()}
-
-
-class SettingsKeeper:
-    """In a worker process: applies the settings of the building process."""
-
-    def __init__(self) -> None:
-        self._used: Settings | None = None
-
-    def use(self, settings: Settings) -> None:
-        """Apply these settings, unless they are in use already."""
-        if settings == self._used:
-            return
-        config: Any = luigi.configuration.get_config()
-        if isinstance(config, RawConfigParser):
-            for section in config.sections():
-                config.remove_section(section)
-            RawConfigParser.read_dict(config, settings.sections)
-        else:
-            config.data = settings.sections
-        os.environ.update(settings.variables)
-        given = settings.command_line
-        set_command_line(_CommandLine(Namespace(**given)) if given else None)
-        unpack_formats(settings.formats)
-        self._used = settings
-
-
-class _CommandLine:
-    """A parsed command line, as far as luigi's parameters read it."""
-
-    def __init__(self, known_args: Namespace) -> None:
-        self.known_args = known_args
 
 
 _classes = WorkerClasses()
