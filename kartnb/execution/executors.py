@@ -49,7 +49,7 @@ from kartnb.execution.workers.settings import (
     current_settings,
     options_in_use,
 )
-from kartnb.execution.workers.transport import ClassStore
+from kartnb.execution.workers.transport import ClassStore, ClassStores
 from kartnb.execution.workers.worker_pools import DaskPool, ForeignPool, Work, WorkerPool
 from kartnb.interrupts import held_interrupts
 from kartnb.model import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
@@ -273,9 +273,8 @@ class ParcelExecutor(TaskExecutor):
         self._inbox = inbox
         self._pool = pool
         self._log_level = log_level
-        self._store = ClassStore()
         self._modules = ModuleSender()
-        self._store.pickled[self._modules.digest] = self._modules.pickled
+        self._stores = ClassStores({self._modules.digest: self._modules.pickled})
         self._settings = settings
         self._build_id = ''
         self._futures: dict[str, Any] = {}
@@ -291,20 +290,32 @@ class ParcelExecutor(TaskExecutor):
         return max(1, min(_share(ready, self.places), int(_PARCEL_SECONDS / typical)))
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
+        together: dict[ClassStore, list[TaskRun]] = {}
+        for run in runs:
+            self._build_id = run.item.build_id
+            try:
+                self._modules.check(type(run.item.task))
+                store = self._stores.of(type(run.item.task))
+            except Exception as error:
+                self._inbox.put((run.item.key, Outcome(0.0, error=error)))
+            else:
+                together.setdefault(store, []).append(run)
+        for store, some in together.items():
+            self._submit_from(store, some)
+
+    def _submit_from(self, store: ClassStore, runs: Sequence[TaskRun]) -> None:
         items = [run.item for run in runs]
-        self._build_id = items[0].build_id
-        for item in items:
-            self._store.add_handlers(type(item.task))
         try:
-            for item in items:
-                self._modules.check(type(item.task))
-            data = self._store.dumps(items, frozenset(id(item.task) for item in items))
-        except Exception:
-            self._submit_each(runs)
+            data = store.dumps(items, frozenset(id(item.task) for item in items))
+        except Exception as error:
+            if len(runs) == 1:
+                self._inbox.put((items[0].key, Outcome(0.0, error=error)))
+            for run in runs if len(runs) > 1 else ():  # one of them cannot be sent
+                self._submit_from(store, [run])
             return
         parcel = Parcel(
             data,
-            tuple(self._store.pickled),
+            tuple(store.pickled),
             self._log_level,
             runs[0].directory or os.getcwd(),
             self._receiver.channel if self._receiver is not None else None,
@@ -324,17 +335,6 @@ class ParcelExecutor(TaskExecutor):
         if self._receiver is not None:
             self._receiver.close()
 
-    def _submit_each(self, runs: Sequence[TaskRun]) -> None:
-        """Send tasks one by one, because one of them cannot be sent; that one fails."""
-        for run in runs:
-            try:
-                self._modules.check(type(run.item.task))
-                self._store.dumps(run.item, frozenset([id(run.item.task)]))
-            except Exception as error:
-                self._inbox.put((run.item.key, Outcome(0.0, error=error)))
-            else:
-                self.submit([run])
-
     def _send(self, parcel: Parcel, runs: Sequence[TaskRun], submit: Callable[[Work, bytes], Any]) -> None:
         try:
             future = submit(perform, pickle.dumps(parcel))
@@ -353,10 +353,11 @@ class ParcelExecutor(TaskExecutor):
         try:
             reply: Reply = pickle.loads(future.result())
             if reply.missing:
-                wanted = {digest: self._store.pickled[digest] for digest in reply.missing}
+                pickled = self._stores.of(type(runs[0].item.task)).pickled
+                wanted = {digest: pickled[digest] for digest in reply.missing}
                 self._send(replace(parcel, classes=wanted), runs, self._pool.submit_again)
                 return
-            outcomes: list[RemoteOutcome] = self._store.loads(reply.outcomes)
+            outcomes: list[RemoteOutcome] = self._stores.of(type(runs[0].item.task)).loads(reply.outcomes)
             if reply.sent is not None and self._receiver is not None:
                 self._receiver.wait_for(reply.sent)
         except BaseException as error:
@@ -396,8 +397,12 @@ class ParcelExecutor(TaskExecutor):
             self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
 
     def _pass_on(self, key: str, question: Question) -> None:
+        run = self._output.run_of(key)
+        if run is None:
+            question.answer(None)
+            return
         try:
-            requirements = self._store.loads(question.value)
+            requirements = self._stores.of(type(run.item.task)).loads(question.value)
         except Exception:  # it gives the task back then, and the error is that of its outcome
             question.answer(None)
         else:
@@ -447,6 +452,10 @@ class RemoteOutput:
         """A task is sent to a worker."""
         run.output = None  # an earlier worker may have died with it
         self._runs[run.item.key] = run
+
+    def run_of(self, key: str) -> TaskRun | None:
+        """The run of a task that is in a worker."""
+        return self._runs.get(key)
 
     def remember(self, key: str, event: TaskEvent) -> None:
         """A worker has sent an event of its task."""

@@ -520,6 +520,9 @@ def main(descriptor: int, idle: float, also: Sequence[str] = ()) -> None:
     `descriptor` is a socket to the building process; when that has ended, the workers are killed. After `idle` seconds
     without workers and requests the nursery ends. `also` names modules to import beside those that all workers need.
     """
+    space = vars(sys.modules['__main__'])
+    for name in [name for name in space if not name.startswith('__')]:
+        del space[name]  # in workers it is that of the notebook
     # Ctrl-C in a terminal reaches the whole process group: it may interrupt tasks, but must not end the nursery
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _import_needed((*_NEEDED, *also))

@@ -116,10 +116,12 @@ def _take_in(parcel: Parcel) -> list[str]:
         missing = _modules.missing(parcel.digests)
         if missing:  # the classes may use them
             return [*missing, *_classes.missing(digests)]
-        if _modules.use(parcel.digests):
-            _classes.forget()
+        are_other_modules = _modules.use(parcel.digests)
     _classes.receive({name: data for name, data in parcel.classes.items() if not name.startswith(MODULES)})
-    return _classes.missing(digests)
+    missing = _classes.missing(digests)
+    if not missing and not is_building():
+        _classes.use(digests, anew=are_other_modules)
+    return missing
 
 
 def _run_all(items: list[WorkItem], parcel: Parcel) -> Reply:

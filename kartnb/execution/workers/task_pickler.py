@@ -9,12 +9,13 @@ import itertools
 import linecache
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from types import CodeType, TracebackType
+from types import CodeType, FunctionType, TracebackType
 from typing import Any, NamedTuple
 
 import luigi
 
 from kartnb.execution.report import entries_of
+from kartnb.execution.workers.main_module import SentMain, made
 from kartnb.execution.workers.sent_errors import reduce_error
 from kartnb.storage.by_value import ByValuePickler
 from kartnb.task import held
@@ -42,16 +43,20 @@ class SentFrame(NamedTuple):
 class TaskPickler(ByValuePickler):
     """Pickles tasks, with classes by the names under which they travel, and the text of cells beside their code."""
 
-    def __init__(self, file: BytesIO, naming: Naming, with_sources: bool, planned: frozenset[int]) -> None:
+    def __init__(
+        self, file: BytesIO, naming: Naming, with_sources: bool, planned: frozenset[int], main: SentMain | None
+    ) -> None:
         super().__init__(file, {TracebackType: reduce_traceback})
         self._planned = planned
         self._naming = naming
         self._with_sources = with_sources
+        self._main = main
         self._sources: dict[str, str] = {}
 
     def persistent_id(self, value: Any) -> str | None:
-        """The name of a class."""
-        return self._naming(value) if isinstance(value, type) else None
+        """The name of a value of ``__main__``, or of a class."""
+        name = self._main.name_of(value) if self._main is not None else None
+        return self._naming(value) if name is None and isinstance(value, type) else name
 
     def reducer_override(self, value: Any) -> Any:
         """Send tasks of older definitions as those of today, and rebuild gokart's own: these cannot be pickled.
@@ -65,7 +70,21 @@ class TaskPickler(ByValuePickler):
             return (rebuilt_task, (type(value), value.param_kwargs, state))
         if isinstance(value, BaseException):
             return reduce_error(value)
-        return super().reducer_override(value)
+        reduced = super().reducer_override(value)
+        return reduced if self._main is None or not isinstance(reduced, tuple) else self._in_main(value, reduced)
+
+    def _in_main(self, value: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Let a function of ``__main__`` use the variables of ``__main__``, and a definition be put under its name."""
+        assert self._main is not None
+        make, arguments, *rest = reduced
+        if isinstance(value, FunctionType) and value.__globals__ is self._main.space:
+            code, _, *others = arguments
+            attributes, slots = rest[0]
+            self._main.reach(value.__code__, slots['__globals__'])
+            arguments = (code, self._main.space, *others)
+            rest[0] = (attributes, {**slots, '__globals__': {}})
+        name = self._main.making(value) if isinstance(value, type | FunctionType) else None
+        return (make, arguments, *rest) if name is None else (made, (name, make, *arguments), *rest)
 
     def reduce_code(self, code: CodeType) -> tuple[Any, tuple[Any, ...]]:
         """Send the source of a cell along: the other process has no file to read it from."""
@@ -90,10 +109,11 @@ def dumps(
     *,
     with_sources: bool = True,
     planned: frozenset[int] = frozenset(),
+    main: SentMain | None = None,
 ) -> bytes:
     """Pickle a value; `planned` are the ids of task objects that are sent as they are."""
     buffer = BytesIO()
-    TaskPickler(buffer, naming, with_sources, planned).dump(value)
+    TaskPickler(buffer, naming, with_sources, planned, main).dump(value)
     return buffer.getvalue()
 
 

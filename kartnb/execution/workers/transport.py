@@ -15,13 +15,16 @@ import pickle
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import luigi
 
 from kartnb._luigi import by_value_id, class_of_by_value_id, event_handlers
 from kartnb.errors import TransportError, described
+from kartnb.execution.workers.main_module import NAMED, PARTS, ReceivedMain, SentMain
+from kartnb.interrupts import in_main_thread
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 
@@ -30,6 +33,7 @@ LARGE = 10_000_000
 _NOT_DATA = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
 #: Packages whose handlers need not be sent: importing them in a worker puts the handlers on their classes.
 _BRING_THEIR_OWN = ('gokart', 'kartnb', 'luigi')
+_UNKNOWN_PART = 'something that it uses cannot be pickled ({})'
 #: What the digests of event handlers begin with.
 _HANDLERS = 'handlers:'
 Handler: TypeAlias = Callable[..., Any]
@@ -38,17 +42,36 @@ HandlersOf: TypeAlias = tuple[type, dict[str, list[Handler]]]
 
 
 class ClassStore:
-    """The classes and event handlers that one build sends by value."""
+    """The classes and event handlers that one build sends by value, with what they reach of ``__main__``."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Mapping[str, bytes] = MappingProxyType({})) -> None:
         self._digests: dict[type, str] = {}
         self._classes: dict[str, type] = {}
+        self._taken: set[type] = set()
         self._handlers_seen: set[type] = set()
-        self.pickled: dict[str, bytes] = {}
+        self._pickled: dict[str, bytes] = dict(also)
+        self._main = SentMain(self._dumps)
 
-    def add_handlers(self, cls: type) -> None:
-        """Send the event handlers on a class and its bases too, with a warning for any that cannot be pickled."""
-        for base in cls.__mro__ if cls not in self._handlers_seen else ():
+    @property
+    def pickled(self) -> dict[str, bytes]:
+        """All that workers have to know, pickled, by digest."""
+        return {**self._pickled, **self._main.parts}
+
+    def agrees_with(self, other: ClassStore) -> bool:
+        """Whether both send the same of ``__main__``, as far as both send it."""
+        return self._main.agrees_with(other._main)
+
+    def take(self, cls: type) -> None:
+        """Take in a class whose tasks will be sent, with its event handlers; one that cannot be pickled is warned of.
+
+        Raises TransportError when the class cannot be sent.
+        """
+        if cls in self._taken:
+            return
+        if travels_by_value(cls):
+            self._dumps_class(cls)
+        self._taken.add(cls)
+        for base in cls.__mro__:
             handlers = handlers_of(base) if base not in self._handlers_seen else None
             self._handlers_seen.add(base)
             if handlers is not None:
@@ -66,82 +89,142 @@ class ClassStore:
                         stacklevel=2,
                     )
                 else:
-                    self.pickled[f'{_HANDLERS}{hashlib.blake2b(data, digest_size=16).hexdigest()}'] = data
-
-    def digest(self, cls: type) -> str:
-        """The name of a class that travels; the first call pickles it, or raises `TransportError`."""
-        known = self._digests.get(cls)
-        if known is None:
-            data = _pickled_class(cls)
-            known = self._digests[cls] = hashlib.blake2b(data, digest_size=16).hexdigest()
-            self.pickled[known] = data
-            self._classes[known] = cls
-        return known
+                    self._pickled[f'{_HANDLERS}{hashlib.blake2b(data, digest_size=16).hexdigest()}'] = data
 
     def dumps(self, value: Any, planned: frozenset[int] = frozenset()) -> bytes:
-        """Pickle a value, by-value classes named by digests; a `TransportError` says what cannot be pickled."""
+        """Pickle a value, with classes by their names or digests; a `TransportError` says what cannot be pickled."""
         from kartnb.execution.workers import task_pickler
 
         try:
-            return task_pickler.dumps(value, self._name, planned=planned)
+            data, _ = self._main.dumps(
+                value, lambda value: task_pickler.dumps(value, self._name, planned=planned, main=self._main)
+            )
         except Exception as error:
             raise TransportError(_culprit(value, error)) from error
+        return data
 
     def loads(self, data: bytes) -> Any:
         """Unpickle what a worker sent: its copies of classes become the classes of this process again."""
-        return _Unpickler(io.BytesIO(data), self._classes).load()
+        return _Unpickler(io.BytesIO(data), self._find).load()
+
+    def _find(self, name: str) -> Any:
+        return self._main.value_of(name.removeprefix(NAMED)) if name.startswith(NAMED) else self._classes.get(name)
 
     def _name(self, cls: type) -> str | None:
-        return self.digest(cls) if travels_by_value(cls) else None
+        return self._digest(cls) if travels_by_value(cls) else None
+
+    def _digest(self, cls: type) -> str:
+        known = self._digests.get(cls)
+        if known is None:
+            data = self._dumps_class(cls)
+            known = self._digests[cls] = hashlib.blake2b(data, digest_size=16).hexdigest()
+            self._pickled[known] = data
+            self._classes[known] = cls
+        return known
+
+    def _dumps_class(self, cls: type) -> bytes:
+        try:
+            data, reached = self._main.dumps(cls)
+        except Exception as error:
+            why = str(error) if isinstance(error, TransportError) else _UNKNOWN_PART.format(described(error))
+            raise TransportError(
+                f'{cls.__qualname__} cannot be sent to a worker process, because {why}: create it in run(), or build '
+                'without workers.'
+            ) from error
+        if len(data) + sum(size for _, size in self._main.sizes(reached)) > LARGE:
+            _warn_of_large_payload(cls)
+        return data
+
+    def _dumps(self, value: Any) -> bytes:
+        from kartnb.execution.workers import task_pickler
+
+        return task_pickler.dumps(value, main=self._main)
+
+
+class ClassStores:
+    """What one build sends of classes, with something else that goes along each time.
+
+    A person may edit the notebook while a build runs in the background. A class goes on as it was sent first, and so
+    does what it reaches; classes that are sent later and reach something that differs are in a store of their own.
+    """
+
+    def __init__(self, also: Mapping[str, bytes]) -> None:
+        self._also = also
+        self._stores: dict[type, ClassStore] = {}
+        self._newest = self._new()
+
+    def of(self, cls: type) -> ClassStore:
+        """The store of a class; raises `TransportError` when the class cannot be sent."""
+        store = self._stores.get(cls)
+        if store is None:
+            if not in_main_thread():
+                again = self._new()
+                again.take(cls)
+                if not again.agrees_with(self._newest):
+                    self._newest = again
+            self._newest.take(cls)
+            store = self._stores[cls] = self._newest
+        return store
+
+    def _new(self) -> ClassStore:
+        return ClassStore(self._also)
 
 
 class WorkerClasses:
-    """The classes that have arrived in a worker process, by digest."""
+    """The classes that have arrived in a worker process, by digest, with what they reach of ``__main__``."""
 
     def __init__(self) -> None:
+        self._pickled: dict[str, bytes] = {}
         self._classes: dict[str, type] = {}
         self._digests: dict[type, str] = {}
-        self._pickled_handlers: dict[str, bytes] = {}
         self._handlers: dict[str, HandlersOf] = {}
-
-    def forget(self) -> None:
-        """Forget everything that has arrived: modules that it uses are other ones now."""
-        self.__init__()  # type: ignore[misc]
+        self._main = ReceivedMain(self.loads)
 
     def missing(self, digests: Iterable[str]) -> list[str]:
-        """Those of some digests whose classes or handlers have not arrived."""
-        return [digest for digest in digests if digest not in self._classes and digest not in self._pickled_handlers]
+        """Those of some digests that have not arrived."""
+        return [digest for digest in digests if digest not in self._pickled]
+
+    def receive(self, pickled: Mapping[str, bytes]) -> None:
+        """Take in what was sent."""
+        self._pickled |= pickled
+
+    def use(self, digests: Sequence[str], *, anew: bool = False) -> None:
+        """Let ``__main__`` be as these digests say; `anew` when modules that classes use are other ones now."""
+        parts = [digest for digest in digests if digest.startswith(PARTS)]
+        if anew or not self._main.fits(parts):
+            self._pickled = {digest: self._pickled[digest] for digest in digests}
+            self._classes, self._digests, self._handlers = {}, {}, {}
+            self._main.forget()
+        self._main.use(parts, self._pickled)
 
     def handlers(self, digests: Iterable[str]) -> dict[str, HandlersOf]:
         """The event handlers among some digests."""
-        wanted = [digest for digest in digests if digest in self._pickled_handlers]
+        wanted = [digest for digest in digests if digest.startswith(_HANDLERS)]
         for digest in wanted:
             if digest not in self._handlers:
-                self._handlers[digest] = self.loads(self._pickled_handlers[digest])
+                self._handlers[digest] = self.loads(self._pickled[digest])
         return {digest: self._handlers[digest] for digest in wanted}
-
-    def receive(self, pickled: Mapping[str, bytes]) -> None:
-        """Take in classes and handlers that were sent."""
-        for digest, data in pickled.items():
-            if digest.startswith(_HANDLERS):
-                self._pickled_handlers[digest] = data
-            elif digest not in self._classes:
-                cls = pickle.loads(data)
-                self._classes[digest] = cls
-                self._digests[cls] = digest
 
     def loads(self, data: bytes) -> Any:
         """Unpickle what the building process sent."""
-        return _Unpickler(io.BytesIO(data), self._classes).load()
+        return _Unpickler(io.BytesIO(data), self._find).load()
 
     def dumps(self, value: Any) -> bytes:
-        """Pickle a value for the building process; the classes that it has sent are named by their digests."""
+        """Pickle a value for the building process; the classes that it has sent are named as it named them."""
         from kartnb.execution.workers import task_pickler
 
-        return task_pickler.dumps(value, self._digest, with_sources=False)
+        return task_pickler.dumps(value, self._name, with_sources=False)
 
-    def _digest(self, cls: type) -> str | None:
-        known = self._digests.get(cls)
+    def _find(self, name: str) -> Any:
+        if name.startswith(NAMED):
+            return self._main.load(name.removeprefix(NAMED))
+        if name not in self._classes and name in self._pickled:
+            cls = self._classes[name] = self.loads(self._pickled[name])
+            self._digests[cls] = name
+        return self._classes.get(name)
+
+    def _name(self, cls: type) -> str | None:
+        known = self._digests.get(cls) or self._main.name_of(cls)
         if known is None and travels_by_value(cls):
             # a class that came inside another one: the building process knows it by cloudpickle's id, or by name
             its_id = by_value_id(cls)
@@ -152,12 +235,12 @@ class WorkerClasses:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, classes: Mapping[str, type]) -> None:
+    def __init__(self, file: io.BytesIO, find: Callable[[str], Any]) -> None:
         super().__init__(file)
-        self._classes = classes
+        self._find = find
 
-    def persistent_load(self, pid: str) -> type:
-        known = self._classes.get(pid)
+    def persistent_load(self, pid: str) -> Any:
+        known = self._find(pid)
         return known if known is not None else _class_known_as(*pid.split(':'))
 
 
@@ -184,24 +267,13 @@ def _class_known_as(module: str, qualname: str, cloudpickles_id: str) -> type:
     return value  # type: ignore[no-any-return]
 
 
-def _pickled_class(cls: type) -> bytes:
-    from kartnb.execution.workers import task_pickler
-
-    try:
-        data = task_pickler.dumps(cls)
-    except Exception as error:
-        raise TransportError(
-            f'{cls.__qualname__} cannot be sent to a worker process, because something that it uses cannot be pickled '
-            f'({described(error)}): create it in run(), or build without workers.'
-        ) from error
-    if len(data) > LARGE:
-        _warn_of_large_payload(cls, task_pickler.dumps)
-    return data
-
-
 def _culprit(value: Any, error: Exception) -> str:
     """The message of an error in pickling; for a task it names the attribute."""
+    if isinstance(value, list) and len(value) == 1:
+        [value] = value
     task = getattr(value, 'task', value)
+    if isinstance(error, TransportError):
+        return str(error)
     if isinstance(task, luigi.Task):
         state = task.__getstate__() if isinstance(task, TaskOnKart) else vars(task)
         for name, attribute in state.items():
@@ -223,9 +295,9 @@ def _can_be_pickled(value: Any) -> bool:
     return True
 
 
-def _warn_of_large_payload(cls: type, dumps: Callable[[Any], bytes]) -> None:
+def _warn_of_large_payload(cls: type) -> None:
     """Warn of the large variables that are sent to every worker together with a class."""
-    heavy = [(name, size) for name, value in _payload(cls) if (size := _size(value, dumps)) > LARGE]
+    heavy = [(name, size) for name, value in _payload(cls) if (size := _size(value)) > LARGE]
     names = ', '.join(f'{name} ({size / 1e6:,.0f} MB)' for name, size in heavy) or 'what its methods use'
     warnings.warn(
         f'{cls.__name__} takes {names} along to every worker process: make that the result of a task, or load it in '
@@ -271,9 +343,11 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _size(value: Any, dumps: Callable[[Any], bytes]) -> int:
+def _size(value: Any) -> int:
+    from kartnb.execution.workers import task_pickler
+
     try:
-        return len(dumps(value))
+        return len(task_pickler.dumps(value))
     except Exception:
         return 0
 

@@ -1,0 +1,270 @@
+"""The notebook (or script) in worker processes: what tasks reach of ``__main__`` is in ``__main__`` there too.
+
+So what looks a class or function up by its name works in a worker as it does where the build is: pickling by
+reference, pools of processes that a task starts, ``inspect``, ``import __main__``. Each name is pickled by itself, and
+names another one where it refers to its value, so that every value exists once in a worker, and is the same for all.
+
+In the building process: `SentMain`. In a worker: `ReceivedMain`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import luigi
+
+from kartnb.errors import TransportError, described
+
+#: What the names of values of ``__main__`` begin with in pickles; alone it names the dict of all of them.
+NAMED = 'main:'
+#: What the digests of parts of ``__main__`` begin with.
+PARTS = 'part of main:'
+#: Values that are no less the same when they are copied, or are found by their names elsewhere.
+_COPIED = (
+    *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset, range, slice),
+    *(ModuleType, BuiltinFunctionType, MethodType, CodeType, luigi.Task),
+)
+#: How a function looks variables up by their names.
+_LOOKS = frozenset(['__main__', 'globals', 'eval', 'exec'])
+_ABSENT = object()
+
+
+class SentMain:
+    """What the tasks of a build reach of ``__main__``, as it was when they were sent.
+
+    `dumps` pickles a value for a worker: it asks `name_of` for the names of other values, tells `reach` of functions,
+    and lets `making` put what it makes under its name.
+    """
+
+    def __init__(self, dumps: Callable[[Any], bytes]) -> None:
+        self.space = vars(sys.modules['__main__'])
+        #: The pickles of the parts that make it up, by digest and in order.
+        self.parts: dict[str, bytes] = {}
+        self._dumps = dumps
+        self._names: dict[int, str] = {}
+        self._sent: dict[str, _Sent] = {}
+        self._in_work: list[_Sent] = []
+        self._added: dict[str, bytes] = {}
+
+    def name_of(self, value: Any) -> str | None:
+        """The name by which a value is known in workers; None for values that are pickled where they are used."""
+        if value is self.space:
+            return NAMED
+        name = self._names.get(id(value))
+        if name is None or not self._in_work:
+            return None
+        if isinstance(value, type | FunctionType):
+            if name == self._in_work[-1].name:  # this is its definition
+                return None
+        elif not self._is_ready(name):
+            return None
+        self._in_work[-1].reached[name] = True
+        self._in_work[-1].named.add(name)
+        return f'{NAMED}{name}'
+
+    def reach(self, code: CodeType, names: Iterable[str]) -> None:
+        """Note which variables a function uses, and which it may look up by their names."""
+        reached = self._in_work[-1].reached
+        reached.update(dict.fromkeys(names, True))
+        words = _words(code)
+        if not words.isdisjoint(_LOOKS):
+            for word in words & self.space.keys():
+                reached.setdefault(word, False)
+
+    def making(self, value: Any) -> str | None:
+        """The name of a value whose definition is being pickled."""
+        name = self._names.get(id(value))
+        return name if name is not None and self._in_work and name == self._in_work[-1].name else None
+
+    def value_of(self, name: str) -> Any:
+        """The value that was sent under a name."""
+        return self._sent[name].value
+
+    def dumps(self, value: Any, dumps: Callable[[Any], bytes] | None = None) -> tuple[bytes, dict[str, bool]]:
+        """Pickle a value, and everything that it reaches; gives the pickle, and the names of what it reaches.
+
+        Raises TransportError where one of these cannot be pickled.
+        """
+        self._look()
+        unnamed = _Sent('', value)
+        self._pickle(unnamed, dumps or self._dumps)
+        if unnamed.error is not None:
+            raise unnamed.error
+        self._complete(unnamed.reached)
+        return unnamed.data, unnamed.reached
+
+    def sizes(self, reached: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """What is reached by way of these names, and how large it is in bytes when pickled."""
+        pending, seen = set(reached), set()
+        while pending:
+            name = pending.pop()
+            if name in self._sent and name not in seen:
+                seen.add(name)
+                pending.update(self._sent[name].reached)
+                yield name, len(self._sent[name].data)
+
+    def agrees_with(self, other: SentMain) -> bool:
+        """Whether the names that both have stand for the same."""
+        return all(self._sent[name].data == other._sent[name].data for name in self._sent.keys() & other._sent.keys())
+
+    def _look(self) -> None:
+        """Take in the names of ``__main__`` as it is now; a value is known by its own name, if it has one."""
+        for name, value in sorted(self.space.items(), key=lambda item: item[0].startswith('_')):
+            if isinstance(value, _COPIED) or name in self._sent or name.startswith('__'):
+                continue
+            if isinstance(value, type | FunctionType) and value.__module__ != '__main__':
+                continue
+            known = self._names.get(id(value))
+            if known is None or (known not in self._sent and getattr(value, '__qualname__', None) == name):
+                self._names[id(value)] = name
+
+    def _is_ready(self, name: str) -> bool:
+        """Whether a worker can have read a value by the time at which it meets the name in what is pickled now."""
+        in_work = {sent.name for sent in self._in_work}
+        if name in in_work:
+            return False
+        self._define(name)
+        pending, seen = [name], set[str]()
+        while pending:
+            sent = self._sent[pending.pop()]
+            if sent.error is not None or sent.name in in_work:  # two that hold each other
+                return False
+            pending += [other for other in sent.named - seen if other in self._sent]
+            seen |= sent.named
+        return seen.isdisjoint(in_work)
+
+    def _define(self, name: str) -> None:
+        """Pickle a value under its name, once: its variable may stand for something else later in the build."""
+        if name in self._sent:
+            return
+        sent = self._sent[name] = _Sent(name, _as_sent(name, self.space[name]))
+        self._pickle(sent, self._dumps)
+        if sent.error is None:
+            self._added[name] = sent.data
+
+    def _pickle(self, sent: _Sent, dumps: Callable[[Any], bytes]) -> None:
+        self._in_work.append(sent)
+        try:
+            sent.data = dumps(sent.value)
+        except Exception as error:  # whatever a value does when it is pickled
+            sent.error = error
+        finally:
+            self._in_work.pop()
+
+    def _complete(self, reached: Mapping[str, bool]) -> None:
+        pending = list(reached.items())
+        seen: set[tuple[str, bool]] = set()
+        while pending:
+            name, is_needed = pending.pop()
+            if name not in self.space or (name, is_needed) in seen:
+                continue
+            seen.add((name, is_needed))
+            self._define(name)
+            sent = self._sent[name]
+            if sent.error is None:
+                pending += [(other, needed and is_needed) for other, needed in sent.reached.items()]
+            elif is_needed:
+                raise TransportError(
+                    f'{name}, which it uses, cannot be pickled ({described(sent.error)})'
+                ) from sent.error
+        if self._added:
+            data = pickle.dumps(self._added)
+            self.parts[f'{PARTS}{hashlib.blake2b(data, digest_size=16).hexdigest()}'] = data
+            self._added = {}
+
+
+class _Sent:
+    """A value on its way, with the name of its variable."""
+
+    __slots__ = ('data', 'error', 'name', 'named', 'reached', 'value')
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name = name
+        self.value = value
+        self.data = b''
+        self.error: Exception | None = None
+        #: The variables that it reaches, and whether it cannot do without them.
+        self.reached: dict[str, bool] = {}
+        #: Those that are read together with it.
+        self.named: set[str] = set()
+
+
+def _as_sent(name: str, value: Any) -> Any:
+    """What a variable is in workers: what IPython puts into a notebook belongs to its own process."""
+    if name == 'get_ipython' and isinstance(value, MethodType) and 'IPython' in sys.modules:
+        return sys.modules['IPython'].get_ipython
+    return value
+
+
+def _words(code: CodeType) -> set[str]:
+    """The names and texts in the code of a function."""
+    words = {*code.co_names, *(constant for constant in code.co_consts if isinstance(constant, str))}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            words |= _words(constant)
+    return words
+
+
+def made(name: str, make: Callable[..., Any], *arguments: Any) -> Any:
+    """In a worker: make a class or function, to be filled later, and put it under its name."""
+    value = vars(sys.modules['__main__'])[name] = make(*arguments)
+    return value
+
+
+class ReceivedMain:
+    """In a worker process: what has arrived of ``__main__``; `loads` unpickles something that may name parts of it."""
+
+    def __init__(self, loads: Callable[[bytes], Any]) -> None:
+        self._loads = loads
+        self._parts: list[str] = []
+        self._unread: dict[str, bytes] = {}
+        #: What the names stood for before; they are those of all that has arrived.
+        self._before: dict[str, Any] = {}
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """The variables of ``__main__``."""
+        return vars(sys.modules['__main__'])
+
+    def fits(self, parts: Sequence[str]) -> bool:
+        """Whether ``__main__`` is as these parts say, or becomes so when the last ones are added."""
+        shorter = min(len(parts), len(self._parts))
+        return list(parts[:shorter]) == self._parts[:shorter]
+
+    def use(self, parts: Sequence[str], pickled: Mapping[str, bytes]) -> None:
+        """Put the values of parts into ``__main__`` that are not there yet."""
+        for part in parts[len(self._parts) :]:
+            self._parts.append(part)
+            self._unread |= pickle.loads(pickled[part])
+        while self._unread:
+            self.load(next(iter(self._unread)))
+
+    def load(self, name: str) -> Any:
+        """The value of a variable, which is read first where that has not been done yet; '' gives all variables."""
+        if not name:
+            return self.space
+        data = self._unread.pop(name, None)
+        if data is not None:
+            self._before.setdefault(name, self.space.get(name, _ABSENT))
+            # what it holds may name it in turn: `made` has put it here by then
+            self.space[name] = self._loads(data)
+        return self.space[name]
+
+    def name_of(self, cls: type) -> str | None:
+        """The name under which a class has arrived."""
+        name = cls.__qualname__
+        return f'{NAMED}{name}' if name in self._before and self.space.get(name) is cls else None
+
+    def forget(self) -> None:
+        """Let ``__main__`` be as it was before anything arrived."""
+        for name, value in self._before.items():
+            if value is _ABSENT:
+                self.space.pop(name, None)
+            else:
+                self.space[name] = value
+        self._parts, self._unread, self._before = [], {}, {}
