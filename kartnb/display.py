@@ -181,7 +181,15 @@ def shown_live(shown: object) -> Iterator[None]:
 def source_name(filename: str) -> str:
     """The name by which a person knows a file of code, for instance the cell that it is."""
     found = (front_end.source_name(filename) for front_end in front_ends)
-    return next((name for name in found if name is not None), filename)
+    return next((name for name in found if name is not None), None) or _cell_name(filename) or filename
+
+
+def _cell_name(filename: str) -> str | None:
+    """The name of a cell in a notebook that has not loaded the extension."""
+    ipython: Any = sys.modules.get('IPython')
+    shell = None if ipython is None else ipython.get_ipython()
+    found = None if shell is None else shell.compile.format_code_name(filename)
+    return None if found is None else ' '.join(found)
 
 
 def format_traceback(error: BaseException) -> list[str]:

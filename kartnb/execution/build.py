@@ -26,7 +26,7 @@ from kartnb.execution.loop import BuildLoop
 from kartnb.execution.recording import TaskRun, WorkItem, current_run, fire_broken
 from kartnb.execution.recovery import record_existing_results, recover, tidy
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
-from kartnb.execution.task_run import kept_directory, kept_random_state
+from kartnb.execution.task_run import kept_directory, kept_random_state, refuse_while_importing
 from kartnb.history.retention import bound_superseded, superseded_bounds
 from kartnb.interrupts import within
 from kartnb.model import (
@@ -307,6 +307,7 @@ class Build:
         refuse_outdated(self._graph.vertices.values(), self._graph.results)
         self._graph.vertex_of(task).value_wanted = options.value_wanted
         if any(node.will_run for node in self.plan):
+            refuse_while_importing()
             get_ready(options.executor, options.workers)
         self._mask = Masker(vertex.task for vertex in self._graph.vertices.values())
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)

@@ -95,8 +95,12 @@ Inbox: TypeAlias = 'SimpleQueue[Message]'
 ExecutorFactory: TypeAlias = Callable[[Inbox], 'TaskExecutor']
 #: Short tasks are sent together, as many as take no longer than this many seconds: each message to a worker costs time.
 _PARCEL_SECONDS = 0.1
-#: Modules with an `InMemoryTarget`, whose results one process has only; looked at only when already imported.
-_IN_MEMORY = ('kartnb.storage.targets', 'gokart.in_memory.target')
+#: Targets whose results one process has only, by their modules; looked at only when already imported.
+_IN_MEMORY = {
+    'kartnb.storage.targets': 'InMemoryTarget',
+    'gokart.in_memory.target': 'InMemoryTarget',
+    'luigi.mock': 'MockTarget',
+}
 
 
 def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
@@ -511,7 +515,7 @@ def needs_this_process(task: luigi.Task) -> bool:
     """Whether a task makes or loads a result that lives in the memory of this process, or asks for older tasks."""
     if _requires_older_outputs(task):
         return True
-    kinds = tuple(sys.modules[name].InMemoryTarget for name in _IN_MEMORY if name in sys.modules)
+    kinds = tuple(getattr(sys.modules[name], kind) for name, kind in _IN_MEMORY.items() if name in sys.modules)
     if not kinds:
         return False
     return any(isinstance(target, kinds) for target in chain(flatten(task.output()), flatten(task.input())))

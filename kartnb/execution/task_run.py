@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Token
 from queue import Queue
+from traceback import walk_stack
 from typing import Any, TypeGuard
 
 import luigi
@@ -23,7 +24,15 @@ import luigi
 from kartnb.capture import file_hook
 from kartnb.capture.capture import captured_task, current_task, task_log
 from kartnb.capture.file_reads import FileReads
-from kartnb.errors import FileInputError, KartError, StorageError, TaskNotDumpedError, TaskTimeoutError, described
+from kartnb.errors import (
+    FileInputError,
+    KartError,
+    StorageError,
+    TaskNotDumpedError,
+    TaskTimeoutError,
+    WorkerError,
+    described,
+)
 from kartnb.execution.recording import (
     EDITING_SECONDS,
     Outcome,
@@ -56,7 +65,7 @@ from kartnb.task.values import flatten, required
 
 logger = logging.getLogger('kartnb')
 #: Attributes that luigi gives a task only while it runs.
-_REPORTERS = (
+REPORTERS = (
     'set_status_message',
     'set_progress_percentage',
     'set_tracking_url',
@@ -141,7 +150,7 @@ def _start(run: TaskRun) -> None:
 
 
 def _reporters(run: TaskRun) -> dict[str, Any]:
-    """The attributes of `_REPORTERS` for a run."""
+    """The attributes of `REPORTERS` for a run."""
     return {
         'set_status_message': lambda message: run.report('message', run.item.mask(str(message))),
         'set_progress_percentage': lambda percentage: run.report('percentage', float(percentage)),
@@ -334,9 +343,9 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
 def _leave(run: TaskRun) -> None:
     task = run.task
     if _is_kartnb_task(task):
-        list(map(vars(task).pop, _REPORTERS, itertools.repeat(None)))
+        list(map(vars(task).pop, REPORTERS, itertools.repeat(None)))
     else:
-        for name in _REPORTERS:
+        for name in REPORTERS:
             setattr(task, name, None)
     if run.attributes is not None:
         end_run(task, run.attributes)
@@ -430,6 +439,29 @@ def seeding_allowed() -> Iterator[None]:
         yield
     finally:
         _thread.may_seed = False
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Within the block this thread of a worker imports what its tasks need."""
+    _thread.is_importing = True
+    try:
+        yield
+    finally:
+        _thread.is_importing = False
+
+
+def refuse_while_importing() -> None:
+    """Raise a `WorkerError` where a build would run tasks while a worker imports a module: every worker would do so."""
+    if getattr(_thread, 'is_importing', False):
+        modules = [
+            frame.f_globals.get('__name__') for frame, _ in walk_stack(None) if frame.f_code.co_name == '<module>'
+        ]
+        name = modules[0] if modules else 'a module'
+        raise WorkerError(
+            f'{name} builds while it is imported, which each worker does again: put the build under '
+            "`if __name__ == '__main__':`."
+        )
 
 
 class kept_directory:  # noqa: N801 - it is used as a function is

@@ -109,3 +109,26 @@ def test_misuse_is_one_line(steps: Kernel, options: str, said: str) -> None:
     assert cell.status == 'error'
     assert said in cell.stderr
     assert len(cell.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize('options', ['', ', workers=2'])
+def test_an_error_names_its_cell_without_the_extension(kernel: Kernel, options: str) -> None:
+    kernel.ok('%unload_ext kartnb')
+    kernel.ok(
+        """
+import kartnb
+def outer():
+    def inner():
+        raise ValueError('deep')
+    inner()
+
+class Deep(kartnb.TaskOnKart):
+    def run(self):
+        outer()
+"""
+    )
+    said = kernel.ok(
+        f'try: kartnb.build(Deep(){options})\nexcept kartnb.GokartBuildError as error: print(error)'
+    ).stdout
+    kernel.ok('%load_ext kartnb')
+    assert re.search(r"at Cell In\[\d+\]:4 in inner: raise ValueError\('deep'\)", said), said

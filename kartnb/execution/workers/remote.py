@@ -5,8 +5,10 @@ A parcel brings the settings along that the tasks would see where the build is.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
 from kartnb.errors import WorkerError
 from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
-from kartnb.execution.task_run import advance, close, seeding_allowed
+from kartnb.execution.task_run import advance, close, importing, seeding_allowed
 from kartnb.execution.workers.channel import Channel, Sender, connect
 from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
@@ -94,18 +96,39 @@ def perform(data: bytes) -> bytes:
             _settings.use(parcel.settings)
             held.leave_to_the_building_process()
         try:
-            missing = _take_in(parcel)
-            if missing:
-                return pickle.dumps(Reply(tuple(missing)))
-            items: list[WorkItem] = _classes.loads(parcel.items)
+            with importing():
+                missing = _take_in(parcel)
+                if missing:
+                    return pickle.dumps(Reply(tuple(missing)))
+                items: list[WorkItem] = _classes.loads(parcel.items)
         except ModuleNotFoundError as error:
             raise WorkerError(
                 f'A worker lacks the module {error.name!r}, which the tasks need: install it there.'
             ) from error
         _handlers.use(_classes.handlers(parcel.digests))
         os.chdir(parcel.directory)
-        with seeding_allowed(), nullcontext() if is_building() else options_in_use(parcel.settings.options):
+        with seeding_allowed(), nullcontext() if is_building() else _as_in_the_building_process(parcel.settings):
             return pickle.dumps(_run_all(items, parcel))
+
+
+@contextmanager
+def _as_in_the_building_process(settings: Settings) -> Iterator[None]:
+    before, sys.stdin = sys.stdin, _Nobody()
+    try:
+        with options_in_use(settings.options):
+            yield
+    finally:
+        sys.stdin = before
+
+
+class _Nobody(io.TextIOBase):
+    """What tasks in a worker read from instead of the keyboard."""
+
+    def read(self, size: int | None = -1, /) -> str:
+        raise EOFError('input() cannot ask anybody in a worker: make it a parameter, or build without workers.')
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        return self.read(size)
 
 
 def _take_in(parcel: Parcel) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import luigi
 
 from kartnb.execution.report import entries_of
+from kartnb.execution.task_run import REPORTERS
 from kartnb.execution.workers.main_module import SentMain, made
 from kartnb.execution.workers.sent_errors import reduce_error
 from kartnb.storage.by_value import ByValuePickler
@@ -66,8 +67,11 @@ class TaskPickler(ByValuePickler):
         if isinstance(value, luigi.Task) and id(value) not in self._planned and held.today(value) is not value:
             return (_itself, (held.today(value),))
         if isinstance(value, luigi.Task) and 'to_str_params' in vars(value):
-            state = {name: item for name, item in vars(value).items() if name not in _SET_BY_GOKART}
+            left_out = (*_SET_BY_GOKART, *REPORTERS)
+            state = {name: item for name, item in vars(value).copy().items() if name not in left_out}
             return (rebuilt_task, (type(value), value.param_kwargs, state))
+        if isinstance(value, luigi.Task) and not vars(value).keys().isdisjoint(REPORTERS):
+            return _reduced_task(value)
         if isinstance(value, BaseException):
             return reduce_error(value)
         reduced = super().reducer_override(value)
@@ -123,6 +127,14 @@ def code_with_source(make: Callable[..., CodeType], arguments: tuple[Any, ...], 
     file = code.co_filename
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     return code
+
+
+def _reduced_task(task: luigi.Task) -> Any:
+    """Reduce a task without what luigi lends it while it runs: another build may run the same object now."""
+    reduced: list[Any] = list(task.__reduce_ex__(5))
+    if len(reduced) > 2 and isinstance(reduced[2], dict):
+        reduced[2] = {name: value for name, value in reduced[2].copy().items() if name not in REPORTERS}
+    return tuple(reduced)
 
 
 def _itself(task: luigi.Task) -> luigi.Task:
