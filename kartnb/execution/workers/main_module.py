@@ -12,13 +12,17 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial, reduce
+from importlib import import_module
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import luigi
 
 from kartnb.errors import TransportError, described
+from kartnb.task.code.own import is_own
 
 #: What the names of values of ``__main__`` begin with in pickles; alone it names the dict of all of them.
 NAMED = 'main:'
@@ -32,6 +36,8 @@ _COPIED = (
 #: How a function looks variables up by their names.
 _LOOKS = frozenset(['__main__', 'globals', 'eval', 'exec'])
 _ABSENT = object()
+#: In a worker: the classes and functions of the parts that are being read.
+_made: dict[str, Any] = {}
 
 
 class SentMain:
@@ -50,6 +56,7 @@ class SentMain:
         self._sent: dict[str, _Sent] = {}
         self._in_work: list[_Sent] = []
         self._added: dict[str, bytes] = {}
+        self._are_replaced_sent = False
 
     def name_of(self, value: Any) -> str | None:
         """The name by which a value is known in workers; None for values that are pickled where they are used."""
@@ -91,6 +98,7 @@ class SentMain:
         Raises TransportError where one of these cannot be pickled.
         """
         self._look()
+        self._send_replaced()
         unnamed = _Sent('', value)
         self._pickle(unnamed, dumps or self._dumps)
         if unnamed.error is not None:
@@ -122,6 +130,26 @@ class SentMain:
             known = self._names.get(id(value))
             if known is None or (known not in self._sent and getattr(value, '__qualname__', None) == name):
                 self._names[id(value)] = name
+
+    def _send_replaced(self) -> None:
+        if self._are_replaced_sent:
+            return
+        self._are_replaced_sent = True
+        for name, value in _replaced(self.space):
+            sent = self._sent[name] = _Sent(name, value)
+            self._pickle(sent, self._dumps)
+            try:
+                if sent.error is not None:
+                    raise sent.error
+                self._complete(sent.reached)
+            except Exception as error:
+                warnings.warn(
+                    f'{name.replace(":", ".")} was replaced by something that cannot be sent to worker processes '
+                    f'({described(error)}): tasks use the original there.',
+                    stacklevel=2,
+                )
+            else:
+                self._added[name] = sent.data
 
     def _is_ready(self, name: str) -> bool:
         """Whether a worker can have read a value by the time at which it meets the name in what is pickled now."""
@@ -201,6 +229,43 @@ def _as_sent(name: str, value: Any) -> Any:
     return value
 
 
+def _replaced(space: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a notebook has put in the place of parts of libraries, by module and path in it: ``statistics:mean``."""
+    names = {getattr(value, '__module__', None) for value in space.values() if isinstance(value, type | FunctionType)}
+    names |= {value.__name__ for value in space.values() if isinstance(value, ModuleType)}
+    for module in [sys.modules[name] for name in sorted(filter(None, names)) if name in sys.modules]:
+        if is_own(module.__name__):
+            continue  # a user's own: `module_values` sends what it holds
+        package = module.__name__.partition('.')[0]
+        for name, value in list(vars(module).items()):
+            if _may_be_of_main(value, space):
+                yield f'{module.__name__}:{name}', value
+            elif isinstance(value, type) and str(value.__module__).partition('.')[0] == package:
+                for inner, member in list(vars(value).items()):
+                    if _may_be_of_main(member, space):
+                        yield f'{module.__name__}:{name}.{inner}', member
+
+
+def _may_be_of_main(value: Any, space: Mapping[str, Any]) -> bool:
+    if type(value) is FunctionType:  # as most are
+        return value.__globals__ is space
+    return isinstance(value, type | property | staticmethod | classmethod | partial | cached_property) and is_of_main(
+        value
+    )
+
+
+def is_of_main(value: Any) -> bool:
+    """Whether a function, method or class was made in the notebook or script."""
+    if isinstance(value, property | cached_property):
+        value = getattr(value, 'fget', None) or getattr(value, 'func', None)
+    value = getattr(value, '__func__', value)
+    if isinstance(value, partial):
+        value = value.func
+    if isinstance(value, FunctionType):
+        return value.__globals__.get('__name__') == '__main__'
+    return isinstance(value, type) and value.__module__ == '__main__'
+
+
 def _words(code: CodeType) -> set[str]:
     """The names and texts in the code of a function."""
     words = {*code.co_names, *(constant for constant in code.co_consts if isinstance(constant, str))}
@@ -212,8 +277,9 @@ def _words(code: CodeType) -> set[str]:
 
 def made(name: str, make: Callable[..., Any], *arguments: Any) -> Any:
     """In a worker: make a class or function, to be filled later, and put it under its name."""
-    value = vars(sys.modules['__main__'])[name] = make(*arguments)
-    return value
+    if name not in _made:
+        _made[name] = vars(sys.modules['__main__'])[name] = make(*arguments)
+    return _made[name]
 
 
 class ReceivedMain:
@@ -241,19 +307,31 @@ class ReceivedMain:
         for part in parts[len(self._parts) :]:
             self._parts.append(part)
             self._unread |= pickle.loads(pickled[part])
+        _made.clear()
         while self._unread:
             self.load(next(iter(self._unread)))
+        _made.clear()
 
     def load(self, name: str) -> Any:
         """The value of a variable, which is read first where that has not been done yet; '' gives all variables."""
         if not name:
             return self.space
-        data = self._unread.pop(name, None)
-        if data is not None:
-            self._before.setdefault(name, self.space.get(name, _ABSENT))
-            # what it holds may name it in turn: `made` has put it here by then
-            self.space[name] = self._loads(data)
+        if name in _made:
+            return _made[name]
+        if name in self._unread:
+            holder, last = self._place(name)
+            self._before.setdefault(name, vars(holder).get(last, _ABSENT))
+            # what it is made of may need the whole of it: a base class that knows its subclass; then it is read twice
+            setattr(holder, last, self._loads(self._unread[name]))
+            self._unread.pop(name, None)
+            return getattr(holder, last)
         return self.space[name]
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        """What holds a value, and by which name."""
+        module, _, path = name.rpartition(':')
+        *outer, last = path.split('.')
+        return reduce(getattr, outer, import_module(module or '__main__')), last
 
     def name_of(self, cls: type) -> str | None:
         """The name under which a class has arrived."""
@@ -263,8 +341,9 @@ class ReceivedMain:
     def forget(self) -> None:
         """Let ``__main__`` be as it was before anything arrived."""
         for name, value in self._before.items():
-            if value is _ABSENT:
-                self.space.pop(name, None)
-            else:
-                self.space[name] = value
+            holder, last = self._place(name)
+            if value is not _ABSENT:
+                setattr(holder, last, value)
+            elif last in vars(holder):
+                delattr(holder, last)
         self._parts, self._unread, self._before = [], {}, {}

@@ -16,7 +16,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache
 from pathlib import PurePath
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from uuid import UUID
 import luigi
 
 from kartnb.errors import TransportError, described
+from kartnb.execution.workers.main_module import is_of_main
 from kartnb.storage.pickling import is_plain
 from kartnb.task.code.loaded import NOT_CONSTANT, constant_of
 from kartnb.task.code.own import is_own
@@ -60,7 +61,7 @@ def values_of(module: ModuleType, source: bytes) -> tuple[ModuleValues, list[str
         if not found:
             continue
         is_other = not _is_as_written(item, value, module) if item.is_fixed else _is_left_behind(item, value)
-        if is_other or _is_of_notebook(value):
+        if is_other or is_of_main(value):
             try:
                 replaced[item.path] = _pickled(value)
             except Exception as error:  # whatever a value does when it is pickled
@@ -106,18 +107,6 @@ def _added(module: ModuleType, outline: _Outline) -> Iterator[_Item]:
     for name, value in vars(module).items():
         if name not in outline.bound and not name.startswith('__') and not isinstance(value, ModuleType):
             yield _Item((name,), 'imported')
-
-
-def _is_of_notebook(value: Any) -> bool:
-    """Whether a function, method or class was made in the notebook or script."""
-    if isinstance(value, property | cached_property):
-        value = getattr(value, 'fget', None) or getattr(value, 'func', None)
-    value = getattr(value, '__func__', value)
-    if isinstance(value, partial):
-        value = value.func
-    if isinstance(value, FunctionType):
-        return value.__globals__.get('__name__') == '__main__'
-    return isinstance(value, type) and value.__module__ == '__main__'
 
 
 def _pickled(value: Any) -> bytes:

@@ -1,0 +1,286 @@
+"""The notebook in worker processes: tasks find in ``__main__`` there what they find where the build is."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import sys
+import threading
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import kartnb
+from kartnb.execution.workers.transport import ClassStore
+from tests.planning.notebook import Notebook, forget_classes
+
+WORLD = """
+import concurrent.futures
+import copy
+import functools
+import inspect
+import multiprocessing
+import pickle
+import sys
+
+class Net:
+    def __init__(self):
+        self.weight = 1
+
+class Layer(Net):
+    class Inner:
+        pass
+
+def square(x):
+    return x * x
+
+@functools.lru_cache
+def remembered(x):
+    return square(x) + 1
+
+def counted(x, how=square):
+    STATE['calls'] += 1
+    return how(x)
+
+STATE = {'calls': 0}
+ALIAS = STATE
+NETS = [Net(), Net]
+def others():
+    return STATE
+
+class Found(kartnb.TaskOnKart):
+    ask = luigi.Parameter()
+
+    def run(self):
+        import __main__
+        forks = multiprocessing.get_context('fork')
+        if self.ask == 'pickled by reference':
+            # the C pickler, which refuses what it does not find under its name
+            given = [Net(), Layer, Layer.Inner, square, counted, remembered]
+            found = [pickle.loads(pickle.dumps(value)) for value in given]
+            result = [type(found[0]) is Net, *(a is b for a, b in zip(given[1:], found[1:], strict=True))]
+        elif self.ask == 'pool':
+            with forks.Pool(2) as pool:
+                result = pool.map(square, range(4))
+        elif self.ask == 'executor':
+            with concurrent.futures.ProcessPoolExecutor(2, mp_context=forks) as pool:
+                result = list(pool.map(square, range(4)))
+        elif self.ask == 'source':
+            result = [inspect.getsource(square), inspect.getsource(Net.__init__)]
+        elif self.ask == 'import':
+            from __main__ import Net as imported
+            result = [imported is Net, __main__.square is square, sys.modules['__main__'].Layer is Layer]
+        elif self.ask == 'globals':
+            result = ['Net' in globals(), globals()['square'] is square, 'not there' in globals()]
+        elif self.ask == 'only by name':
+            result = [getattr(__main__, 'LOOKED_UP'), eval('ALSO_LOOKED_UP')]
+        elif self.ask == 'identity':
+            counted(3)
+            result = [ALIAS is STATE, others() is STATE, STATE['calls'] > 0, NETS[1] is Net, type(NETS[0]) is Net,
+                      counted.__defaults__[0] is square, issubclass(Layer, Net)]
+        self.dump(result)
+
+LOOKED_UP = 5
+ALSO_LOOKED_UP = 6
+"""
+ASKED = ['pickled by reference', 'pool', 'executor', 'source', 'import', 'globals', 'only by name', 'identity']
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
+    """A notebook whose namespace is that of ``__main__``."""
+    found = Notebook()
+    module = ModuleType('__main__')
+    vars(module).update(found.names)
+    found.names = vars(module)
+    monkeypatch.setitem(sys.modules, '__main__', module)
+    yield found
+    forget_classes()
+
+
+@pytest.fixture(params=['nursery', 'spawned', 'dask'])
+def workers(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """Options of a build; the workers of the last two live longer than it."""
+    if request.param == 'nursery':
+        yield {'workers': 2}
+    elif request.param == 'spawned':
+        context = multiprocessing.get_context('spawn')
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+            yield {'executor': pool}
+    else:
+        distributed = pytest.importorskip('distributed')
+        with (
+            distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host='127.0.0.1') as x,
+            distributed.Client(x) as client,
+        ):
+            yield {'executor': client}
+
+
+@pytest.mark.parametrize('ask', ASKED)
+def test_a_worker_finds_what_the_notebook_has(notebook: Notebook, ask: str) -> None:
+    notebook.run(WORLD)
+    task = notebook['Found'](ask=ask)
+    inline = kartnb.build(task)
+    assert not isinstance(inline[0], bool) or False not in inline[:2]
+    assert kartnb.build(task, workers=2, rerun=True) == inline
+
+
+def test_workers_follow_the_notebook_there_and_back(notebook: Notebook, workers: dict[str, Any]) -> None:
+    notebook.run('LIMIT = 1\nTABLE = {}\ndef helped():\n    return LIMIT')
+    notebook.run(
+        """
+class First(kartnb.TaskOnKart):
+    def run(self):
+        import __main__
+        TABLE['seen'] = TABLE.get('seen', 0) + 1
+        self.dump((helped(), LIMIT, __main__.helped(), getattr(__main__, 'EXTRA', None), TABLE['seen'] > 0))
+
+class Second(kartnb.TaskOnKart):
+    def requires(self):
+        return First()
+
+    def run(self):
+        self.dump([self.load(), LIMIT])
+"""
+    )
+
+    def build() -> Any:
+        return kartnb.build(notebook['Second'](), **workers, rerun=True)
+
+    assert build() == [(1, 1, 1, None, True), 1]
+    notebook.run('LIMIT = 2\nEXTRA = 3')
+    assert build() == [(2, 2, 2, 3, True), 2]
+    notebook.run('LIMIT = 1\ndel EXTRA')
+    assert build() == [(1, 1, 1, None, True), 1]
+    notebook.run('def helped():\n    return -LIMIT')
+    assert build() == [(-1, 1, -1, None, True), 1]
+
+
+def test_what_a_notebook_puts_into_libraries_is_there(notebook: Notebook, workers: dict[str, Any]) -> None:
+    notebook.run(
+        """
+import fractions, statistics
+from fractions import Fraction
+original = statistics.mean
+PUT = 'put'
+class Patched(kartnb.TaskOnKart):
+    def run(self):
+        self.dump((statistics.mean([1, 3]), getattr(Fraction(1, 2), 'doubled', lambda: None)()))
+"""
+    )
+    assert kartnb.build(notebook['Patched'](), **workers) == (2, None)
+    notebook.run(
+        'statistics.mean = lambda values: PUT\ndef doubled(self):\n    return 2 * self\nFraction.doubled = doubled'
+    )
+    try:
+        inline = kartnb.build(notebook['Patched'](), rerun=True)
+        assert inline == ('put', 1)
+        assert kartnb.build(notebook['Patched'](), **workers, rerun=True) == inline
+    finally:
+        notebook.run('statistics.mean = original\ndel Fraction.doubled')
+    assert kartnb.build(notebook['Patched'](), **workers, rerun=True) == (2, None)
+
+
+def test_values_that_hold_each_other_arrive(notebook: Notebook) -> None:
+    notebook.run(
+        """
+TABLE = {}
+class A:
+    table = TABLE
+class B(A):
+    other = A
+A.child = B
+TABLE['a'], TABLE['b'] = A, B
+LEFT, RIGHT = [], []
+LEFT.append(RIGHT)
+RIGHT.append(LEFT)
+def even(n): return n == 0 or odd(n - 1)
+def odd(n): return n != 0 and even(n - 1)
+PAIR = {'even': even, 'odd': odd}
+
+class Circle(kartnb.TaskOnKart):
+    def run(self):
+        found = [TABLE['a'] is A, TABLE['b'].other is A, A.child is B, A.table['b'] is B]
+        self.dump([*found, LEFT[0][0][0][0] is not None, RIGHT[0][0] is not None, PAIR['even'](4), even(3)])
+"""
+    )
+    made = kartnb.build(notebook['Circle']())
+    assert made == [*[True] * 7, False]
+    assert kartnb.build(notebook['Circle'](), workers=2, rerun=True) == made
+
+
+def test_what_cannot_be_sent_of_the_notebook_is_named(notebook: Notebook) -> None:
+    notebook.run(
+        """
+import threading
+LOCK = threading.Lock()
+def guarded():
+    with LOCK:
+        return 1
+
+class Guarded(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(guarded())
+
+class Free(kartnb.TaskOnKart):
+    def run(self):
+        import __main__
+        self.dump(hasattr(__main__, 'LOCK'))
+"""
+    )
+    with pytest.raises(
+        kartnb.GokartBuildError, match=r'Guarded cannot be sent.*because LOCK, which it uses, cannot be'
+    ):
+        kartnb.build(notebook['Guarded'](), workers=2)
+    assert kartnb.build(notebook['Free'](), workers=2) is False
+
+
+def test_a_notebook_that_is_edited_meanwhile_is_sent_anew(notebook: Notebook) -> None:
+    notebook.run('LIMIT = 1\nclass Early:\n    limit = LIMIT\n    def read(self): return LIMIT')
+    notebook.run('class Late:\n    def read(self): return LIMIT\nclass Other:\n    pass')
+    first, second, same = ClassStore(), ClassStore(), ClassStore()
+    first.take(notebook['Early'])
+    same.take(notebook['Late'])
+    assert same.agrees_with(first)
+    notebook.run('LIMIT = 2')
+    second.take(notebook['Late'])
+    assert not second.agrees_with(first)
+    third = ClassStore()
+    third.take(notebook['Other'])
+    assert third.agrees_with(first)
+
+
+def test_each_part_of_a_background_build_runs_with_what_it_was_sent(notebook: Notebook) -> None:
+    notebook.run(
+        """
+import os, time
+LIMIT = 1
+class Early(kartnb.TaskOnKart):
+    def run(self):
+        open('begun', 'w').close()
+        while not os.path.exists('edited'):
+            time.sleep(0.01)
+        self.dump(LIMIT)
+
+class Late(kartnb.TaskOnKart):
+    def requires(self):
+        return Early()
+
+    def run(self):
+        self.dump((self.load(), LIMIT))
+"""
+    )
+    from pathlib import Path
+
+    build = kartnb.build(notebook['Late'](), workers=1, executor='processes', background=True)
+    waiting = threading.Event()
+    while not Path('begun').exists():
+        waiting.wait(0.01)
+    notebook.run('LIMIT = 2')
+    Path('edited').touch()
+    assert build.wait(60)
+    assert build.result() == (1, 2)
+    # neither result is that of the code of now without a word
+    assert kartnb.build(notebook['Late']()) == (2, 2)
