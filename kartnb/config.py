@@ -6,6 +6,7 @@ import configparser
 import difflib
 import logging
 import os
+from asyncio import AbstractEventLoop
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -105,10 +106,15 @@ def _configured(variable: str, option: str) -> tuple[str, str]:
 
 
 #: The executors that have a name.
-EXECUTOR_NAMES = ('inline', 'processes', 'threads')
+EXECUTOR_NAMES = ('inline', 'processes', 'threads', 'async')
 LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 #: What to run again: True means the root; a class or its name means all its tasks in the plan.
 Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
+
+
+def runs_coroutines(executor: object) -> bool:
+    """Whether what was given for `executor` means one event loop for the coroutines of many tasks."""
+    return executor == 'async' or isinstance(executor, AbstractEventLoop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +127,7 @@ class BuildOptions:
 
     workers: int = 1
     executor: Any = None
+    concurrency: int = 20  #: How many coroutines of tasks run at once where the executor is 'async'.
     scheduler_url: str | None = None
     rerun: Rerun = False
     on_code_change: str | None = None
@@ -144,6 +151,11 @@ class BuildOptions:
         if self.durable is not None and not isinstance(self.durable, bool):
             raise TypeError(f'durable must be True, False or None, not {self.durable!r:.60}.')
         object.__setattr__(self, 'listeners', tuple(self.listeners))
+
+    @property
+    def at_once(self) -> int:
+        """How many tasks run at once."""
+        return max(self.workers, self.concurrency) if runs_coroutines(self.executor) else self.workers
 
     def in_background(self) -> BuildOptions:
         """The same, in worker processes unless an executor is given, so that the build can be stopped at once."""

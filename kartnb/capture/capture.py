@@ -62,20 +62,26 @@ class captured:  # noqa: N801 - it is used as a function is
 
 
 class captured_task:  # noqa: N801 - it is used as a function is
-    """Let what is printed and logged in the block belong to a task, which `current_task` must name."""
+    """Let what is printed and logged in the block belong to a task, which `current_task` must name.
 
-    def __init__(self, log: TaskLog) -> None:
+    With `interleaved`, other tasks begin and end in the same thread meanwhile, and are not part of this one.
+    """
+
+    def __init__(self, log: TaskLog, interleaved: bool = False) -> None:
         self._log = log
+        self._interleaved = interleaved
         self._streams = sys.stdout, sys.stderr
 
     def __enter__(self) -> None:
-        _capture.begin(self._log)
+        # tasks in one thread are parts of each other, but not these
+        _capture.begin(self._log, self if self._interleaved else threading.current_thread())
 
     def __exit__(self, *_: object) -> None:
         try:
             _capture.finish(self._log)
         finally:
-            _put_back(self._streams)
+            if not self._interleaved:
+                _put_back(self._streams)
 
 
 def _put_back(streams: tuple[TextIO, TextIO]) -> None:
@@ -136,7 +142,8 @@ class _Capture:
     def __init__(self) -> None:
         self._gate = threading.RLock()
         self._builds: dict[str, _Build] = {}
-        self._running: dict[tuple[str, str], tuple[TaskLog, threading.Thread]] = {}
+        #: Each with its thread, or with something of its own where others run in the same one.
+        self._running: dict[tuple[str, str], tuple[TaskLog, object]] = {}
         self._taps: OutputTaps | None = None
         self._log_tap = LogTap(self._take_record)
         self._keeps_taps = False
@@ -199,7 +206,7 @@ class _Capture:
             self._keeps_taps, self._mode = False, Mode.SHOWN
             self._remove_taps()
 
-    def begin(self, log: TaskLog) -> None:
+    def begin(self, log: TaskLog, where: object) -> None:
         if log.build_id not in self._builds:
             return
         with self._gate:
@@ -209,7 +216,7 @@ class _Capture:
                     taps = self._install_taps()
             taps.begin()
             self._log_tap.be_last()
-            self._running[log.build_id, log.key] = (log, threading.current_thread())
+            self._running[log.build_id, log.key] = (log, where)
 
     def finish(self, log: TaskLog) -> None:
         try:
@@ -297,10 +304,10 @@ class _Capture:
         builds = list(self._builds.values())
         return [build.log for build in builds if place is None or place[0] == build.log.build_id]
 
-    def _alone(self) -> tuple[TaskLog, threading.Thread] | None:
+    def _alone(self) -> tuple[TaskLog, object] | None:
         """The innermost running task, if all run in one thread."""
         running = list(self._running.values())
-        return running[-1] if len({thread for _, thread in running}) == 1 else None
+        return running[-1] if len({where for _, where in running}) == 1 else None
 
     def _owners(self) -> list[TaskLog]:
         """The logs for output of which only the process is known."""

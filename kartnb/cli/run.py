@@ -20,7 +20,7 @@ from luigi.task_register import Register, TaskClassAmbigiousException, TaskClass
 
 from kartnb import display
 from kartnb._luigi import CommandLineParser, option_names, registered_family, registered_tasks, set_command_line
-from kartnb.config import CODE_CHANGE_POLICIES, VERSION_POLICIES, BuildOptions, log_level_named
+from kartnb.config import CODE_CHANGE_POLICIES, EXECUTOR_NAMES, VERSION_POLICIES, BuildOptions, log_level_named
 from kartnb.errors import CommandLineError, ExternalTaskMissingError, KartError
 from kartnb.execution.build import log_printer, run_build
 from kartnb.execution.report import BuildReport, build_error
@@ -34,6 +34,16 @@ _UNRECOGNIZED = 'unrecognized arguments: '
 _DURABLE_HELP = 'flush each result to the disk, so that a power loss cannot take it away'
 #: Options of kartnb's own, each left out where the task has a parameter of that name.
 _KARTNB_OPTIONS: dict[str, dict[str, Any]] = {
+    '--executor': {
+        'dest': 'kartnb_executor',
+        'metavar': 'NAME',
+        'help': f'where tasks run: {", ".join(EXECUTOR_NAMES)} or dask://HOST:PORT',
+    },
+    '--concurrency': {
+        'dest': 'kartnb_concurrency',
+        'metavar': 'N',
+        'help': 'run up to N tasks with an `async def run` at once, with --executor=async',
+    },
     '--on-code-change': {
         'dest': 'kartnb_on_code_change',
         'choices': CODE_CHANGE_POLICIES,
@@ -88,6 +98,16 @@ class CommandLine(CommandLineParser):
     def durable(self) -> bool | None:
         """True where ``--durable`` was given; None leaves it to the environment and the configuration."""
         return getattr(self.known_args, 'kartnb_durable', False) or None
+
+    @property
+    def executor(self) -> str | None:
+        """What was given for ``--executor``."""
+        return getattr(self.known_args, 'kartnb_executor', None)
+
+    @property
+    def concurrency(self) -> str | None:
+        """What was given for ``--concurrency``."""
+        return getattr(self.known_args, 'kartnb_concurrency', None)
 
     @property
     def on_code_change(self) -> str | None:
@@ -196,9 +216,9 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
         For instance ``['Train', '--depth=5', '--local-scheduler']``; by default those of this process. Options are
         luigi's: a task's parameters (``--depth 5``), another task's (``--Clean-rows 100``), ``--module``,
         ``--workers``, ``--log-level``, ``--help``; gokart's ``--delete-unnecessary-output-files``; and ``--durable``,
-        ``--on-code-change``, ``--on-version-change`` and ``--rerun-from Class,Class``, as in `build`. A central
-        scheduler decides what runs if the options or luigi's configuration name one, and ``--local-scheduler`` is not
-        among them.
+        ``--executor``, ``--concurrency``, ``--on-code-change``, ``--on-version-change`` and
+        ``--rerun-from Class,Class``, as in `build`. A central scheduler decides what runs if the options or luigi's
+        configuration name one, and ``--local-scheduler`` is not among them.
     set_retcode
         Whether gokart's return codes hold where the section ``[retcode]`` of luigi's configuration does not say
         otherwise; without them they are 0, as luigi's.
@@ -240,6 +260,7 @@ def _is_in_a_cell() -> bool:
 def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
     try:
         level, workers, scheduler_url = _log_level(given), _workers(given), _scheduler_url(given)
+        concurrency = _at_least_one('concurrency', given.concurrency or '20')
         task = given.get_task_obj()
     except ValueError as error:
         _print(str(error))
@@ -249,6 +270,8 @@ def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
         return 0
     options = BuildOptions(
         workers=workers,
+        executor=given.executor,
+        concurrency=concurrency,
         scheduler_url=scheduler_url,
         log_level=level,
         listeners=(log_printer(level),),
@@ -279,9 +302,12 @@ def _log_level(given: CommandLine) -> int:
 
 
 def _workers(given: CommandLine) -> int:
-    text = _core(given, 'workers', '1')
+    return _at_least_one('workers', _core(given, 'workers', '1'))
+
+
+def _at_least_one(option: str, text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise CommandLineError(f'--workers must be a number from 1 up, not {text!r}.')
+        raise CommandLineError(f'--{option} must be a number from 1 up, not {text!r}.')
     return int(text)
 
 

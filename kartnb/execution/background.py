@@ -109,6 +109,10 @@ class Handle(ABC):
                 return
         callback(self)
 
+    def _runs_in_this_loop(self) -> bool:
+        """Whether the running event loop runs the tasks, which end only when it goes on."""
+        return False
+
     def _await_value(self, timeout: float | None) -> Any:
         __tracebackhide__ = True
         if not self._ended.wait(timeout):
@@ -126,6 +130,8 @@ class Handle(ABC):
                 await asyncio.sleep(_TICK_SECONDS)
         except asyncio.CancelledError:
             self.stop(wait=False)
+            while self._runs_in_this_loop() and not self._ended.is_set():
+                await asyncio.sleep(_TICK_SECONDS)
             raise
         return self._await_value(None)
 
@@ -310,6 +316,9 @@ class BackgroundBuild(Handle):
 
     def _stop(self) -> None:
         self._build.stop()
+
+    def _runs_in_this_loop(self) -> bool:
+        return self._build.executor is asyncio.get_running_loop()
 
     def _value(self) -> Any:
         __tracebackhide__ = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import sys
@@ -20,6 +21,7 @@ from kartnb.config import BuildOptions, Rerun, check_env_params, is_durable, kep
 from kartnb.errors import KartError, ResultReplacedError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.bring_back import bring_back
+from kartnb.execution.coroutines import kept_event_loop, refuse_own_loop
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready
 from kartnb.execution.loop import BuildLoop
@@ -75,6 +77,7 @@ def build(
     *,
     workers: int = 1,
     executor: Any = None,
+    concurrency: int = 20,
     background: bool = False,
     scheduler_url: str | None = None,
     rerun: Rerun = False,
@@ -103,8 +106,12 @@ def build(
     workers
         How many tasks run at once: above 1 in worker processes.
     executor
-        Where tasks run: None or 'inline' (in the calling thread), 'processes', 'threads', a `distributed.Client` or its
-        address ('dask://host:port'), or any `concurrent.futures.Executor`.
+        Where tasks run: None or 'inline' (in the calling thread), 'processes', 'threads', 'async' (those with an
+        ``async def run`` at once in one thread), a `distributed.Client` or its address ('dask://host:port'), or any
+        `concurrent.futures.Executor`.
+    concurrency
+        How many tasks with an ``async def run`` are under way at once with ``executor='async'``. Other tasks of such a
+        build run in as many threads as there are `workers`.
     background
         Whether to give a `BackgroundBuild` at once, and run tasks in worker processes unless `executor` says otherwise.
     scheduler_url
@@ -164,12 +171,31 @@ def build(
     ...         self.dump(2 * self.number)
     >>> kartnb.build(Double(number=21, workspace_directory=tempfile.mkdtemp()))
     42
+
+    Tasks that wait for a network, at most five at once:
+
+    >>> import asyncio
+    >>> class Answer(kartnb.TaskOnKart[str]):
+    ...     question = kartnb.luigi.Parameter()
+    ...
+    ...     async def run(self):
+    ...         await asyncio.sleep(0.01)  # such as `await client.get(…)`
+    ...         self.dump(self.question.upper())
+    >>> class Answers(kartnb.TaskOnKart[list]):
+    ...     def requires(self):
+    ...         return [Answer(question=text, workspace_directory=self.workspace_directory) for text in 'abc']
+    ...
+    ...     def run(self):
+    ...         self.dump(self.load())
+    >>> kartnb.build(Answers(workspace_directory=tempfile.mkdtemp()), executor='async', concurrency=5)
+    ['A', 'B', 'C']
     """
     __tracebackhide__ = True
     require_task(task)
     options = BuildOptions(
         workers=workers,
         executor=executor,
+        concurrency=concurrency,
         scheduler_url=scheduler_url,
         rerun=rerun,
         on_code_change=on_code_change,
@@ -203,7 +229,8 @@ async def build_async(task: luigi.Task, **options: Any) -> Any:
     task
         The root task.
     **options
-        As for `kartnb.build`. Tasks run in worker processes unless `executor` says otherwise.
+        As for `kartnb.build`. Tasks run in worker processes unless `executor` says otherwise. With ``executor='async'``
+        coroutines of tasks run in the present event loop, so that they can use a client that was made in it.
 
     Returns
     -------
@@ -227,6 +254,8 @@ async def build_async(task: luigi.Task, **options: Any) -> Any:
     >>> asyncio.run(kartnb.build_async(task, executor='threads'))
     'Hello!'
     """
+    if options.get('executor') == 'async':
+        options['executor'] = asyncio.get_running_loop()
     return await build(task, background=True, **options)
 
 
@@ -291,7 +320,6 @@ class Build:
         self._task = task
         self._started = time.perf_counter()
         self._log_level = options.log_level
-        self.workers = options.workers
         self._emit = _Emitter(options.listeners)
         self._bounds = superseded_bounds(*kept_superseded(options))
         self.build_id = uuid.uuid4().hex
@@ -301,7 +329,9 @@ class Build:
         if self._starter is not None:
             options = _inherited(options, self._starter.item)
         self._directory = kept_directory()
-        choose = choose_executor(options.executor, options.workers, options.log_level)
+        self.executor = options.executor
+        choose = choose_executor(options.executor, options.workers, options.log_level, options.concurrency)
+        self.workers = options.at_once
         warn_of_full_disk(workspace_of(task))
         self._graph, self.plan = self._drawn_up(task, options, also)
         refuse_outdated(self._graph.vertices.values(), self._graph.results)
@@ -334,8 +364,9 @@ class Build:
     def run(self) -> BuildReport:
         """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
         __tracebackhide__ = True
+        refuse_own_loop(self.executor)
         capture = captured(self.build_id, self._log_level, self._emit, self._mask)
-        within([capture, kept_random_state(), self._directory, closing(self._engine)], self._run)
+        within([capture, kept_random_state(), kept_event_loop(), self._directory, closing(self._engine)], self._run)
         if self._starter is not None:
             self._note_results(self._starter)
         return self._engine.report(time.perf_counter() - self._started)

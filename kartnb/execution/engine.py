@@ -21,6 +21,7 @@ import luigi
 from kartnb.errors import TaskTimeoutError, WorkerDiedError
 from kartnb.execution.bring_back import bring_back, bring_one_back
 from kartnb.execution.executors import (
+    AsyncExecutor,
     ExecutorFactory,
     Inbox,
     InlineExecutor,
@@ -171,7 +172,7 @@ class Engine(ABC):
         """Release everything, also what an interrupt has kept `run` from releasing, and end the build for listeners."""
         self._executor.close(at_once=True)
         # a thread that could not be stopped still uses its task
-        held = {} if isinstance(self._executor, ThreadExecutor) else self._running
+        held = {} if isinstance(self._executor, ThreadExecutor | AsyncExecutor) else self._running
         for run in (*self._suspended.values(), *held.values()):
             close(run)
         build_ends(self._build_id)
@@ -252,7 +253,7 @@ class Engine(ABC):
 
     def _limit_time(self, vertex: Vertex, seconds: float) -> None:
         """Limit the time of a task (0: no limit), where the executor can end it."""
-        if seconds and self._executor.can_end:
+        if seconds and self._executor.can_end_task(vertex.task):
             self._timeouts.limit(vertex.key, seconds)
         elif seconds:
             self._timeouts.warn_of_no_effect(vertex.task)

@@ -11,18 +11,20 @@ import pickle
 import sys
 import warnings
 from abc import ABC, abstractmethod
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import luigi
 
 from kartnb._luigi import pool_size
 from kartnb.capture.task_log import TaskLog, events_of
-from kartnb.config import EXECUTOR_NAMES
+from kartnb.config import EXECUTOR_NAMES, runs_coroutines
 from kartnb.errors import (
     ExecutorChoiceError,
     KartError,
@@ -32,6 +34,8 @@ from kartnb.errors import (
     WorkerError,
     described,
 )
+from kartnb.execution.coroutine_pool import CoroutinePool
+from kartnb.execution.coroutines import is_asynchronous
 from kartnb.execution.recording import Inputs, Outcome, TaskRun, keep_output
 from kartnb.execution.task_run import advance
 from kartnb.execution.workers.channel import ASKS, Question, Receiver
@@ -103,17 +107,24 @@ _IN_MEMORY = {
 }
 
 
-def choose_executor(executor: Any, workers: int, log_level: int) -> ExecutorFactory:
+def choose_executor(executor: Any, workers: int, log_level: int, concurrency: int) -> ExecutorFactory:
     """The executor that a caller has asked for; with None, more than one worker means processes.
 
-    It is None or 'inline', 'processes', 'threads', a Dask address such as 'dask://127.0.0.1:8786', a
-    `distributed.Client`, or any `concurrent.futures.Executor`. Logged lines are wanted from `log_level` on. Raises
-    `ExecutorChoiceError` when the executor is not known, or `workers` is not a positive number.
+    It is None or 'inline', 'processes', 'threads', 'async' (at most `concurrency` coroutines) or an event loop for
+    them, a Dask address such as 'dask://127.0.0.1:8786', a `distributed.Client`, or any `concurrent.futures.Executor`.
+    Logged lines are wanted from `log_level` on. Raises `ExecutorChoiceError` when the executor is not known, or one of
+    the numbers is not positive.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise ExecutorChoiceError(f'concurrency must be a whole number from 1 on, not {concurrency!r}.')
     if executor in (None, 'inline') and (workers == 1 or executor == 'inline'):
         return InlineExecutor
+    if runs_coroutines(executor):
+        options = current_options(OF_THREADS)
+        loop = executor if isinstance(executor, AbstractEventLoop) else None
+        return lambda inbox: AsyncExecutor(inbox, concurrency, workers, options, loop)
     if executor == 'threads':
         options = current_options(OF_THREADS)
         return lambda inbox: ThreadExecutor(inbox, workers, options)
@@ -177,6 +188,8 @@ class TaskExecutor(ABC):
     can_end: bool = False
     #: Whether tasks run in this process.
     shares_memory: bool = True
+    #: How many of its tasks run at once in each lane; without lanes only `places` counts.
+    lanes: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def submit(self, runs: Sequence[TaskRun]) -> None:
@@ -185,6 +198,14 @@ class TaskExecutor(ABC):
     def batch_size(self, ready: int, typical: float | None) -> int:
         """How many of the ready tasks are best submitted at once, when one typically takes this many seconds."""
         return 1
+
+    def lane_of(self, task: luigi.Task) -> str:
+        """The lane that a task runs in, where there are some."""
+        return ''
+
+    def can_end_task(self, task: luigi.Task) -> bool:
+        """Whether it can end one running task, and this is such a one."""
+        return self.can_end
 
     def end(self, key: str, error: BaseException) -> None:
         """End a running task with this error as its outcome, unless it has just ended by itself."""
@@ -263,6 +284,59 @@ def _advance_with(options: Mapping[str, bytes], run: TaskRun) -> Outcome:
 
 def _tasks(number: int) -> str:
     return 'the running task has' if number == 1 else f'the {number} running tasks have'
+
+
+#: The lanes of a build with coroutines, which are counted as luigi's resources are.
+_COROUTINES, _THREADS = 'coroutines of the build', 'threads of the build'
+
+
+class AsyncExecutor(TaskExecutor):
+    """Runs coroutines of tasks in an event loop, at most `concurrency` at once, and other tasks in `workers` threads.
+
+    A `loop` that is given must run in another thread than the build; otherwise there is one for the build. `options`
+    are as of `ThreadExecutor`.
+    """
+
+    can_end = True
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        concurrency: int,
+        workers: int,
+        options: Mapping[str, bytes],
+        loop: AbstractEventLoop | None = None,
+    ) -> None:
+        self.places = self.parallel = concurrency + workers
+        self.lanes = {_COROUTINES: concurrency, _THREADS: workers}
+        self._inbox = inbox
+        self._threads = ThreadExecutor(inbox, workers, options)
+        self._coroutines = CoroutinePool(self._deliver, options, loop)
+
+    def lane_of(self, task: luigi.Task) -> str:
+        return _COROUTINES if is_asynchronous(task) else _THREADS
+
+    def can_end_task(self, task: luigi.Task) -> bool:
+        return is_asynchronous(task)
+
+    def submit(self, runs: Sequence[TaskRun]) -> None:
+        for run in runs:
+            if is_asynchronous(run.task):
+                self._coroutines.start(run)
+            else:
+                self._threads.submit([run])
+
+    def end(self, key: str, error: BaseException) -> None:
+        self._coroutines.end(key, error)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Cancel the coroutines, and wait until all tasks have ended."""
+        self._coroutines.close()
+        self._threads.close(at_once=at_once)
+
+    def _deliver(self, key: str, outcome: Outcome | None) -> None:
+        """Put an outcome into the inbox; who cancels a coroutine of the build stops the build."""
+        self._inbox.put(StopRequest() if outcome is None else (key, outcome))
 
 
 class ParcelExecutor(TaskExecutor):

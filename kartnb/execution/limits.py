@@ -100,6 +100,10 @@ class Resources:
                 )
         return cls(limits)
 
+    def add(self, limits: Mapping[str, float]) -> None:
+        """Let there be so much of these."""
+        self._limits = {**self._limits, **limits}
+
     def limit(self, name: str) -> float:
         """How much there is of a resource."""
         return self._limits.get(name, 1)

@@ -182,6 +182,7 @@ class BuildLoop(Engine):
         self._make_ready(vertex.key)
 
     def _enlist(self, vertices: Sequence[Vertex]) -> None:
+        self._resources.add(self._executor.lanes)
         for vertex in vertices:
             verdict = vertex.verdict
             if verdict.is_conditional:
@@ -213,6 +214,9 @@ class BuildLoop(Engine):
             return None
         try:
             limits = limits_of(vertex.task, self._resources, self._usual_timeout)
+            lane = self._executor.lane_of(vertex.task)
+            if lane:
+                limits = replace(limits, demand=(*limits.demand, (lane, 1)))
         except Exception as error:
             trim_traceback(error)
             return error

@@ -17,7 +17,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -58,8 +58,8 @@ from kartnb.task.results import path_of
 from kartnb.task.secrets import NO_SECRETS, Masker
 from kartnb.task.values import flatten, required
 
-if TYPE_CHECKING:  # workers do not plan
-    pass
+if TYPE_CHECKING:
+    import asyncio
 
 logger = logging.getLogger('kartnb')
 
@@ -166,7 +166,13 @@ class TaskRun:
     #: Seconds that the user's code has taken so far.
     spent: float = 0.0
     logs: RunLogs | None = None
-    generator: Generator[Any, Any, Any] | None = None
+    generator: Generator[Any, Any, Any] | AsyncGenerator[Any, Any] | None = None
+    #: The event loop of its coroutine, where that does not share one with other runs.
+    loop: asyncio.Runner | None = None
+    #: Whether other coroutines run in its thread meanwhile: what belongs to the thread or the process is not its own.
+    interleaved: bool = False
+    #: Why its coroutine is being cancelled.
+    ended_by: BaseException | None = None
     #: What a suspended generator is to be sent.
     answer: Any = None
     #: What it has printed and logged so far.

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Token
 from queue import Queue
@@ -32,6 +32,15 @@ from kartnb.errors import (
     TaskTimeoutError,
     WorkerError,
     described,
+)
+from kartnb.execution.coroutines import (
+    Steps,
+    close_generator,
+    close_loop,
+    coroutines_called,
+    next_request,
+    wait_here,
+    wait_in_own_loop,
 )
 from kartnb.execution.recording import (
     EDITING_SECONDS,
@@ -82,6 +91,16 @@ def advance(run: TaskRun) -> Outcome:
 
     Raises `KeyboardInterrupt` when it is interrupted; its record says so.
     """
+    return wait_in_own_loop(_steps(run), run)
+
+
+async def advance_here(run: TaskRun) -> Outcome:
+    """The same as `advance` in a coroutine: a task that awaits something lets others run in this thread meanwhile."""
+    run.interleaved = True
+    return await wait_here(_steps(run), run)
+
+
+def _steps(run: TaskRun) -> Steps[Outcome]:
     place = (run.item.build_id, run.item.key)
     token = current_task.set(place)
     outer = current_run.set(run)
@@ -92,8 +111,8 @@ def advance(run: TaskRun) -> Outcome:
         elsewhere.__enter__()
     outcome = None
     try:
-        with captured_task(run.output):
-            outcome = _advance(run) if not run.item.durable else _advance_durably(run)
+        with captured_task(run.output, interleaved=run.interleaved):
+            outcome = yield from (_advance(run) if not run.item.durable else _advance_durably(run))
         return outcome
     finally:
         current_run.reset(outer)
@@ -105,12 +124,12 @@ def advance(run: TaskRun) -> Outcome:
         home.reset(from_home)
 
 
-def _advance_durably(run: TaskRun) -> Outcome:
+def _advance_durably(run: TaskRun) -> Steps[Outcome]:
     with durable_writes():
-        return _advance(run)
+        return (yield from _advance(run))
 
 
-def _advance(run: TaskRun) -> Outcome:
+def _advance(run: TaskRun) -> Steps[Outcome]:
     try:
         if not run.started:
             with held_interrupts():
@@ -119,7 +138,7 @@ def _advance(run: TaskRun) -> Outcome:
                 return waits
             _start(run)
         look_at_inputs(run)
-        requirements = _timed(run)
+        requirements = yield from _timed(run)
         if requirements is not None:
             return Outcome(run.spent, requirements=requirements, run=run)
         _succeed(run)
@@ -131,6 +150,9 @@ def _advance(run: TaskRun) -> Outcome:
             record_failure(run, error, 'interrupted')
         raise
     except BaseException as error:  # luigi's rule: whatever else a task raises, SystemExit too, is its failure
+        if error is run.ended_by:  # the build records that, as of a worker that it has ended
+            close(run)
+            return Outcome(run.spent, error=error)
         return Outcome(run.spent, error=_fail(run, error))
 
 
@@ -142,7 +164,7 @@ def _start(run: TaskRun) -> None:
     fire(task, luigi.Event.START, task)
     if _is_kartnb_task(task):
         run.logs = RunLogs(task, run.item.unique_id, run.item.mask)
-        run.logs.write_start(seed_for(task))
+        run.logs.write_start(seed_for(task, run.interleaved))
         vars(task).update(_reporters(run))
     else:
         for name, reporter in _reporters(run).items():
@@ -161,7 +183,7 @@ def _reporters(run: TaskRun) -> dict[str, Any]:
     }
 
 
-def _timed(run: TaskRun) -> Any:
+def _timed(run: TaskRun) -> Steps[Any]:
     began = time.perf_counter()
     reading = run.reading = _new_reading(run) if run.reading is None else run.reading
     if run.item.files or run.asked:
@@ -170,13 +192,16 @@ def _timed(run: TaskRun) -> Any:
         reading.note_unknown(name, why)
     token = runs_alone.set(run.lock is not None)
     seen = file_hook.begin(reading)
+    requirements = None
     try:
         with may_leave():
-            requirements = _go_on(run)
+            requirements = yield from _go_on(run)
         if requirements is not None:
             run.asked += flatten(required(requirements))
         return requirements
     finally:
+        if requirements is None:
+            close_loop(run)
         file_hook.end(reading, seen)
         runs_alone.reset(token)
         run.spent += time.perf_counter() - began
@@ -227,19 +252,24 @@ def _result_paths(run: TaskRun) -> Iterator[str]:
 
 
 def _return_home(run: TaskRun) -> None:
-    if has_left():
+    if has_left() and not run.interleaved:
         come_back(run.directory, run.item.key)
 
 
-def _go_on(run: TaskRun) -> Any:
+def _go_on(run: TaskRun) -> Steps[Any]:
     """Run until the end (None) or until the next requirements."""
     if run.generator is None:
         result = _user_run(run.task)()
-        if result is None:  # as most do: the other question takes longer
+        if result is None:  # as most do: the other questions take longer
             return None
-        if not isinstance(result, Generator):
+        if isinstance(result, Coroutine):
+            yield result
+            return None
+        if not isinstance(result, Generator | AsyncGenerator):
             return None
         run.generator = result
+    if isinstance(run.generator, AsyncGenerator):
+        return (yield from next_request(run, run.generator))
     try:
         requirements = run.generator.send(run.answer)
         # a bare `yield` asks for nothing
@@ -315,6 +345,9 @@ def _require_outputs(run: TaskRun) -> list[SeenOutput] | None:
     text = f'{type(task).__name__}.run() ended without writing its output {missing[0]}'
     if run.item.value_wanted:
         how = 'call self.dump(…) in it.' if isinstance(task, TaskOnKart) else 'write it there.'
+        called = coroutines_called(task)
+        if called:
+            how = f'it calls {called[0]}, an `async def`, which does nothing until it is awaited in an `async def run`.'
         raise TaskNotDumpedError(f'{text}: {how}')
     logger.warning('%s, so it runs again in the next build.', text)
     there = [output for output in zip(item.outputs, item.paths, strict=True) if output[1] not in missing]
@@ -358,11 +391,11 @@ def _is_kartnb_task(task: luigi.Task) -> TypeGuard[TaskOnKart[Any]]:
 
 def close(run: TaskRun) -> None:
     """End a run that will not go on: the `finally` blocks of its generator run, and what it wrote is removed."""
-    if run.generator is not None:
-        try:
-            run.generator.close()
-        except Exception:
-            logger.exception('%s could not be closed', run.item.key)
+    try:
+        close_generator(run)
+        close_loop(run)
+    except Exception:
+        logger.exception('%s could not be closed', run.item.key)
     _leave(run)
     if run.lock is not None:
         take_back(run)
@@ -399,13 +432,13 @@ def seed_of(task: TaskOnKart[Any]) -> int:
     return int(task.make_unique_id(), 16) % _LARGEST_SEED
 
 
-def seed_for(task: TaskOnKart[Any]) -> dict[str, Any]:
-    """Seed the process for a task.
+def seed_for(task: TaskOnKart[Any], interleaved: bool = False) -> dict[str, Any]:
+    """Seed the process for a task, unless others run in its thread meanwhile.
 
     Gives ``seed``, and as ``seed_methods`` the dotted names of the functions that were called with it.
     """
     seed = seed_of(task)
-    methods = task.fix_random_seed_methods if _may_seed() else ()
+    methods = task.fix_random_seed_methods if _may_seed() and not interleaved else ()
     return {'seed': seed, 'seed_methods': [name for name in methods if _give(name, seed)]}
 
 

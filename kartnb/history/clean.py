@@ -466,7 +466,8 @@ def _closure(roots: Sequence[luigi.Task]) -> list[luigi.Task]:
 
 def _note_what_is_unknown(task: TaskOnKart[object], recorded: dict[str, list[Run]], found: _Needed) -> None:
     unknown = not any(run.record is not None for run in recorded.get(task.make_unique_id(), ()))
-    if unknown and inspect.isgeneratorfunction(type(task).run):
+    run = type(task).run
+    if unknown and (inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run)):
         note = (
             f'{type(task).__name__} requires tasks while it runs, and no record says which: their results may be listed'
         )

@@ -116,6 +116,13 @@ KEEP_SUPERSEDED = option(
     '--keep-superseded', "superseded results that stay: '20, 90 days, 5 GB', or 'all'", metavar='BOUNDS'
 )
 WORKERS = option('--workers', 'run up to N tasks at once', metavar='N', type=whole_number, default=1)
+CONCURRENCY = option(
+    '--concurrency',
+    'run up to N tasks with an `async def run` at once, with --executor async',
+    metavar='N',
+    type=whole_number,
+    default=20,
+)
 
 
 class Arguments(NamedTuple):

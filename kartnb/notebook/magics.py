@@ -54,6 +54,7 @@ from kartnb.config import (
 )
 from kartnb.model import TaskState
 from kartnb.notebook.arguments import (
+    CONCURRENCY,
     DURABLE,
     KEEP_SUPERSEDED,
     LOG_LEVEL,
@@ -151,6 +152,7 @@ class KartMagics(Magics):
             metavar='NAME',
             takes='executor',
         ),
+        CONCURRENCY,
         ON_CODE_CHANGE,
         ON_VERSION_CHANGE,
         DURABLE,
@@ -173,6 +175,7 @@ class KartMagics(Magics):
         asked = BuildOptions(
             workers=options.workers,
             executor=_executor(options.executor, given.names),
+            concurrency=options.concurrency,
             rerun=rerun if options.rerun_from else options.rerun,
             on_code_change=options.on_code_change,
             on_version_change=options.on_version_change,

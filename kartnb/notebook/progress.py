@@ -106,7 +106,7 @@ def build_and_show(task: luigi.Task, shell: InteractiveShell, options: BuildOpti
     """
     __tracebackhide__ = True
     registry.drop_superseded()
-    with BuildScreen(shell, workers=options.workers) as screen:
+    with BuildScreen(shell, workers=options.at_once) as screen:
         shown = options.heard_first_by(log_printer(options.log_level, not screen.is_rich), screen)
         report, load = built(task, shown, _LOCK_TRIES, _LONGEST_WAIT)
         screen.end_with(_without_failures(report) if report.failures else report)

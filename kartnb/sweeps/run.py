@@ -81,7 +81,7 @@ class SweepRun(display.Displayed, ABC):
     @property
     def workers(self) -> int:
         """How many tasks run at a time."""
-        return self._options.workers
+        return self._options.at_once
 
     @property
     def is_inline(self) -> bool:

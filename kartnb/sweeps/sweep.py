@@ -37,6 +37,7 @@ def sweep(
     trials: int | None = None,
     workers: int = 1,
     executor: Any = None,
+    concurrency: int = 20,
     rerun: Rerun = False,
     on_code_change: str | None = None,
     on_version_change: str | None = None,
@@ -74,8 +75,10 @@ def sweep(
         'optuna', or a sampler of Optuna's: search for the best metric instead of trying every point.
     trials
         How many points a search tries in total, including those of an earlier search of the same space.
-    workers, executor, rerun, on_code_change, on_version_change, durable, keep_superseded, log_level, listeners
+    workers, executor, concurrency, rerun, on_code_change, on_version_change, durable, keep_superseded
         As for `kartnb.build`; ``rerun=True`` means all points.
+    log_level, listeners
+        As for `kartnb.build`.
     background
         Whether to return a `BackgroundSweep` at once, and run tasks in worker processes unless `executor` says
         otherwise.
@@ -115,6 +118,7 @@ def sweep(
     options = BuildOptions(
         workers=workers,
         executor=executor,
+        concurrency=concurrency,
         rerun=rerun,
         on_code_change=on_code_change,
         on_version_change=on_version_change,

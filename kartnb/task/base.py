@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Generator, Mapping
 from functools import cached_property
@@ -456,10 +457,13 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         ------
         OutputError
             When the task does not have this output.
+        WrongValueError
+            When the format does not take the value, or it is a coroutine that was not awaited.
         EmptyDumpError
             When `fail_on_empty_dump` is set and `obj` is an empty pandas data frame.
         """
         check_column_types(obj, self.task_namespace)
+        results.refuse_unawaited(self, obj)
         if self.fail_on_empty_dump and is_empty_data_frame(obj):
             raise EmptyDumpError(f'{type(self).__name__} dumps an empty data frame, and fail_on_empty_dump is set.')
         chosen = results.output_target(self, target)
@@ -570,5 +574,9 @@ def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:
 def _run_unless_complete(task: TaskOnKart[Any]) -> Any:
     if task.complete():
         logger.warning('%s is skipped: already complete.', task)
-        return None
+        return _nothing() if inspect.iscoroutinefunction(type(task).run) else None
     return type(task).run(task)
+
+
+async def _nothing() -> None:
+    """What a complete task with an ``async def run`` lets its caller await."""

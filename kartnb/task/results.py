@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from kartnb.errors import InputError, OutputError, UnloadedResultError
+from kartnb.errors import InputError, OutputError, UnloadedResultError, WrongValueError
 from kartnb.storage import targets as storage
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import processor_of
@@ -65,6 +66,17 @@ def output_target(task: TaskOnKart[Any], wanted: Any) -> TargetOnKart:
             f'{_name(task)} has the output {output!r:.120}, which dump cannot write: make it with self.make_target(…).'
         )
     return output
+
+
+def refuse_unawaited(task: TaskOnKart[Any], value: Any) -> None:
+    """Raise `WrongValueError` for a coroutine, which is a result only when it has been awaited."""
+    if not inspect.iscoroutine(value):
+        return
+    value.close()  # or Python warns of it once more
+    raise WrongValueError(
+        f'{_name(task)} dumps the coroutine {value.__name__}, which was not awaited: '
+        f'write self.dump(await {value.__name__}(…)) in an `async def run`.'
+    )
 
 
 def load(targets: Any, read: Callable[[Any], Any] | None = None) -> Any:

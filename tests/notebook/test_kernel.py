@@ -207,7 +207,7 @@ def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
         ('%kart_b', ['%kart_build', '%%kart_build']),
         ('%kart_build -', sorted(PARSERS['kart_build'].options)),
         ('x = %kart_build --n', ['--no-value']),
-        ('%kart_build --executor ', ['inline', 'my_pool', 'processes', 'threads']),
+        ('%kart_build --executor ', ['async', 'inline', 'my_pool', 'processes', 'threads']),
         ('%%kart_build --no-value --re', ['--rerun', '--rerun-from']),
         ('%kart_graph --', sorted(PARSERS['kart_graph'].options)),
         ('%kart_build --log-level ', ['CRITICAL', 'DEBUG', 'ERROR', 'INFO', 'WARNING']),

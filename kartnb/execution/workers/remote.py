@@ -19,6 +19,7 @@ from typing import Any
 from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
 from kartnb.errors import WorkerError
+from kartnb.execution.coroutines import kept_event_loop
 from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, importing, seeding_allowed
 from kartnb.execution.workers.channel import Channel, Sender, connect
@@ -107,7 +108,11 @@ def perform(data: bytes) -> bytes:
             ) from error
         _handlers.use(_classes.handlers(parcel.digests))
         os.chdir(parcel.directory)
-        with seeding_allowed(), nullcontext() if is_building() else _as_in_the_building_process(parcel.settings):
+        with (
+            seeding_allowed(),
+            kept_event_loop(),
+            nullcontext() if is_building() else _as_in_the_building_process(parcel.settings),
+        ):
             return pickle.dumps(_run_all(items, parcel))
 
 

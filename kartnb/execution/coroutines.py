@@ -1,0 +1,184 @@
+"""Coroutines of tasks: what `async def run` awaits, in an event loop that is made for it or on one that runs.
+
+The protocol of a run is a generator, which yields what the user's code awaits. `wait_in_own_loop` drives it from code
+that cannot await, `wait_here` from a coroutine; nothing else of the protocol differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, TypeAlias, TypeVar
+
+import luigi
+
+from kartnb.errors import ExecutorChoiceError
+from kartnb.execution.recording import TaskRun
+
+T = TypeVar('T')
+#: The protocol of a run: yields what has to be awaited, and is sent the value, or thrown the exception, of that.
+Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
+
+
+def is_asynchronous(task: luigi.Task) -> bool:
+    """Whether the `run` of a task is an ``async def``, with or without a ``yield`` in it."""
+    run = type(task).run
+    return inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
+
+
+def coroutines_called(task: luigi.Task) -> list[str]:
+    """The names of the coroutine functions that an ordinary `run` calls, which do nothing unless they are awaited."""
+    run = inspect.unwrap(type(task).run)
+    if not isinstance(run, FunctionType) or is_asynchronous(task):
+        return []
+    known = {name: getattr(type(task), name, run.__globals__.get(name)) for name in run.__code__.co_names}
+    return [name for name in run.__code__.co_names if inspect.iscoroutinefunction(known.get(name))]
+
+
+def next_request(run: TaskRun, generator: AsyncGenerator[Any, Any]) -> Steps[Any]:
+    """Let an async generator go on until its next requirements, or its end (None)."""
+    try:
+        requirements = yield generator.asend(run.answer)
+        # a bare `yield` asks for nothing
+        while requirements is None:
+            requirements = yield generator.asend(None)
+    except StopAsyncIteration:
+        return None
+    return requirements
+
+
+def wait_in_own_loop(steps: Steps[T], run: TaskRun) -> T:
+    """Drive a generator to its end; what it yields is awaited in the run's own event loop."""
+    go_on: Callable[[], Awaitable[Any]] = functools.partial(next, steps)
+    try:
+        while True:
+            awaitable = go_on()
+            try:
+                answer = _awaited(awaitable, run)
+            except BaseException as error:
+                go_on = functools.partial(steps.throw, error)
+            else:
+                go_on = functools.partial(steps.send, answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        steps.close()  # an interrupt may have come between two of its steps
+
+
+async def wait_here(steps: Steps[T], run: TaskRun) -> T:
+    """Drive a generator to its end, awaiting what it yields; why the run was cancelled is raised in it."""
+    go_on: Callable[[], Awaitable[Any]] = functools.partial(next, steps)
+    try:
+        while True:
+            awaitable = go_on()
+            try:
+                answer = await awaitable
+            except GeneratorExit:  # its loop has stopped for good
+                with contextlib.suppress(KeyboardInterrupt):
+                    steps.throw(KeyboardInterrupt())
+                raise
+            except BaseException as error:
+                go_on = functools.partial(steps.throw, _reason_of_end(run, error))
+            else:
+                go_on = functools.partial(steps.send, answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        steps.close()
+
+
+def _reason_of_end(run: TaskRun, error: BaseException) -> BaseException:
+    """What has ended a coroutine: why it was cancelled, or else what it has raised."""
+    task = asyncio.current_task()
+    if run.ended_by is None and isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        run.ended_by = KeyboardInterrupt()  # somebody else has cancelled it, such as the end of the loop
+    return run.ended_by or error
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a coroutine has raised, on its way out of a loop, without the frames of asyncio in its traceback."""
+
+    error: BaseException
+
+
+def _awaited(awaitable: Awaitable[Any], run: TaskRun) -> Any:
+    if run.loop is None:
+        run.loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    answer = run.loop.run(_outcome(awaitable))
+    if isinstance(answer, _Raised):
+        raise answer.error
+    return answer
+
+
+async def _outcome(awaitable: Awaitable[Any]) -> Any:
+    try:
+        return await awaitable
+    except (Exception, SystemExit) as error:  # an interrupt and a cancellation have to go through the loop
+        return _Raised(error)
+
+
+def close_generator(run: TaskRun) -> None:
+    """Let the ``finally`` blocks of a run's generator run; one of the executor for coroutines is closed there."""
+    if isinstance(run.generator, AsyncGenerator):
+        if run.loop is not None:
+            _awaited(run.generator.aclose(), run)
+    elif run.generator is not None:
+        run.generator.close()
+
+
+def close_loop(run: TaskRun) -> None:
+    """End the run's own event loop, with what it has left in it."""
+    loop, run.loop = run.loop, None
+    if loop is not None:
+        loop.close()
+
+
+def refuse_own_loop(executor: object) -> None:
+    """Raise `ExecutorChoiceError` when a build is to run in an event loop that waits for it."""
+    if executor is not None and executor is asyncio._get_running_loop():
+        raise ExecutorChoiceError(
+            "The event loop of this thread cannot run tasks while it waits for the build: write executor='async', or "
+            "await kartnb.build_async(…, executor='async')."
+        )
+
+
+class kept_event_loop:  # noqa: N801 - it is used as a function is
+    """Within the block no event loop runs in this thread, so that tasks may run one; at the end it runs again.
+
+    The loop of a notebook runs in the thread of its cells, and ``asyncio.run`` refuses to run another one there.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._thread = threading.current_thread()
+
+    def __enter__(self) -> None:
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            return
+        self._task = asyncio.current_task(loop)
+        self._loop = loop
+        if self._task is not None:
+            asyncio.tasks._leave_task(loop, self._task)
+        asyncio._set_running_loop(None)
+
+    def __exit__(self, *_: object) -> None:
+        loop = self._loop
+        if loop is None or threading.current_thread() is not self._thread:
+            return
+        # in this order: since Python 3.14 only the running loop has a current task
+        asyncio._set_running_loop(loop)
+        if self._task is not None and asyncio.current_task(loop) is None:
+            asyncio.tasks._enter_task(loop, self._task)
+        asyncio.set_event_loop(loop)  # `asyncio.run` leaves the thread without one
+        self._loop = None
