@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
@@ -33,7 +32,7 @@ from kartnb.execution.executors import (
     ThreadExecutor,
     needs_this_process,
 )
-from kartnb.execution.limits import Timeouts
+from kartnb.execution.limits import RecentTimes, Timeouts
 from kartnb.execution.recording import (
     EDITING_SECONDS,
     Inputs,
@@ -130,6 +129,7 @@ class Engine(ABC):
             build.build_id, self._inbox, build.emit, build.graph.results, build.durable, build.mask
         )
         self._timeouts = Timeouts()
+        self._times = RecentTimes()
         self._running: dict[str, TaskRun] = {}
         self._suspended: dict[str, TaskRun] = {}
         #: Tasks that other processes run, and when it is looked next whether they have ended.
@@ -259,20 +259,15 @@ class Engine(ABC):
             self._timeouts.warn_of_no_effect(vertex.task)
 
     def _launch(self, runs: Sequence[TaskRun]) -> None:
-        """Give runs to the executor: those with limited time one by one, so that one can be ended alone."""
+        """Give runs to the executor, to run one after the other."""
         here = [] if self._executor.shares_memory else [run for run in runs if needs_this_process(run.task)]
         away = [run for run in runs if run not in here] if here else runs
         for run in runs:
             self._running[run.item.key] = run
             if not self._executor.live:
                 self._begin(run.item.key)
-        together = away if not self._timeouts else [run for run in away if not self._timeouts.has_limit(run.item.key)]
-        if together:
-            self._executor.submit(together)
-        if together is not away:
-            for run in away:
-                if self._timeouts.has_limit(run.item.key):
-                    self._executor.submit([run])
+        if away:
+            self._executor.submit(away)
         self._run_here(here)
 
     def _run_here(self, runs: Sequence[TaskRun]) -> None:
@@ -352,6 +347,7 @@ class Engine(ABC):
             self._completed(vertex, TaskState.CACHED)
             return
         self._ledger.spend(key, outcome.spent)
+        self._times.note(type(vertex.task), outcome.spent)
         if outcome.requirements is None:
             # of a run in another process it is not known what the file of its result looks like
             self._graph.results.put(vertex, outcome.result, () if run is None else run.look)
@@ -439,7 +435,6 @@ class Ledger:
         self.durations: dict[str, float] = {}
         self.errors: dict[str, BaseException] = {}
         self._earlier: dict[str, list[BaseException]] = {}
-        self._spent: deque[float] = deque(maxlen=20)
         self._build_id = build_id
         self._emit = emit
         self._notes: list[str] = []
@@ -512,11 +507,6 @@ class Ledger:
     def spend(self, key: str, seconds: float) -> None:
         """A task ran for so many seconds."""
         self.durations[key] = seconds
-        self._spent.append(seconds)
-
-    def typical_seconds(self) -> float | None:
-        """How long the last tasks ran on average; None before the first one."""
-        return sum(self._spent) / len(self._spent) if self._spent else None
 
     def is_met(self, key: str) -> bool:
         """Whether tasks that need this one can run."""

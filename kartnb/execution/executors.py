@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import pickle
 import sys
@@ -36,9 +37,10 @@ from kartnb.errors import (
 )
 from kartnb.execution.coroutine_pool import CoroutinePool
 from kartnb.execution.coroutines import is_asynchronous
+from kartnb.execution.limits import ONE_TASK, Room
 from kartnb.execution.recording import Inputs, Outcome, TaskRun, keep_output
 from kartnb.execution.task_run import advance
-from kartnb.execution.workers.channel import ASKS, Question, Receiver
+from kartnb.execution.workers.channel import ASKS, OUTCOME, Question, Receiver
 from kartnb.execution.workers.remote import (
     Parcel,
     RemoteOutcome,
@@ -98,7 +100,11 @@ Inbox: TypeAlias = 'SimpleQueue[Message]'
 #: Makes the executor of one build, given the build's inbox.
 ExecutorFactory: TypeAlias = Callable[[Inbox], 'TaskExecutor']
 #: Short tasks are sent together, as many as take no longer than this many seconds: each message to a worker costs time.
-_PARCEL_SECONDS = 0.1
+_PARCEL_SECONDS = 0.04
+#: The same where messages pass through a scheduler, and outcomes come only when a parcel has ended.
+_FAR_PARCEL_SECONDS = 0.1
+#: A task of more seconds than this is sent when a worker is free, and not before: another may be more urgent by then.
+_SECONDS_AHEAD = 0.1
 #: Targets whose results one process has only, by their modules; looked at only when already imported.
 _IN_MEMORY = {
     'kartnb.storage.targets': 'InMemoryTarget',
@@ -178,9 +184,7 @@ def _dask(inbox: Inbox, executor: Any, log_level: int, settings: Settings) -> Ta
 class TaskExecutor(ABC):
     """Runs tasks for a build loop and puts what comes of them into its inbox."""
 
-    #: How many tasks it can be given at once.
-    places: int = 1
-    #: How many of them it runs at once.
+    #: How many tasks it runs at once.
     parallel: int = 1
     #: Whether it sends a message when a task begins to run.
     live: bool = False
@@ -188,16 +192,16 @@ class TaskExecutor(ABC):
     can_end: bool = False
     #: Whether tasks run in this process.
     shares_memory: bool = True
-    #: How many of its tasks run at once in each lane; without lanes only `places` counts.
+    #: How many of its tasks run at once in each lane; without lanes only `parallel` counts.
     lanes: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def submit(self, runs: Sequence[TaskRun]) -> None:
         """Run tasks; the outcome of each comes into the inbox."""
 
-    def batch_size(self, ready: int, typical: float | None) -> int:
-        """How many of the ready tasks are best submitted at once, when one typically takes this many seconds."""
-        return 1
+    def room(self, running: int, ready: int) -> Room | None:
+        """What it takes next, when it has been given so many tasks and so many are ready; None: nothing now."""
+        return ONE_TASK if running < self.parallel else None
 
     def lane_of(self, task: luigi.Task) -> str:
         """The lane that a task runs in, where there are some."""
@@ -240,7 +244,7 @@ class ThreadExecutor(TaskExecutor):
         self, inbox: Inbox, workers: int, options: Mapping[str, bytes], executor: ThreadPoolExecutor | None = None
     ) -> None:
         self._options = options
-        self.places = self.parallel = workers
+        self.parallel = workers
         self._inbox = inbox
         self._own = executor is None
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix='kartnb')
@@ -307,7 +311,7 @@ class AsyncExecutor(TaskExecutor):
         options: Mapping[str, bytes],
         loop: AbstractEventLoop | None = None,
     ) -> None:
-        self.places = self.parallel = concurrency + workers
+        self.parallel = concurrency + workers
         self.lanes = {_COROUTINES: concurrency, _THREADS: workers}
         self._inbox = inbox
         self._threads = ThreadExecutor(inbox, workers, options)
@@ -339,14 +343,24 @@ class AsyncExecutor(TaskExecutor):
         self._inbox.put(StopRequest() if outcome is None else (key, outcome))
 
 
+@dataclass(eq=False, slots=True)
+class _SentParcel:
+    """A parcel on its way, or at a worker."""
+
+    parcel: Parcel
+    #: The classes of its tasks.
+    store: ClassStore
+    #: The runs whose outcomes have not come yet, by key.
+    runs: dict[str, TaskRun]
+    future: Any = None
+
+
 class ParcelExecutor(TaskExecutor):
     """Sends tasks in parcels to a pool of workers, which work on `workers` parcels at once."""
 
     shares_memory = False
 
     def __init__(self, inbox: Inbox, pool: WorkerPool, workers: int, log_level: int, settings: Settings) -> None:
-        # two for each worker, so that it has the next parcel while the outcomes of the last one travel
-        self.places = 2 * workers
         self.parallel = workers
         self._inbox = inbox
         self._pool = pool
@@ -355,17 +369,24 @@ class ParcelExecutor(TaskExecutor):
         self._stores = ClassStores({self._modules.digest: self._modules.pickled})
         self._settings = settings
         self._build_id = ''
-        self._futures: dict[str, Any] = {}
+        #: The parcels of the tasks whose outcomes have not come yet, by key.
+        self._sent: dict[str, _SentParcel] = {}
+        self._under_way: set[_SentParcel] = set()
         self.live = pool.live
         self.can_end = pool.can_end
         self._receiver = Receiver(self._receive) if pool.live else None
         self._output = RemoteOutput(self._receiver, inbox.put)
         pool.report_starting(lambda number: inbox.put(WorkersStarting(self._build_id, number)))
 
-    def batch_size(self, ready: int, typical: float | None) -> int:
-        if not typical:
-            return 1 if typical is None else _share(ready, self.places)
-        return max(1, min(_share(ready, self.places), int(_PARCEL_SECONDS / typical)))
+    def room(self, running: int, ready: int) -> Room | None:
+        # one parcel ahead for each worker, so that it has the next one while the outcomes of the last one travel
+        ahead = len(self._under_way) - self.parallel
+        if ahead >= self.parallel:
+            return None
+        # the last parcels are small, so that all workers end together
+        tasks = -(-ready // (4 * self.parallel))
+        seconds = _PARCEL_SECONDS if self.live else _FAR_PARCEL_SECONDS
+        return Room(tasks, seconds, math.inf if ahead < 0 else _SECONDS_AHEAD)
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
         together: dict[ClassStore, list[TaskRun]] = {}
@@ -399,71 +420,95 @@ class ParcelExecutor(TaskExecutor):
             self._receiver.channel if self._receiver is not None else None,
             self._settings,
         )
-        self._send(parcel, runs, self._pool.submit)
+        sent = _SentParcel(parcel, store, {run.item.key: run for run in runs})
+        self._under_way.add(sent)
+        for run in runs:
+            self._sent[run.item.key] = sent
+            self._output.begin(run)
+        self._send(sent, self._pool.submit)
 
     def end(self, key: str, error: BaseException) -> None:
-        future = self._futures.get(key)
-        if future is not None:
-            self._pool.end(future, error)
+        sent = self._sent.get(key)
+        if sent is not None and sent.future is not None:
+            self._pool.end(sent.future, error)
 
     def close(self, *, at_once: bool = False) -> None:
         interrupted = self._output.unfinished() if at_once else []
         self._pool.shut_down(at_once)
         self._output.keep(interrupted)
         if self._receiver is not None:
-            self._receiver.close()
+            self._receiver.close(wait=at_once)
 
-    def _send(self, parcel: Parcel, runs: Sequence[TaskRun], submit: Callable[[Work, bytes], Any]) -> None:
+    def _send(self, sent: _SentParcel, submit: Callable[[Work, bytes], Any]) -> None:
         try:
-            future = submit(perform, pickle.dumps(parcel))
+            sent.future = submit(perform, pickle.dumps(sent.parcel))
         except Exception as error:
-            self._fail(runs, error)
-            return
-        for run in runs:
-            self._futures[run.item.key] = future
-            self._output.begin(run)
-        future.add_done_callback(lambda done: self._take(done, parcel, runs))
+            self._fail(sent, error)
+        else:
+            sent.future.add_done_callback(functools.partial(self._take, sent))
 
-    def _take(self, future: Any, parcel: Parcel, runs: Sequence[TaskRun]) -> None:
-        """Put the outcomes of a parcel into the inbox, or send it again with the classes that the worker lacks."""
-        for run in runs:
-            del self._futures[run.item.key]
+    def _take(self, sent: _SentParcel, future: Any) -> None:
+        """Take in the reply to a parcel, or send it again with the classes that the worker lacks."""
         try:
             reply: Reply = pickle.loads(future.result())
             if reply.missing:
-                pickled = self._stores.of(type(runs[0].item.task)).pickled
-                wanted = {digest: pickled[digest] for digest in reply.missing}
-                self._send(replace(parcel, classes=wanted), runs, self._pool.submit_again)
+                wanted = {digest: sent.store.pickled[digest] for digest in reply.missing}
+                sent.parcel = replace(sent.parcel, classes=wanted)
+                self._send(sent, self._pool.submit_again)
                 return
-            outcomes: list[RemoteOutcome] = self._stores.of(type(runs[0].item.task)).loads(reply.outcomes)
             if reply.sent is not None and self._receiver is not None:
                 self._receiver.wait_for(reply.sent)
         except BaseException as error:
-            self._lose(runs, error)
+            self._lose(sent, error)
             return
-        for run, outcome in zip(runs, outcomes, strict=True):
-            self._output.end(run)
-            for event in events_of(outcome.lines, self._build_id, run.item.key):
-                self._inbox.put(event)
-            self._inbox.put((run.item.key, _arrived(outcome)))
+        self._under_way.discard(sent)
+        for key, data in reply.outcomes:
+            self._deliver(key, data)
+        if sent.runs:
+            self._fail(sent, WorkerError('its outcome did not arrive'))
 
-    def _lose(self, runs: Sequence[TaskRun], error: BaseException) -> None:
-        """A parcel failed. If its worker died, send several tasks again, each alone, to see which one kills it."""
-        if len(runs) == 1 or not isinstance(error, BrokenExecutor):
-            self._fail(runs, error)
+    def _deliver(self, key: str, data: bytes) -> None:
+        """Put the outcome of a task into the inbox, unless it has come before."""
+        sent = self._sent.pop(key, None)
+        run = None if sent is None else sent.runs.pop(key, None)
+        if sent is None or run is None:
             return
-        for run in runs:
+        try:
+            outcome: RemoteOutcome = sent.store.loads(data)
+        except Exception as error:
+            self._inbox.put((key, Outcome(0.0, error=_worker_error(error, self._output.end(run)))))
+            return
+        self._output.end(run)
+        for event in events_of(outcome.lines, self._build_id, key):
+            self._inbox.put(event)
+        self._inbox.put((key, _arrived(outcome)))
+
+    def _lose(self, sent: _SentParcel, error: BaseException) -> None:
+        """A parcel failed. If its worker died, send the rest of several tasks again, each alone: one of them did it."""
+        is_dead = isinstance(error, BrokenExecutor)
+        if is_dead and len(sent.runs) > 1 and self._receiver is not None:
+            self._receiver.wait_for_last(sent.runs)
+        if len(sent.runs) == 1 or not is_dead:
+            self._fail(sent, error)
+            return
+        self._under_way.discard(sent)
+        for run in list(sent.runs.values()):
             self.submit([run])
 
-    def _fail(self, runs: Sequence[TaskRun], error: BaseException) -> None:
+    def _fail(self, sent: _SentParcel, error: BaseException) -> None:
+        self._under_way.discard(sent)
         is_lost = isinstance(error, BrokenExecutor | TaskTimeoutError)
-        for run in runs:
+        while sent.runs:
+            key, run = sent.runs.popitem()
+            self._sent.pop(key, None)
             last_output = self._output.lose(run) if is_lost else self._output.end(run)
-            self._inbox.put((run.item.key, Outcome(0.0, error=_worker_error(error, last_output))))
+            self._inbox.put((key, Outcome(0.0, error=_worker_error(error, last_output))))
 
     def _receive(self, key: str, what: str, value: Any) -> None:
         if what == 'running':
             self._inbox.put(TaskStateChanged(self._build_id, key, TaskState.RUNNING))
+        elif what == OUTCOME:
+            self._deliver(key, value)
         elif what == 'event':
             self._output.remember(key, value)
             self._inbox.put(value)
@@ -485,10 +530,6 @@ class ParcelExecutor(TaskExecutor):
             question.answer(None)
         else:
             self._inbox.put(RequirementsAsked(key, requirements, question.answer))
-
-
-def _share(ready: int, places: int) -> int:
-    return max(1, -(-ready // places))
 
 
 def _arrived(sent: RemoteOutcome) -> Outcome:

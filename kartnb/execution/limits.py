@@ -10,7 +10,7 @@ import math
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -158,8 +158,55 @@ def _is_amount(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
+#: How many times of each class are remembered.
+_REMEMBERED = 20
+#: Seconds that a task takes that does nothing.
+_LEAST_SECONDS = 0.0005
 #: The rank of a ready task: higher priority first, then first come, first served.
 _Rank: TypeAlias = tuple[float, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an executor takes at once: so many tasks, to run one after the other."""
+
+    tasks: int
+    #: How many seconds they may take together.
+    seconds: float
+    #: How many seconds a single one may take.
+    seconds_alone: float
+
+
+#: Room for any task.
+ONE_TASK = Room(1, 0.0, math.inf)
+
+
+class RecentTimes:
+    """How long the last tasks of each class ran."""
+
+    def __init__(self) -> None:
+        self._spent: dict[type, deque[float]] = {}
+        self._expected: dict[type, float] = {}
+
+    def note(self, cls: type, seconds: float) -> None:
+        """A task of a class ran for so many seconds."""
+        self._spent.setdefault(cls, deque(maxlen=_REMEMBERED)).append(seconds)
+        self._expected.pop(cls, None)
+
+    def expected(self, cls: type) -> float:
+        """The seconds that hardly any task of a class runs longer than; infinite where none has run yet."""
+        known = self._expected.get(cls)
+        if known is None:
+            known = self._expected[cls] = _upper(self._spent.get(cls, ()))
+        return known
+
+
+def _upper(spent: Collection[float]) -> float:
+    """The mean of some times and twice their standard deviation."""
+    if not spent:
+        return math.inf
+    mean = sum(spent) / len(spent)
+    return mean + 2 * math.sqrt(sum((seconds - mean) ** 2 for seconds in spent) / len(spent)) + _LEAST_SECONDS
 
 
 class ReadyQueue:
@@ -190,35 +237,58 @@ class ReadyQueue:
             self._demands[key] = demand
         heapq.heappush(self._ready, (-priority, self._order, key))
 
-    def take(self, count: int) -> list[str]:
-        """Take out the best tasks, at most so many, as `pop` does."""
+    def take(self, room: Room, seconds: Callable[[str], float]) -> list[str]:
+        """Take out the best tasks, as many as there is room for, as `pop` does; `seconds` says how long one may run.
+
+        A task that takes resources is taken alone: among others it would hold them while it waits for its turn.
+        """
         taken: list[str] = []
-        while len(taken) < count and (key := self.pop()) is not None:
-            taken.append(key)
+        left = room.seconds
+        while len(taken) < room.tasks and (best := self._best()) is not None:
+            is_alone, expected = best[2] in self._demands, seconds(best[2])
+            if (is_alone or expected > left) if taken else expected > room.seconds_alone:
+                break
+            self._take_out(best)
+            taken.append(best[2])
+            left -= expected
+            if is_alone:
+                break
         return taken
 
     def pop(self) -> str | None:
         """Take out the best task whose resources are free, and reserve these; None if all wait."""
+        best = self._best()
+        if best is None:
+            return None
+        self._take_out(best)
+        return best[2]
+
+    def _best(self) -> _Rank | None:
+        """The best task whose resources are free, which is the first one then; None if all wait."""
         while self._ready:
-            rank = heapq.heappop(self._ready)
-            key = rank[2]
-            demand = self._demands.get(key)
-            if demand is None:
-                self._count -= 1
-                return key
-            lacking = self._lacking(rank, demand)
+            rank = self._ready[0]
+            demand = self._demands.get(rank[2])
+            lacking = None if demand is None else self._lacking(rank, demand)
             if lacking is None:
-                self._resources.take(key, demand)
-            else:
-                heapq.heappush(self._waiting.setdefault(lacking, []), rank)
-            woken_by = self._woken.pop(key, None)
+                return rank
+            heapq.heappop(self._ready)
+            heapq.heappush(self._waiting.setdefault(lacking, []), rank)
+            woken_by = self._woken.pop(rank[2], None)
             if woken_by is not None and woken_by != lacking:
                 self._wake(woken_by)
-            if lacking is None:
-                self._count -= 1
-                del self._demands[key]
-                return key
         return None
+
+    def _take_out(self, best: _Rank) -> None:
+        heapq.heappop(self._ready)
+        self._count -= 1
+        key = best[2]
+        demand = self._demands.pop(key, None)
+        if demand is None:
+            return
+        self._resources.take(key, demand)
+        woken_by = self._woken.pop(key, None)
+        if woken_by is not None:
+            self._wake(woken_by)
 
     def give_back(self, key: str, amounts: Mapping[str, float] | None = None) -> None:
         """Free what a task takes, all or some of it, and let the best of those that wait for it try again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -152,18 +153,21 @@ class BuildLoop(Engine):
                     self._dependents.setdefault(other.key, {})[vertex.key] = None
 
     def _hand_out(self) -> None:
-        """Give ready tasks to the executor while it has places."""
-        executor = self._executor
-        while self._ready and len(self._running) < executor.places:
-            # tasks are grouped only where each message to a worker costs time
-            alone = executor.shares_memory
-            size = 1 if alone else executor.batch_size(len(self._ready), self._ledger.typical_seconds())
-            keys = self._ready.take(size)
+        """Give ready tasks to the executor while it has room."""
+        while self._ready:
+            room = self._executor.room(len(self._running), len(self._ready))
+            keys = [] if room is None else self._ready.take(room, self._expected_seconds)
             if not keys:
                 return
             runs = [run for run in map(self._take_up, keys) if run is not None]
             if runs:
                 self._launch(runs)
+
+    def _expected_seconds(self, key: str) -> float:
+        """How long a task may run; one with limited time counts as long, so that it can be ended alone."""
+        if self._timeouts.has_limit(key):
+            return math.inf
+        return self._times.expected(type(self._graph.vertices[key].task))
 
     def _take_up(self, key: str) -> TaskRun | None:
         """The run of a ready task; None when another process has the task, which frees its resources."""

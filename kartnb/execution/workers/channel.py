@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
@@ -20,6 +20,8 @@ Send: TypeAlias = Callable[[str, str, Any], None]
 
 #: What happened when a worker has a question.
 ASKS = 'asks'
+#: What happened when a task has ended, and its worker goes on with the next one.
+OUTCOME = 'outcome'
 _STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
 #: Seconds to wait for messages that are on their way.
 _PATIENCE = 5.0
@@ -58,31 +60,45 @@ class Receiver:
         key = secrets.token_bytes(32)
         self._listener = Listener(authkey=key, backlog=64)
         self.channel = Channel(self._listener.address, key)
-        self._closed = False
+        self._closed = self._is_over = False
         self._changed = threading.Condition()
         self._workers: dict[int, _Worker] = {}
         self._reading: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True, name='kartnb-receiver')
         self._accepting.start()
 
-    def close(self) -> None:
-        """Take no more connections."""
+    def close(self, *, wait: bool = True) -> None:
+        """Take no more connections; wait for the last messages of workers that have ended, if they are wanted."""
+        if self._is_over:
+            return
         self._closed = True
         _knock(self.channel.address)
         self._accepting.join(_PATIENCE)
         self._listener.close()
         deadline = time.monotonic() + _SHORT_PATIENCE
-        for thread in list(self._reading):
+        for thread in list(self._reading) if wait else ():
             thread.join(max(deadline - time.monotonic(), 0.0))
         with self._changed:
             for worker in self._workers.values():
                 worker.close()
+        self._is_over = True
 
     def wait_for(self, sent: tuple[int, int]) -> None:
         """Wait until so many messages (the second number) of a worker (the first) have been received."""
         pid, count = sent
         with self._changed:
             self._changed.wait_for(lambda: pid in self._workers and self._workers[pid].received >= count, _PATIENCE)
+
+    def wait_for_last(self, keys: Container[str]) -> None:
+        """Wait for all messages of the worker that died in the midst of a parcel with the tasks of these nodes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._last_of(keys) is not None, _SHORT_PATIENCE)
+            worker = self._last_of(keys)
+            if worker is not None:
+                self._changed.wait_for(lambda: worker.gone, _PATIENCE)
+
+    def _last_of(self, keys: Container[str]) -> _Worker | None:
+        return next((worker for worker in reversed(self._workers.values()) if worker.key in keys), None)
 
     def unsent_output(self, key: str) -> list[tuple[Stream, bytes]]:
         """What the worker of a node had written and not sent when it died, as pairs of stream and bytes."""
@@ -197,16 +213,17 @@ class Sender:
         """The id of this process, and how many messages it has sent."""
         return os.getpid(), self._count
 
-    def __call__(self, key: str, what: str, value: Any) -> None:
-        """Send a message; it is dropped when the build has ended or was interrupted."""
+    def __call__(self, key: str, what: str, value: Any) -> bool:
+        """Send a message; it is dropped when the build has ended or was interrupted. Gives whether it was sent."""
         if self._connection is None:
-            return
+            return False
         with self._lock:
             try:
                 self._connection.send((key, what, value))
                 self._count += 1
             except (OSError, ValueError):
-                return
+                return False
+        return True
 
     def ask(self, key: str, value: Any) -> Any:
         """Ask the building process something and wait for its answer, which is None when it has ended."""

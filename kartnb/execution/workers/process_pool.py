@@ -135,16 +135,20 @@ class ProcessPool(WorkerPool):
             self._dispatch()
 
     def shut_down(self, at_once: bool) -> None:
-        """End the workers; at once, their children too."""
+        """End the workers; at once, their children too. Those that have nothing to do end while others go on here."""
         with self._gate:
             self._closed = True
             self._jobs.clear()
-            workers = [*self._idle, *self._busy.values(), *self._lost]
+            leaving = [] if at_once else self._idle
+            workers = [*([] if leaving else self._idle), *self._busy.values(), *self._lost]
+        if leaving:
+            # not a daemon: what tasks have registered for the end of their process is done before this one ends
+            threading.Thread(target=_let_go, args=(leaving,), name='kartnb leaving workers').start()
         if workers:
             with ThreadPoolExecutor(len(workers)) as threads:
                 list(threads.map(lambda worker: worker.shutdown(wait=True, kill_workers=at_once), workers))
-            # closed again after an interrupt, it goes on with those that are left
-            self._idle, self._busy, self._lost = [], {}, []
+        # closed again after an interrupt, it goes on with those that are left
+        self._idle, self._busy, self._lost = [], {}, []
 
     def _dispatch(self) -> None:
         """Give jobs to free workers; start workers while there are fewer than allowed."""
@@ -201,6 +205,14 @@ class ProcessPool(WorkerPool):
         with self._gate:
             self._starting += more
             self._report_starting(self._starting)
+
+
+def _let_go(workers: Sequence[Any]) -> None:
+    """Let workers end that have nothing to do, and end those that do not."""
+    for worker in workers:
+        worker.shutdown(wait=False)
+    for worker in workers:
+        worker.shutdown(wait=True)
 
 
 def get_ready(workers: int) -> None:

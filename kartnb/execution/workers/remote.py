@@ -22,7 +22,7 @@ from kartnb.errors import WorkerError
 from kartnb.execution.coroutines import kept_event_loop
 from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, importing, seeding_allowed
-from kartnb.execution.workers.channel import Channel, Sender, connect
+from kartnb.execution.workers.channel import OUTCOME, Channel, Sender, connect
 from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
 from kartnb.execution.workers.settings import Settings, SettingsKeeper, options_in_use
@@ -60,8 +60,8 @@ class Reply:
 
     #: The classes that it needs to be sent first; if any, nothing was run.
     missing: tuple[str, ...] = ()
-    #: A pickled list of `RemoteOutcome`, one for each work item.
-    outcomes: bytes = b''
+    #: The keys of tasks, each with its pickled `RemoteOutcome`; others were sent through the channel before.
+    outcomes: tuple[tuple[str, bytes], ...] = ()
     #: The id of the worker's process, and how many messages it has sent through its channel; None without one.
     sent: tuple[int, int] | None = None
 
@@ -155,11 +155,18 @@ def _take_in(parcel: Parcel) -> list[str]:
 def _run_all(items: list[WorkItem], parcel: Parcel) -> Reply:
     if parcel.channel is not None:
         send = connect(parcel.channel, swallow_output())
-        outcomes = [_run(item, parcel.log_level, send) for item in items]
-        return Reply((), _packed(outcomes), send.sent)
+        return Reply((), tuple(_run_live(items, parcel.log_level, send)), send.sent)
     # a pool of threads runs this in the building process, which captures output by itself
     with nullcontext() if is_building() else taken_output():
-        return Reply((), _packed([_run(item, parcel.log_level, None) for item in items]))
+        return Reply((), tuple((item.key, _packed(_run(item, parcel.log_level, None))) for item in items))
+
+
+def _run_live(items: list[WorkItem], log_level: int, send: Sender) -> Iterator[tuple[str, bytes]]:
+    """Send each outcome at once, for the tasks that wait for it; gives the last one, and any that could not be sent."""
+    for item in items:
+        outcome = _packed(_run(item, log_level, send))
+        if item is items[-1] or not send(item.key, OUTCOME, outcome):
+            yield item.key, outcome
 
 
 def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome:
@@ -231,22 +238,21 @@ def _may_go_on(run: TaskRun, requirements: Any, sender: Sender | None) -> bool:
     return True
 
 
-def _packed(outcomes: list[RemoteOutcome]) -> bytes:
-    for outcome in outcomes:
-        if outcome.error is not None:
-            untie(outcome.error)
-    data = _dumped(outcomes)
-    return _classes.dumps([_sendable(outcome) for outcome in outcomes]) if data is None else data
+def _packed(outcome: RemoteOutcome) -> bytes:
+    if outcome.error is not None:
+        untie(outcome.error)
+    data = _dumped(outcome)
+    return _classes.dumps(_sendable(outcome)) if data is None else data
 
 
-def _dumped(outcomes: list[RemoteOutcome]) -> bytes | None:
-    """Pickle outcomes; None if some cannot be pickled, or their exceptions would not arrive as they are."""
+def _dumped(outcome: RemoteOutcome) -> bytes | None:
+    """Pickle an outcome; None if it cannot be pickled, or its exception would not arrive as it is."""
     try:
-        data = _classes.dumps(outcomes)
-        if all(outcome.error is None for outcome in outcomes):
+        data = _classes.dumps(outcome)
+        if outcome.error is None:
             return data
-        arrived: list[RemoteOutcome] = _classes.loads(data)
-        is_whole = all(is_like(outcome.error, other.error) for outcome, other in zip(outcomes, arrived, strict=True))
+        arrived: RemoteOutcome = _classes.loads(data)
+        is_whole = is_like(outcome.error, arrived.error)
     except Exception:
         return None
     return data if is_whole else None
