@@ -200,12 +200,14 @@ def main() -> None:
         shutil.rmtree(place)
 
 
-def table(targets: list[Target], repeats: int, place: str) -> None:
+def table(
+    targets: list[Target], repeats: int, place: str, measure: Callable[[Case, str], dict[str, float]] = measured
+) -> None:
     """Measure in rounds, and print the table."""
     cases = list(dict.fromkeys(case for target in targets for case in target.cases))
     rounds: list[Round] = []
     for n in range(repeats):
-        rounds.append({case: measured(case, place) for case in cases})
+        rounds.append({case: measure(case, place) for case in cases})
         print(f'round {n + 1} of {repeats}', file=sys.stderr, flush=True)
     print('| measure | target | found | rounds | |\n|---|---:|---:|---:|---|')
     for target in targets:

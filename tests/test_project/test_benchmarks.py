@@ -28,6 +28,12 @@ def test_the_cost_of_code_prints_is_measured(repository: Path, tmp_path: Path) -
     assert [len(line[32:].split()) for line in told[1:]] == [4, 4, 4]
 
 
+def test_workers_are_compared(repository: Path, tmp_path: Path) -> None:
+    told = _told_by(['benchmarks.workers', '--without', 'dask'], repository, tmp_path)
+    assert told.count('joblib ÷ kartnb') == 6
+    assert told.count('inline ÷ workers') == 2
+
+
 def _told_by(arguments: list[str], repository: Path, tmp_path: Path) -> str:
     command = [sys.executable, '-m', *arguments, '--quick', '--place', str(tmp_path)]
     environment = {**os.environ, 'PYTHONPATH': str(repository)}
