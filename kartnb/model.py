@@ -20,6 +20,8 @@ from kartnb import display
 if TYPE_CHECKING:
     import pandas
 
+#: The beginning of the note on tasks that cannot be seeded where they will run.
+UNSEEDED = 'Tasks in one process share one random state'
 #: The beginning of the note on a build whose code was edited while it ran.
 EDITED = 'Edited while the build ran'
 

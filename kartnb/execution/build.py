@@ -23,7 +23,7 @@ from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.bring_back import bring_back
 from kartnb.execution.coroutines import kept_event_loop, refuse_own_loop
 from kartnb.execution.engine import Engine, PlannedBuild
-from kartnb.execution.executors import choose_executor, get_ready
+from kartnb.execution.executors import choose_executor, get_ready, shares_random_state
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.recording import TaskRun, WorkItem, current_run, fire_broken
 from kartnb.execution.recovery import record_existing_results, recover, tidy
@@ -42,7 +42,7 @@ from kartnb.model import (
     TaskState,
     TaskStateChanged,
 )
-from kartnb.planning.estimate import announcement, brought_back_line, cutoff_line
+from kartnb.planning.estimate import announcement, brought_back_line, cutoff_line, note_on_seeds
 from kartnb.planning.graph import TaskGraph
 from kartnb.planning.planner import draw_up, require_task, workspace_of
 from kartnb.planning.staleness import BROUGHT_BACK, refuse_outdated
@@ -50,6 +50,7 @@ from kartnb.storage.census import warn_of_full_disk
 from kartnb.storage.filesystem import home, left_home, may_leave
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.randomness import seeded_draws
 from kartnb.task.results import result_of
 from kartnb.task.secrets import Masker
 
@@ -338,6 +339,8 @@ class Build:
         self._graph.vertex_of(task).value_wanted = options.value_wanted
         if any(node.will_run for node in self.plan):
             refuse_while_importing()
+            if shares_random_state(options.executor):
+                self._note_unseeded()
             get_ready(options.executor, options.workers)
         self._mask = Masker(vertex.task for vertex in self._graph.vertices.values())
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
@@ -359,6 +362,17 @@ class Build:
             graph.results.brought_back, graph.results.not_available = known.brought_back, known.not_available
             found = draw_up(task, options.rerun, graph, also=also)
         return found
+
+    def _note_unseeded(self) -> None:
+        """Let the plan name the tasks that will run in threads and draw from random states that they share."""
+        drawing: dict[str, list[str]] = {}
+        for node in self.plan.to_run():
+            if isinstance(node.task, TaskOnKart) and node.task.fix_random_seed_methods:
+                draws = self._graph.results.code.print_of(type(node.task)).draws
+                drawing[node.name] = seeded_draws(draws, node.task.fix_random_seed_methods)
+        drawing = {name: draws for name, draws in drawing.items() if draws}
+        if drawing:
+            self.plan = replace(self.plan, notes=(*self.plan.notes, note_on_seeds(drawing)))
 
     @unseen()
     def run(self) -> BuildReport:

@@ -158,6 +158,12 @@ def is_dask(executor: Any) -> bool:
     return type(executor).__module__.partition('.')[0] == 'distributed' and hasattr(executor, 'submit')
 
 
+def shares_random_state(executor: Any) -> bool:
+    """Whether tasks run beside each other in this process, where none can have the random states for itself."""
+    is_named = isinstance(executor, str) and executor == 'threads'
+    return is_named or isinstance(executor, ThreadPoolExecutor) or runs_coroutines(executor)
+
+
 def get_ready(executor: Any, workers: int) -> None:
     """Start what the executor will need in the background, once it is known that something will run."""
     if executor == 'processes' or (executor is None and workers > 1):

@@ -69,6 +69,7 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.code.attributes import begin_run, end_run
 from kartnb.task.code.loaded import watch_code
 from kartnb.task.code.parts import MADE_BY
+from kartnb.task.randomness import GENERATOR, seed_of
 from kartnb.task.results import is_external, output_paths, outside_files
 from kartnb.task.values import flatten, required
 
@@ -81,8 +82,6 @@ REPORTERS = (
     'decrease_running_resources',
     'scheduler_messages',
 )
-#: Ids are reduced to what numpy.random.seed takes (gokart's rule).
-_LARGEST_SEED = 2**32 - 1
 _thread = threading.local()
 
 
@@ -165,6 +164,7 @@ def _start(run: TaskRun) -> None:
     if _is_kartnb_task(task):
         run.logs = RunLogs(task, run.item.unique_id, run.item.mask)
         run.logs.write_start(seed_for(task, run.interleaved))
+        vars(task).pop(GENERATOR, None)
         vars(task).update(_reporters(run))
     else:
         for name, reporter in _reporters(run).items():
@@ -423,13 +423,6 @@ def lost(run: TaskRun, error: BaseException) -> Outcome:
     fire(run.task, event, run.task, str(error))
     record_loss(run, error)
     return Outcome(run.spent, error=error)
-
-
-def seed_of(task: TaskOnKart[Any]) -> int:
-    """The seed of a task: its own setting, or else a number from its unique id (gokart's rule)."""
-    if task.fix_random_seed_value != task.FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER:
-        return task.fix_random_seed_value
-    return int(task.make_unique_id(), 16) % _LARGEST_SEED
 
 
 def seed_for(task: TaskOnKart[Any], interleaved: bool = False) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kartnb.history.log_store import TypicalTimes
-from kartnb.model import HELD, Node, Plan, ReasonKind, TaskState
+from kartnb.model import HELD, UNSEEDED, Node, Plan, ReasonKind, TaskState
 from kartnb.planning.staleness import BROUGHT_BACK, CANNOT_TELL, FOREIGN, KEPT, OTHERS
 from kartnb.task.code import loaded
 from kartnb.task.held import OLDER_BASE
@@ -67,7 +67,8 @@ def _longest_path(plan: Plan, known: dict[str, float]) -> float:
 def announcement(plan: Plan, known: Iterable[str] = ()) -> list[str]:
     """The lines to be shown of a plan before anything runs, without the tasks whose keys are `known`; often none."""
     announced = set(known)
-    notes = [] if announced else [f'{note}.' for note in loaded.untold(plan.notes)]
+    unseeded = [note for note in plan.notes if note.startswith(UNSEEDED)]
+    notes = [] if announced else [f'{note}.' for note in (*loaded.untold(plan.notes), *unseeded)]
     return [*notes, *_lines(plan, announced)]
 
 
@@ -100,6 +101,22 @@ def _lines(plan: Plan, known: Container[str]) -> Iterator[str]:
     others = Counter(f'{node.name} ({node.note.removeprefix(OTHERS)})' for node in taken)
     if others:
         yield f'Results of others are replaced: {_listed(others)}. restore_result brings them back.'
+
+
+def note_on_seeds(drawing: Mapping[str, Iterable[str]]) -> str:
+    """What a plan says of tasks that draw from random states and will run beside others; `drawing` has what each uses.
+
+    >>> note_on_seeds({'Sample': ['random.choice']}).partition('. ')[0]
+    'Tasks in one process share one random state, which cannot be seeded for each task'
+    """
+    names = _listed(Counter(dict.fromkeys(drawing, 1)))
+    draws = sorted({draw for found in drawing.values() for draw in found})
+    more = f' and {len(draws) - 3} more' if len(draws) > 3 else ''
+    verb = 'uses' if len(drawing) == 1 else 'use'
+    return (
+        f'{UNSEEDED}, which cannot be seeded for each task. {names} {verb} {", ".join(draws[:3])}{more}, so results '
+        'may differ each time: draw from self.rng, or build inline or with workers'
+    )
 
 
 def kept_line(plan: Plan) -> str:

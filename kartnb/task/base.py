@@ -30,6 +30,7 @@ from kartnb.task.parameters import (
     is_empty_data_frame,
     parsed_exactly,
 )
+from kartnb.task.randomness import TaskGenerator
 from kartnb.task.secrets import is_secret
 from kartnb.task.values import flatten
 
@@ -144,6 +145,9 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         default=False, description='Hold a Redis lock while the task runs.', significant=False
     )
 
+    #: A numpy Generator, seeded for this task, with the same numbers in every executor.
+    rng: ClassVar[TaskGenerator] = TaskGenerator()
+
     # gokart no longer finds any class once two classes that luigi lists have one name
     _visible_in_registry = False
     set_tracking_url = None
@@ -177,7 +181,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     def __getstate__(self) -> dict[str, Any]:
         # the id is not carried along: where it is unpickled, definitions may be others
-        own = {'run', 'task_id', '_id_epoch', '_packed_params', '_resolved', '_text_forms', '_today'}
+        own = {'run', 'task_id', '_id_epoch', '_packed_params', '_resolved', '_rng', '_text_forms', '_today'}
         # copied, as below
         state = {name: value for name, value in vars(self).copy().items() if name not in own}
         if '_made_with' in state:  # by names: a class may leave values out that cannot be pickled

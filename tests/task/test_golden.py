@@ -85,7 +85,7 @@ class U(gokart.TaskOnKart):
 def seed(task: gokart.TaskOnKart) -> int:
     if sys.argv[1] == 'gokart':
         return task._get_random_seed()
-    from kartnb.execution.task_run import seed_of
+    from kartnb.task.randomness import seed_of
 
     return seed_of(task)
 

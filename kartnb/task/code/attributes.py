@@ -34,6 +34,7 @@ _OF_TASKS = frozenset(
         '_id_epoch',
         '_packed_params',
         '_resolved',
+        '_rng',
         '_today',
         '_set_by_run',
         '_made_with',

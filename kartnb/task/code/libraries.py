@@ -233,3 +233,28 @@ def is_unseen_reader(name: str) -> bool:
     [True, False, False]
     """
     return _UNSEEN_READERS.fullmatch(name) is not None
+
+
+# ----- random numbers -------------------------------------------------------------------------------------------------
+
+#: What draws from a random state of the process, by qualified names in libraries.
+_SHARED_RANDOM = re.compile(
+    r"""
+    random\.(Random\.)?[a-z]\w*
+    | numpy\.random\.(?!default_rng)(RandomState\.)?[a-z]\w*
+    | torch\.(rand\w*|bernoulli|multinomial|normal|poisson|nn\.(init\.\w+|[A-Z]\w*)|utils\.data\.\w+)
+    | sklearn\.(.+\.)?(train_test_split|shuffle|resample|\w*ShuffleSplit)
+    | sklearn\.(ensemble|cluster|neural_network|mixture|manifold)\.(.+\.)?[A-Z]\w*
+    """,
+    re.VERBOSE,
+)
+
+
+@functools.cache
+def is_shared_random(name: str) -> bool:
+    """Whether something of a library, by its qualified name, draws from a random state of the process, or may.
+
+    >>> [is_shared_random(name) for name in ('random.choice', 'numpy.random.rand', 'numpy.random.default_rng')]
+    [True, True, False]
+    """
+    return _SHARED_RANDOM.fullmatch(name) is not None

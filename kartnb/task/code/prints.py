@@ -41,6 +41,7 @@ from kartnb.task.code.libraries import (
     is_ours,
     is_own_class,
     is_patch,
+    is_shared_random,
     is_unseen_reader,
     library_name,
     own_code_in,
@@ -199,6 +200,7 @@ class Reach:
         self._looked_for: set[str] = set()
         self.packages: set[str] = set()
         self.readers: set[str] = set()
+        self.draws: set[str] = set()
         self.caches: set[tuple[str, str]] = set()
         self.not_compared: set[str] = set()
         self.words: set[str] = set()
@@ -262,6 +264,8 @@ class Reach:
         """Note that a library is used, or something of it by its qualified name."""
         if is_unseen_reader(name):
             self.readers.add(name)
+        if is_shared_random(name):
+            self.draws.add(name)
         top = name.partition('.')[0]
         if not is_library(top) and not self._is_own_module(top):
             self.packages.add(top)
@@ -698,6 +702,8 @@ class CodePrint:
     readers: tuple[str, ...] = ()
     #: The functions with a cache that it reaches, by module and qualified name.
     caches: tuple[tuple[str, str], ...] = ()
+    #: What of libraries it reaches that draws from a random state of the process.
+    draws: tuple[str, ...] = ()
 
     def uses_class(self, cls: type) -> bool:
         """Whether the code may use more of a task class than its result: it has a name of the class's own."""
@@ -761,5 +767,6 @@ def _print_of(root: Any) -> CodePrint:
     unknown = tuple(part.text for part in parts if part.kind == 'unknown')
     secrets, packages, readers = (tuple(sorted(names)) for names in (reach.not_compared, reach.packages, reach.readers))
     words, classes, caches = frozenset(reach.words), frozenset(reach.task_classes), tuple(sorted(reach.caches))
+    draws = tuple(sorted(reach.draws))
     key = f'{MADE_BY}-{digest}'
-    return CodePrint(digest, parts, title, unknown, key, secrets, packages, words, classes, readers, caches)
+    return CodePrint(digest, parts, title, unknown, key, secrets, packages, words, classes, readers, caches, draws)
