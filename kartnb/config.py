@@ -25,6 +25,7 @@ ENVIRONMENT, DURABLE_ENVIRONMENT = 'KARTNB_ON_CODE_CHANGE', 'KARTNB_DURABLE'
 KEEP_ENVIRONMENT, LIMIT_ENVIRONMENT = 'KARTNB_KEEP_SUPERSEDED', 'KARTNB_WORKSPACE_LIMIT'
 SECTION, OPTION, DURABLE, KEEP = 'kartnb', 'on_code_change', 'durable', 'keep_superseded'
 LIMIT = 'workspace_limit'
+MEMORY_ENVIRONMENT, MEMORY = 'KARTNB_MEMORY', 'memory'
 PACKAGES_ENVIRONMENT, PACKAGES = 'KARTNB_PACKAGES', 'packages'
 #: Which superseded results stay where nothing says otherwise: so many of each task, for so long, so many bytes in all.
 USUALLY_KEPT = '20, 90 days, 5 GB'
@@ -190,6 +191,11 @@ def kept_superseded(options: BuildOptions) -> tuple[int | str, str]:
 def configured_limit() -> tuple[str, str]:
     """How many bytes a workspace may have, by environment or configuration, and the name of the setting."""
     return _configured(LIMIT_ENVIRONMENT, LIMIT)
+
+
+def configured_memory() -> tuple[str, str]:
+    """How much memory tasks may use together, by environment or configuration, and the name of the setting."""
+    return _configured(MEMORY_ENVIRONMENT, MEMORY)
 
 
 #: Python's words for a switch in a configuration file, and nothing at all.

@@ -33,6 +33,7 @@ from kartnb.execution.executors import (
     needs_this_process,
 )
 from kartnb.execution.limits import RecentTimes, Timeouts
+from kartnb.execution.memory import MemoryUse
 from kartnb.execution.recording import (
     EDITING_SECONDS,
     Inputs,
@@ -147,6 +148,7 @@ class Engine(ABC):
             self._executor = self._choose(self._inbox)
             self._work_items.shares_memory = self._executor.shares_memory
         try:
+            self._prepare()
             self._enlist(list(self._graph.vertices.values()))
             self._go()
             self._executor.close()
@@ -185,6 +187,9 @@ class Engine(ABC):
     def report(self, seconds: float) -> BuildReport:
         """How the build ended."""
         return self._ledger.report(seconds)
+
+    def _prepare(self) -> None:  # noqa: B027 - luigi's scheduler has limits of its own
+        """Look at what depends on the executor, which is chosen now."""
 
     @abstractmethod
     def _go(self) -> None:
@@ -346,7 +351,7 @@ class Engine(ABC):
             vertex.result = UP_TO_DATE
             self._completed(vertex, TaskState.CACHED)
             return
-        self._ledger.spend(key, outcome.spent)
+        self._ledger.spend(key, outcome)
         self._times.note(type(vertex.task), outcome.spent)
         if outcome.requirements is None:
             # of a run in another process it is not known what the file of its result looks like
@@ -421,7 +426,7 @@ class Engine(ABC):
             if isinstance(message, tuple):
                 key, outcome = message
                 if outcome.is_done and key in self._running:
-                    self._ledger.spend(key, outcome.spent)
+                    self._ledger.spend(key, outcome)
                     self._ledger.change(key, TaskState.DONE)
             elif isinstance(message, TaskEvent):
                 self._emit(message)
@@ -433,6 +438,7 @@ class Ledger:
     def __init__(self, plan: Plan, build_id: str, emit: Callable[[Event], None], verbose: bool, mask: Masker) -> None:
         self._status = BuildStatus(plan)
         self.durations: dict[str, float] = {}
+        self.memory: dict[str, MemoryUse] = {}
         self.errors: dict[str, BaseException] = {}
         self._earlier: dict[str, list[BaseException]] = {}
         self._build_id = build_id
@@ -504,9 +510,11 @@ class Ledger:
         if error is not None:
             self._earlier.setdefault(key, []).append(error)
 
-    def spend(self, key: str, seconds: float) -> None:
-        """A task ran for so many seconds."""
-        self.durations[key] = seconds
+    def spend(self, key: str, outcome: Outcome) -> None:
+        """A task has used time, and memory where that is known."""
+        self.durations[key] = outcome.spent
+        if outcome.memory is not None:
+            self.memory[key] = outcome.memory
 
     def is_met(self, key: str) -> bool:
         """Whether tasks that need this one can run."""
@@ -533,7 +541,8 @@ class Ledger:
         failures = tuple(
             self._failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
         )
-        return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures, dict(self.states))
+        memory = {key: use.added for key, use in self.memory.items()}
+        return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures, dict(self.states), memory)
 
     def _failure(self, node: Node, error: BaseException, earlier: tuple[BaseException, ...]) -> TaskFailure:
         parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))

@@ -200,6 +200,8 @@ class TaskExecutor(ABC):
     shares_memory: bool = True
     #: How many of its tasks run at once in each lane; without lanes only `parallel` counts.
     lanes: Mapping[str, float] = MappingProxyType({})
+    #: Whether tasks use the memory of this computer.
+    is_here: bool = True
 
     @abstractmethod
     def submit(self, runs: Sequence[TaskRun]) -> None:
@@ -379,6 +381,7 @@ class ParcelExecutor(TaskExecutor):
         self._sent: dict[str, _SentParcel] = {}
         self._under_way: set[_SentParcel] = set()
         self.live = pool.live
+        self.is_here = pool.is_here
         self.can_end = pool.can_end
         self._receiver = Receiver(self._receive) if pool.live else None
         self._output = RemoteOutput(self._receiver, inbox.put)
@@ -548,6 +551,7 @@ def _arrived(sent: RemoteOutcome) -> Outcome:
         holder=sent.holder,
         is_settled=sent.is_settled,
         asked=sent.asked,
+        memory=sent.memory,
     )
 
 

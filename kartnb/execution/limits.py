@@ -24,6 +24,7 @@ from kartnb.errors import (
     TaskSettingError,
     TransportError,
 )
+from kartnb.execution.memory import MEMORY, MemoryNeeds
 
 _Default = TypeVar('_Default', float, float | None)
 
@@ -42,14 +43,18 @@ class TaskLimits:
     timeout: float
 
 
-def limits_of(task: luigi.Task, resources: Resources, usual: float) -> TaskLimits:
+def limits_of(task: luigi.Task, resources: Resources, usual: float, memory: MemoryNeeds) -> TaskLimits:
     """The limits of a task that has to run; `usual` is the time limit of tasks without one of their own.
 
     Raises `TaskSettingError` when one of its attributes is not valid, and `TaskDisabledError` when it is disabled.
     """
     if task.disabled:
         raise TaskDisabledError(f'{type(task).__name__} is disabled: its attribute `disabled` is set.')
-    return TaskLimits(_number(task, 'priority'), demand_of(task, resources), timeout_of(task, usual))
+    demand = demand_of(task, resources)
+    bytes_needed = memory.need(task)
+    if bytes_needed:
+        demand = (*demand, (MEMORY, bytes_needed))
+    return TaskLimits(_number(task, 'priority'), demand, timeout_of(task, usual))
 
 
 def usual_timeout() -> float:

@@ -14,6 +14,7 @@ from kartnb.errors import KartError
 from kartnb.execution.engine import DEPENDENCY_EVENTS, Engine, PlannedBuild
 from kartnb.execution.executors import InlineExecutor
 from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
+from kartnb.execution.memory import MemoryNeeds
 from kartnb.execution.recording import TaskRun, fire_broken, is_heard
 from kartnb.execution.report import error_line, trim_traceback
 from kartnb.model import Reason, ReasonKind, TaskState
@@ -33,6 +34,7 @@ class BuildLoop(Engine):
     def __init__(self, build: PlannedBuild) -> None:
         super().__init__(build)
         self._resources = Resources.configured()
+        self._memory = MemoryNeeds()
         self._ready = ReadyQueue(self._resources)
         self._usual_timeout = usual_timeout()
         self._retries = Retries()
@@ -185,6 +187,10 @@ class BuildLoop(Engine):
     def _try_again(self, vertex: Vertex) -> None:
         self._make_ready(vertex.key)
 
+    def _prepare(self) -> None:
+        if self._executor.is_here and self._executor.parallel > 1:
+            self._resources.add(self._memory.begin())
+
     def _enlist(self, vertices: Sequence[Vertex]) -> None:
         self._resources.add(self._executor.lanes)
         for vertex in vertices:
@@ -217,7 +223,7 @@ class BuildLoop(Engine):
         if vertex.verdict.reason is None:
             return None
         try:
-            limits = limits_of(vertex.task, self._resources, self._usual_timeout)
+            limits = limits_of(vertex.task, self._resources, self._usual_timeout, self._memory)
             lane = self._executor.lane_of(vertex.task)
             if lane:
                 limits = replace(limits, demand=(*limits.demand, (lane, 1)))

@@ -31,6 +31,7 @@ from kartnb.capture.cached_reads import CachedFunction
 from kartnb.capture.file_reads import FileReads
 from kartnb.capture.task_log import TaskLog
 from kartnb.errors import KartError, TaskLockException
+from kartnb.execution.memory import MemoryUse
 from kartnb.execution.report import error_line
 from kartnb.history.gokart_runs import RunLogs
 from kartnb.history.makers import Maker, current_maker
@@ -165,6 +166,8 @@ class TaskRun:
     started: float = 0.0
     #: Seconds that the user's code has taken so far.
     spent: float = 0.0
+    #: The memory that its process took meanwhile; None where that is unknown.
+    memory: MemoryUse | None = None
     logs: RunLogs | None = None
     generator: Generator[Any, Any, Any] | AsyncGenerator[Any, Any] | None = None
     #: The event loop of its coroutine, where that does not share one with other runs.
@@ -256,6 +259,8 @@ class Outcome:
     is_settled: bool = False
     #: What the task of a run in another process has yielded, as `asked_names` gives it there.
     asked: frozenset[str] = frozenset()
+    #: The memory that its process took so far; None where that is unknown.
+    memory: MemoryUse | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -659,6 +664,8 @@ def write_record(run: TaskRun, state: str, error: BaseException | None, seen: li
         versions={**present_versions(), **item.versions},
         user=run.item.maker.user,
         commit=run.item.maker.commit,
+        peak_memory=None if run.memory is None else run.memory.peak,
+        memory_before=None if run.memory is None else run.memory.before,
     )
     slot.finish(lock, result if done else None, record.to_json(), told_seconds(ended))
     run.made = result if done else None

@@ -69,6 +69,8 @@ class BuildReport(display.Displayed):
         The tasks that failed, in the order of their failing.
     states
         The final states of the tasks, by node key.
+    memory
+        How many bytes of memory each task took at most beside what its process had before, by node key, where known.
     """
 
     build_id: str
@@ -77,6 +79,7 @@ class BuildReport(display.Displayed):
     durations: Mapping[str, float]
     failures: tuple[TaskFailure, ...]
     states: Mapping[str, TaskState] = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
 
     @functools.cached_property
     def plan(self) -> Plan:

@@ -42,6 +42,7 @@ from kartnb.execution.coroutines import (
     wait_here,
     wait_in_own_loop,
 )
+from kartnb.execution.memory import MemoryMeter
 from kartnb.execution.recording import (
     EDITING_SECONDS,
     Outcome,
@@ -139,9 +140,9 @@ def _advance(run: TaskRun) -> Steps[Outcome]:
         look_at_inputs(run)
         requirements = yield from _timed(run)
         if requirements is not None:
-            return Outcome(run.spent, requirements=requirements, run=run)
+            return Outcome(run.spent, requirements=requirements, run=run, memory=run.memory)
         _succeed(run)
-        return Outcome(run.spent, run.made)
+        return Outcome(run.spent, run.made, memory=run.memory)
     except KeyboardInterrupt as error:
         with held_interrupts():
             _leave(run)
@@ -152,7 +153,7 @@ def _advance(run: TaskRun) -> Steps[Outcome]:
         if error is run.ended_by:  # the build records that, as of a worker that it has ended
             close(run)
             return Outcome(run.spent, error=error)
-        return Outcome(run.spent, error=_fail(run, error))
+        return Outcome(run.spent, error=_fail(run, error), memory=run.memory)
 
 
 def _start(run: TaskRun) -> None:
@@ -191,6 +192,7 @@ def _timed(run: TaskRun) -> Steps[Any]:
     for name, why in run.item.unexplained:
         reading.note_unknown(name, why)
     token = runs_alone.set(run.lock is not None)
+    meter = MemoryMeter(alone=_may_seed())
     seen = file_hook.begin(reading)
     requirements = None
     try:
@@ -205,6 +207,8 @@ def _timed(run: TaskRun) -> Steps[Any]:
         file_hook.end(reading, seen)
         runs_alone.reset(token)
         run.spent += time.perf_counter() - began
+        used = meter.end()
+        run.memory = used if run.memory is None else run.memory.with_later(used)
         _return_home(run)
 
 

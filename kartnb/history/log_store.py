@@ -143,12 +143,39 @@ class TypicalTimes:
         cls = type(task)
         place = (task.workspace_directory, cls.__module__, cls.__name__)
         if place not in self._known:
-            found = list(_recorded(*place)) or list(_logged_by_gokart(place[0], cls.__name__))
+            found = [record.seconds for record in _recorded(*place)] or list(_logged_by_gokart(place[0], cls.__name__))
             self._known[place] = sum(found) / len(found) if found else None
         return self._known[place]
 
 
-def _recorded(workspace: str, module: str, name: str) -> Iterator[float]:
+class RecordedMemory:
+    """How much memory tasks took, by the records of earlier runs; each class is looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str], int] = {}
+
+    def bytes(self, task: Any, least: int) -> int | None:
+        """What the last run of a task took, or else the largest of a few runs of its class; None where that is less.
+
+        The record of the task itself is read only where tasks of its class take as much.
+        """
+        if not isinstance(task, TaskOnKart):
+            return None
+        cls = type(task)
+        place = (task.workspace_directory, cls.__module__, cls.__name__)
+        if place not in self._known:
+            self._known[place] = max((record.added_memory or 0 for record in _recorded(*place)), default=0)
+        found = self._known[place]
+        if found < least:
+            return None
+        own = newest_record(present_records(*place[:2]), _stem(task))
+        if own is not None and own.added_memory is not None:
+            found = own.added_memory
+        return found if found >= least else None
+
+
+def _recorded(workspace: str, module: str, name: str) -> Iterator[RunRecord]:
+    """The records of a few results of a class."""
     try:
         directory = present_records(workspace, module)
     except (KartError, OSError):
@@ -156,7 +183,7 @@ def _recorded(workspace: str, module: str, name: str) -> Iterator[float]:
     for stem in _sampled(stem for stem in directory.stems() if stem.rpartition('_')[0] == name):
         record = newest_record(directory, stem)
         if record is not None:
-            yield record.seconds
+            yield record
 
 
 def _logged_by_gokart(workspace: str, name: str) -> Iterator[float]:

@@ -111,11 +111,21 @@ class RunRecord:
     brought_back: str = ''  #: When the result was put back after it had been superseded, or ''.
     #: Who took over a result of other code as it is, when, and why; empty for most.
     accepted: dict[str, str] = field(default_factory=dict)
+    #: The resident memory of the process at most while the task ran, and before it began, in bytes; None for unknown.
+    peak_memory: int | None = None
+    memory_before: int | None = None
 
     @property
     def made(self) -> str:
         """When the run ended, to the minute, for people."""
         return f'{self.ended[:16].replace("T", " ")} UTC'
+
+    @property
+    def added_memory(self) -> int | None:
+        """How many bytes the process took at most above what it had when the task began; None where it is unknown."""
+        if self.peak_memory is None or self.memory_before is None:
+            return None
+        return max(self.peak_memory - self.memory_before, 0)
 
     @property
     def used(self) -> dict[str, str]:
@@ -226,6 +236,8 @@ _ADDED: dict[str, Any] = {
     'commit': '',
     'brought_back': '',
     'accepted': {},
+    'peak_memory': None,
+    'memory_before': None,
 }
 
 
@@ -238,6 +250,7 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         'parameters': {name: str(text) for name, text in values['parameters'].items()},
         'versions': {name: str(text) for name, text in values['versions'].items()},
         'seconds': _checked_seconds(values['seconds']),
+        **{name: _checked_bytes(values[name]) for name in ('peak_memory', 'memory_before')},
         'pid': int(values['pid']) % (1 << 31),
         'notebook_inode': int(values.get('notebook_inode', 0)),
         'format_version': values['format_version'],
@@ -255,6 +268,12 @@ def _checked_seconds(given: Any) -> float:
     if seconds is None:
         raise ValueError(f'{given!r:.40} is not a number of seconds')
     return float(seconds)
+
+
+def _checked_bytes(given: Any) -> int | None:
+    if given is not None and not _is_amount(given):
+        raise TypeError('an amount of memory is not a number')
+    return None if given is None else int(given)
 
 
 def _checked_input(item: dict[str, Any]) -> InputResult:

@@ -23,7 +23,8 @@ Origin: TypeAlias = Literal['kartnb', 'gokart', 'file']
 
 #: Columns of the frame before and after those of the parameters.
 _FIRST = ('task', 'id', 'result_id', 'state', 'when', 'seconds', 'size')
-_LAST = ('module', 'versions', 'error', 'host', 'notebook', 'user', 'commit', 'origin', 'path')
+_MEMORY = ('added_memory', 'peak_memory')
+_LAST = (*_MEMORY, 'module', 'versions', 'error', 'host', 'notebook', 'user', 'commit', 'origin', 'path')
 
 
 class RunState(StrEnum):
@@ -108,6 +109,16 @@ class Run:
     def commit(self) -> str:
         """The git commit of the notebook or script that ran it, or ''."""
         return '' if self.record is None else self.record.commit
+
+    @property
+    def added_memory(self) -> int | None:
+        """How many bytes of memory its process took at most beside what it had before; None where it is unknown."""
+        return None if self.record is None else self.record.added_memory
+
+    @property
+    def peak_memory(self) -> int | None:
+        """How many bytes of memory its process had at most while it ran; None where it is unknown."""
+        return None if self.record is None else self.record.peak_memory
 
     def require_result(self) -> None:
         """Raise a `HistoryError` where there is nothing to be loaded."""
@@ -256,6 +267,8 @@ def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
     for name in names:
         label = f'{name} (parameter)' if name in taken else name
         columns[encodable(label)] = _typed([run.parameters.get(name) for run in runs])
+    for name in _MEMORY:
+        columns[name] = pd.array([getattr(run, name) for run in runs], dtype='Int64')
     columns['module'] = [encodable(run.module) for run in runs]
     columns['versions'] = [encodable(versions_text(run)) for run in runs]
     for name in ('error', 'host', 'notebook', 'user', 'commit', 'origin'):

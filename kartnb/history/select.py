@@ -27,7 +27,7 @@ _SECONDS = {
     **dict.fromkeys(('d', 'day', 'days'), 86_400),
     **dict.fromkeys(('w', 'week', 'weeks'), 604_800),
 }
-_SIZE = re.compile(r'(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)i?b?', re.IGNORECASE)
+_SIZE = re.compile(r'(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?', re.IGNORECASE)
 _POWERS = {'': 0, 'k': 1, 'm': 2, 'g': 3, 't': 4}
 
 
@@ -199,12 +199,12 @@ class Bounds:
 def byte_count(given: int | str) -> int:
     """A number of bytes from what a person gave.
 
-    >>> byte_count('1.5 GB'), byte_count('200k'), byte_count(7)
-    (1500000000, 200000, 7)
+    >>> byte_count('1.5 GB'), byte_count('200k'), byte_count('1 KiB'), byte_count(7)
+    (1500000000, 200000, 1024, 7)
     """
     if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
         return given
     found = _SIZE.fullmatch(str(given).strip())
     if found is None:
         raise HistoryError(f"{given!r:.60} is not a number of bytes: give for instance '500 MB' or a number.")
-    return int(float(found['number']) * 1000 ** _POWERS[found['unit'].lower()])
+    return int(float(found['number']) * (1024 if found['binary'] else 1000) ** _POWERS[found['unit'].lower()])

@@ -60,6 +60,7 @@ class SweepPoint(display.Displayed):
     metrics: dict[str, float] = field(default_factory=dict)
     problem: str = ''
     _seconds: float | None = field(default=None, repr=False)
+    _memory: int | None = field(default=None, repr=False)
     _store: LogStore = field(default_factory=LogStore, repr=False)
 
     @property
@@ -79,6 +80,14 @@ class SweepPoint(display.Displayed):
             return self._seconds
         record = self._store.record(self.task)
         return None if record is None else record.seconds
+
+    @property
+    def memory(self) -> int | None:
+        """How many bytes of memory the task added to its process, now or when the result was cached, or None."""
+        if self._memory is None and self.state is TaskState.CACHED and isinstance(self.task, TaskOnKart):
+            record = self._store.record(self.task)
+            self._memory = None if record is None else record.added_memory
+        return self._memory
 
     def load(self) -> Any:
         """The result.

@@ -309,7 +309,7 @@ class SweepPlan(SweepRun):
             node = report.plan[key]
             for point in points:
                 point.state = node.state
-                point._seconds = report.durations.get(key)
+                point._seconds, point._memory = report.durations.get(key), report.memory.get(key)
                 point.error = errors.get(key) or self._why_blocked(node, errors)
 
     def _why_blocked(self, node: Node, errors: Mapping[str, str]) -> str:

@@ -115,7 +115,8 @@ def _run_line(number: int, run: Run) -> _RunLine:
     short = ', '.join(f'{one_line(name, 60)}={abbreviated(text)}' for name, text in given)
     full = ', '.join(f'{name}={text[:200]}' for name, text in given)
     who = [run.module, run.unique_id, run.result_id]
-    facts = [*who, versions_text(run), run.user, run.host, run.notebook, run.commit, full, *run.outputs[:3]]
+    memory = '' if run.added_memory is None else f'memory {size_text(run.added_memory)}'
+    facts = [*who, memory, versions_text(run), run.user, run.host, run.notebook, run.commit, full, *run.outputs[:3]]
     return _RunLine(
         number=str(number),
         look=RUN_LOOKS[run.state],

@@ -134,6 +134,7 @@ def report_html(report: BuildReport) -> str:
         failures=words.failures(report),
         failures_omitted=max(len(report.failures) - words.MAX_ROWS, 0),
         slowest=words.slowest(report),
+        most_memory=words.most_memory(report),
         slowest_omitted=max(len(report.durations) - words.MAX_ROWS, 0),
         **_plan_context(report.plan, drawn),
     )

@@ -84,6 +84,10 @@ class RunFacts(TypedDict):
     ended: str
     seconds: float
     seconds_text: str
+    #: Bytes of memory of its process at most, how much was added to what it had before, and both in words.
+    peak_memory: int | None
+    added_memory: int | None
+    memory_text: str
     error: str
     host: str
     notebook: str
@@ -301,6 +305,9 @@ def _run(record: RunRecord | None) -> RunFacts | None:
         'ended': one_line(record.ended, 40),
         'seconds': record.seconds,
         'seconds_text': sanitise.seconds_text(record.seconds),
+        'peak_memory': record.peak_memory,
+        'added_memory': record.added_memory,
+        'memory_text': _memory_text(record),
         'error': one_line(record.error, _LINE),
         'host': one_line(record.host, 80),
         'notebook': one_line(record.notebook, 200),
@@ -310,6 +317,13 @@ def _run(record: RunRecord | None) -> RunFacts | None:
         'build_id': one_line(record.build_id, 40),
         'versions': {one_line(name, 40): one_line(text, 40) for name, text in list(record.versions.items())[:20]},
     }
+
+
+def _memory_text(record: RunRecord) -> str:
+    peak, added = record.peak_memory, record.added_memory
+    if peak is None or added is None:
+        return ''
+    return f'memory +{sanitise.size_text(added)}, to a peak of {sanitise.size_text(peak)} in its process'
 
 
 def log_facts(lines: list[CapturedLine], path: str, most: int = _MAX_LINES) -> LogFacts:
@@ -520,6 +534,8 @@ def _output_text(output: OutputFacts) -> str:
 
 def _run_lines(run: RunFacts) -> list[str]:
     lines = [f'{run["glyph"]} {run["state"]} {run["started_text"]}, took {run["seconds_text"]}']
+    if run['memory_text']:
+        lines.append(run['memory_text'])
     if run['error']:
         lines.append(run['error'])
     commit = f'commit {run["commit"]}' if run['commit'] else ''

@@ -21,7 +21,17 @@ from kartnb.view.previews.show import preview, preview_unloaded
 from kartnb.view.sanitise import about_text, counted, one_line, seconds_text, short_id
 from kartnb.view.sweep_plot import sweep_plot
 from kartnb.view.text import table_lines
-from kartnb.view.words import Look, count_states, counts_text, look, number_text, tasks, value_text, will_run
+from kartnb.view.words import (
+    Look,
+    count_states,
+    counts_text,
+    look,
+    memory_text,
+    number_text,
+    tasks,
+    value_text,
+    will_run,
+)
 
 #: The hint below a table.
 HINT = 'found[#] shows a point in full: its values, files, log lines and result.'
@@ -42,6 +52,7 @@ class PointRow:
     metrics: tuple[str, ...]
     look: Look
     seconds: str
+    memory: str
     id: str
     error: str
     is_best: bool
@@ -62,6 +73,11 @@ class SweepTable:
     rows: tuple[PointRow, ...]
     omitted: str
     notes: tuple[str, ...]
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the memory of any task is known."""
+        return any(row.memory for row in self.rows)
 
 
 def sweep_table(result: SweepResult, most: int = MAX_ROWS) -> SweepTable:
@@ -129,6 +145,8 @@ def point_pairs(point: SweepPoint) -> tuple[tuple[str, str], ...]:
     found += [(one_line(name, 40), number_text(value)) for name, value in point.metrics.items()]
     if point.seconds is not None:
         found.append(('time', seconds_text(point.seconds)))
+    if point.memory is not None:
+        found.append(('memory', memory_text(point.memory)))
     if point.unique_id:
         found.append(('unique id', one_line(point.unique_id, 80)))
     error = point.error or point.problem
@@ -171,6 +189,7 @@ def _row(point: SweepPoint, varied: Sequence[str], metrics: Sequence[str], is_be
         metrics=tuple(number_text(point.metrics[name]) if name in point.metrics else '–' for name in metrics),
         look=look(point.state),
         seconds='' if point.seconds is None else seconds_text(point.seconds),
+        memory=memory_text(point.memory),
         id=short_id(point.unique_id) if point.unique_id else '',
         error=one_line(point.error or point.problem, 160),
         is_best=is_best,
@@ -256,11 +275,12 @@ def sweep_text(result: SweepResult, hint: str = HINT) -> str:
 
 def sweep_table_lines(table: SweepTable) -> list[str]:
     """The table of a sweep, in lines."""
-    head = ['#', *table.columns, *table.metric_columns, 'state', 'time', 'id', '']
-    rows = [
-        [str(row.position), *row.values, *row.metrics, str(row.look), row.seconds, row.id, row.error]
-        for row in table.rows
-    ]
+    memory = ['memory'] if table.has_memory else []
+    head = ['#', *table.columns, *table.metric_columns, 'state', 'time', *memory, 'id', '']
+    rows = []
+    for row in table.rows:
+        took = [row.seconds, row.memory] if memory else [row.seconds]
+        rows.append([str(row.position), *row.values, *row.metrics, str(row.look), *took, row.id, row.error])
     return [*table_lines(head, rows), *([table.omitted] if table.omitted else [])]
 
 

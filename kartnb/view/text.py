@@ -111,7 +111,10 @@ def report_text(report: BuildReport) -> str:
         found += ['', f'… {len(report.failures) - _MAX_FAILURES:,} more failures']
     slowest = words.slowest(report, _MAX_SLOWEST)
     if slowest:
-        found += ['', 'slowest: ' + ', '.join(f'{name} {seconds}' for name, seconds in slowest)]
+        found += ['', 'slowest: ' + ', '.join(f'{name} {seconds}' for name, seconds, _ in slowest)]
+    most_memory = words.most_memory(report)
+    if most_memory:
+        found.append(most_memory)
     return '\n'.join(found)
 
 

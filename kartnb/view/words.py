@@ -20,7 +20,7 @@ from kartnb.model import EDITED, MOVED, BuildProgress, Node, Plan, Reason, Reaso
 from kartnb.planning.estimate import announcement, brought_back_line, cutoff_line, kept_line, recomputed_alike
 from kartnb.planning.staleness import BROUGHT_BACK, CANNOT_TELL, FOREIGN, KEPT, WILL_BE
 from kartnb.task.identity import id_of
-from kartnb.view.sanitise import abbreviated, counted, one_line, seconds_text, several_lines, short_id
+from kartnb.view.sanitise import abbreviated, counted, one_line, seconds_text, several_lines, short_id, size_text
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -531,12 +531,32 @@ def left_alone(plan: Plan) -> list[str]:
     return [one_line(line, 600) for line in lines]
 
 
-def slowest(report: BuildReport, most: int = MAX_ROWS) -> tuple[tuple[str, str], ...]:
-    """The tasks that ran, the slowest first, each with its time."""
+def slowest(report: BuildReport, most: int = MAX_ROWS) -> tuple[tuple[str, str, str], ...]:
+    """The tasks that ran, the slowest first, each with its time, and the memory that it added to its process, or ''."""
     keys = sorted(
         (key for key in report.durations if key in report.plan), key=lambda key: (-report.durations[key], key)
     )
-    return tuple((title(report.plan[key]), seconds_text(report.durations[key])) for key in keys[:most])
+    return tuple(
+        (title(report.plan[key]), seconds_text(report.durations[key]), memory_text(report.memory.get(key)))
+        for key in keys[:most]
+    )
+
+
+def memory_text(added: int | None) -> str:
+    """What a task has added to the memory of its process; '' where that is unknown."""
+    return '' if added is None else size_text(added)
+
+
+#: Less memory, in bytes, is not worth a line.
+_LITTLE = 10_000_000
+
+
+def most_memory(report: BuildReport, most: int = 5) -> str:
+    """The tasks that took much memory, the largest first, each with what it took at most; '' for none."""
+    found = [(key, added) for key, added in report.memory.items() if added >= _LITTLE and key in report.plan]
+    found.sort(key=lambda item: (-item[1], item[0]))
+    named = ', '.join(f'{title(report.plan[key])} {size_text(added)}' for key, added in found[:most])
+    return f'most memory: {named}' if named else ''
 
 
 def notes(report: BuildReport) -> dict[str, str]:

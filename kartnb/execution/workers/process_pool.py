@@ -96,6 +96,7 @@ class ProcessPool(WorkerPool):
     """
 
     live = True
+    is_here = True
     can_end = True
 
     def __init__(self, workers: int) -> None:

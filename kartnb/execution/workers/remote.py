@@ -20,6 +20,7 @@ from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
 from kartnb.errors import WorkerError
 from kartnb.execution.coroutines import kept_event_loop
+from kartnb.execution.memory import MemoryUse
 from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, importing, seeding_allowed
 from kartnb.execution.workers.channel import OUTCOME, Channel, Sender, connect
@@ -82,6 +83,7 @@ class RemoteOutcome:
     holder: Holder | None = None
     is_settled: bool = False
     asked: frozenset[str] = frozenset()
+    memory: MemoryUse | None = None
 
 
 def perform(data: bytes) -> bytes:
@@ -202,6 +204,7 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
         outcome.holder,
         outcome.is_settled,
         asked,
+        outcome.memory,
     )
 
 

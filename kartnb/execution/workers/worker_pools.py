@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Any, TypeAlias
 
 from kartnb.errors import ExecutorChoiceError
@@ -21,6 +21,8 @@ class WorkerPool(ABC):
 
     #: Whether they are on this computer, so that they can report while tasks run.
     live: bool = False
+    #: Whether they are known to use the memory of this computer.
+    is_here: bool = False
     #: Whether one of them can be ended while it works.
     can_end: bool = False
 
@@ -49,6 +51,7 @@ class ForeignPool(WorkerPool):
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self.is_here = isinstance(executor, ProcessPoolExecutor)
 
     def submit(self, function: Work, data: bytes) -> Any:
         return self._executor.submit(function, data)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -116,6 +117,8 @@ _NOT_COUNTED = frozenset(
         *CLASS_ATTRIBUTES,
     }
 )
+#: What an attribute `memory` holds that says how much a task needs.
+_AMOUNT = re.compile(r'\d+(\.\d+)?\s*[kmgt]i?b', re.IGNORECASE)
 _UNREAD = Usage()
 
 
@@ -195,6 +198,8 @@ class Reach:
         #: Attributes that methods change in place, and those that they read, of `self`.
         self._filled: set[str] = set()
         self._used: set[str] = set()
+        #: Attributes that say how much memory a task needs, unless its code reads them.
+        self._amounts: set[str] = set()
         self._library_classes: dict[int, type] = {}
         #: Words of which it is known already which library classes have them.
         self._looked_for: set[str] = set()
@@ -227,6 +232,8 @@ class Reach:
         found = list(self._found)
         names = {part.name for part, _ in found}
         for (_, name), constant in self._constants.items():
+            if constant.name in self._amounts and 'memory' not in self.words:
+                continue  # it says how the task runs, not what it makes
             constant.changed |= name in self._filled
             part = _constant_part(constant, constant.read or name in self._used)
             if part is not None:
@@ -422,6 +429,8 @@ class Reach:
             if isinstance(value, luigi.Parameter):
                 self._follow_parameter(value)
             elif _counts(attribute, value) and not (fields is not None and is_generated(cls, attribute, value)):
+                if attribute == 'memory' and type(value) is str and _AMOUNT.fullmatch(value.strip()):
+                    self._amounts.add(f'{name}.{attribute}')
                 self._take((id(cls), attribute), f'{name}.{attribute}', value, _UNREAD)
         return name
 
