@@ -40,7 +40,7 @@ from kartnb.execution.coroutines import is_asynchronous
 from kartnb.execution.limits import ONE_TASK, Room
 from kartnb.execution.recording import Inputs, Outcome, TaskRun, keep_output
 from kartnb.execution.task_run import advance
-from kartnb.execution.workers.channel import ASKS, OUTCOME, Question, Receiver
+from kartnb.execution.workers.channel import ASKS, LOOKS_UP, OUTCOME, Question, Receiver
 from kartnb.execution.workers.remote import (
     Parcel,
     RemoteOutcome,
@@ -523,22 +523,23 @@ class ParcelExecutor(TaskExecutor):
             self._inbox.put(value)
         elif what == 'resources':
             self._inbox.put(ResourcesFreed(key, value))
-        elif what == ASKS:
-            self._pass_on(key, value)
+        elif what in (ASKS, LOOKS_UP):
+            self._pass_on(key, what, value)
         else:
             self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
 
-    def _pass_on(self, key: str, question: Question) -> None:
+    def _pass_on(self, key: str, what: str, question: Question) -> None:
         run = self._output.run_of(key)
-        if run is None:
-            question.answer(None)
-            return
         try:
-            requirements = self._stores.of(type(run.item.task)).loads(question.value)
-        except Exception:  # it gives the task back then, and the error is that of its outcome
+            if run is None:
+                question.answer(None)
+            elif what == LOOKS_UP:
+                question.answer(self._stores.of(type(run.item.task)).look_up(*question.value))
+            else:
+                requirements = self._stores.of(type(run.item.task)).loads(question.value)
+                self._inbox.put(RequirementsAsked(key, requirements, question.answer))
+        except Exception:  # what has asked finds nothing, or gives the task back, which ends in the same error
             question.answer(None)
-        else:
-            self._inbox.put(RequirementsAsked(key, requirements, question.answer))
 
 
 def _arrived(sent: RemoteOutcome) -> Outcome:

@@ -158,6 +158,35 @@ class Second(kartnb.TaskOnKart):
     assert build() == [(-1, 1, -1, None, True), 1]
 
 
+def test_what_a_pickle_names_is_found_in_a_worker(notebook: Notebook) -> None:
+    notebook.run(
+        """
+import pickle
+SCALE = 3
+class Forest:
+    def __init__(self): self.trees = [Tree()]
+    def predict(self): return SCALE * len(self.trees)
+class Tree:
+    pass
+pickle.dump(Forest(), open('forest.pkl', 'wb'))
+
+class Predicted(kartnb.TaskOnKart):
+    n = luigi.IntParameter()
+    def run(self):
+        with open('forest.pkl', 'rb') as file:
+            forest = pickle.load(file)
+        again = pickle.loads(pickle.dumps(forest))
+        import __main__
+        self.dump((again.predict(), type(again) is type(forest), hasattr(__main__, 'nothing')))
+
+class All(kartnb.TaskOnKart):
+    def requires(self): return [Predicted(n=n) for n in range(4)]
+    def run(self): self.dump(self.load())
+"""
+    )
+    assert kartnb.build(notebook['All'](), workers=2) == [(3, True, False)] * 4
+
+
 def test_what_a_notebook_puts_into_libraries_is_there(notebook: Notebook, workers: dict[str, Any]) -> None:
     notebook.run(
         """
@@ -230,9 +259,7 @@ class Free(kartnb.TaskOnKart):
         self.dump(hasattr(__main__, 'LOCK'))
 """
     )
-    with pytest.raises(
-        kartnb.GokartBuildError, match=r'Guarded cannot be sent.*because LOCK, which it uses,'
-    ):
+    with pytest.raises(kartnb.GokartBuildError, match=r'Guarded cannot be sent.*because LOCK, which it uses,'):
         kartnb.build(notebook['Guarded'](), workers=2)
     assert kartnb.build(notebook['Free'](), workers=2) is False
 

@@ -18,8 +18,10 @@ from kartnb.capture.task_log import Stream
 #: Is given a node's key, what happened ('running', 'event', 'percentage', …), and the value that goes with it.
 Send: TypeAlias = Callable[[str, str, Any], None]
 
-#: What happened when a worker has a question.
+#: What happened when a worker has a question: may its task go on; what is a variable of the notebook.
 ASKS = 'asks'
+LOOKS_UP = 'looks up'
+_QUESTIONS = (ASKS, LOOKS_UP)
 #: What happened when a task has ended, and its worker goes on with the next one.
 OUTCOME = 'outcome'
 _STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
@@ -140,7 +142,7 @@ class Receiver:
                 if message[1] == 'running':
                     worker.key = message[0]
                 key, what, value = message
-                self._receive(key, what, Question(value, connection) if what == ASKS else value)
+                self._receive(key, what, Question(value, connection) if what in _QUESTIONS else value)
                 with self._changed:
                     worker.received += 1
                     self._changed.notify_all()
@@ -198,6 +200,7 @@ class Sender:
 
     def __init__(self, channel: Channel | None, readers: Sequence[int] = ()) -> None:
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._count = 0
         self._connection: Connection[Any, Any] | None = None
         if channel is not None:
@@ -225,13 +228,14 @@ class Sender:
                 return False
         return True
 
-    def ask(self, key: str, value: Any) -> Any:
+    def ask(self, key: str, what: str, value: Any) -> Any:
         """Ask the building process something and wait for its answer, which is None when it has ended."""
-        self(key, ASKS, value)
-        try:
-            return None if self._connection is None else self._connection.recv()
-        except (OSError, EOFError):
-            return None
+        with self._asking:  # a task may have threads
+            self(key, what, value)
+            try:
+                return None if self._connection is None else self._connection.recv()
+            except (OSError, EOFError):
+                return None
 
 
 _senders: dict[Any, Sender] = {}

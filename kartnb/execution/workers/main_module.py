@@ -10,6 +10,7 @@ In the building process: `SentMain`. In a worker: `ReceivedMain`.
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import sys
 import warnings
@@ -105,6 +106,13 @@ class SentMain:
             raise unnamed.error
         self._complete(unnamed.reached)
         return unnamed.data, unnamed.reached
+
+    def look_up(self, name: str) -> None:
+        """Pickle a variable, and everything that it reaches; raises TransportError as `dumps`, KeyError without one."""
+        if name not in self.space:
+            raise KeyError(name)
+        self._look()
+        self._complete({name: True})
 
     def sizes(self, reached: Iterable[str]) -> Iterator[tuple[str, int]]:
         """What is reached by way of these names, and how large it is in bytes when pickled."""
@@ -311,6 +319,24 @@ class ReceivedMain:
         while self._unread:
             self.load(next(iter(self._unread)))
         _made.clear()
+
+    def look_up_by(self, ask: Callable[[str, int], dict[str, bytes] | None]) -> None:
+        """Let modules that look up a variable of ``__main__``, as pickle does, ask the building process for it.
+
+        `ask` is given the name, and how many parts are here.
+        """
+        process = os.getpid()
+
+        def look_up(name: str) -> Any:
+            if not name.startswith('__') and os.getpid() == process:
+                parts = ask(name, len(self._parts))
+                if parts:
+                    self.use([*self._parts, *parts], parts)
+                if name in self._before:
+                    return self.space[name]
+            raise AttributeError(f"module '__main__' has no attribute {name!r}")
+
+        self.space['__getattr__'] = look_up
 
     def load(self, name: str) -> Any:
         """The value of a variable, which is read first where that has not been done yet; '' gives all variables."""

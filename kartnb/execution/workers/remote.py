@@ -23,7 +23,7 @@ from kartnb.execution.coroutines import kept_event_loop
 from kartnb.execution.memory import MemoryUse
 from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, importing, seeding_allowed
-from kartnb.execution.workers.channel import OUTCOME, Channel, Sender, connect
+from kartnb.execution.workers.channel import ASKS, LOOKS_UP, OUTCOME, Channel, Sender, connect
 from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
 from kartnb.execution.workers.settings import Settings, SettingsKeeper, options_in_use
@@ -180,6 +180,8 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
     if isinstance(task, TaskOnKart):
         identity.adopt_id(task, item.unique_id)
     send('running', None)
+    if sender is not None:
+        _classes.look_up_by(lambda name, known: sender.ask(item.key, LOOKS_UP, (name, known)))
     run = TaskRun(item, send)
     elsewhere = not is_building()
     capture = captured(item.build_id, log_level, lambda event: send('event', event), item.mask)
@@ -234,7 +236,7 @@ def _may_go_on(run: TaskRun, requirements: Any, sender: Sender | None) -> bool:
         question = _classes.dumps(requirements)
     except Exception:  # the outcome says so
         return False
-    inputs: Inputs | None = sender.ask(run.item.key, question)
+    inputs: Inputs | None = sender.ask(run.item.key, ASKS, question)
     if inputs is None:
         return False
     run.item.take(inputs)

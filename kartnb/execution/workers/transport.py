@@ -13,6 +13,7 @@ import importlib
 import io
 import pickle
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,8 @@ class ClassStore:
         self._handlers_seen: set[type] = set()
         self._pickled: dict[str, bytes] = dict(also)
         self._main = SentMain(self._dumps)
+        #: Workers ask for more while tasks are sent.
+        self._gate = threading.RLock()
 
     @property
     def pickled(self) -> dict[str, bytes]:
@@ -96,12 +99,22 @@ class ClassStore:
         from kartnb.execution.workers import task_pickler
 
         try:
-            data, _ = self._main.dumps(
-                value, lambda value: task_pickler.dumps(value, self._name, planned=planned, main=self._main)
-            )
+            with self._gate:
+                data, _ = self._main.dumps(
+                    value, lambda value: task_pickler.dumps(value, self._name, planned=planned, main=self._main)
+                )
         except Exception as error:
             raise TransportError(_culprit(value, error)) from error
         return data
+
+    def look_up(self, name: str, known: int) -> dict[str, bytes]:
+        """The parts of ``__main__`` that a worker lacks, which knows the first ones, with a variable in them.
+
+        Raises TransportError when it cannot be pickled, and KeyError when there is none.
+        """
+        with self._gate:
+            self._main.look_up(name)
+            return dict(list(self._main.parts.items())[known:])
 
     def loads(self, data: bytes) -> Any:
         """Unpickle what a worker sent: its copies of classes become the classes of this process again."""
@@ -124,7 +137,8 @@ class ClassStore:
 
     def _dumps_class(self, cls: type) -> bytes:
         try:
-            data, reached = self._main.dumps(cls)
+            with self._gate:
+                data, reached = self._main.dumps(cls)
         except Exception as error:
             why = str(error) if isinstance(error, TransportError) else _UNKNOWN_PART.format(described(error))
             raise TransportError(
@@ -196,6 +210,10 @@ class WorkerClasses:
             self._classes, self._digests, self._handlers = {}, {}, {}
             self._main.forget()
         self._main.use(parts, self._pickled)
+
+    def look_up_by(self, ask: Callable[[str, int], dict[str, bytes] | None]) -> None:
+        """Let a task that looks up a variable of the notebook find it, though nothing has said that it would."""
+        self._main.look_up_by(ask)
 
     def handlers(self, digests: Iterable[str]) -> dict[str, HandlersOf]:
         """The event handlers among some digests."""
