@@ -529,14 +529,14 @@ class ParcelExecutor(TaskExecutor):
             self._inbox.put(TaskProgress(self._build_id, key, **{what: value}))
 
     def _pass_on(self, key: str, what: str, question: Question) -> None:
-        run = self._output.run_of(key)
+        sent = self._sent.get(key)
         try:
-            if run is None:
+            if sent is None:
                 question.answer(None)
             elif what == LOOKS_UP:
-                question.answer(self._stores.of(type(run.item.task)).look_up(*question.value))
+                question.answer(sent.store.look_up(*question.value))
             else:
-                requirements = self._stores.of(type(run.item.task)).loads(question.value)
+                requirements = sent.store.loads(question.value)
                 self._inbox.put(RequirementsAsked(key, requirements, question.answer))
         except Exception:  # what has asked finds nothing, or gives the task back, which ends in the same error
             question.answer(None)
@@ -582,10 +582,6 @@ class RemoteOutput:
         """A task is sent to a worker."""
         run.output = None  # an earlier worker may have died with it
         self._runs[run.item.key] = run
-
-    def run_of(self, key: str) -> TaskRun | None:
-        """The run of a task that is in a worker."""
-        return self._runs.get(key)
 
     def remember(self, key: str, event: TaskEvent) -> None:
         """A worker has sent an event of its task."""
