@@ -5,6 +5,7 @@ Called by `benchmarks/build.py`: ``python -m benchmarks.measure LIBRARY CASE SIZ
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import io
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from benchmarks.shapes import SHAPES, make_busy, make_root, make_sweep, spin
+from benchmarks.shapes import SHAPES, WAIT_SECONDS, make_busy, make_root, make_sweep, make_waiting, spin
 
 _NEEDED = {'chain': 1, 'fan': 1, 'layered': 10}
 
@@ -222,6 +223,28 @@ def _busy(size: int) -> dict[str, float]:
     return found
 
 
+def _waiting(size: int) -> dict[str, float]:
+    """Elapsed seconds of coroutines that wait, 20 at once: with asyncio alone, and as tasks."""
+    import kartnb
+
+    async def alone() -> None:
+        places = asyncio.Semaphore(20)
+
+        async def wait() -> None:
+            async with places:
+                await asyncio.sleep(WAIT_SECONDS)
+
+        await asyncio.gather(*(wait() for _ in range(size)))
+
+    kartnb.build(_warm_up(kartnb.TaskOnKart), executor='async')
+    began = time.perf_counter()
+    asyncio.run(alone())
+    found = {'alone': time.perf_counter() - began}
+    began = time.perf_counter()
+    kartnb.build(make_waiting(kartnb.TaskOnKart, size), return_value=False, executor='async', concurrency=20)
+    return found | {'tasks': time.perf_counter() - began}
+
+
 def _large_workspace(size: int) -> dict[str, float]:
     """CPU seconds of planning 100 tasks in a workspace that already has so many results and records."""
     import kartnb
@@ -247,6 +270,7 @@ def _large_workspace(size: int) -> dict[str, float]:
 OTHERS: dict[str, Callable[[int], dict[str, float]]] = {
     'tiny': _tiny,
     'busy': _busy,
+    'waiting': _waiting,
     'large workspace': _large_workspace,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import luigi
@@ -150,6 +151,30 @@ def make_busy(base: Any, size: int) -> Any:
             self.dump(0)
 
     return AllBusy()
+
+
+#: Seconds that each of the tasks below waits, as for the answer of a server.
+WAIT_SECONDS = 0.05
+
+
+def make_waiting(base: Any, size: int) -> Any:
+    """Make a task that needs `size` tasks, each of which waits."""
+
+    class Waiting(base):
+        n = luigi.IntParameter()
+
+        async def run(self) -> None:
+            await asyncio.sleep(WAIT_SECONDS)
+            self.dump(self.n)
+
+    class AllWaiting(base):
+        def requires(self) -> Any:
+            return [Waiting(n=n) for n in range(size)]
+
+        def run(self) -> None:
+            self.dump(0)
+
+    return AllWaiting()
 
 
 _MAKERS = {'chain': _chain, 'fan': _fan, 'layered': _layered}

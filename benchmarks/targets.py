@@ -143,6 +143,9 @@ def working(tasks: int, busy: int, results: int) -> Iterator[Target]:
     yield Target(again, 1.1, part(spun, 'workers again', 'fork'), (spun,))
     yield Target(f'{tasks} tiny tasks, 2 workers ÷ inline', 2, part(tiny, 'workers', 'inline'), (tiny,))
     yield Target(f'{again}, tiny tasks', 2, part(tiny, 'workers again', 'inline again'), (tiny,))
+    waits: Case = ('kartnb', 'waiting', tasks // 2)
+    name = f'{tasks // 2} coroutines that wait 50 ms, 20 at once: asyncio alone ÷ tasks'
+    yield Target(name, 0.75, part(waits, 'alone', 'tasks'), (waits,), at_least=True)
     yield figure(f'planning 100 tasks among {results:,} results', 0.5, full, 'plan', 's')
     yield figure('… again', 0.5, full, 'plan again', 's')
 

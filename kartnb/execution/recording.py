@@ -340,7 +340,7 @@ def claim(run: TaskRun) -> Outcome | None:
     item = run.item
     if item.record is None:
         return None
-    lock = item.record.lock(run.result_id, item.build_id)
+    lock = item.record.lock(run.result_id, item.build_id, run.interleaved)
     if isinstance(lock, Holder):
         return Outcome(run.spent, holder=lock)
     leave = lock.abandon if lock.was_broken else lock.release

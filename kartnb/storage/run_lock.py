@@ -362,13 +362,20 @@ def build_ends(build_id: str) -> None:
 
 
 def lock_run(
-    directory: str, stem: str, result_id: str, build_id: str = '', marks: tuple[str, ...] = ()
+    directory: str,
+    stem: str,
+    result_id: str,
+    build_id: str = '',
+    marks: tuple[str, ...] = (),
+    interleaved: bool = False,
 ) -> RunLock | RunMark | Holder:
     """Take the lock of a task, or give its holder.
 
-    `marks` are the names of files of runs under way that are known in a directory without locks.
+    `marks` are the names of files of runs under way that are known in a directory without locks. Other runs of this
+    thread go on meanwhile if they are `interleaved`.
 
-    Raises StorageError when the directory cannot be written, and TaskLocksItselfError when this thread has the lock.
+    Raises StorageError when the directory cannot be written, and TaskLocksItselfError when this thread has the lock and
+    would wait for itself.
     """
     if not file_system(directory).has_locks or directory in _lockless:
         return RunMark(directory, stem, result_id, bool(marks))
@@ -381,7 +388,7 @@ def lock_run(
                 found.build_id = build_id
                 _held[path] = found
                 return found
-            if found is not None and not _freed(path):
+            if found is not None and not _freed(path, interleaved):
                 return found
     except OSError as error:
         if not has_no_locks(error):
@@ -389,7 +396,7 @@ def lock_run(
         _lockless.add(directory)
         with contextlib.suppress(OSError):
             os.unlink(path)
-        return lock_run(directory, stem, result_id, build_id, marks)
+        return lock_run(directory, stem, result_id, build_id, marks, interleaved)
     return Holder()
 
 
@@ -468,15 +475,18 @@ class _Removed:
                 os.unlink(self._lock.lock_file)
 
 
-def _freed(path: str) -> bool:
-    """Whether a lock of this process was left by a build that has ended, and is free now."""
+def _freed(path: str, interleaved: bool = False) -> bool:
+    """Whether a lock of this process was left by a build that has ended, and is free now.
+
+    Raises TaskLocksItselfError when this thread has it, and not another one of its `interleaved` runs.
+    """
     own = _held.get(path)
     if own is None:
         return False
     if own.build_id and own.build_id not in _builds:
         own.abandon()
         return True
-    if own.thread == threading.get_ident():
+    if own.thread == threading.get_ident() and not interleaved:
         stem = os.path.basename(path).removesuffix(_SUFFIX)
         raise TaskLocksItselfError(f'{stem} is built while it runs, and would wait for its own end: leave that out.')
     return False

@@ -146,9 +146,9 @@ class RecordSlot:
         """The file that is locked while the task runs, where files can be locked."""
         return lock_path(self.directory, self.stem)
 
-    def lock(self, result_id: str, build_id: str = '') -> RunLock | RunMark | Holder:
-        """Take the lock of the task, or give its holder."""
-        return lock_run(self.directory, self.stem, result_id, build_id, self.marks)
+    def lock(self, result_id: str, build_id: str = '', interleaved: bool = False) -> RunLock | RunMark | Holder:
+        """Take the lock of the task, or give its holder, which is a run of this thread too if they are interleaved."""
+        return lock_run(self.directory, self.stem, result_id, build_id, self.marks, interleaved)
 
     @property
     def results(self) -> list[str]:

@@ -463,3 +463,74 @@ def test_options_of_libraries_are_those_of_the_building_thread() -> None:
     Precise().output().remove()
     assert _in_a_loop(cell()) == 51
     assert kartnb.build(All(tasks=[Precise()]), rerun=[Precise], executor='async') == [decimal.getcontext().prec]
+
+
+class Counted(kartnb.TaskOnKart[int]):
+    n = luigi.IntParameter()
+
+    async def run(self) -> None:
+        with Path('runs').open('a') as file:
+            file.write(f'{self.n} ')
+        await asyncio.sleep(0.1)
+        self.dump(self.n)
+
+
+def test_builds_in_one_loop_run_a_shared_task_once() -> None:
+    class Shares(kartnb.TaskOnKart[int]):
+        n = luigi.IntParameter()
+
+        def requires(self) -> Any:
+            return [Counted(n=1), Counted(n=2)]
+
+        def run(self) -> None:
+            self.dump(self.n)
+
+    async def cell() -> list[int]:
+        return await asyncio.gather(*(kartnb.build_async(Shares(n=n), executor='async') for n in range(3)))
+
+    assert _in_a_loop(cell()) == [0, 1, 2]
+    assert sorted(Path('runs').read_text().split()) == ['1', '2']
+
+
+@pytest.mark.parametrize('options', WHERE, ids=IDS)
+def test_a_coroutine_may_build_other_tasks(options: dict[str, Any]) -> None:
+    class Builds(kartnb.TaskOnKart[list[int]]):
+        async def run(self) -> None:
+            found = [await kartnb.build_async(Counted(n=1), executor='async')]
+            found += [kartnb.build(Counted(n=2)), kartnb.build(Counted(n=3), executor='async')]
+            await asyncio.sleep(0.01)
+            self.dump(found)
+
+    assert kartnb.build(Builds(), **options) == [1, 2, 3]
+
+
+def test_a_coroutine_that_was_ended_is_tried_again_when_it_asks_for_that() -> None:
+    class Once(kartnb.TaskOnKart[str]):
+        worker_timeout = 1
+        retry_count = 2
+
+        async def run(self) -> None:
+            if not Path('tried').exists():
+                Path('tried').touch()
+                await asyncio.sleep(120)
+            self.dump('second time')
+
+    assert kartnb.build(Once(), executor='async') == 'second time'
+
+
+def test_what_a_coroutine_leaves_in_its_loop_is_cancelled_before_the_build_ends() -> None:
+    class Leaves(kartnb.TaskOnKart[int]):
+        async def run(self) -> None:
+            async def endless() -> None:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    with Path('cancelled').open('a') as file:
+                        file.write('x')
+
+            self.left = asyncio.create_task(endless())
+            await asyncio.sleep(0.01)
+            self.dump(1)
+
+    assert kartnb.build(Leaves()) == kartnb.build(Leaves(), executor='async', rerun=True) == 1
+    assert Path('cancelled').read_text() == 'xx'
