@@ -249,7 +249,7 @@ class MemoryNeeds:
 def memory_of(task: luigi.Task) -> int | None:
     """The bytes of memory that the attribute `memory` of a task says it needs; None where it has none.
 
-    A luigi parameter of this name, a method, or an object of another kind has a meaning of its own.
+    A luigi parameter of this name, a method, a text without a number, or another object has a meaning of its own.
 
     Raises `TaskSettingError` for a text or a number that is not an amount.
 
@@ -263,6 +263,8 @@ def memory_of(task: luigi.Task) -> int | None:
     given = getattr(task, 'memory', None)
     if isinstance(given, bool) or not isinstance(given, str | Real):
         return None
+    if isinstance(given, str) and not any(map(str.isdigit, given)):
+        return None  # such as the name of a file
     return _bytes_of(given, f'{type(task).__name__}.memory')
 
 
