@@ -25,7 +25,7 @@ from kartnb.execution.workers.transport import WorkerClasses
 from tests.task.cells import Notebook
 
 CELL = """
-import json, subprocess, threading
+import dataclasses, json, subprocess, threading
 
 class Refused(Exception):
     pass
@@ -43,6 +43,11 @@ class Slotted(ValueError):
 
     def __str__(self):
         return f'at {self.place}'
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+    place: str = 'here'
 
 class Locked(Exception):
     def __init__(self, text):
@@ -114,6 +119,7 @@ WAYS = {
     'global': failing(Refused, 'no'),
     'other arguments': failing(Odd, 4, reason='odd'),
     'slots': failing(Slotted, 'the slot'),
+    'a frozen dataclass': failing(Frozen, 3),
     'a lock in it': failing(Locked, 'text'),
     'a text of a lock': lambda: failing(Taken, threading.Lock())(),
     'a lock as argument': lambda: failing(ValueError, 'text', threading.Lock())(),

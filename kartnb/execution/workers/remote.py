@@ -132,10 +132,10 @@ class _Nobody(io.TextIOBase):
     """What tasks in a worker read from instead of the keyboard."""
 
     def read(self, size: int | None = -1, /) -> str:
-        raise EOFError('input() cannot ask anybody in a worker: make it a parameter, or build without workers.')
+        return ''
 
     def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
-        return self.read(size)
+        raise EOFError('input() cannot ask anybody in a worker: make it a parameter, or build without workers.')
 
 
 def _take_in(parcel: Parcel) -> list[str]:

@@ -33,6 +33,8 @@ _NOT_FIELDS = frozenset(
     }
 )
 _SLOTS = (MemberDescriptorType, GetSetDescriptorType)
+#: Sets an attribute also of a frozen dataclass.
+_set = BaseException.__setattr__
 #: How many causes of causes are sent.
 _LONGEST_CHAIN = 100
 #: The flag of classes that were made while Python runs: all but those in C.
@@ -181,7 +183,7 @@ def rebuilt_error(cls: type[BaseException], arguments: tuple[Any, ...], shown: s
     if issubclass(cls, BaseExceptionGroup):
         return kind.__new__(cls, *arguments)
     error = kind.__new__(cls)
-    error.args = arguments
+    _set(error, 'args', arguments)
     return error
 
 
@@ -209,10 +211,11 @@ def fill(error: BaseException, held: Held) -> None:
         with suppress(AttributeError, TypeError):  # some cannot be set, and follow from others
             slots[name].__set__(error, value)
     if around.notes:
-        error.__notes__ = around.notes
-    error.__cause__, error.__context__ = around.cause, around.context
-    error.__suppress_context__ = around.suppresses_context
-    error.__traceback__ = around.trace
+        vars(error)['__notes__'] = around.notes
+    _set(error, '__cause__', around.cause)
+    _set(error, '__context__', around.context)
+    _set(error, '__suppress_context__', around.suppresses_context)
+    _set(error, '__traceback__', around.trace)
 
 
 def is_like(error: BaseException | None, arrived: BaseException | None) -> bool:
@@ -229,7 +232,7 @@ def untie(error: BaseException, above: tuple[BaseException, ...] = ()) -> None:
         earlier = getattr(error, name)
         if any(earlier is other for other in above) or len(above) > _LONGEST_CHAIN:
             is_suppressed = error.__suppress_context__
-            setattr(error, name, None)  # which suppresses the context, if it is the cause
-            error.__suppress_context__ = is_suppressed
+            _set(error, name, None)  # which suppresses the context, if it is the cause
+            _set(error, '__suppress_context__', is_suppressed)
         elif earlier is not None and not (name == '__context__' and earlier is error.__cause__):
             untie(earlier, above)

@@ -171,7 +171,7 @@ def _use(option: Option, data: bytes, imports: _Imports, undo: list[Undo]) -> No
     with contextlib.suppress(Exception):  # a library of another version has other options, and takes none of these
         options = pickle.loads(data)
         undo.append(option.use(options))
-        for root in options.get('needs', ()):
+        for root in set(options.get('needs', ())) - sys.modules.keys():
             imports.when_imported(root, partial(option.use, options))
 
 
@@ -217,6 +217,10 @@ class _Imports(MetaPathFinder):
         return spec
 
 
+def _nothing() -> None:
+    """Undo nothing: the options were those that a worker had already."""
+
+
 def _module(name: str) -> Any:
     return sys.modules[name]
 
@@ -238,7 +242,7 @@ def _use_python(options: dict[str, Any]) -> Undo:
     for name, value in options.items():
         if before[name] != value:
             _SET_PYTHON[name](value)
-    return partial(_use_python, before) if before != options else lambda: None
+    return partial(_use_python, before) if before != options else _nothing
 
 
 def _set_locale(name: str) -> None:
@@ -296,7 +300,10 @@ def _name_of(category: Any) -> Any:
 def _use_filters(options: dict[str, Any]) -> Undo:
     before = list(warnings.filters)
     found = [(*sent[:2], _category(sent[2]), *sent[3:]) for sent in options['filters']]
-    _set_filters([filter_ for filter_ in found if filter_[2] is not None])
+    found = [filter_ for filter_ in found if filter_[2] is not None]
+    if found == before:
+        return _nothing
+    _set_filters(found)
     return partial(_set_filters, before)
 
 
@@ -308,7 +315,7 @@ def _category(sent: Any) -> Any:
     if module.partition('.')[0] not in sys.modules:
         return None
     with contextlib.suppress(ImportError):
-        return getattr(importlib.import_module(module), name, None)
+        return getattr(sys.modules.get(module) or importlib.import_module(module), name, None)
     return None
 
 
@@ -341,6 +348,8 @@ def _read_numpy() -> dict[str, Any]:
 def _use_numpy(options: dict[str, Any]) -> Undo:
     numpy = _module('numpy')
     before = _read_numpy()
+    if before == options:
+        return _nothing
     known = before['print']
     numpy.set_printoptions(**{name: value for name, value in options['print'].items() if name in known})
     numpy.seterrcall(options['call'])
@@ -389,6 +398,8 @@ def _use_matplotlib(options: dict[str, Any]) -> Undo:
 def _use_sklearn(options: dict[str, Any]) -> Undo:
     sklearn = _module('sklearn')
     before = sklearn.get_config()
+    if before == options:
+        return _nothing
     sklearn.set_config(**{name: value for name, value in options.items() if name in before})
     return partial(sklearn.set_config, **before)
 
@@ -403,6 +414,8 @@ def _use_torch(options: dict[str, Any]) -> Undo:
 def _use_polars(options: dict[str, Any]) -> Undo:
     config = _module('polars').Config
     before = config.save()
+    if before == options['saved']:
+        return _nothing
     config.load(options['saved'])
     return partial(config.load, before)
 
