@@ -173,11 +173,14 @@ def raise_failures(report: BuildReport) -> None:
 
 
 def user_code_location(error: BaseException) -> str:
-    """The innermost line of the user's own code on a traceback, as ``file:line in function: code``, or ''."""
+    """The innermost line of the user's own code on a traceback, as ``file:line in function: code``, or ''.
+
+    Code without a source, such as a function that cloudpickle has brought, counts only where nothing else is there.
+    """
     found = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_code(frame.filename)]
     if not found:
         return ''
-    frame = found[-1]
+    frame = next((frame for frame in reversed(found) if frame.line), found[-1])
     line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
     place = f'{display.source_name(frame.filename)}:{frame.lineno} in {frame.name}'
     return f'{place}: {line}' if line else place

@@ -170,13 +170,7 @@ def raised(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[BaseExce
     return {way: (found[0][way], found[1][way]) for way in found[0]}
 
 
-def _names() -> list[str]:
-    notebook = Notebook()
-    notebook.run(CELL)
-    return list(notebook.WAYS)
-
-
-@pytest.mark.parametrize('way', _names())
+@pytest.mark.parametrize('way', re.findall(r"^    '(.+?)': ", CELL, re.MULTILINE))
 def test_what_is_shown_of_an_exception_is_the_same_as_inline(way: str, raised: Any) -> None:
     inline, arrived = raised[way]
     assert isinstance(arrived, type(inline)) or way == 'local', 'so that `except` finds it'
@@ -375,3 +369,30 @@ def test_a_long_chain_of_causes_arrives() -> None:
 
     with pytest.raises(kartnb.GokartBuildError, match='ValueError: 2999'):
         kartnb.build(Deep(), workers=2)
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_function_without_a_source_is_placed_where_it_is_called(workers: int) -> None:
+    notebook = Notebook()
+    notebook.run(
+        """
+import cloudpickle, pickle
+
+def made():
+    def inner():
+        return 1 / 0
+    return inner
+
+SENT = cloudpickle.dumps(made())
+
+class Calling(kartnb.TaskOnKart):
+    def run(self):
+        pickle.loads(SENT)()  # here
+"""
+    )
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(notebook.Calling(), workers=workers)
+    [failure] = caught.value.report.failures if caught.value.report is not None else []
+    assert failure.location.endswith(('in run: pickle.loads(SENT)()  # here', 'in inner: return 1 / 0')), (
+        failure.location
+    )
