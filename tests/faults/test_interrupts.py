@@ -171,6 +171,28 @@ def test_100_interrupts_at_random_moments_in_a_kernel_leave_nothing(kernel: Kern
     assert cell.value == '(5, [])'
 
 
+COROUTINES = """
+import asyncio
+
+class Leaf(kartnb.TaskOnKart[int]):
+    n = luigi.IntParameter()
+
+    async def run(self):
+        await asyncio.sleep(0.002)
+        print('printed', self.n)
+        self.dump(self.n)
+"""
+
+
+def test_interrupts_of_coroutines_at_random_moments_leave_nothing(kernel: Kernel) -> None:
+    kernel.ok(RANDOM)
+    kernel.ok(COROUTINES)
+    cell = kernel.ok('interrupt_often(15, 40_000, {})', timeout=100)
+    assert cell.value == '(15, [])'
+    cell = kernel.ok('interrupt_often(15, 50_000, {"executor": "async"})', timeout=100)
+    assert cell.value == '(15, [])'
+
+
 CHILDREN = """
 def children():
     listed = subprocess.run(['ps', '-A', '-o', 'pid=,ppid=,stat='], capture_output=True, text=True).stdout
