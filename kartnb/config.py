@@ -35,6 +35,9 @@ VersionPolicy: TypeAlias = Literal['ignore', 'warn', 'rerun']
 VERSION_POLICIES: tuple[VersionPolicy, ...] = ('ignore', 'warn', 'rerun')
 VERSION_ENVIRONMENT, VERSION_OPTION = 'KARTNB_ON_VERSION_CHANGE', 'on_version_change'
 
+#: Whether what workers come from imports ahead what the notebook has imported of libraries.
+WARM_ENVIRONMENT, WARM = 'KARTNB_WARM_WORKERS', 'warm_workers'
+
 _session: CodeChangePolicy | None = None
 
 
@@ -174,10 +177,22 @@ def is_durable(options: BuildOptions) -> bool:
     """
     if options.durable is not None:
         return options.durable
-    value, where = _configured(DURABLE_ENVIRONMENT, DURABLE)
+    return _switched(DURABLE_ENVIRONMENT, DURABLE)
+
+
+def are_workers_warm() -> bool:
+    """Whether libraries are imported ahead for workers: by the environment or the configuration, else yes.
+
+    Raises TaskSettingError when that says neither yes nor no.
+    """
+    return _switched(WARM_ENVIRONMENT, WARM, usually=True)
+
+
+def _switched(variable: str, option: str, usually: bool = False) -> bool:
+    value, where = _configured(variable, option)
     if value not in _SWITCH:
         raise TaskSettingError(f"{where} must be 'true' or 'false', not {value!r:.60}.")
-    return _SWITCH[value]
+    return _SWITCH[value] if value else usually
 
 
 def kept_superseded(options: BuildOptions) -> tuple[int | str, str]:

@@ -109,10 +109,14 @@ class TaskOutput:
 
 @dataclass(frozen=True, slots=True)
 class WorkersStarting:
-    """``number`` worker processes are being started for tasks that are ready; 0 as soon as all of them are there."""
+    """``number`` worker processes are being started for tasks that are ready; 0 as soon as all of them are there.
+
+    ``seconds`` is about how long that takes.
+    """
 
     build_id: str
     number: int
+    seconds: float = 0.0
     time: float = field(default_factory=time.time)
 
 
@@ -489,6 +493,7 @@ class BuildStatus:
         self.started = 0.0
         self.ended: float | None = None
         self.starting_workers = 0
+        self.starting_seconds = 0.0
         self.states: dict[str, TaskState] = {}
         self.activities: dict[str, TaskActivity] = {}
         self.waits: dict[str, Wait] = {}
@@ -500,7 +505,7 @@ class BuildStatus:
         elif isinstance(event, TaskProgress):
             self._report(event)
         elif isinstance(event, WorkersStarting):
-            self.starting_workers = event.number
+            self.starting_workers, self.starting_seconds = event.number, event.seconds
         elif isinstance(event, PlanGrew):
             self.plan = event.plan
             self._tally = None

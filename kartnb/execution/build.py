@@ -341,7 +341,7 @@ class Build:
             refuse_while_importing()
             if shares_random_state(options.executor):
                 self._note_unseeded()
-            get_ready(options.executor, options.workers)
+            get_ready(options.executor, options.workers, self._packages)
         self._mask = Masker(vertex.task for vertex in self._graph.vertices.values())
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         durable = is_durable(options)
@@ -373,6 +373,12 @@ class Build:
         drawing = {name: draws for name, draws in drawing.items() if draws}
         if drawing:
             self.plan = replace(self.plan, notes=(*self.plan.notes, note_on_seeds(drawing)))
+
+    def _packages(self) -> set[str]:
+        """The libraries that the code of what will run reaches."""
+        classes = {type(node.task) for node in self.plan if node.will_run}
+        known = self._graph.results.code
+        return {name for cls in classes if issubclass(cls, TaskOnKart) for name in known.print_of(cls).packages}
 
     @unseen()
     def run(self) -> BuildReport:

@@ -13,7 +13,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -164,12 +164,15 @@ def shares_random_state(executor: Any) -> bool:
     return is_named or isinstance(executor, ThreadPoolExecutor) or runs_coroutines(executor)
 
 
-def get_ready(executor: Any, workers: int) -> None:
-    """Start what the executor will need in the background, once it is known that something will run."""
+def get_ready(executor: Any, workers: int, packages: Callable[[], Collection[str]]) -> None:
+    """Start what the executor will need in the background, once it is known that something will run.
+
+    `packages` gives the top-level names of the libraries that the tasks use.
+    """
     if executor == 'processes' or (executor is None and workers > 1):
         from kartnb.execution.workers import process_pool
 
-        process_pool.get_ready(workers)
+        process_pool.get_ready(packages())
 
 
 def _process_pool(inbox: Inbox, workers: int, log_level: int, settings: Settings) -> TaskExecutor:
@@ -385,7 +388,7 @@ class ParcelExecutor(TaskExecutor):
         self.can_end = pool.can_end
         self._receiver = Receiver(self._receive) if pool.live else None
         self._output = RemoteOutput(self._receiver, inbox.put)
-        pool.report_starting(lambda number: inbox.put(WorkersStarting(self._build_id, number)))
+        pool.report_starting(lambda number, seconds: inbox.put(WorkersStarting(self._build_id, number, seconds)))
 
     def room(self, running: int, ready: int) -> Room | None:
         # one parcel ahead for each worker, so that it has the next one while the outcomes of the last one travel

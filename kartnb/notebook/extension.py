@@ -72,7 +72,7 @@ class Session:
         loaded.note_modules()
         self._magics = self._add_magics(shell)
         self._undo.append(lambda: set_session_policy(''))
-        self._undo.append(_retire_nurseries)
+        self._undo.append(_retire_workers)
         self._add_to(shell.Completer.custom_matchers, task_matcher(shell))
         self._add_to(display.front_ends, self)
         for clear in (KartError, ParameterException):
@@ -139,6 +139,10 @@ class Session:
         controls = sys.modules.get('kartnb.notebook.interact')
         if controls is not None:
             controls.refresh_all()
+        if getattr(self._shell, 'kernel', None) is not None and registry.task_classes():
+            from kartnb.execution.workers.process_pool import warm_up
+
+            warm_up()
 
 
 def _own_lines(shell: InteractiveShell, error: BaseException) -> list[str]:
@@ -156,11 +160,11 @@ def _put_back(table: dict[str, Any], replaced: dict[str, Any]) -> None:
             table[name] = earlier
 
 
-def _retire_nurseries() -> None:
-    """End the processes that worker processes are forked from, where a build has started some."""
-    nursery = sys.modules.get('kartnb.execution.workers.process_pool')
-    if nursery is not None:
-        nursery.retire_nurseries()
+def _retire_workers() -> None:
+    """End the processes that stay for later builds, where there are some."""
+    pool = sys.modules.get('kartnb.execution.workers.process_pool')
+    if pool is not None:
+        pool.retire_workers()
 
 
 def task_matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMatcherResult]:

@@ -24,6 +24,8 @@ from kartnb.errors import KartError, SweepError, described
 from kartnb.execution.background import BackgroundBuild
 from kartnb.execution.build import Build, build_in_background
 from kartnb.execution.report import error_line
+from kartnb.execution.workers.nursery import seconds_to_start
+from kartnb.execution.workers.process_pool import keep_warm
 from kartnb.history.log_store import TypicalTimes
 from kartnb.model import Plan, TaskState
 from kartnb.notebook.cell import as_code
@@ -226,6 +228,7 @@ class Interactive:
     def _go_live(self, screen: Screen) -> None:
         self._panel = Panel(self.controls, self._runner, screen.key)
         self._runner.report_to(self._take_status, self.save)
+        self._runner.keep_workers(self)
         for control in self.controls:
             control.observe(self.moved)
         self._panel.update(self.glance)
@@ -427,6 +430,15 @@ class LatestTaskRunner:
         """Call these functions from now on."""
         self._show, self._settled = show, settled
 
+    def keep_workers(self, holder: object) -> None:
+        """Start what worker processes come from, and keep it as long as this object lives."""
+        if self._uses_workers:
+            keep_warm(holder)
+
+    @property
+    def _uses_workers(self) -> bool:
+        return self._options.executor in (None, 'processes')
+
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing left to do."""
@@ -594,9 +606,11 @@ class LatestTaskRunner:
         number = len(planned.to_run())
         if not number:
             return 'no task here can produce it'
-        expected = estimate_text(estimate(planned, self._options.workers, self._times))
+        expected = estimate(planned, self._options.workers, self._times)
+        if self._uses_workers:
+            expected = replace(expected, seconds=expected.seconds + seconds_to_start())
         why = f' · {one_line(planned.root.why, 160)}' if planned.root.state is TaskState.STALE else ''
-        return f'{number:,} {"task" if number == 1 else "tasks"} would run · {expected}{why}'
+        return f'{number:,} {"task" if number == 1 else "tasks"} would run · {estimate_text(expected)}{why}'
 
     def _available(self, task: luigi.Task, state: TaskState, load: bool) -> TaskStatus:
         if load:

@@ -24,7 +24,6 @@ from kartnb.planning.estimate import estimate
 from kartnb.planning.planner import plan
 from kartnb.view.graph_layout import Family, Focus, family_of
 from kartnb.view.inspect import Inspector
-from kartnb.view.live import starting_words
 from kartnb.view.scene import drawn_tasks, looks, progress_facts, scene, states_text, task_facts
 from kartnb.view.words import remarks, title
 
@@ -232,7 +231,7 @@ class LiveGraph:
 
     def _push_estimate(self, monitor: BuildMonitor) -> None:
         is_due = time.monotonic() - self._estimated > _ESTIMATE_SECONDS
-        if is_due or self.widget.status['starting'] != starting_words(monitor.starting):
+        if is_due or self.widget.status['starting'] != monitor.starting:
             self._estimated = time.monotonic()
             now = monitor.progress()
             self.widget.status = self._status(now.remaining, now.waits)
@@ -250,7 +249,7 @@ class LiveGraph:
             'title': title(self._plan.root),
             'elapsed': 0.0 if self._monitor is None else round(self._monitor.elapsed, 2),
             'remaining': None if remaining is None else round(remaining, 1),
-            'starting': '' if self._monitor is None else starting_words(self._monitor.starting),
+            'starting': '' if self._monitor is None else self._monitor.starting,
             'waits': list(waits),
             'sharing': self._remarks,
             'stop': 'button' if self._stop is not None else 'kernel',

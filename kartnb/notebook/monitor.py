@@ -26,7 +26,7 @@ from kartnb.model import (
     Wait,
 )
 from kartnb.planning.estimate import estimate
-from kartnb.view.live import Progress, progress
+from kartnb.view.live import Progress, progress, starting_words
 from kartnb.view.sanitise import one_line
 from kartnb.view.scene import progress_facts, states_text
 
@@ -91,9 +91,9 @@ class BuildMonitor:
         return self._status.plan
 
     @property
-    def starting(self) -> int:
-        """How many worker processes are starting."""
-        return self._status.starting_workers
+    def starting(self) -> str:
+        """What is said of the worker processes that are starting; '' for none."""
+        return starting_words(self._status.starting_workers, self._status.starting_seconds)
 
     @property
     def elapsed(self) -> float:

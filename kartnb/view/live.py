@@ -291,8 +291,8 @@ class Progress:
 
     `finished` are the tasks that have ended, well or not. `running` has class names and seconds since the start, the
     longest running first. `remaining` is in seconds, None where unknown; `counts` has the most urgent state first;
-    `starting` is the number of worker processes being started; `waits` has a phrase for each process or build that has
-    tasks of this one.
+    `starting` is the number of worker processes being started, which takes about `starting_seconds`; `waits` has a
+    phrase for each process or build that has tasks of this one.
     """
 
     finished: int
@@ -302,6 +302,7 @@ class Progress:
     counts: Mapping[TaskState, int]
     starting: int = 0
     waits: tuple[str, ...] = ()
+    starting_seconds: float = 0.0
 
     @property
     def percentage(self) -> int:
@@ -316,7 +317,7 @@ class Progress:
         parts = [f'{"running" if self.finished < self.total else "finished"} {self.finished:,}/{self.total:,}']
         parts += [f'{one_line(name, 40)} ({_whole(seconds)})' for name, seconds in self.running[:_MAX_NAMED]]
         if self.starting and not self.running and self.finished < self.total:
-            parts.append(starting_words(self.starting))
+            parts.append(starting_words(self.starting, self.starting_seconds))
         if len(self.running) > _MAX_NAMED:
             parts.append(f'{len(self.running) - _MAX_NAMED:,} more')
         parts += self.waits
@@ -328,11 +329,12 @@ class Progress:
         return ' · '.join(parts)
 
 
-def starting_words(number: int) -> str:
-    """What a build waits for while so many worker processes start; '' for none."""
-    if number <= 1:
-        return 'starting a worker' if number else ''
-    return f'starting {number:,} workers'
+def starting_words(number: int, seconds: float = 0.0) -> str:
+    """What a build waits for while so many worker processes start, for about so many seconds; '' for none."""
+    if not number:
+        return ''
+    words = 'starting a worker' if number == 1 else f'starting {number:,} workers'
+    return f'{words}, about {_whole(seconds)}' if seconds >= 1 else words
 
 
 def phase_words(now: BuildProgress, phase: str) -> str:
@@ -368,6 +370,7 @@ def progress(
         counts=count_states(state for _, state in part),
         starting=status.starting_workers,
         waits=tuple(words.waits_text(status.waits.copy().values(), now)),
+        starting_seconds=status.starting_seconds,
     )
 
 

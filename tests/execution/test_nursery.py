@@ -16,7 +16,7 @@ import luigi
 import pytest
 
 import kartnb
-from kartnb.execution.workers import process_pool
+from kartnb.execution.workers import nursery
 from tests.machine import is_alive
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def _told(**parameters: Any) -> dict[str, Any]:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    process_pool.retire_nurseries()
+    nursery.retire_nurseries()
 
 
 def _until(condition: Callable[[], bool]) -> bool:
@@ -154,14 +154,9 @@ def test_who_draws_numbers_without_a_seed_draws_others_in_each_worker() -> None:
     assert len(drawn) == 6
 
 
-@pytest.mark.second_try(
-    "the system ends a killed process's children in its own time, and one of them may still take a task"
-)
 def test_workers_are_there_again_after_their_nursery_was_killed() -> None:
     first = _told()
     os.kill(first['nursery'], signal.SIGKILL)
-    while is_alive(first['nursery']):  # what it forks in its last moment dies with it
-        time.sleep(0.01)
     second = _told()
     assert second['nursery'] != first['nursery']
 
@@ -186,9 +181,9 @@ def test_a_build_goes_on_without_its_nursery() -> None:
 
 def test_a_nursery_ends_when_nobody_wants_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     first = _told()
-    process_pool.retire_nurseries()
+    nursery.retire_nurseries()
     assert _until(lambda: not is_alive(first['nursery']))
-    monkeypatch.setattr(process_pool, 'IDLE', 0.3)
+    monkeypatch.setattr(nursery, 'IDLE', 0.3)
     second = _told()
     assert _until(lambda: not is_alive(second['nursery']))
     assert _told()['nursery'] not in (first['nursery'], second['nursery'])
@@ -198,7 +193,7 @@ def test_a_forked_process_leaves_the_nursery_to_its_parent() -> None:
     first = _told()
     child = os.fork()
     if not child:
-        os._exit(len(process_pool._nurseries))
+        os._exit(len(nursery._nurseries))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert _told()['nursery'] == first['nursery']
 

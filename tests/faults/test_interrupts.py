@@ -214,7 +214,7 @@ def test_no_process_is_left_or_defunct_after_an_interrupt(kernel: Kernel) -> Non
     kernel.ok(CHILDREN)
     for number in range(2):
         kernel.run(f'kartnb.build(Sleeping(n={number}), workers=2)', interrupt_after=1.5)
-    kernel.ok('from kartnb.execution.workers import process_pool\nprocess_pool.retire_nurseries()')
+    kernel.ok('from kartnb.execution.workers import nursery\nnursery.retire_nurseries()')
     kernel.ok('while children():\n    time.sleep(0.05)', timeout=20)
 
 

@@ -167,4 +167,6 @@ def _environment(place: Path) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(('JUPYTER_', 'JPY_', 'MPLBACKEND'))
     }
-    return {**kept, **own, 'IPYTHONDIR': str(place / 'ipython'), 'PYTHONPATH': str(ROOT)}
+    # else each kernel that defines a task starts one more process
+    set_here = {'IPYTHONDIR': str(place / 'ipython'), 'PYTHONPATH': str(ROOT), 'KARTNB_WARM_WORKERS': 'false'}
+    return {**kept, **own, **set_here}

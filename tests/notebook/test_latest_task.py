@@ -13,6 +13,7 @@ import pytest
 
 import kartnb
 from kartnb.config import BuildOptions
+from kartnb.execution.workers import nursery
 from kartnb.model import TaskState
 from kartnb.notebook.cell import as_code
 from kartnb.notebook.interact import LatestTaskRunner, TaskStatus
@@ -197,3 +198,14 @@ def test_figures_of_pyplot_are_shown_and_do_not_stay_open(tmp_path: Path) -> Non
 def test_code_is_what_makes_the_task(tmp_path: Path) -> None:
     task = Slow(number=3, seconds=0.5, workspace_directory=str(tmp_path))
     assert eval(as_code(task)) is task
+
+
+def test_the_start_of_workers_is_part_of_the_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nursery.retire_nurseries()
+    monkeypatch.setattr(nursery, '_pace', 0.002)
+    kartnb.build(Slow(number=1, seconds=0.08, workspace_directory=str(tmp_path)))
+    runner = LatestTaskRunner(lambda status: None, options=BuildOptions())
+    missing = Slow(number=2, seconds=0.08, workspace_directory=str(tmp_path))
+    assert '1 task would run · about 1' in runner.look_up(missing).message
+    threads = LatestTaskRunner(lambda status: None, options=BuildOptions(executor='threads'))
+    assert threads.look_up(missing).message == '1 task would run · under 1 s'

@@ -45,6 +45,10 @@ def test_while_workers_start_it_says_so() -> None:
     status = _status(_plan())
     status.apply(WorkersStarting('b', 2))
     assert progress(status, 100.0).words == 'running 0/4 · starting 2 workers'
+    status.apply(WorkersStarting('b', 2, 2.8))
+    assert progress(status, 100.0).words == 'running 0/4 · starting 2 workers, about 3 s'
+    status.apply(WorkersStarting('b', 2, 0.4))
+    assert progress(status, 100.0).words == 'running 0/4 · starting 2 workers'
     status.apply(WorkersStarting('b', 1))
     assert progress(status, 100.0).words == 'running 0/4 · starting a worker'
     status.apply(TaskStateChanged('b', _plan().nodes[1].key, TaskState.RUNNING))

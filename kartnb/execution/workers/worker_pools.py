@@ -26,8 +26,8 @@ class WorkerPool(ABC):
     #: Whether one of them can be ended while it works.
     can_end: bool = False
 
-    def report_starting(self, report: Callable[[int], None]) -> None:  # noqa: B027 - few pools know it
-        """Call `report` with the number of workers that are being started whenever it changes."""
+    def report_starting(self, report: Callable[[int, float], None]) -> None:  # noqa: B027 - few pools know it
+        """Call `report` with the number of workers being started, and about how long it takes, when that changes."""
 
     @abstractmethod
     def submit(self, function: Work, data: bytes) -> Any:
