@@ -85,6 +85,7 @@ def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     elif request.param == 'loky':
         monkeypatch.setattr(process_pool, '_CAN_FORK', False)
         yield {'workers': 2}
+        process_pool.retire_workers()
     elif request.param == 'spawned':
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
             yield {'executor': pool}

@@ -493,8 +493,9 @@ def seconds_to_start() -> float:
 
 
 def _environment() -> dict[str, str]:
-    # no library starts threads in a nursery; workers take their own limits
-    return {**dict.fromkeys(THREAD_LIMITS, '1'), **os.environ}
+    # no library starts threads in a nursery; workers take their own limits. numba, which takes a lower one only, starts
+    # them when they are used
+    return {**dict.fromkeys((name for name in THREAD_LIMITS if name != 'NUMBA_NUM_THREADS'), '1'), **os.environ}
 
 
 def retire_nurseries() -> None:

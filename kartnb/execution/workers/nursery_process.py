@@ -54,6 +54,8 @@ _NOT_TO_SHARE = ('/dev/nvidia', '/dev/kfd', '/dev/dri', 'socket:')
 _PAGE = 256
 #: Which of a library's threads a variable of the environment limits, by the names of threadpoolctl.
 _LIMITED = {'OMP_NUM_THREADS': 'openmp', 'OPENBLAS_NUM_THREADS': 'blas'}
+#: Libraries that are told themselves how many threads they may start: what they have read cannot be changed otherwise.
+_TOLD = {'torch': 'OMP_NUM_THREADS', 'numexpr': 'NUMEXPR_NUM_THREADS', 'numba': 'NUMBA_NUM_THREADS'}
 
 
 class Status(NamedTuple):
@@ -392,5 +394,9 @@ def limit_threads(limits: Mapping[str, str]) -> None:
         return
     from threadpoolctl import ThreadpoolController
 
+    loaded = ThreadpoolController()
     for api, share in shares.items():
-        ThreadpoolController().select(user_api=api).limit(limits=share)
+        loaded.select(user_api=api).limit(limits=share)
+    for library, variable in _TOLD.items():
+        if library in sys.modules and variable in limits:
+            sys.modules[library].set_num_threads(int(limits[variable]))

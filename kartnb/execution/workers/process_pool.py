@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,6 +45,7 @@ _MUCH = 1 << 30
 _LOKY_IDLE = 300
 #: Seconds within which a worker of loky's says what it has imported.
 _PATIENCE = 5.0
+_SHORT_PATIENCE = 0.5
 #: Seconds within which one answers whose process has ended, because there was nothing to do.
 _START_PATIENCE = 30.0
 _Job: TypeAlias = tuple[Work, bytes, 'Future[bytes]']
@@ -270,6 +271,7 @@ class _KeptWorkers:
             files = worker.submit(own_files, b'')
         except BrokenExecutor:
             return
+        wait([files], _SHORT_PATIENCE)  # before the user edits one
         with self._lock:
             self._workers.append((worker, inherited({**os.environ, **limits}), files))
 
