@@ -10,6 +10,7 @@ import _signal  # type: ignore[import-not-found]
 import inspect
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -145,3 +146,42 @@ def leave_abandoned() -> None:
         frame = frame.f_back
     for block in reversed([block for block in _blocks if block.is_abandoned(frames)]):
         block.leave()
+
+
+class kept_event_loop:  # noqa: N801 - it is used as a function is
+    """Within the block no event loop runs in this thread, so that tasks may run one; at the end it runs again.
+
+    The loop of a notebook runs in the thread of its cells, and ``asyncio.run`` refuses to run another one there.
+    """
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+        self._task: Any = None
+        self._thread = threading.current_thread()
+
+    def __enter__(self) -> None:
+        if 'asyncio' not in sys.modules:  # which is slow to import
+            return
+        import asyncio
+
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            return
+        self._task = asyncio.current_task(loop)
+        self._loop = loop
+        if self._task is not None:
+            asyncio.tasks._leave_task(loop, self._task)
+        asyncio._set_running_loop(None)
+
+    def __exit__(self, *_: object) -> None:
+        loop = self._loop
+        if loop is None or threading.current_thread() is not self._thread:
+            return
+        import asyncio
+
+        # in this order: since Python 3.14 only the running loop has a current task
+        asyncio._set_running_loop(loop)
+        if self._task is not None and asyncio.current_task(loop) is None:
+            asyncio.tasks._enter_task(loop, self._task)
+        asyncio.set_event_loop(loop)  # `asyncio.run` leaves the thread without one
+        self._loop = None

@@ -21,7 +21,7 @@ from kartnb.config import BuildOptions, Rerun, check_env_params, is_durable, kep
 from kartnb.errors import KartError, ResultReplacedError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.bring_back import bring_back
-from kartnb.execution.coroutines import kept_event_loop, refuse_own_loop
+from kartnb.execution.coroutines import refuse_own_loop
 from kartnb.execution.engine import Engine, PlannedBuild
 from kartnb.execution.executors import choose_executor, get_ready, shares_random_state
 from kartnb.execution.loop import BuildLoop
@@ -30,7 +30,7 @@ from kartnb.execution.recovery import record_existing_results, recover, tidy
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_directory, kept_random_state, refuse_while_importing
 from kartnb.history.retention import bound_superseded, superseded_bounds
-from kartnb.interrupts import within
+from kartnb.interrupts import kept_event_loop, within
 from kartnb.model import (
     BuildFinished,
     BuildStarted,

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass
 from types import FunctionType
@@ -149,36 +148,3 @@ def refuse_own_loop(executor: object) -> None:
             "The event loop of this thread cannot run tasks while it waits for the build: write executor='async', or "
             "await kartnb.build_async(…, executor='async')."
         )
-
-
-class kept_event_loop:  # noqa: N801 - it is used as a function is
-    """Within the block no event loop runs in this thread, so that tasks may run one; at the end it runs again.
-
-    The loop of a notebook runs in the thread of its cells, and ``asyncio.run`` refuses to run another one there.
-    """
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._thread = threading.current_thread()
-
-    def __enter__(self) -> None:
-        loop = asyncio._get_running_loop()
-        if loop is None:
-            return
-        self._task = asyncio.current_task(loop)
-        self._loop = loop
-        if self._task is not None:
-            asyncio.tasks._leave_task(loop, self._task)
-        asyncio._set_running_loop(None)
-
-    def __exit__(self, *_: object) -> None:
-        loop = self._loop
-        if loop is None or threading.current_thread() is not self._thread:
-            return
-        # in this order: since Python 3.14 only the running loop has a current task
-        asyncio._set_running_loop(loop)
-        if self._task is not None and asyncio.current_task(loop) is None:
-            asyncio.tasks._enter_task(loop, self._task)
-        asyncio.set_event_loop(loop)  # `asyncio.run` leaves the thread without one
-        self._loop = None

@@ -18,7 +18,7 @@ from kartnb.errors import (
     RequirementError,
     TaskArgumentError,
 )
-from kartnb.interrupts import within
+from kartnb.interrupts import kept_event_loop, within
 from kartnb.model import HELD, Plan, Reason, ReasonKind, TaskState, split_note
 from kartnb.planning.graph import TaskGraph, Vertex, no_collections
 from kartnb.planning.known_results import KnownResults
@@ -106,7 +106,7 @@ def draw_up(
     require_task(task)
     graph = graph or TaskGraph(on_code_change=on_code_change, on_version_change=on_version_change)
     graph.also = list(also)
-    return graph, within([no_collections()], lambda: _drawn_up(task, graph, _wanted(rerun, task)))
+    return graph, within([no_collections(), kept_event_loop()], lambda: _drawn_up(task, graph, _wanted(rerun, task)))
 
 
 def _drawn_up(task: luigi.Task, graph: TaskGraph, wanted: list[Any]) -> Plan:

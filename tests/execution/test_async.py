@@ -23,7 +23,7 @@ import pytest
 
 import kartnb
 from kartnb.errors import BuildStoppedError, ExecutorChoiceError, TaskNotDumpedError, TaskTimeoutError, WrongValueError
-from kartnb.execution.coroutines import kept_event_loop
+from kartnb.interrupts import kept_event_loop
 from kartnb.model import TaskState
 from tests.execution.luigi_settings import luigi_settings
 

@@ -161,3 +161,22 @@ class All(kartnb.TaskOnKart):
     for n in range(3):
         kept = tasks.ok(f'[line.text for line in kartnb.logs(Prints(number={n}))]').value
         assert kept == f"['first {n}', 'then {n}']"
+
+
+def test_requirements_that_run_a_loop_are_planned(tasks: Kernel) -> None:
+    tasks.ok(
+        """
+class Planned(kartnb.TaskOnKart):
+    def requires(self):
+        return [Awaits() for _ in range(asyncio.run(fetch(1)))]
+
+    def complete(self):
+        return asyncio.run(fetch(0)) == 1
+
+    def run(self):
+        self.dump(self.load())
+"""
+    )
+    assert tasks.ok('len(list(kartnb.plan(Planned())))').value == '2'
+    assert tasks.ok('kartnb.build(Planned())').value == '[8, 8]'
+    assert tasks.ok('await loop_is_whole()').value == 'True'

@@ -19,7 +19,6 @@ from typing import Any
 from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
 from kartnb.errors import WorkerError
-from kartnb.execution.coroutines import kept_event_loop
 from kartnb.execution.memory import MemoryUse
 from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, importing, seeding_allowed
@@ -28,6 +27,7 @@ from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
 from kartnb.execution.workers.settings import Settings, SettingsKeeper, options_in_use
 from kartnb.execution.workers.transport import SentHandlers, WorkerClasses
+from kartnb.interrupts import kept_event_loop
 from kartnb.storage.places import CapturedLine
 from kartnb.storage.run_lock import Holder, build_begins, build_ends
 from kartnb.storage.run_records import RecordedResult
