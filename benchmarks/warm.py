@@ -79,17 +79,18 @@ def main() -> None:
 
 
 def _builds(kernel: Kernel, builds: int) -> None:
-    inline, first, last = 0.0, 0.0, 0.0
-    for number in range(-1, builds):
-        workers = 1 if number < 0 else 2
-        output = kernel.ok(_BUILD.format(round=number + 1, workers=workers), timeout=120).stdout
-        seconds, first, last = map(float, output.split())
-        inline = inline or seconds
-        name = 'inline' if workers == 1 else f'2 workers, build {number + 1}'
+    for number in range(builds):
+        inline, _, _ = _build(kernel, 2 * number, 1)
+        seconds, first, last = _build(kernel, 2 * number + 1, 2)
         print(
-            f'{name}: {seconds:.2f} s, {seconds / inline:.2f} × inline; '
+            f'2 workers, build {number + 1}: {seconds:.2f} s, inline {inline:.2f}, ratio {seconds / inline:.2f}; '
             f'first task after {first:.2f} s, {last:.2f} s after the last one'
         )
+
+
+def _build(kernel: Kernel, number: int, workers: int) -> list[float]:
+    """Seconds of a build, until its first task, and after its last one."""
+    return list(map(float, kernel.ok(_BUILD.format(round=number, workers=workers), timeout=120).stdout.split()))
 
 
 def _moves(kernel: Kernel, moves: int, pause: float) -> None:

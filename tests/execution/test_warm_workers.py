@@ -105,6 +105,18 @@ def test_libraries_are_imported_once_and_a_running_nursery_imports_more(installe
 
 
 @on_linux
+def test_workers_do_not_look_through_the_libraries_again(installed: Installed) -> None:
+    library = installed.add('kartnb_test_seen')
+    assert until(is_warm)
+    worker = nursery.ForkedWorker({}, lambda: None)
+    code = f"__import__('kartnb.task.code.loaded', fromlist='*')._looked_at.get('{library}') is not None"
+    try:
+        assert worker.submit(eval, code).result(60) is True  # type: ignore[arg-type,comparison-overlap]
+    finally:
+        worker.shutdown()
+
+
+@on_linux
 def test_a_worker_waits_for_the_libraries_that_its_tasks_use_and_no_others(installed: Installed) -> None:
     slow = installed.add('kartnb_test_slow', 'HERE or time.sleep(0.5)')
     needed = installed.add('kartnb_test_needed', 'HERE or time.sleep(0.5)')

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kartnb.errors import WorkerError, described
+from kartnb.task.code.loaded import note_modules
 
 #: Requests to a nursery, the first byte of a message: fork a worker for the connection that comes along; end when the
 #: workers have ended; stay for so many seconds without workers and requests; import these modules when there is nothing
@@ -176,6 +177,7 @@ class _NurseryProcess:
             self._say(IMPORTING, self._names[0])
             self._import(self._names.popleft())
         elif not self._is_tidy and not self._is_unfit:
+            note_modules()  # else each worker looks whether these are the user's
             # a forked page is copied when it is written to, and a collection writes to every object
             gc.collect()
             gc.freeze()  # spares workers from collecting all this, at the latest when they end
