@@ -13,7 +13,8 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -38,13 +39,14 @@ from kartnb.errors import (
 from kartnb.execution.coroutine_pool import CoroutinePool
 from kartnb.execution.coroutines import is_asynchronous
 from kartnb.execution.limits import ONE_TASK, Room
-from kartnb.execution.recording import Inputs, Outcome, TaskRun, keep_output
+from kartnb.execution.recording import Inputs, Outcome, TaskRun, keep_output, may_have_begun
 from kartnb.execution.task_run import advance
 from kartnb.execution.workers.channel import ASKS, LOOKS_UP, OUTCOME, Question, Receiver
 from kartnb.execution.workers.remote import (
     Parcel,
     RemoteOutcome,
     Reply,
+    packed,
     perform,
 )
 from kartnb.execution.workers.sent_modules import ModuleSender
@@ -56,7 +58,17 @@ from kartnb.execution.workers.settings import (
     options_in_use,
 )
 from kartnb.execution.workers.transport import ClassStore, ClassStores
-from kartnb.execution.workers.worker_pools import DaskPool, ForeignPool, Work, WorkerPool
+from kartnb.execution.workers.worker_pools import (
+    DaskPool,
+    Needs,
+    Work,
+    WorkerPool,
+    check_client,
+    foreign_pool,
+    has_cancelled,
+    is_submitit,
+    takes_no_tasks,
+)
 from kartnb.interrupts import held_interrupts
 from kartnb.model import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
 from kartnb.task import held, registry
@@ -105,6 +117,8 @@ _PARCEL_SECONDS = 0.04
 _FAR_PARCEL_SECONDS = 0.1
 #: A task of more seconds than this is sent when a worker is free, and not before: another may be more urgent by then.
 _SECONDS_AHEAD = 0.1
+#: A task that was taken down by another one with its worker is sent again at most so many times.
+_SENT_AGAIN = 3
 #: Targets whose results one process has only, by their modules; looked at only when already imported.
 _IN_MEMORY = {
     'kartnb.storage.targets': 'InMemoryTarget',
@@ -140,10 +154,11 @@ def choose_executor(executor: Any, workers: int, log_level: int, concurrency: in
     settings = current_settings()  # of the thread that asks: a build in the background runs in another
     if executor in (None, 'processes'):
         return lambda inbox: _process_pool(inbox, workers, log_level, settings)
-    if isinstance(executor, Executor):
+    if isinstance(executor, Executor) or is_submitit(executor):
         size = pool_size(executor) or workers
-        return lambda inbox: ParcelExecutor(inbox, ForeignPool(executor), size, log_level, settings)
+        return lambda inbox: ParcelExecutor(inbox, foreign_pool(executor, size), size, log_level, settings)
     if is_dask(executor):
+        check_client(executor)  # in the thread that asks: an asynchronous client is one in its own thread only
         return lambda inbox: _dask(inbox, executor, log_level, settings)
     raise ExecutorChoiceError(
         f'Executor {executor!r:.60} not found: give {", ".join(map(repr, EXECUTOR_NAMES))}, a Dask client or its '
@@ -265,7 +280,11 @@ class ThreadExecutor(TaskExecutor):
     def submit(self, runs: Sequence[TaskRun]) -> None:
         for run in runs:
             with held_interrupts():  # one in the midst of it would leave a thread that nobody waits for
-                future = self._executor.submit(_advance_with, self._options, run)
+                try:
+                    future = self._executor.submit(_advance_with, self._options, run)
+                except RuntimeError as error:  # the user's pool was shut down
+                    self._inbox.put((run.item.key, Outcome(0.0, error=takes_no_tasks(self._executor, error))))
+                    continue
                 self._futures.add(future)
             future.add_done_callback(functools.partial(self._deliver, run.item.key))
 
@@ -287,9 +306,12 @@ class ThreadExecutor(TaskExecutor):
 
     def _deliver(self, key: str, future: Future[Outcome]) -> None:
         self._futures.discard(future)
-        if not future.cancelled():
-            error = future.exception()
-            self._inbox.put((key, future.result() if error is None else Outcome(0.0, error=error)))
+        if future.cancelled():
+            if not self._closed:
+                self._inbox.put((key, Outcome(0.0, error=has_cancelled(self._executor))))
+            return
+        error = future.exception()
+        self._inbox.put((key, future.result() if error is None else Outcome(0.0, error=error)))
 
 
 def _advance_with(options: Mapping[str, bytes], run: TaskRun) -> Outcome:
@@ -389,6 +411,14 @@ class ParcelExecutor(TaskExecutor):
         self._receiver = Receiver(self._receive) if pool.live else None
         self._output = RemoteOutput(self._receiver, inbox.put)
         pool.report_starting(lambda number, seconds: inbox.put(WorkersStarting(self._build_id, number, seconds)))
+        pool.report_size(self._resize)
+        #: How often a task was sent again that another one has taken down with its worker.
+        self._sent_again: Counter[str] = Counter()
+
+    def _resize(self, workers: int) -> None:
+        self.parallel = workers
+        if self._build_id:
+            self._inbox.put(WorkersStarting(self._build_id, 0))  # the loop looks whether there is more to hand out
 
     def room(self, running: int, ready: int) -> Room | None:
         # one parcel ahead for each worker, so that it has the next one while the outcomes of the last one travel
@@ -412,7 +442,11 @@ class ParcelExecutor(TaskExecutor):
             else:
                 together.setdefault(store, []).append(run)
         for store, some in together.items():
-            self._submit_from(store, some)
+            if self._pool.takes_resources and any(run.task.process_resources() for run in some):
+                for run in some:
+                    self._submit_from(store, [run])
+            else:
+                self._submit_from(store, some)
 
     def _submit_from(self, store: ClassStore, runs: Sequence[TaskRun]) -> None:
         items = [run.item for run in runs]
@@ -431,6 +465,7 @@ class ParcelExecutor(TaskExecutor):
             runs[0].directory or os.getcwd(),
             self._receiver.channel if self._receiver is not None else None,
             self._settings,
+            {} if self._pool.remembers else dict(store.pickled),
         )
         sent = _SentParcel(parcel, store, {run.item.key: run for run in runs})
         self._under_way.add(sent)
@@ -451,11 +486,12 @@ class ParcelExecutor(TaskExecutor):
         if self._receiver is not None:
             self._receiver.close(wait=at_once)
 
-    def _send(self, sent: _SentParcel, submit: Callable[[Work, bytes], Any]) -> None:
+    def _send(self, sent: _SentParcel, submit: Callable[[Work, bytes, Needs], Any]) -> None:
         try:
-            sent.future = submit(perform, pickle.dumps(sent.parcel))
+            first = next(iter(sent.runs.values()))  # of several tasks, none has needs
+            sent.future = submit(perform, packed(sent.parcel), self._pool.needs(first.task))
         except Exception as error:
-            self._fail(sent, error)
+            self._fail(sent, self._pool.explained(error))
         else:
             sent.future.add_done_callback(functools.partial(self._take, sent))
 
@@ -471,7 +507,7 @@ class ParcelExecutor(TaskExecutor):
             if reply.sent is not None and self._receiver is not None:
                 self._receiver.wait_for(reply.sent)
         except BaseException as error:
-            self._lose(sent, error)
+            self._lose(sent, self._pool.explained(error))
             return
         self._under_way.discard(sent)
         for key, data in reply.outcomes:
@@ -496,20 +532,32 @@ class ParcelExecutor(TaskExecutor):
         self._inbox.put((key, _arrived(outcome)))
 
     def _lose(self, sent: _SentParcel, error: BaseException) -> None:
-        """A parcel failed. If its worker died, send the rest of several tasks again, each alone: one of them did it."""
-        is_dead = isinstance(error, BrokenExecutor)
-        if is_dead and len(sent.runs) > 1 and self._receiver is not None:
+        """A parcel failed. If its worker died, send again, each alone, the tasks that may not have killed it."""
+        if isinstance(error, BrokenExecutor) and len(sent.runs) > 1 and self._receiver is not None:
             self._receiver.wait_for_last(sent.runs)
-        if len(sent.runs) == 1 or not is_dead:
-            self._fail(sent, error)
-            return
-        self._under_way.discard(sent)
-        for run in list(sent.runs.values()):
+        suspects = self._suspects(sent, error)
+        others = [run for key, run in sent.runs.items() if key not in suspects]
+        for run in others:
+            del sent.runs[run.item.key]
+        self._fail(sent, error)
+        for run in others:
             self.submit([run])
+
+    def _suspects(self, sent: _SentParcel, error: BaseException) -> Container[str]:
+        """The keys of those tasks of a lost parcel that fail with its error."""
+        if isinstance(error, BrokenExecutor):  # of a pool of kartnb's, whose workers have one parcel at a time
+            return sent.runs if len(sent.runs) == 1 else ()
+        if not isinstance(error, WorkerDiedError):
+            return sent.runs
+        begun = [key for key, run in sent.runs.items() if may_have_begun(run)]
+        if len(begun) == 1:
+            return begun
+        self._sent_again.update(list(sent.runs))
+        return [key for key in sent.runs if self._sent_again[key] > _SENT_AGAIN]
 
     def _fail(self, sent: _SentParcel, error: BaseException) -> None:
         self._under_way.discard(sent)
-        is_lost = isinstance(error, BrokenExecutor | TaskTimeoutError)
+        is_lost = isinstance(error, BrokenExecutor | WorkerDiedError | TaskTimeoutError)
         while sent.runs:
             key, run = sent.runs.popitem()
             self._sent.pop(key, None)

@@ -578,6 +578,12 @@ def record_loss(run: TaskRun, error: BaseException) -> None:
     record_failure(run, error)
 
 
+def may_have_begun(run: TaskRun) -> bool:
+    """Whether a run whose worker has died may have begun: if not, another task has taken the worker down."""
+    slot = run.item.record
+    return slot is None or '://' in slot.directory or os.path.exists(os.path.join(run.directory or '', slot.lock_path))
+
+
 def present_record(slot: RecordSlot) -> RunRecord | None:
     """The record of the result that a task has now."""
     slot.look_again()

@@ -1,16 +1,22 @@
-"""Workers of others that lack what they need: said in one sentence, with what to do."""
+"""Workers of others that lack what they need, or die: said in one sentence, with what to do."""
 
 from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import sys
+import threading
+import time
+from collections import namedtuple
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
+import luigi
 import pytest
 
 import kartnb
@@ -28,8 +34,13 @@ def _leave(folder: str) -> None:
     sys.path.remove(folder)
 
 
-def _be_another_version() -> None:
-    remote.__version__ = '0.0.1'  # type: ignore[misc]
+def _be_another_version(name: str) -> None:
+    if name == 'kartnb':
+        remote.__version__ = '0.0.1'  # type: ignore[misc]
+    elif name == 'cloudpickle':
+        cloudpickle.__version__ = '0.0.1'
+    else:
+        sys.version_info = namedtuple('Version', 'major minor')(0, 0)  # type: ignore[assignment]
 
 
 @pytest.fixture
@@ -60,11 +71,71 @@ def test_a_worker_is_given_the_users_own_modules(shop: Path) -> None:
         assert kartnb.build(sys.modules['shop_of_mine'].Sold(), executor=pool) == 1
 
 
-def test_a_worker_with_another_version_of_kartnb_is_said() -> None:
-    class Sold(kartnb.TaskOnKart[int]):
-        def run(self) -> None:
-            self.dump(1)
+def _classes(place: Path) -> tuple[Any, Any]:
+    """A task that waits, or ends its process, and one that needs some of these."""
 
-    with _workers(_be_another_version) as pool, pytest.raises(kartnb.GokartBuildError, match=r'has kartnb 0\.0\.1'):
-        kartnb.build(Sold(), executor=pool)
-    assert kartnb.build(Sold()) == 1
+    class Sold(kartnb.TaskOnKart[int]):
+        n = luigi.IntParameter(default=0)
+        kills = luigi.BoolParameter(default=False)
+        waits = luigi.BoolParameter(default=False)
+
+        def run(self) -> None:
+            if self.kills:
+                os._exit(1)
+            (place / 'runs').touch()
+            while self.waits and not (place / 'go').exists():
+                time.sleep(0.02)
+            self.dump(self.n)
+
+    class All(kartnb.TaskOnKart[list[int]]):
+        tasks = kartnb.ListTaskInstanceParameter(expected_elements_type=Sold)
+
+        def run(self) -> None:
+            self.dump(self.load('tasks'))
+
+    return Sold, All
+
+
+@pytest.mark.parametrize('name', ['kartnb', 'cloudpickle', 'Python'])
+def test_a_worker_with_another_version_is_said(name: str, tmp_path: Path) -> None:
+    sold, _ = _classes(tmp_path)
+    message = rf'A worker has {name} 0\.0(\.1)?, not .*: install the same version there'
+    with _workers(_be_another_version, name) as pool, pytest.raises(kartnb.GokartBuildError, match=message):
+        kartnb.build(sold(), executor=pool)
+    assert kartnb.build(sold()) == 0
+
+
+def test_an_executor_that_a_dead_worker_has_broken_is_said(tmp_path: Path) -> None:
+    sold, everything = _classes(tmp_path)
+    with ProcessPoolExecutor(2) as pool, pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(everything(tasks=[sold(n=n, kills=n == 2) for n in range(4)]), executor=pool)
+    assert 'A worker of the ProcessPoolExecutor died (killed, crashed or out of memory)' in str(caught.value)
+    assert 'give a new one, or build with workers=N' in str(caught.value)
+
+
+@pytest.mark.parametrize('pool', [ProcessPoolExecutor(1), ThreadPoolExecutor(1)], ids=['processes', 'threads'])
+def test_an_executor_that_was_shut_down_is_said(pool: Any, tmp_path: Path) -> None:
+    sold, _ = _classes(tmp_path)
+    pool.shutdown()
+    with pytest.raises(kartnb.GokartBuildError, match=r'takes no tasks \(cannot schedule .*\): give a new one'):
+        kartnb.build(sold(), executor=pool)
+
+
+@pytest.mark.parametrize('kind', [ProcessPoolExecutor, ThreadPoolExecutor])
+def test_a_build_ends_whose_executor_is_shut_down_meanwhile(kind: Any, tmp_path: Path) -> None:
+    sold, everything = _classes(tmp_path)
+    pool = kind(1)
+
+    def shut_down() -> None:
+        while not (tmp_path / 'runs').exists():
+            time.sleep(0.02)
+        pool.shutdown(wait=False, cancel_futures=True)
+        (tmp_path / 'go').touch()
+
+    thread = threading.Thread(target=shut_down)
+    thread.start()
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(everything(tasks=[sold(n=n, waits=True) for n in range(8)]), executor=pool)
+    thread.join()
+    assert 'has cancelled this task' in str(caught.value) or 'takes no tasks' in str(caught.value)
+    assert sold(n=0, waits=True).complete()

@@ -29,7 +29,7 @@ from kartnb.execution.workers.nursery import (
     version_of,
     wait_in_kernel,
 )
-from kartnb.execution.workers.worker_pools import Work, WorkerPool
+from kartnb.execution.workers.worker_pools import NO_NEEDS, Needs, Work, WorkerPool
 from kartnb.interrupts import held_interrupts
 from kartnb.task.code.own import is_own
 
@@ -77,10 +77,10 @@ class ProcessPool(WorkerPool):
     def report_starting(self, report: Callable[[int, float], None]) -> None:
         self._report_starting = report
 
-    def submit(self, function: Work, data: bytes) -> Future[bytes]:
+    def submit(self, function: Work, data: bytes, needs: Needs = NO_NEEDS) -> Future[bytes]:
         return self._queue(self._jobs.append, function, data)
 
-    def submit_again(self, function: Work, data: bytes) -> Future[bytes]:
+    def submit_again(self, function: Work, data: bytes, needs: Needs = NO_NEEDS) -> Future[bytes]:
         return self._queue(self._jobs.appendleft, function, data)
 
     def _queue(self, put: Callable[[_Job], None], function: Work, data: bytes) -> Future[bytes]:

@@ -52,7 +52,6 @@ class Parcel:
     settings: Settings = field(default_factory=Settings)
     #: Those of the classes that the worker has asked for.
     classes: Mapping[str, bytes] = field(default_factory=dict)
-    version: str = __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +85,29 @@ class RemoteOutcome:
     memory: MemoryUse | None = None
 
 
-def perform(data: bytes) -> bytes:
-    """Run the work items of a pickled parcel; gives a pickled reply.
+def packed(parcel: Parcel) -> bytes:
+    """A parcel on its way, behind the versions that its worker has to have: any version can read these."""
+    return pickle.dumps((_versions(), pickle.dumps(parcel)))
 
-    Raises `WorkerError` when this worker has another version of kartnb, or lacks a module that the tasks need.
+
+def _versions() -> dict[str, str]:
+    """The versions without which a worker cannot read what it is sent."""
+    import cloudpickle
+
+    python = f'{sys.version_info.major}.{sys.version_info.minor}'
+    return {'kartnb': __version__, 'Python': python, 'cloudpickle': '.'.join(cloudpickle.__version__.split('.')[:2])}
+
+
+def perform(data: bytes) -> bytes:
+    """Run the work items of a parcel that `packed` has made; gives a pickled reply.
+
+    Raises `WorkerError` when this worker has other versions, or lacks a module that the tasks need.
     """
-    parcel: Parcel = pickle.loads(data)
-    if parcel.version != __version__:
-        raise WorkerError(f'A worker has kartnb {__version__}, not {parcel.version}: install the same version there.')
+    versions, content = pickle.loads(data)
+    for name, here in _versions().items():
+        if versions[name] != here:
+            raise WorkerError(f'A worker has {name} {here}, not {versions[name]}: install the same version there.')
+    parcel: Parcel = pickle.loads(content)
     with _one_at_a_time:
         if not is_building():  # a pool of threads has the settings of its process anyway
             _settings.use(parcel.settings)
