@@ -689,6 +689,6 @@ def needs_this_process(task: luigi.Task) -> bool:
     if _requires_older_outputs(task):
         return True
     kinds = tuple(getattr(sys.modules[name], kind) for name, kind in _IN_MEMORY.items() if name in sys.modules)
-    if not kinds:
+    if not any(getattr(kind, 'were_made', True) for kind in kinds):
         return False
     return any(isinstance(target, kinds) for target in chain(flatten(task.output()), flatten(task.input())))

@@ -476,7 +476,11 @@ class InMemoryTarget(TargetOnKart):
         When it asks for a lock: one for other processes makes no sense here.
     """
 
+    #: Whether there is any: looking for them takes time.
+    were_made: ClassVar[bool] = False
+
     def __init__(self, data_key: str, task_lock_param: TaskLockParams) -> None:
+        InMemoryTarget.were_made = True
         if task_lock_param.should_task_lock:
             raise ValueError('An InMemoryTarget cannot be locked by Redis: leave redis_host and redis_port out.')
         self._data_key = data_key

@@ -28,6 +28,13 @@ Naming = Callable[[type], str | None]
 _SET_BY_GOKART = ('to_str_params', 'run')
 
 
+#: The types of values that are pickled where they are used.
+_NEVER_NAMED = frozenset([type(None), bool, int, float, complex, str, bytes, tuple])
+
+#: Classes of kartnb's that are imported where they arrive, as pickle does by itself: asking each time takes longer.
+_ORDINARY: set[type] = set()
+
+
 class SentFrame(NamedTuple):
     """One frame of a traceback on its way to another process; columns count bytes, the end is None on a later line."""
 
@@ -56,6 +63,8 @@ class TaskPickler(ByValuePickler):
 
     def persistent_id(self, value: Any) -> str | None:
         """The name of a value of ``__main__``, or of a class."""
+        if type(value) in _NEVER_NAMED:  # as most are
+            return None
         name = self._main.name_of(value) if self._main is not None else None
         return self._naming(value) if name is None and isinstance(value, type) else name
 
@@ -64,6 +73,8 @@ class TaskPickler(ByValuePickler):
 
         Those that run are sent as they were planned, with the print of that code, though edited meanwhile.
         """
+        if type(value) in _ORDINARY or (isinstance(value, type) and value in _ORDINARY):
+            return NotImplemented
         if isinstance(value, luigi.Task) and id(value) not in self._planned and held.today(value) is not value:
             return (_itself, (held.today(value),))
         if isinstance(value, luigi.Task) and 'to_str_params' in vars(value):
@@ -75,6 +86,10 @@ class TaskPickler(ByValuePickler):
         if isinstance(value, BaseException):
             return reduce_error(value)
         reduced = super().reducer_override(value)
+        if reduced is NotImplemented:
+            cls = value if isinstance(value, type) else type(value)
+            if cls.__module__.startswith('kartnb.') and not issubclass(cls, type | luigi.Task | BaseException):
+                _ORDINARY.add(cls)
         return reduced if self._main is None or not isinstance(reduced, tuple) else self._in_main(value, reduced)
 
     def _in_main(self, value: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
