@@ -98,8 +98,8 @@ class SentMain:
 
         Raises TransportError where one of these cannot be pickled.
         """
-        self._look()
-        self._send_replaced()
+        if dumps is None or not self._names:
+            self.look()
         unnamed = _Sent('', value)
         self._pickle(unnamed, dumps or self._dumps)
         if unnamed.error is not None:
@@ -111,7 +111,7 @@ class SentMain:
         """Pickle a variable, and everything that it reaches; raises TransportError as `dumps`, KeyError without one."""
         if name not in self.space:
             raise KeyError(name)
-        self._look()
+        self.look()
         self._complete({name: True})
 
     def sizes(self, reached: Iterable[str]) -> Iterator[tuple[str, int]]:
@@ -128,7 +128,7 @@ class SentMain:
         """Whether the names that both have stand for the same."""
         return all(self._sent[name].data == other._sent[name].data for name in self._sent.keys() & other._sent.keys())
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Take in the names of ``__main__`` as it is now; a value is known by its own name, if it has one."""
         for name, value in sorted(self.space.items(), key=lambda item: item[0].startswith('_')):
             if isinstance(value, _COPIED) or name in self._sent or name.startswith('__'):
@@ -138,6 +138,7 @@ class SentMain:
             known = self._names.get(id(value))
             if known is None or (known not in self._sent and getattr(value, '__qualname__', None) == name):
                 self._names[id(value)] = name
+        self._send_replaced()
 
     def _send_replaced(self) -> None:
         if self._are_replaced_sent:

@@ -24,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kartnb._luigi import end_process
 from kartnb.errors import WorkerError, described
 from kartnb.task.code.loaded import note_modules
 
@@ -121,6 +122,7 @@ def main(control: int, page: int, idle: float) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         serve(connection)
+        end_process()
 
 
 class _NurseryProcess:

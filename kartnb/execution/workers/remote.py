@@ -28,6 +28,7 @@ from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
 from kartnb.execution.workers.settings import Settings, SettingsKeeper, options_in_use
 from kartnb.execution.workers.transport import SentHandlers, WorkerClasses
 from kartnb.interrupts import kept_event_loop
+from kartnb.model import TaskEvent
 from kartnb.storage.places import CapturedLine
 from kartnb.storage.run_lock import Holder, build_begins, build_ends
 from kartnb.storage.run_records import RecordedResult
@@ -169,23 +170,34 @@ def _take_in(parcel: Parcel) -> list[str]:
 
 
 def _run_all(items: list[WorkItem], parcel: Parcel) -> Reply:
-    if parcel.channel is not None:
-        send = connect(parcel.channel, swallow_output())
-        return Reply((), tuple(_run_live(items, parcel.log_level, send)), send.sent)
-    # a pool of threads runs this in the building process, which captures output by itself
-    with nullcontext() if is_building() else taken_output():
-        return Reply((), tuple((item.key, _packed(_run(item, parcel.log_level, None))) for item in items))
+    """Run the items of a parcel, all of one build."""
+    elsewhere = not is_building()  # a pool of threads is in the building process, which captures output by itself
+    sender = None if parcel.channel is None else connect(parcel.channel, swallow_output())
+
+    def emit(event: TaskEvent) -> None:
+        if sender is not None:
+            sender(event.key, 'event', event)
+
+    build_id = items[0].build_id
+    with (
+        taken_output() if elsewhere and sender is None else nullcontext(),
+        captured(build_id, parcel.log_level, emit, items[0].mask),
+        _building(build_id) if elsewhere else nullcontext(),
+    ):
+        if sender is not None:
+            return Reply((), tuple(_run_live(items, sender)), sender.sent)
+        return Reply((), tuple((item.key, _packed(_run(item, None, elsewhere))) for item in items))
 
 
-def _run_live(items: list[WorkItem], log_level: int, send: Sender) -> Iterator[tuple[str, bytes]]:
+def _run_live(items: list[WorkItem], send: Sender) -> Iterator[tuple[str, bytes]]:
     """Send each outcome at once, for the tasks that wait for it; gives the last one, and any that could not be sent."""
     for item in items:
-        outcome = _packed(_run(item, log_level, send))
+        outcome = _packed(_run(item, send, elsewhere=True))
         if item is items[-1] or not send(item.key, OUTCOME, outcome):
             yield item.key, outcome
 
 
-def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome:
+def _run(item: WorkItem, sender: Sender | None, elsewhere: bool) -> RemoteOutcome:
     def send(what: str, value: Any) -> None:
         if sender is not None:
             sender(item.key, what, value)
@@ -197,16 +209,13 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
     if sender is not None:
         _classes.look_up_by(lambda name, known: sender.ask(item.key, LOOKS_UP, (name, known)))
     run = TaskRun(item, send)
-    elsewhere = not is_building()
-    capture = captured(item.build_id, log_level, lambda event: send('event', event), item.mask)
-    with capture, _building(item, elsewhere):
+    outcome = advance(run)
+    while outcome.requirements is not None and _may_go_on(run, outcome.requirements, sender):
+        run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
         outcome = advance(run)
-        while outcome.requirements is not None and _may_go_on(run, outcome.requirements, sender):
-            run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
-            outcome = advance(run)
-        if outcome.requirements is not None:
-            # it begins again, perhaps in another process, when what it yielded is complete (luigi's way)
-            close(run)
+    if outcome.requirements is not None:
+        # it begins again, perhaps in another process, when what it yielded is complete (luigi's way)
+        close(run)
     task_log = getattr(task, 'task_log', {})
     lines = tuple(run.output.lines) if run.output is not None and sender is None and elsewhere else ()
     asked = frozenset() if outcome.requirements is None else asked_names(outcome.requirements)
@@ -225,16 +234,13 @@ def _run(item: WorkItem, log_level: int, sender: Sender | None) -> RemoteOutcome
 
 
 @contextmanager
-def _building(item: WorkItem, elsewhere: bool) -> Iterator[None]:
-    """Hold the locks of a build in this process; a pool of threads is in the process of the build."""
-    if not elsewhere:
-        yield
-        return
-    build_begins(item.build_id)
+def _building(build_id: str) -> Iterator[None]:
+    """Hold the locks of a build in this process."""
+    build_begins(build_id)
     try:
         yield
     finally:
-        build_ends(item.build_id)
+        build_ends(build_id)
 
 
 def _may_go_on(run: TaskRun, requirements: Any, sender: Sender | None) -> bool:
@@ -258,6 +264,8 @@ def _may_go_on(run: TaskRun, requirements: Any, sender: Sender | None) -> bool:
 
 
 def _packed(outcome: RemoteOutcome) -> bytes:
+    if outcome.error is None and outcome.requirements is None and not outcome.task_log:
+        return pickle.dumps(outcome)  # nothing of the user's
     if outcome.error is not None:
         untie(outcome.error)
     data = _dumped(outcome)
