@@ -61,6 +61,7 @@ from kartnb.execution.workers.transport import ClassStore, ClassStores
 from kartnb.execution.workers.worker_pools import (
     DaskPool,
     Needs,
+    UnreachableWorker,
     Work,
     WorkerPool,
     check_client,
@@ -533,8 +534,6 @@ class ParcelExecutor(TaskExecutor):
 
     def _lose(self, sent: _SentParcel, error: BaseException) -> None:
         """A parcel failed. If its worker died, send again, each alone, the tasks that may not have killed it."""
-        if isinstance(error, BrokenExecutor) and len(sent.runs) > 1 and self._receiver is not None:
-            self._receiver.wait_for_last(sent.runs)
         suspects = self._suspects(sent, error)
         others = [run for key, run in sent.runs.items() if key not in suspects]
         for run in others:
@@ -546,7 +545,9 @@ class ParcelExecutor(TaskExecutor):
     def _suspects(self, sent: _SentParcel, error: BaseException) -> Container[str]:
         """The keys of those tasks of a lost parcel that fail with its error."""
         if isinstance(error, BrokenExecutor):  # of a pool of kartnb's, whose workers have one parcel at a time
-            return sent.runs if len(sent.runs) == 1 else ()
+            if len(sent.runs) == 1 or self._receiver is None:
+                return sent.runs
+            return self._receiver.last_tasks_of(sent.runs)
         if not isinstance(error, WorkerDiedError):
             return sent.runs
         begun = [key for key, run in sent.runs.items() if may_have_begun(run)]
@@ -610,6 +611,11 @@ def _arrived(sent: RemoteOutcome) -> Outcome:
 def _worker_error(error: BaseException, last_output: str) -> BaseException:
     if isinstance(error, KartError):
         return error
+    if isinstance(error, UnreachableWorker):
+        return WorkerDiedError(
+            'The worker process that ran this task was ended, because its connection to the build was closed: '
+            'a task may close only the file descriptors that it has opened (os.closerange closes others too).'
+        )
     if isinstance(error, BrokenExecutor):
         hint = f'its last output was {last_output!r:.200}' if last_output else 'build without workers to see more'
         return WorkerDiedError(
@@ -647,6 +653,7 @@ class RemoteOutput:
 
     def lose(self, run: TaskRun) -> str:
         """Take in what a dead worker had written and not sent; gives the most telling line of all its output."""
+        self._runs.pop(run.item.key, None)
         unsent = self._receiver.unsent_output(run.item.key) if self._receiver is not None else []
         if run.output is None and not any(data for _, data in unsent):
             return ''

@@ -175,6 +175,7 @@ class RunLock:
         self.is_of_parent = False
         #: Of the open file; less than 0 when it has been closed.
         self._descriptor = descriptor
+        self._file = status.st_dev, status.st_ino
         self._beside = beside
         self._head = 0
         self._size = status.st_size
@@ -254,14 +255,32 @@ class RunLock:
             self._beside = None
 
     def _close_file(self) -> None:
+        is_own = self._has_its_file()
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        if is_own:
             try:
                 os.close(descriptor)
             except OSError:  # such as one of a network disk that is gone: it is closed all the same
                 pass
 
+    def _has_its_file(self) -> bool:
+        """Whether its file is open: a task may have closed it, and the descriptor be that of another file by now."""
+        if self._descriptor < 0:
+            return False
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._file
+
     def _write(self, data: bytes, at: int) -> None:
+        if self._descriptor >= 0 and not self._has_its_file():
+            raise StorageError(
+                f'{self.path} was closed while its task ran: a task may close only the file descriptors that it has '
+                'opened (os.closerange closes others too).',
+                self.path,
+                errno.EBADF,
+            )
         try:
             if self._descriptor < 0:  # where an open file cannot be renamed, and the renaming has failed
                 self._descriptor = os.open(self.path, _OLD)

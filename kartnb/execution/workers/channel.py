@@ -91,13 +91,17 @@ class Receiver:
         with self._changed:
             self._changed.wait_for(lambda: pid in self._workers and self._workers[pid].received >= count, _PATIENCE)
 
-    def wait_for_last(self, keys: Container[str]) -> None:
-        """Wait for all messages of the worker that died in the midst of a parcel with the tasks of these nodes."""
+    def last_tasks_of(self, keys: Container[str]) -> list[str]:
+        """The node whose task ran when a worker died that had a parcel with these; empty if none of them did.
+
+        All messages of the worker have come before.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._last_of(keys) is not None, _SHORT_PATIENCE)
             worker = self._last_of(keys)
             if worker is not None:
                 self._changed.wait_for(lambda: worker.gone, _PATIENCE)
+            return [worker.key] if worker is not None and worker.key in keys else []
 
     def _last_of(self, keys: Container[str]) -> _Worker | None:
         return next((worker for worker in reversed(self._workers.values()) if worker.key in keys), None)
@@ -111,6 +115,7 @@ class Receiver:
             if not found:
                 return []
             self._changed.wait_for(lambda: found[-1].gone, _PATIENCE)
+            found[-1].key = ''  # the next worker of the task is another one
             return found[-1].read_rest()
 
     def _workers_of(self, key: str) -> list[_Worker]:
@@ -211,6 +216,13 @@ class Sender:
             for reader in sendable:
                 send_handle(self._connection, reader, None)
 
+    def forget(self) -> None:
+        """In a forked process: leave the connection to the worker, whose end would not be noticed otherwise."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(OSError):  # a task has closed it
+                connection.close()
+
     @property
     def sent(self) -> tuple[int, int]:
         """The id of this process, and how many messages it has sent."""
@@ -239,6 +251,15 @@ class Sender:
 
 
 _senders: dict[Any, Sender] = {}
+
+
+def _forget_senders() -> None:
+    while _senders:
+        _senders.popitem()[1].forget()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forget_senders)
 
 
 def connect(channel: Channel, readers: Sequence[int]) -> Sender:

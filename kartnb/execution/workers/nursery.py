@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import inspect
 import json
+import math
 import os
 import pickle
 import select
@@ -23,7 +24,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures.process import BrokenProcessPool
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -33,8 +34,16 @@ from typing import Any, TypeAlias
 from kartnb._luigi import interpreter_flags
 from kartnb.config import are_workers_warm
 from kartnb.execution.workers import nursery_process
-from kartnb.execution.workers.nursery_process import LONGEST, StatusPage, end_tree, limit_threads, new_page, send
-from kartnb.execution.workers.worker_pools import Work
+from kartnb.execution.workers.nursery_process import (
+    LONGEST,
+    StatusPage,
+    end_of,
+    end_tree,
+    limit_threads,
+    new_page,
+    send,
+)
+from kartnb.execution.workers.worker_pools import UnreachableWorker, Work
 from kartnb.interrupts import held_interrupts
 from kartnb.task.code.own import is_own
 
@@ -56,6 +65,8 @@ _HELD = 1e9
 _PATIENCE = 5.0
 #: Seconds that a worker is given to end by itself.
 _STOP_PATIENCE = 10.0
+#: Seconds that a process needs at most to end when it has closed its connection because it ends.
+_DYING = 0.5
 #: Seconds that the import of one module may take while a worker waits for it.
 HANGING = 30.0
 #: How many times a worker is requested: a nursery may just have ended, or found a library that it must not fork with.
@@ -114,6 +125,8 @@ class ForkedWorker:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection: socket.socket | None = None
         self._pid = 0
+        #: A descriptor that can be read when the process has ended; -1 before it is known, and where there is none.
+        self._end = -1
         self._is_over = False
         self._thread = threading.Thread(target=self._work, daemon=True, name='kartnb worker')
         self._thread.start()
@@ -145,6 +158,7 @@ class ForkedWorker:
                 while (job := self._jobs.get()) is not None:
                     work, data, future = job
                     send(stream, (work, data))
+                    self._wait_for_answer()
                     done, value = pickle.load(stream)
                     (future.set_result if done else future.set_exception)(value)
                     job = future = None
@@ -152,8 +166,12 @@ class ForkedWorker:
         except BaseException as error:
             self._break(error, future)
         finally:
-            if self._connection is not None:
-                self._connection.close()
+            with self._gate:
+                end, self._end, self._pid = self._end, -1, 0
+                if self._connection is not None:
+                    self._connection.close()
+            if end >= 0:
+                os.close(end)
 
     def _begin(self) -> Any:
         """The stream to a new process."""
@@ -189,38 +207,70 @@ class ForkedWorker:
             ours.close()
             nursery.retire()  # it has ended, or is about to
             return None
+        self._end = end_of(self._pid)
         return stream
+
+    def _wait_for_answer(self) -> None:
+        """Wait for something to read; EOFError when the process has ended, though a child keeps its connection open."""
+        if self._end < 0:
+            return
+        assert self._connection is not None
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        poll.register(self._end, select.POLLIN)
+        poll.poll()
+        if self._has_ended() and not _can_be_read(self._connection.fileno()):
+            raise EOFError
 
     def _let_end(self, stream: Any) -> None:
         """Signal the end of the jobs, and wait until the process has ended."""
         assert self._connection is not None
         self._connection.shutdown(socket.SHUT_WR)
-        stream.read()
+        if not _can_be_read(self._end, math.inf):
+            stream.read()
+
+    def _has_ended(self, patience: float = 0.0) -> bool:
+        """Whether the process has ended, or does so in so many seconds."""
+        return _can_be_read(self._end, patience) if self._end >= 0 else _has_hung_up(self._connection)
 
     def _kill(self) -> None:
         with self._gate:
             self._is_over = True
-            connection, pid = self._connection, self._pid
-        if connection is None:
-            return
-        if pid and not _has_hung_up(connection):
-            end_tree(pid)
-        else:  # it has not said hello yet, and ends when it finds the connection closed
+            if self._connection is None:
+                return
+            if self._pid and not self._has_ended():
+                end_tree(self._pid)
+                return
+            # it has not said hello yet, and ends when it finds the connection closed
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                self._connection.shutdown(socket.SHUT_RDWR)
 
     def _break(self, error: BaseException, future: Future[bytes] | None) -> None:
-        """It has died: fail the jobs that wait for it."""
+        """It has died, or cannot be reached any more and is ended: fail the jobs that wait for it."""
         with self._gate:
-            self._is_over = True
+            was_wanted, self._is_over = not self._is_over, True
+        kind: type[BrokenExecutor] = BrokenProcessPool
+        if self._pid and not self._has_ended(_DYING):
+            end_tree(self._pid)  # nobody would know what it writes from now on
+            self._has_ended(_PATIENCE)
+            kind = UnreachableWorker if was_wanted else BrokenProcessPool
         waiting = [future] if future is not None else []
         while not self._jobs.empty():
             job = self._jobs.get()
             waiting += [job[2]] if job is not None else []
         for lost in waiting:
-            broken = BrokenProcessPool('The worker process has died.')
+            broken = kind('The worker process has died.')
             broken.__cause__ = error
             lost.set_exception(broken)
+
+
+def _can_be_read(descriptor: int, patience: float = 0.0) -> bool:
+    """Whether there is something to read in so many seconds; never where the system has no such descriptor."""
+    if descriptor < 0:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if math.isinf(patience) else patience * 1000))
 
 
 def _has_hung_up(connection: socket.socket | None) -> bool:

@@ -266,7 +266,7 @@ class _NurseryProcess:
             except OSError:  # whoever requested it finds the connection closed
                 return False
         if worker:
-            self._workers[worker] = _end_of(worker)
+            self._workers[worker] = end_of(worker)
             return False
         self._control.close()
         for descriptor in (*self._workers.values(), *self._waiting):
@@ -317,7 +317,8 @@ def _package(name: str) -> str:
     return name.partition('.')[0]
 
 
-def _end_of(process: int) -> int:
+def end_of(process: int) -> int:
+    """A descriptor that can be read when a process has ended; -1 where the system has none."""
     try:
         return os.pidfd_open(process)
     except OSError:  # an old system, or one that forbids it: `_LOOK` is how often the workers are looked at
@@ -352,6 +353,7 @@ def serve(connection: socket.socket) -> None:
 
     # not closed before the process ends, which is what the other end waits for
     descriptor = connection.detach()
+    os.set_inheritable(descriptor, False)
     os.register_at_fork(after_in_child=lambda: os.close(descriptor))
     reseed()
     if 'PYTHONFAULTHANDLER' not in os.environ:

@@ -35,6 +35,10 @@ _NO_WORKERS_PATIENCE = 300.0
 _EXECUTORLIB = {'GPU': 'gpus_per_core', 'gpus_per_core': 'gpus_per_core', 'threads_per_core': 'threads_per_core'}
 
 
+class UnreachableWorker(BrokenExecutor):
+    """A worker process lived on without its connection to the build, and was ended."""
+
+
 class WorkerPool(ABC):
     """Workers that share no memory with this process."""
 

@@ -1,0 +1,103 @@
+"""Workers that die or cannot be reached any more: the task fails with one sentence, and nothing goes on behind it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import luigi
+import pytest
+
+import kartnb
+from kartnb.errors import StorageError, WorkerDiedError
+from tests.machine import is_alive
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='workers are forked on Linux only')
+
+
+class Closing(kartnb.TaskOnKart[int]):
+    """The first time, it closes the descriptors of kartnb, and goes on."""
+
+    place = luigi.Parameter(significant=False)
+
+    def run(self) -> None:
+        runs = Path(self.place)
+        number = len(runs.read_text().split()) if runs.exists() else 0
+        runs.write_text(f'{runs.read_text() if number else ""} {os.getpid()}')
+        if number == 0:
+            os.closerange(3, 256)
+            time.sleep(60)
+        self.dump(number)
+
+
+def test_a_worker_that_closed_its_connection_does_not_go_on(tmp_path: Path) -> None:
+    task = Closing(place=str(tmp_path / 'runs'))
+    with pytest.raises(
+        kartnb.GokartBuildError, match='may close only the file descriptors that it has opened'
+    ) as caught:
+        kartnb.build(task, workers=2)
+    assert isinstance(caught.value.__cause__, WorkerDiedError)
+    assert not is_alive(int((tmp_path / 'runs').read_text()))
+    assert kartnb.build(task, workers=2) == 1
+
+
+class Parent(kartnb.TaskOnKart[int]):
+    """It dies and leaves a child that has what it had open."""
+
+    way = luigi.Parameter()
+    place = luigi.Parameter(significant=False)
+
+    def run(self) -> None:
+        if self.way == 'fork':
+            child = os.fork()
+            if not child:
+                time.sleep(60)
+                os._exit(0)
+        else:
+            child = subprocess.Popen(['sleep', '60'], close_fds=False).pid
+        Path(self.place).write_text(str(child))
+        os._exit(1)
+
+
+@pytest.mark.parametrize('way', ['fork', 'program'])
+def test_the_death_of_a_worker_is_noticed_while_its_child_lives(way: str, tmp_path: Path) -> None:
+    place = tmp_path / 'child'
+    begun = time.monotonic()
+    try:
+        with pytest.raises(kartnb.GokartBuildError, match='The worker process that ran this task died'):
+            kartnb.build(Parent(way=way, place=str(place)), workers=2)
+        assert is_alive(int(place.read_text()))
+        # without the mend it is the patience with a connection that stays open
+        assert time.monotonic() - begun < 4.5
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int(place.read_text()), signal.SIGKILL)
+
+
+class Reusing(kartnb.TaskOnKart[int]):
+    """It closes the file of its run, and opens another one that gets the same number."""
+
+    place = luigi.Parameter(significant=False)
+
+    def run(self) -> None:
+        own = os.open(self.place, os.O_RDWR | os.O_CREAT)
+        os.write(own, b'precious' * 1000)
+        for number in range(3, 256):
+            with suppress(OSError):
+                if 'run_record' in os.readlink(f'/proc/self/fd/{number}'):
+                    os.dup2(own, number)
+        self.dump(1)
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_file_that_got_the_number_of_a_closed_one_is_not_written_to(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(kartnb.GokartBuildError, match='was closed while its task ran') as caught:
+        kartnb.build(Reusing(place=str(tmp_path / 'own')), workers=workers)
+    assert isinstance(caught.value.__cause__, StorageError)
+    assert (tmp_path / 'own').read_bytes() == b'precious' * 1000
+    assert not Reusing(place='').complete()
