@@ -27,6 +27,14 @@ def in_main_thread() -> bool:
     return get_ident() == _main_thread
 
 
+def heed_interrupts(heeded: bool) -> None:
+    """Let interrupts raise `KeyboardInterrupt` in this process, or be nothing to it and the programs that it starts.
+
+    Ctrl-C and a notebook's stop button reach all processes that a terminal or a kernel has started.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler if heeded else signal.SIG_IGN)
+
+
 def _become_main() -> None:
     """In a forked process the thread that has forked is the main one."""
     global _main_thread

@@ -129,7 +129,7 @@ def report_html(report: BuildReport) -> str:
     return render_template(
         'report.html',
         heading=words.verdict(report),
-        succeeded=report.succeeded,
+        ending=words.ending(report).slug,
         left_alone=words.left_alone(report.plan),
         failures=words.failures(report),
         failures_omitted=max(len(report.failures) - words.MAX_ROWS, 0),

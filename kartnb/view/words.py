@@ -499,14 +499,30 @@ def progress_text(progress: BuildProgress) -> str:
     if not progress.total:
         return 'nothing to run'
     running = [', '.join(progress.running)] if progress.running else []
-    return ' · '.join([f'{progress.ended}/{progress.total}', *running, *waits_text(progress.waits, time.time())])
+    ended = progress.ended - progress.counts.get(TaskState.INTERRUPTED, 0)
+    return ' · '.join([f'{ended}/{progress.total}', *running, *waits_text(progress.waits, time.time())])
+
+
+_ENDINGS = {TaskState.DONE: 'succeeded in', TaskState.INTERRUPTED: 'was stopped after', TaskState.FAILED: 'failed in'}
+
+
+def ending(report: BuildReport) -> Look:
+    """How a build as a whole ended, as the look of a state."""
+    return look(_ending(report))
 
 
 def verdict(report: BuildReport) -> str:
     """How a build ended, in a few words."""
-    glyph = look(TaskState.DONE if report.succeeded else TaskState.FAILED).glyph
-    word = 'succeeded' if report.succeeded else 'failed'
-    return f'{glyph} Build of {title(report.plan.root)} {word} in {seconds_text(report.seconds)}'
+    words = _ENDINGS[_ending(report)]
+    return f'{ending(report).glyph} Build of {title(report.plan.root)} {words} {seconds_text(report.seconds)}'
+
+
+def _ending(report: BuildReport) -> TaskState:
+    if report.succeeded:
+        return TaskState.DONE
+    if report.failures or any(node.state is TaskState.FAILED for node in report.plan) or not report.interrupted:
+        return TaskState.FAILED
+    return TaskState.INTERRUPTED
 
 
 def failures(report: BuildReport, most: int = MAX_ROWS) -> tuple[Failure, ...]:
@@ -544,9 +560,13 @@ def slowest(report: BuildReport, most: int = MAX_ROWS) -> tuple[tuple[str, str, 
 
 def memory_text(added: int | None) -> str:
     """What a task has added to the memory of its process; '' where that is unknown."""
-    return '' if added is None else size_text(added)
+    if added is None:
+        return ''
+    return size_text(added) if added >= _UNSEEN else 'under 1 MB'
 
 
+#: Less memory, in bytes, says nothing of a task: it may have used what one before it has freed.
+_UNSEEN = 1_000_000
 #: Less memory, in bytes, is not worth a line.
 _LITTLE = 10_000_000
 

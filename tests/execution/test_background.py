@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -158,3 +161,51 @@ def test_two_builds_at_once_do_not_disturb_each_other() -> None:
     second = kartnb.build(Quick(n=2), background=True, executor='threads')
     assert kartnb.build(Quick(n=3)) == 3
     assert (first.result(60), second.result(60)) == (1, 2)
+
+
+BESIDE = """
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import luigi
+import kartnb
+
+class Slow(kartnb.TaskOnKart):
+    n = luigi.IntParameter()
+
+    def run(self):
+        Path(f'begun-{self.n}').touch()
+        subprocess.run([sys.executable, '-c', 'import time; time.sleep(1)'], check=True)
+        self.dump(self.n)
+
+class Both(kartnb.TaskOnKart):
+    def requires(self):
+        return [Slow(n=1), Slow(n=2)]
+
+    def run(self):
+        self.dump(sum(self.load()))
+
+if __name__ == '__main__':
+    handle = kartnb.build(Both(), workers=2, background=True)
+    try:
+        while True:
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        print(handle.result())
+"""
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='Windows has no groups of processes like these')
+def test_an_interrupt_of_a_cell_leaves_the_workers_of_a_build_beside_it(tmp_path: Path) -> None:
+    (tmp_path / 'beside.py').write_text(BESIDE)
+    process = subprocess.Popen(
+        [sys.executable, 'beside.py'], cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / f'begun-{n}').exists() for n in (1, 2)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a kernel and a terminal do
+    output, _ = process.communicate(timeout=60)
+    assert output.strip() == '3'

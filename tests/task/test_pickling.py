@@ -38,6 +38,21 @@ class Top(kartnb.TaskOnKart):
         self.dump(self.load('left'))
 
 
+class Numbers(kartnb.TaskOnKart):
+    whole = luigi.IntParameter(default=500)
+    real = luigi.FloatParameter(default=0.5)
+    none = luigi.FloatParameter(default=float('nan'))
+
+    def run(self) -> None:
+        self.dump((self.whole, self.real, self.none))
+
+
+class Asks(kartnb.TaskOnKart):
+    def run(self) -> Any:
+        found = yield [Numbers(), Numbers(whole=-1000)]
+        self.dump([task.load()[0] for task in found])
+
+
 WAYS = {
     'pickle': lambda task: pickle.loads(pickle.dumps(task)),
     'protocol 2': lambda task: pickle.loads(pickle.dumps(task, protocol=2)),
@@ -125,3 +140,18 @@ def test_parts_that_only_matter_here_are_left_out() -> None:
     before = len(pickle.dumps(task))
     repr(task), hash(task), task.output(), task.make_unique_id()
     assert len(pickle.dumps(task)) == before
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_its_parameters_are_known_to_be_parameters(way: str) -> None:
+    task = WAYS[way](Numbers())
+    kartnb.build(task)
+    assert kartnb.plan(task).root.note == ''
+    task.whole = 501
+    assert 'Numbers.whole (it was set on the task, not by a parameter)' in kartnb.plan(task).root.note
+
+
+@pytest.mark.parametrize('options', [{}, {'workers': 2}])
+def test_the_parameters_of_a_task_that_a_run_asks_for_are_known(options: Any) -> None:
+    assert kartnb.build(Asks(), **options) == [500, -1000]
+    assert [kartnb.plan(task).root.note for task in (Numbers(), Numbers(whole=-1000))] == ['', '']

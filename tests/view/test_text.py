@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kartnb.model import Plan
+from kartnb.model import BuildProgress, Plan, TaskState
 from kartnb.view.sanitise import columns_of
 from kartnb.view.text import MAX_LINES, table_lines
+from kartnb.view.words import memory_text
 from tests.machine import cost
 from tests.view.graphs import FAMILIES, Load, chain, generated, node, pipeline, raised, report
 from tests.view.hostile import TEXTS
@@ -93,6 +96,26 @@ def test_a_good_build_is_short() -> None:
     assert text.startswith('✓ Build of Evaluate[')
     assert ' succeeded in 12 s\n' in text
     assert 'ValueError' not in text
+
+
+def test_a_stopped_build_has_not_failed() -> None:
+    whole = report()
+    states = {node.key: node.state for node in whole.planned}
+    last = whole.planned.root.key
+    stopped = replace(whole, planned=whole.planned.with_states(states | {last: TaskState.INTERRUPTED}))
+    assert repr(stopped).startswith('■ Build of Evaluate[')
+    assert ' was stopped after 12 s\n' in repr(stopped)
+    assert 'kartnb-state kartnb-interrupted">■ Build of' in stopped._repr_html_()
+    assert str(BuildProgress(5, 2, (), {TaskState.INTERRUPTED: 1, TaskState.DONE: 1})) == '1/5'
+
+
+def test_little_memory_is_not_told_to_the_byte() -> None:
+    assert [memory_text(added) for added in (None, 0, 131_072, 20_900_000)] == [
+        '',
+        'under 1 MB',
+        'under 1 MB',
+        '20.9 MB',
+    ]
 
 
 def test_an_endless_exception_text_is_cut() -> None:

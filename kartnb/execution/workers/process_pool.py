@@ -30,7 +30,7 @@ from kartnb.execution.workers.nursery import (
     wait_in_kernel,
 )
 from kartnb.execution.workers.worker_pools import NO_NEEDS, Needs, Work, WorkerPool
-from kartnb.interrupts import held_interrupts
+from kartnb.interrupts import heed_interrupts, held_interrupts, in_main_thread
 from kartnb.task.code.own import is_own
 
 #: Only on Linux do all system libraries survive a fork of the process that has loaded them.
@@ -64,6 +64,7 @@ class ProcessPool(WorkerPool):
 
     def __init__(self, workers: int) -> None:
         self._limits = _thread_limits(workers)
+        self._heeds_interrupts = in_main_thread()  # an interrupt ends a build there, and none that runs beside it
         self._workers = workers
         self._starting = 0
         self._gate = threading.RLock()
@@ -135,6 +136,8 @@ class ProcessPool(WorkerPool):
     def _start(self, worker: Any, used: bool, job: _Job) -> None:
         function, data, future = job
         try:
+            if not used:
+                worker.submit(heed_interrupts, self._heeds_interrupts)
             inner = worker.submit(function, data)
         except Exception as error:
             with self._gate:

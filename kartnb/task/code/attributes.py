@@ -128,7 +128,7 @@ def unexplained(task: Any, words: frozenset[str]) -> tuple[tuple[str, str], ...]
         # this is asked of every task of a plan: parameters come first in the dictionary
         extra = [name for name in islice(reversed(known), len(known) - len(values)) if name in words]
     else:
-        extra = [name for name in known if name in words and known[name] is not values.get(name, known)]
+        extra = [name for name in known if name in words and not _is_value(known[name], values.get(name, known))]
     of_run = known.get('_set_by_run', {})
     extra = [name for name in extra if name not in _OF_TASKS and not (name in of_run and of_run[name][1] is _Unset)]
     if not extra:
@@ -142,6 +142,11 @@ def unexplained(task: Any, words: frozenset[str]) -> tuple[tuple[str, str], ...]
         elif setters[name]:
             found.append((name, 'it was set before the run, maybe from a file'))
     return tuple((f'{cls.__name__}.{name}', why) for name, why in found)
+
+
+def _is_value(found: Any, value: Any) -> bool:
+    """Whether an attribute is the value of its parameter; a task that was pickled holds its numbers twice."""
+    return found is value or (type(found) in (int, float) and type(found) is type(value) and repr(found) == repr(value))
 
 
 @functools.lru_cache(maxsize=256)
