@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import kartnb
+from kartnb.execution.workers import task_pickler
+from kartnb.execution.workers.main_module import SentMain
 from kartnb.execution.workers.transport import ClassStore
 from tests.planning.notebook import Notebook, forget_classes
 
@@ -238,6 +240,132 @@ class Circle(kartnb.TaskOnKart):
     made = kartnb.build(notebook['Circle']())
     assert made == [*[True] * 7, False]
     assert kartnb.build(notebook['Circle'](), workers=2, rerun=True) == made
+
+
+SHARED = """
+import functools, weakref
+from collections import OrderedDict, defaultdict, deque
+
+class Item:
+    all = set()
+    def __init__(self, key):
+        self.key, self.set = key, 0
+        self.all.add(self)
+        self.table = TABLE
+    def __hash__(self):
+        return hash(self.key)
+    def __setstate__(self, state):
+        vars(self).update(state, set=1)
+TABLE = {}
+FIRST, SECOND = Item('first'), Item('second')
+TABLE[FIRST] = SECOND
+FIRST.other, SECOND.other = SECOND, FIRST
+Item.default = FIRST
+LEFT, RIGHT = [], []
+LEFT.append(RIGHT)
+RIGHT.append(LEFT)
+GROUPED, ORDERED, QUEUE = defaultdict(list), OrderedDict(), deque()
+GROUPED['x'].append(ORDERED)
+ORDERED['x'] = QUEUE
+QUEUE.append(GROUPED)
+WEAK = weakref.ref(FIRST), weakref.WeakValueDictionary(x=SECOND), weakref.WeakKeyDictionary({FIRST: 1})
+
+class Own:
+    def __init__(self, item):
+        self.item = item
+    def __reduce__(self):
+        return Own, (self.item,)
+OWN = Own(FIRST)
+FIRST.own = OWN
+
+def counter():
+    count = 0
+    def add():
+        nonlocal count
+        count += 1
+    return add, lambda: count
+add, count = counter()
+
+@functools.singledispatch
+def kind(value):
+    return 'any'
+kind.register(int, lambda value: 'int')
+assert kind(1) == 'int'
+
+class Identity(kartnb.TaskOnKart):
+    first = luigi.Parameter()
+
+    def run(self):
+        # what it looks at first
+        add()
+        found = [FIRST.other is SECOND, SECOND.other is FIRST, Item.default is FIRST, TABLE[FIRST] is SECOND,
+                 FIRST.table is TABLE, FIRST in Item.all, len(Item.all) == 2, LEFT[0] is RIGHT, RIGHT[0] is LEFT,
+                 len(LEFT) == len(RIGHT) == 1, GROUPED['x'][0] is ORDERED, ORDERED['x'] is QUEUE, QUEUE[0] is GROUPED,
+                 WEAK[0]() is FIRST, WEAK[1]['x'] is SECOND, FIRST in WEAK[2], OWN.item is FIRST, FIRST.own is OWN,
+                 count() > 0, kind(1) == 'int']
+        self.dump(found)
+"""
+
+
+@pytest.mark.parametrize('first', ['FIRST', 'TABLE', 'Item', 'OWN', 'WEAK', 'QUEUE'])
+def test_values_that_hold_each_other_are_the_same_in_a_worker(notebook: Notebook, first: str) -> None:
+    notebook.run(SHARED.replace('# what it looks at first', first))
+    task = notebook['Identity'](first=first)
+    assert kartnb.build(task) == [True] * 20
+    assert kartnb.build(task, workers=2, rerun=True) == [True] * 20
+
+
+def test_classes_are_made_in_a_worker_as_they_were_made_in_the_notebook(
+    notebook: Notebook, workers: dict[str, Any]
+) -> None:
+    notebook.run(
+        """
+import abc, enum
+class Plugin:
+    def __init_subclass__(cls, *, key):
+        REGISTER[key] = cls
+REGISTER = {}
+class One(Plugin, key='one'): pass
+
+class Schema(type):
+    made = []
+    def __new__(cls, name, bases, names, *, table):
+        cls.made.append(name)
+        made = super().__new__(cls, name, bases, names)
+        type.__setattr__(made, 'table', table)
+        return made
+    def __init__(self, name, bases, names, *, table):
+        super().__init__(name, bases, names)
+    def __setattr__(self, name, value):
+        raise AttributeError('is not to be set')
+class User(metaclass=Schema, table='users'):
+    columns = ['name']
+
+class Planet(enum.Enum):
+    EARTH = (6, 3)
+    def __init__(self, mass, radius):
+        self.mass, self.radius = mass, radius
+
+class Made(kartnb.TaskOnKart):
+    def run(self):
+        self.dump([list(REGISTER), REGISTER['one'] is One, Schema.made, User.table, User.columns, Planet.EARTH.mass])
+"""
+    )
+    made = kartnb.build(notebook['Made']())
+    assert made == [['one'], True, ['User'], 'users', ['name'], 6]
+    for _ in range(2):
+        assert kartnb.build(notebook['Made'](), **workers, rerun=True) == made
+
+
+def test_a_value_that_is_where_a_variable_was_is_not_taken_for_it(notebook: Notebook) -> None:
+    notebook.run('LIST = [1]\nOTHER = [2]\ndef read(): return LIST, OTHER')
+    given = SentMain(lambda value: task_pickler.dumps(value, main=given))
+    given.dumps('nothing')
+    before = notebook['LIST']
+    notebook.run('LIST = [3]')
+    data, reached = given.dumps([before])
+    assert b'main:LIST' not in data
+    assert not reached
 
 
 def test_what_cannot_be_sent_of_the_notebook_is_named(notebook: Notebook) -> None:

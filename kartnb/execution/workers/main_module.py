@@ -9,15 +9,20 @@ In the building process: `SentMain`. In a worker: `ReceivedMain`.
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
+import itertools
 import os
 import pickle
 import sys
 import warnings
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import EnumType
 from functools import cached_property, partial, reduce
 from importlib import import_module
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import luigi
@@ -34,11 +39,20 @@ _COPIED = (
     *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset, range, slice),
     *(ModuleType, BuiltinFunctionType, MethodType, CodeType, luigi.Task),
 )
+#: Containers that are made empty, and then filled.
+_FILLED = (dict, list, set)
+_FILLED_BY_PICKLE = (defaultdict, deque, OrderedDict)
+_PLAIN_KEYS = (str, bytes, int, float, type(None))
 #: How a function looks variables up by their names.
 _LOOKS = frozenset(['__main__', 'globals', 'eval', 'exec'])
 _ABSENT = object()
-#: In a worker: the classes and functions of the parts that are being read.
+#: In a worker: the values of the parts that are being read, and the ids of those that are not whole.
 _made: dict[str, Any] = {}
+_not_whole: set[int] = set()
+#: The variables that functions share, by name.
+_cells: dict[str, CellType] = {}
+#: Containers that wait for keys to be whole, and what is put into them.
+_waiting: list[tuple[Any, list[Any]]] = []
 
 
 class SentMain:
@@ -58,18 +72,19 @@ class SentMain:
         self._in_work: list[_Sent] = []
         self._added: dict[str, bytes] = {}
         self._are_replaced_sent = False
+        #: The names of cells by id, and the cells, which keep their ids so.
+        self._cells: dict[int, tuple[str, CellType]] = {}
 
     def name_of(self, value: Any) -> str | None:
         """The name by which a value is known in workers; None for values that are pickled where they are used."""
         if value is self.space:
             return NAMED
         name = self._names.get(id(value))
-        if name is None or not self._in_work:
+        if name is None or not self._in_work or self._value_now(name) is not value:
             return None
-        if isinstance(value, type | FunctionType):
-            if name == self._in_work[-1].name:  # this is its definition
-                return None
-        elif not self._is_ready(name):
+        if name == self._in_work[-1].name and type(value) not in _FILLED:  # this is its definition
+            return None
+        if not self._is_ready(name, value):
             return None
         self._in_work[-1].reached[name] = True
         self._in_work[-1].named.add(name)
@@ -89,9 +104,25 @@ class SentMain:
         name = self._names.get(id(value))
         return name if name is not None and self._in_work and name == self._in_work[-1].name else None
 
+    def cells_of(self, function: FunctionType) -> dict[str, CellType]:
+        """The variables that a function may share with others, by name; none if they are not of a variable's value."""
+        names = [self._cell_name(cell) for cell in function.__closure__ or ()]
+        named = {name: cell for name, cell in zip(names, function.__closure__ or (), strict=True) if name is not None}
+        return named if len(named) == len(names) else {}
+
+    def _cell_name(self, cell: CellType) -> str | None:
+        known = self._cells.get(id(cell))
+        if known is None and self._in_work[-1].name:
+            number = self._in_work[-1].cells = self._in_work[-1].cells + 1
+            known = self._cells[id(cell)] = (f'{self._in_work[-1].name}:{number}', cell)
+        return None if known is None else known[0]
+
     def value_of(self, name: str) -> Any:
         """The value that was sent under a name."""
         return self._sent[name].value
+
+    def _value_now(self, name: str) -> Any:
+        return self._sent[name].value if name in self._sent else self.space.get(name)
 
     def dumps(self, value: Any, dumps: Callable[[Any], bytes] | None = None) -> tuple[bytes, dict[str, bool]]:
         """Pickle a value, and everything that it reaches; gives the pickle, and the names of what it reaches.
@@ -160,20 +191,30 @@ class SentMain:
             else:
                 self._added[name] = sent.data
 
-    def _is_ready(self, name: str) -> bool:
-        """Whether a worker can have read a value by the time at which it meets the name in what is pickled now."""
-        in_work = {sent.name for sent in self._in_work}
-        if name in in_work:
-            return False
-        self._define(name)
-        pending, seen = [name], set[str]()
+    def _is_ready(self, name: str, value: Any) -> bool:
+        """Whether a worker can have the value by the time at which it meets the name in what is pickled now."""
+        if isinstance(value, type | FunctionType):
+            return True
+        if not can_be_made_first(value):
+            below = itertools.takewhile(lambda sent: not can_be_made_first(sent.value), reversed(self._in_work))
+            in_work = {sent.name for sent in below}
+            if name in in_work:
+                return False
+            self._define(name)
+            return self._sent[name].error is None and in_work.isdisjoint(self._needed_at_once(name))
+        if all(sent.name != name for sent in self._in_work):
+            self._define(name)
+        return name not in self._sent or self._sent[name].error is None
+
+    def _needed_at_once(self, name: str) -> set[str]:
+        """What has to be read before a value can be made at all."""
+        pending, seen = [name], {name}
         while pending:
             sent = self._sent[pending.pop()]
-            if sent.error is not None or sent.name in in_work:  # two that hold each other
-                return False
-            pending += [other for other in sent.named - seen if other in self._sent]
-            seen |= sent.named
-        return seen.isdisjoint(in_work)
+            if not can_be_made_first(sent.value):
+                pending += [other for other in sent.named - seen if other in self._sent]
+                seen |= sent.named
+        return seen
 
     def _define(self, name: str) -> None:
         """Pickle a value under its name, once: its variable may stand for something else later in the build."""
@@ -187,7 +228,8 @@ class SentMain:
     def _pickle(self, sent: _Sent, dumps: Callable[[Any], bytes]) -> None:
         self._in_work.append(sent)
         try:
-            sent.data = dumps(sent.value)
+            is_by_its_name = sent.name and self._names.get(id(sent.value)) == sent.name
+            sent.data = dumps(_in_order(sent.name, sent.value) if is_by_its_name else sent.value)
         except Exception as error:  # whatever a value does when it is pickled
             sent.error = error
         finally:
@@ -218,17 +260,72 @@ class SentMain:
 class _Sent:
     """A value on its way, with the name of its variable."""
 
-    __slots__ = ('data', 'error', 'name', 'named', 'reached', 'value')
+    __slots__ = ('cells', 'data', 'error', 'name', 'named', 'reached', 'value')
 
     def __init__(self, name: str, value: Any) -> None:
         self.name = name
         self.value = value
         self.data = b''
+        #: How many cells of functions have been met first in it.
+        self.cells = 0
         self.error: Exception | None = None
         #: The variables that it reaches, and whether it cannot do without them.
         self.reached: dict[str, bool] = {}
         #: Those that are read together with it.
         self.named: set[str] = set()
+
+
+class _InOrder:
+    """Pickles a value so that a worker makes it first and then fills it, as what it holds may hold it in turn.
+
+    Keys may have a hash of their own, and so are put in when they are whole; a class has its methods before its data.
+    """
+
+    def __init__(self, name: str, value: Any) -> None:
+        self._name = name
+        self._value = value
+
+    def __reduce__(self) -> Any:
+        value = self._value
+        if isinstance(value, type):
+            return itself, (value,), data_of(value), None, None, put_attributes
+        make = made, (self._name, type(value))
+        if type(value) is list:
+            return *make, None, iter(value)
+        if type(value) is dict and all(isinstance(key, _PLAIN_KEYS) for key in value):
+            return *make, None, None, iter(value.items())
+        return *make, list(value.items() if type(value) is dict else value), None, None, put_items
+
+
+def _in_order(name: str, value: Any) -> Any:
+    is_with_data = isinstance(value, type) and value.__module__ == '__main__' and data_of(value)
+    return _InOrder(name, value) if type(value) in _FILLED or is_with_data else value
+
+
+def data_of(cls: type) -> dict[str, Any]:
+    """The attributes of a class that may hold objects of it."""
+    if isinstance(cls, EnumType):
+        return {}
+    return {
+        name: value
+        for name, value in vars(cls).items()
+        if not name.startswith('__')
+        and (type(value) in (*_FILLED, tuple) or (type(value).__module__ == '__main__' and not isinstance(value, type)))
+    }
+
+
+def can_be_made_first(value: Any) -> bool:
+    """Whether a worker can make a value before it has read what it holds, as pickle does with most objects."""
+    cls: Any = type(value)
+    if cls in (*_FILLED, *_FILLED_BY_PICKLE) or isinstance(value, type | FunctionType):
+        return True
+    return (
+        cls.__reduce_ex__ is object.__reduce_ex__
+        and cls.__reduce__ is object.__reduce__
+        and cls not in copyreg.dispatch_table
+        and not hasattr(cls, '__getnewargs__')
+        and not hasattr(cls, '__getnewargs_ex__')
+    )
 
 
 def _as_sent(name: str, value: Any) -> Any:
@@ -284,11 +381,122 @@ def _words(code: CodeType) -> set[str]:
     return words
 
 
+class _AlreadyReadError(Exception):
+    """A value whose reading has begun has been read meanwhile: what it is made of holds it."""
+
+
 def made(name: str, make: Callable[..., Any], *arguments: Any) -> Any:
-    """In a worker: make a class or function, to be filled later, and put it under its name."""
-    if name not in _made:
-        _made[name] = vars(sys.modules['__main__'])[name] = make(*arguments)
-    return _made[name]
+    """In a worker: make a value, to be filled later, and put it under its name."""
+    if name in _made:
+        raise _AlreadyReadError
+    value = _made[name] = vars(sys.modules['__main__'])[name] = make(*arguments)
+    _not_whole.add(id(value))
+    return value
+
+
+def made_as_it_is(make: Callable[..., type], metaclass: type, name: str, bases: tuple[type, ...], *rest: Any) -> type:
+    """Make a class without a call of what users do with classes: its attributes follow, and have all that this gave."""
+    classes = list(dict.fromkeys(cls for base in bases for cls in base.__mro__))
+    with _set_aside('__init_subclass__', classes):
+        return make(metaclass if not _is_users(metaclass) else partial(_new, metaclass), name, bases, *rest)
+
+
+def filled_as_it_is(cls: type, state: Any, fill: Callable[[type, Any], type]) -> type:
+    """Give a class its attributes without a call of what users do when one is set."""
+    with _set_aside('__setattr__', type.mro(type(cls))):
+        return fill(cls, state)
+
+
+def _new(metaclass: type, *arguments: Any) -> type:
+    maker: Any = next(base for base in metaclass.__mro__ if not _is_users(base))
+    cls: type = maker.__new__(metaclass, *arguments)
+    maker.__init__(cls, *arguments)
+    return cls
+
+
+def _is_users(cls: type) -> bool:
+    return cls.__module__ == '__main__' or is_own(cls.__module__)
+
+
+@contextmanager
+def _set_aside(name: str, classes: Iterable[type]) -> Iterator[None]:
+    """Let the users' classes among these be without a method meanwhile."""
+    found = [(cls, vars(cls)[name]) for cls in classes if name in vars(cls) and _is_users(cls)]
+    for cls, _ in found:
+        type.__delattr__(cls, name)
+    try:
+        yield
+    finally:
+        for cls, method in found:
+            type.__setattr__(cls, name, method)
+
+
+class SharedCell:
+    """Pickles a variable of functions so that all that share it share it in a worker; `filled_function` fills it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __reduce__(self) -> Any:
+        return made_cell, (self._name,)
+
+
+def made_cell(name: str) -> CellType:
+    """In a worker: the variable that functions share under a name."""
+    return _cells.setdefault(name, CellType())
+
+
+def filled_function(function: FunctionType, state: Any, fill: Callable[[FunctionType, Any], object]) -> None:
+    """Give a function its state, and the variables that it shares with others their values, once."""
+    state, variables = state
+    fill(function, state)
+    for name, value in variables.items():
+        if _is_empty(_cells[name]):
+            _cells[name].cell_contents = value
+
+
+def contents_of(cells: Mapping[str, CellType]) -> dict[str, Any]:
+    """The values of variables that functions share, without those that have none."""
+    return {name: cell.cell_contents for name, cell in cells.items() if not _is_empty(cell)}
+
+
+def _is_empty(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def filled_enum(cls: EnumType, state: Any, fill: Callable[[type, Any], type]) -> type:
+    """Give an enumeration its attributes, and its members theirs."""
+    attributes, members = state
+    fill(cls, attributes)
+    for name, values in members.items():
+        member: Any = cls[name]
+        vars(member).update(values)
+    return cls
+
+
+def itself(value: Any) -> Any:
+    """Give back what is to be filled now."""
+    return value
+
+
+def put_attributes(cls: type, attributes: dict[str, Any]) -> None:
+    """Give a class its data."""
+    for name, value in attributes.items():
+        type.__setattr__(cls, name, value)
+
+
+def put_items(container: Any, items: list[Any]) -> None:
+    """Fill a dict or set, later if what it holds is not whole."""
+    keys = [item[0] for item in items] if type(container) is dict else items
+    parts = [part for key in keys for part in (key if isinstance(key, tuple) else (key,))]
+    if any(id(part) in _not_whole for part in parts):
+        _waiting.append((container, items))
+    else:
+        container.update(items)
 
 
 class ReceivedMain:
@@ -316,9 +524,13 @@ class ReceivedMain:
         for part in parts[len(self._parts) :]:
             self._parts.append(part)
             self._unread |= pickle.loads(pickled[part])
-        _made.clear()
+        for kept in (_made, _not_whole, _waiting):
+            kept.clear()
         while self._unread:
             self.load(next(iter(self._unread)))
+            for container, items in _waiting:
+                container.update(items)
+            _waiting.clear()
         _made.clear()
 
     def look_up_by(self, ask: Callable[[str, int], dict[str, bytes] | None]) -> None:
@@ -348,11 +560,20 @@ class ReceivedMain:
         if name in self._unread:
             holder, last = self._place(name)
             self._before.setdefault(name, vars(holder).get(last, _ABSENT))
-            # what it is made of may need the whole of it: a base class that knows its subclass; then it is read twice
-            setattr(holder, last, self._loads(self._unread[name]))
-            self._unread.pop(name, None)
+            value = self._read(name)
+            # what it is made of may need the whole of it, as a base class that knows its subclass: it is there then
+            if name in self._unread:
+                setattr(holder, last, value)
+                del self._unread[name]
+            _not_whole.discard(id(value))
             return getattr(holder, last)
         return self.space[name]
+
+    def _read(self, name: str) -> Any:
+        try:
+            return self._loads(self._unread[name])
+        except _AlreadyReadError:
+            return _made[name]
 
     def _place(self, name: str) -> tuple[Any, str]:
         """What holds a value, and by which name."""
@@ -374,3 +595,4 @@ class ReceivedMain:
             elif last in vars(holder):
                 delattr(holder, last)
         self._parts, self._unread, self._before = [], {}, {}
+        _cells.clear()

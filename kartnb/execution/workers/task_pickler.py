@@ -7,20 +7,36 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from types import CodeType, FunctionType, TracebackType
 from typing import Any, NamedTuple
 
 import luigi
 
+from kartnb._luigi import class_maker, enum_maker
 from kartnb.execution.report import entries_of
 from kartnb.execution.task_run import REPORTERS
-from kartnb.execution.workers.main_module import SentMain, made
+from kartnb.execution.workers.main_module import (
+    SentMain,
+    SharedCell,
+    can_be_made_first,
+    contents_of,
+    data_of,
+    filled_as_it_is,
+    filled_enum,
+    filled_function,
+    made,
+    made_as_it_is,
+)
 from kartnb.execution.workers.sent_errors import reduce_error
 from kartnb.storage.by_value import ByValuePickler
 from kartnb.task import held
 
+_make_class = class_maker()
+_make_enum = enum_maker()
 #: Gives the name under which a class travels, or None where it is imported by name or pickled in place.
 Naming = Callable[[type], str | None]
 
@@ -54,7 +70,7 @@ class TaskPickler(ByValuePickler):
     def __init__(
         self, file: BytesIO, naming: Naming, with_sources: bool, planned: frozenset[int], main: SentMain | None
     ) -> None:
-        super().__init__(file, {TracebackType: reduce_traceback})
+        super().__init__(file, {TracebackType: reduce_traceback, **_WEAK})
         self._planned = planned
         self._naming = naming
         self._with_sources = with_sources
@@ -90,20 +106,40 @@ class TaskPickler(ByValuePickler):
             cls = value if isinstance(value, type) else type(value)
             if cls.__module__.startswith('kartnb.') and not issubclass(cls, type | luigi.Task | BaseException):
                 _ORDINARY.add(cls)
-        return reduced if self._main is None or not isinstance(reduced, tuple) else self._in_main(value, reduced)
+        if self._main is None:
+            return reduced
+        if reduced is NotImplemented and self._main.making(value) is not None and can_be_made_first(value):
+            reduced = value.__reduce_ex__(5)
+        return self._in_main(value, reduced) if isinstance(reduced, tuple) else reduced
 
     def _in_main(self, value: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
         """Let a function of ``__main__`` use the variables of ``__main__``, and a definition be put under its name."""
         assert self._main is not None
         make, arguments, *rest = reduced
+        if make is _make_class:
+            make, arguments = made_as_it_is, (make, *arguments)
+            rest[-1] = partial(filled_as_it_is, fill=rest[-1])
+        if make is _make_enum:
+            rest[0] = (rest[0], {member.name: vars(member) for member in value})
+            rest[-1] = partial(filled_enum, fill=rest[-1])
         if isinstance(value, FunctionType) and value.__globals__ is self._main.space:
-            code, _, *others = arguments
             attributes, slots = rest[0]
             self._main.reach(value.__code__, slots['__globals__'])
-            arguments = (code, self._main.space, *others)
+            arguments = (arguments[0], self._main.space, *arguments[2:])
             rest[0] = (attributes, {**slots, '__globals__': {}})
-        name = self._main.making(value) if isinstance(value, type | FunctionType) else None
-        return (make, arguments, *rest) if name is None else (made, (name, make, *arguments), *rest)
+            cells = self._main.cells_of(value)
+            if cells:
+                arguments = (*arguments[:4], tuple(map(SharedCell, cells)), *arguments[5:])
+                rest[0] = ((attributes, {**rest[0][1], '__closure__': None}), contents_of(cells))
+                rest[-1] = partial(filled_function, fill=rest[-1])
+        name = self._main.making(value) if can_be_made_first(value) else None
+        if name is None:
+            return (make, arguments, *rest)
+        if isinstance(value, type) and data_of(value):  # that follows
+            attributes, slots = rest[0]
+            left = attributes.keys() - data_of(value).keys()
+            rest[0] = ({key: item for key, item in attributes.items() if key in left}, slots)
+        return (made, (name, make, *arguments), *rest)
 
     def reduce_code(self, code: CodeType) -> tuple[Any, tuple[Any, ...]]:
         """Send the source of a cell along: the other process has no file to read it from."""
@@ -150,6 +186,34 @@ def _reduced_task(task: luigi.Task) -> Any:
     if len(reduced) > 2 and isinstance(reduced[2], dict):
         reduced[2] = {name: value for name, value in reduced[2].copy().items() if name not in REPORTERS}
     return tuple(reduced)
+
+
+def _reduced_reference(reference: weakref.ref[Any]) -> Any:
+    return (weakref.ref, (reference(),)) if reference() is not None else (_dead_reference, ())
+
+
+def _reduced_by_key(known: weakref.WeakKeyDictionary[Any, Any]) -> Any:
+    return weakref.WeakKeyDictionary, (dict(known.items()),)
+
+
+def _reduced_by_value(known: weakref.WeakValueDictionary[Any, Any]) -> Any:
+    return weakref.WeakValueDictionary, (dict(known.items()),)
+
+
+def _dead_reference() -> weakref.ref[Any]:
+    return weakref.ref(_Gone())
+
+
+class _Gone:
+    """What nothing holds."""
+
+
+#: Weak references, and what is made of them: what they refer to is sent too.
+_WEAK: dict[type, Callable[[Any], Any]] = {
+    weakref.ref: _reduced_reference,
+    weakref.WeakKeyDictionary: _reduced_by_key,
+    weakref.WeakValueDictionary: _reduced_by_value,
+}
 
 
 def _itself(task: luigi.Task) -> luigi.Task:
