@@ -72,7 +72,7 @@ from kartnb.planning.recorded_staleness import asked_tasks
 from kartnb.planning.staleness import UP_TO_DATE, find_variant, holds_but_for_requests, judges_by_outputs, still_holds
 from kartnb.storage.filesystem import working_directory
 from kartnb.storage.places import keep_code
-from kartnb.storage.run_lock import Holder, build_begins, build_ends, waits_for
+from kartnb.storage.run_lock import Holder, build_begins, build_ends, wait_for_itself, waits_for
 from kartnb.task import held, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code.attributes import unexplained
@@ -239,7 +239,11 @@ class Engine(ABC):
         """Another process that ran a task has ended: take the task up."""
 
     def _hold_back(self, vertex: Vertex, holder: Holder) -> None:
-        """Let a task wait until the process that runs it has ended."""
+        """Let a task wait until the process that runs it has ended, or fail where this thread would wait for itself."""
+        error = self._work_items.wait_for_itself(vertex)
+        if error is not None:
+            self._failed(vertex, error)
+            return
         if self._ledger.states[vertex.key] is not TaskState.WAITING:
             self._ledger.wait_for(vertex.key, holder)
         self._waiting[vertex.key] = time.monotonic() + _PATIENCE
@@ -685,6 +689,13 @@ class WorkItems:
         """Who runs a task that was held back; None when nobody does."""
         directory = self._results.directory(vertex)
         return None if directory is None else present_holder(directory, vertex.stem, vertex.task)
+
+    def wait_for_itself(self, vertex: Vertex) -> Exception | None:
+        """What keeps this thread from waiting for the run of a task; None where it may wait."""
+        directory = self._results.directory(vertex)
+        if directory is None or '://' in directory.path:
+            return None
+        return wait_for_itself(directory.slot(vertex.stem).lock_path)
 
     def holder_at_hand(self, run: TaskRun) -> Holder | None:
         """Who has the lock of a task that is about to run, where that costs no more than a look at a disk."""

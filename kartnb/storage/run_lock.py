@@ -171,6 +171,8 @@ class RunLock:
         self.was_broken = was_there
         self.thread = threading.get_ident()
         self.build_id = ''
+        #: Whether other runs of its thread go on meanwhile: it is a coroutine of an event loop.
+        self.is_interleaved = False
         #: Whether this is a process that a task has forked: the run is its parent's.
         self.is_of_parent = False
         #: Of the open file; less than 0 when it has been closed.
@@ -404,7 +406,7 @@ def lock_run(
         for _ in range(_TAKE_OVER_TRIES):
             found = _beside(directory, path) if _LOCKS_BESIDE else _within(directory, path)
             if isinstance(found, RunLock):
-                found.build_id = build_id
+                found.build_id, found.is_interleaved = build_id, interleaved
                 _held[path] = found
                 return found
             if found is not None and not _freed(path, interleaved):
@@ -507,6 +509,11 @@ def _freed(path: str, interleaved: bool = False) -> bool:
         return True
     if own.thread == threading.get_ident() and not interleaved:
         stem = os.path.basename(path).removesuffix(_SUFFIX)
+        if own.is_interleaved:
+            raise TaskLocksItselfError(
+                f'{stem} runs in the event loop of this thread, which cannot go on while this build waits: write '
+                "`await kartnb.build_async(…, executor='async')`."
+            )
         raise TaskLocksItselfError(f'{stem} is built while it runs, and would wait for its own end: leave that out.')
     return False
 
@@ -539,6 +546,15 @@ def waits_for(path: str) -> Holder | None:
         return None if holder is None or _freed(path) else holder
     except TaskLocksItselfError:
         return None
+
+
+def wait_for_itself(path: str) -> TaskLocksItselfError | None:
+    """What to say where a build in this thread would wait for a run of this thread; None where it may wait."""
+    try:
+        _freed(at_home(path))
+    except TaskLocksItselfError as error:
+        return error
+    return None
 
 
 def _is_locked_beside(path: str) -> bool:

@@ -241,10 +241,11 @@ def test_long_class_names_fit(name: str) -> None:
     assert max(len(os.fsencode(name)) for name in names) <= 255
 
 
-def test_a_task_that_builds_itself_says_so() -> None:
-    class Selfish(kartnb.TaskOnKart[Any]):
+@pytest.mark.parametrize('options', [{}, {'workers': 2}, {'executor': 'async'}, {'executor': 'threads'}])
+def test_a_task_that_builds_itself_says_so(options: Any) -> None:
+    class Selfish(kartnb.TaskOnKart):
         def run(self) -> None:
-            self.dump(kartnb.build(Selfish()))
+            self.dump(kartnb.build(Selfish(), **options))
 
     with pytest.raises(kartnb.GokartBuildError, match='built while it runs'):
         kartnb.build(Selfish())

@@ -120,6 +120,25 @@ def test_an_interrupted_cell_cancels_the_coroutines(tasks: Kernel, build: str) -
     assert tasks.ok(f'kartnb.build(Asks(), {REDO})').value == '[6, 8]'
 
 
+@pytest.mark.parametrize('options', ['', ", executor='async'", ', workers=2', ", executor='threads'"])
+def test_a_cell_that_would_wait_for_its_own_event_loop_says_so(tasks: Kernel, options: str) -> None:
+    tasks.ok("""
+class Slow(kartnb.TaskOnKart):
+    async def run(self):
+        await asyncio.sleep(1)
+        self.dump('slept')
+
+under_way = asyncio.create_task(kartnb.build_async(Slow(), executor='async'))
+while not list(pathlib.Path('resources').rglob('Slow_*running*')):
+    await asyncio.sleep(0.01)
+""")
+    cell = tasks.run(f'kartnb.build(Slow(){options})')
+    assert cell.error is not None
+    assert 'runs in the event loop of this thread' in cell.error['evalue']
+    assert tasks.ok('await under_way').value == "'slept'"
+    assert tasks.ok(f'kartnb.build(Slow(){options})').value == "'slept'"
+
+
 def test_the_traceback_of_a_coroutine_is_that_of_the_notebook(tasks: Kernel) -> None:
     tasks.ok("""
 %load_ext kartnb
