@@ -439,3 +439,17 @@ class Late(kartnb.TaskOnKart):
     assert build.result() == (1, 2)
     # neither result is that of the code of now without a word
     assert kartnb.build(notebook['Late']()) == (2, 2)
+
+
+@pytest.mark.parametrize('base', ['kartnb.TaskOnKart[int]', 'kartnb.TaskOnKart, typing.Generic[T]'])
+def test_a_class_with_a_type_among_its_bases_is_made_in_a_worker(notebook: Notebook, base: str) -> None:
+    notebook.run(
+        f"""
+import typing
+T = typing.TypeVar('T')
+class Typed({base}):
+    def run(self):
+        self.dump(Typed.__name__)
+"""
+    )
+    assert kartnb.build(notebook['Typed'](), workers=2) == 'Typed'

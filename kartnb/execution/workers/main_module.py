@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from enum import EnumType
 from functools import cached_property, partial, reduce
 from importlib import import_module
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, resolve_bases
 from typing import Any
 
 import luigi
@@ -396,7 +396,7 @@ def made(name: str, make: Callable[..., Any], *arguments: Any) -> Any:
 
 def made_as_it_is(make: Callable[..., type], metaclass: type, name: str, bases: tuple[type, ...], *rest: Any) -> type:
     """Make a class without a call of what users do with classes: its attributes follow, and have all that this gave."""
-    classes = list(dict.fromkeys(cls for base in bases for cls in base.__mro__))
+    classes = list(dict.fromkeys(cls for base in resolve_bases(bases) for cls in base.__mro__))
     with _set_aside('__init_subclass__', classes):
         return make(metaclass if not _is_users(metaclass) else partial(_new, metaclass), name, bases, *rest)
 
