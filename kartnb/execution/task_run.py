@@ -7,6 +7,7 @@ import importlib
 import itertools
 import logging
 import operator
+import os
 import random
 import sys
 import threading
@@ -17,7 +18,7 @@ from contextlib import contextmanager, suppress
 from contextvars import Token
 from queue import Queue
 from traceback import walk_stack
-from typing import Any, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 
 import luigi
 
@@ -195,6 +196,7 @@ def _timed(run: TaskRun) -> Steps[Any]:
     meter = MemoryMeter(alone=_may_seed())
     seen = file_hook.begin(reading)
     requirements = None
+    process = os.getpid()
     try:
         with may_leave():
             requirements = yield from _go_on(run)
@@ -202,6 +204,8 @@ def _timed(run: TaskRun) -> Steps[Any]:
             run.asked += flatten(required(requirements))
         return requirements
     finally:
+        if os.getpid() != process:
+            _end_forked(run)
         if requirements is None:
             close_loop(run)
         file_hook.end(reading, seen)
@@ -210,6 +214,20 @@ def _timed(run: TaskRun) -> Steps[Any]:
         used = meter.end()
         run.memory = used if run.memory is None else run.memory.with_later(used)
         _return_home(run)
+
+
+def _end_forked(run: TaskRun) -> NoReturn:
+    """End a process that the user's `run` has forked, and that has come back from there: the run is its parent's."""
+    error = sys.exception()
+    if not isinstance(error, SystemExit):
+        sys.stderr.write(
+            f'A process that {type(run.task).__name__}.run() has forked came back from it and was ended: end it there, '
+            'by os._exit(0).\n'
+        )
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(0 if error is None else 1)
 
 
 def _new_reading(run: TaskRun) -> FileReads:

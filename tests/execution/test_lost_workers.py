@@ -96,3 +96,27 @@ def test_a_file_that_got_the_number_of_a_closed_one_is_not_written_to(workers: i
     assert isinstance(caught.value.__cause__, StorageError)
     assert (tmp_path / 'own').read_bytes() == b'precious' * 1000
     assert not Reusing(place='').complete()
+
+
+class Returning(kartnb.TaskOnKart[int]):
+    """The process that it forks goes on where it does, or fails."""
+
+    how = luigi.Parameter()
+
+    def run(self) -> None:
+        child = os.fork()
+        if child == 0:
+            if self.how == 'fails':
+                raise ValueError('in the child')
+            if self.how == 'exits':
+                sys.exit(3)
+            return
+        _, status = os.waitpid(child, 0)
+        self.dump(os.waitstatus_to_exitcode(status))
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+@pytest.mark.parametrize(('how', 'code'), [('returns', 0), ('fails', 1), ('exits', 1)])
+def test_a_forked_process_does_not_come_back_from_a_run(how: str, code: int, workers: int) -> None:
+    assert kartnb.build(Returning(how=how), workers=workers) == code
+    assert kartnb.plan(Returning(how=how)).root.state is kartnb.TaskState.CACHED

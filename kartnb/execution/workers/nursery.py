@@ -62,7 +62,7 @@ IDLE = 60.0
 #: Seconds that it waits while somebody holds it: controls are on a page.
 _HELD = 1e9
 #: Seconds that a nursery is given to end.
-_PATIENCE = 5.0
+_PATIENCE = 1.0
 #: Seconds that a worker is given to end by itself.
 _STOP_PATIENCE = 10.0
 #: Seconds that a process needs at most to end when it has closed its connection because it ends.
@@ -414,8 +414,8 @@ class Nursery:
         self._control.close()
         try:
             self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        except subprocess.TimeoutExpired:  # such as in the midst of a long import
+            end_tree(self._process.pid)
             self._process.wait()
 
     def forget(self) -> None:
