@@ -127,7 +127,8 @@ def test_a_build_ends_whose_executor_is_shut_down_meanwhile(kind: Any, tmp_path:
     pool = kind(1)
 
     def shut_down() -> None:
-        while not (tmp_path / 'runs').exists():
+        deadline = time.monotonic() + 60
+        while not (tmp_path / 'runs').exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         pool.shutdown(wait=False, cancel_futures=True)
         (tmp_path / 'go').touch()

@@ -116,7 +116,7 @@ class Returning(kartnb.TaskOnKart[int]):
 
 
 @pytest.mark.parametrize('workers', [1, 2])
-@pytest.mark.parametrize(('how', 'code'), [('returns', 0), ('fails', 1), ('exits', 1)])
+@pytest.mark.parametrize('how, code', [('returns', 0), ('fails', 1), ('exits', 1)])
 def test_a_forked_process_does_not_come_back_from_a_run(how: str, code: int, workers: int) -> None:
     assert kartnb.build(Returning(how=how), workers=workers) == code
     assert kartnb.plan(Returning(how=how)).root.state is kartnb.TaskState.CACHED

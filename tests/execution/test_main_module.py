@@ -7,6 +7,7 @@ import multiprocessing
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -427,8 +428,6 @@ class Late(kartnb.TaskOnKart):
         self.dump((self.load(), LIMIT))
 """
     )
-    from pathlib import Path
-
     build = kartnb.build(notebook['Late'](), workers=1, executor='processes', background=True)
     waiting = threading.Event()
     while not Path('begun').exists():
@@ -453,3 +452,101 @@ class Typed({base}):
 """
     )
     assert kartnb.build(notebook['Typed'](), workers=2) == 'Typed'
+
+
+PLUGINS = """
+import functools
+
+REGISTRY = {'own': len}
+HOOKS = []
+conf = None
+
+class Base:
+    known = {}
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        Base.known[cls.__name__] = cls
+
+class Bus:
+    def __init__(self):
+        self.listeners = []
+
+BUS = Bus()
+
+def register(function):
+    REGISTRY[function.__name__] = function
+    return function
+
+def run_hooks(value):
+    return [hook(value) for hook in HOOKS] + [listener(value) for listener in BUS.listeners]
+"""
+
+
+def test_registers_of_the_users_modules_hold_what_the_notebook_has_registered(
+    notebook: Notebook, workers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'own_plugins.py').write_text(PLUGINS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    notebook.run(
+        """
+import json, own_plugins
+class Looks(kartnb.TaskOnKart):
+    def run(self):
+        registered = [own_plugins.REGISTRY.get('doubled', lambda x: None)(4), len(own_plugins.REGISTRY)]
+        kinds = sorted(own_plugins.Base.known)
+        same = own_plugins.conf is globals().get('Conf') and type(own_plugins.Base.known.get('Plugin')).__name__
+        accessor = getattr(json, 'table', None)
+        self.dump([registered, kinds, same, own_plugins.run_hooks(5), accessor and accessor['a'](6)])
+"""
+    )
+    bare = [[None, 1], [], 'NoneType', [], None]
+
+    def build() -> Any:
+        inline = kartnb.build(notebook['Looks'](), rerun=True)
+        assert kartnb.build(notebook['Looks'](), **workers, rerun=True) == inline
+        return inline
+
+    try:
+        assert build() == bare
+        notebook.run(
+            """
+@own_plugins.register
+def doubled(x): return 2 * x
+class Plugin(own_plugins.Base): pass
+class Conf: pass
+class Hook:
+    def __call__(self, value): return value + 1
+own_plugins.conf = Conf
+own_plugins.HOOKS.append(doubled)
+own_plugins.BUS.listeners.append(Hook())
+json.table = {'a': doubled}
+"""
+        )
+        assert build() == [[8, 2], ['Plugin'], 'type', [10, 6], 12]
+        notebook.run(
+            'own_plugins.HOOKS.clear(); own_plugins.BUS.listeners.clear(); own_plugins.REGISTRY.pop("doubled")'
+        )
+        assert build()[3] == []
+    finally:
+        notebook.run('import json, sys\njson.__dict__.pop("table", None); sys.modules.pop("own_plugins", None)')
+
+
+def test_an_accessor_of_a_notebook_is_there(notebook: Notebook) -> None:
+    notebook.run(
+        """
+import pandas as pd
+@pd.api.extensions.register_dataframe_accessor('own_sum')
+class OwnSum:
+    def __init__(self, table): self._table = table
+    def total(self): return int(self._table.sum().sum())
+
+class Sums(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(pd.DataFrame({'a': [1, 2]}).own_sum.total())
+"""
+    )
+    try:
+        assert kartnb.build(notebook['Sums'](), workers=2) == 3
+    finally:
+        notebook.run('del pd.DataFrame.own_sum; pd.DataFrame._accessors.discard("own_sum")')

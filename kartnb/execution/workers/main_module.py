@@ -23,11 +23,12 @@ from enum import EnumType
 from functools import cached_property, partial, reduce
 from importlib import import_module
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, resolve_bases
-from typing import Any
+from typing import Any, NamedTuple
 
 import luigi
 
 from kartnb.errors import TransportError, described
+from kartnb.task.code.loaded import loaded_modules
 from kartnb.task.code.own import is_own
 
 #: What the names of values of ``__main__`` begin with in pickles; alone it names the dict of all of them.
@@ -43,6 +44,12 @@ _COPIED = (
 _FILLED = (dict, list, set)
 _FILLED_BY_PICKLE = (defaultdict, deque, OrderedDict)
 _PLAIN_KEYS = (str, bytes, int, float, type(None))
+#: The names of a notebook's own module.
+_OF_MAIN = ('__main__', '__mp_main__')
+#: How deep in the classes and objects of a user's module it is looked for what a notebook has put there.
+_DEPTH = 2
+#: A container with more items is a table, and no register of functions and classes.
+_MOST_ITEMS = 10_000
 #: How a function looks variables up by their names.
 _LOOKS = frozenset(['__main__', 'globals', 'eval', 'exec'])
 _ABSENT = object()
@@ -336,28 +343,99 @@ def _as_sent(name: str, value: Any) -> Any:
 
 
 def _replaced(space: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What a notebook has put in the place of parts of libraries, by module and path in it: ``statistics:mean``."""
+    """What a notebook has put into modules, by module and path in it: ``statistics:mean``, ``plugins:REGISTRY``."""
     names = {getattr(value, '__module__', None) for value in space.values() if isinstance(value, type | FunctionType)}
     names |= {value.__name__ for value in space.values() if isinstance(value, ModuleType)}
+    names |= loaded_modules().keys()
     for module in [sys.modules[name] for name in sorted(filter(None, names)) if name in sys.modules]:
-        if is_own(module.__name__):
-            continue  # a user's own: `module_values` sends what it holds
-        package = module.__name__.partition('.')[0]
-        for name, value in list(vars(module).items()):
-            if _may_be_of_main(value, space):
-                yield f'{module.__name__}:{name}', value
-            elif isinstance(value, type) and str(value.__module__).partition('.')[0] == package:
-                for inner, member in list(vars(value).items()):
-                    if _may_be_of_main(member, space):
-                        yield f'{module.__name__}:{name}.{inner}', member
+        if isinstance(module, ModuleType) and module.__name__ not in _OF_MAIN:
+            own = is_own(module.__name__)
+            yield from _held(vars(module), f'{module.__name__}:', space, own, _DEPTH if own else 1)
 
 
-def _may_be_of_main(value: Any, space: Mapping[str, Any]) -> bool:
-    if type(value) is FunctionType:  # as most are
-        return value.__globals__ is space
-    return isinstance(value, type | property | staticmethod | classmethod | partial | cached_property) and is_of_main(
-        value
+def _held(holder: Mapping[str, Any], path: str, space: Mapping[str, Any], own: bool, depth: int) -> Iterator[Any]:
+    """What of a notebook is in a module, or in one of its classes or of its own objects."""
+    package = path.partition(':')[0].partition('.')[0]
+    for name, value in list(holder.items()):
+        if type(value) is FunctionType:  # as most are
+            if value.__globals__ is space:
+                yield f'{path}{name}', value
+        elif _is_of_notebook(value, space):
+            yield f'{path}{name}', value
+        elif type(value) in _FILLED:
+            added = _Added.of(value, space)
+            if added is not None:
+                yield f'{path}{name}', added
+        elif depth and not name.startswith('__') and _is_part(value, package, own):
+            yield from _held(vars(value), f'{path}{name}.', space, own, depth - 1)
+
+
+def _is_part(value: Any, package: str, own: bool) -> bool:
+    """Whether something is a class of this package, or, of a package of the user's, an object of such a class."""
+    cls = value if isinstance(value, type) else type(value)
+    is_object = own and not isinstance(value, type) and type(getattr(value, '__dict__', None)) is dict
+    return (isinstance(value, type) or is_object) and str(cls.__module__).partition('.')[0] == package
+
+
+def _is_of_notebook(value: Any, space: Mapping[str, Any]) -> bool:
+    """Whether something was made in the notebook, is of a class of it, or was made for such a thing, as accessors."""
+    if isinstance(value, type | FunctionType | property | staticmethod | classmethod | partial | cached_property):
+        return is_of_main(value)
+    cls = type(value)
+    if cls.__module__ == 'builtins':
+        return False
+    if cls.__module__ == '__main__':
+        return True
+    attributes = getattr(value, '__dict__', None)
+    return type(attributes) is dict and any(
+        (type(item) is FunctionType and item.__globals__ is space)
+        or (isinstance(item, type) and item.__module__ == '__main__')
+        for item in list(attributes.values())
     )
+
+
+class _Added:
+    """What a notebook has put into a container of a module, which has a worker's own besides."""
+
+    def __init__(self, items: Any) -> None:
+        self.items = items
+
+    @classmethod
+    def of(cls, container: Any, space: Mapping[str, Any]) -> _Added | None:
+        """What is of the notebook in a container; None if there is nothing, or it is no register but a table."""
+        if not container or len(container) > _MOST_ITEMS:
+            return None
+        if type(container) is dict:
+            found = {key: item for key, item in list(container.items()) if _is_of_notebook(item, space)}
+            return cls(found) if found else None
+        # in a list and a set what is not of the notebook cannot be told from what a worker has
+        items = list(container)
+        return cls(type(container)(items)) if any(_is_of_notebook(item, space) for item in items) else None
+
+    def put_into(self, container: Any) -> Any:
+        """Put it into the container of a worker; gives what that held before."""
+        before = container.copy()
+        if type(container) is dict:
+            container.update(self.items)
+        else:
+            _fill_anew(container, self.items)
+        return _Before(container, before)
+
+
+class _Before(NamedTuple):
+    """What a container held."""
+
+    container: Any
+    items: Any
+
+    def put_back(self) -> None:
+        """Let the container hold it again."""
+        _fill_anew(self.container, self.items)
+
+
+def _fill_anew(container: Any, items: Any) -> None:
+    container.clear()
+    (container.extend if type(container) is list else container.update)(items)
 
 
 def is_of_main(value: Any) -> bool:
@@ -506,8 +584,8 @@ class ReceivedMain:
         self._loads = loads
         self._parts: list[str] = []
         self._unread: dict[str, bytes] = {}
-        #: What the names stood for before; they are those of all that has arrived.
-        self._before: dict[str, Any] = {}
+        #: What held the values of names before, and which; the names are those of all that has arrived.
+        self._before: dict[str, tuple[Any, str, Any]] = {}
 
     @property
     def space(self) -> dict[str, Any]:
@@ -559,8 +637,16 @@ class ReceivedMain:
             return _made[name]
         if name in self._unread:
             holder, last = self._place(name)
-            self._before.setdefault(name, vars(holder).get(last, _ABSENT))
+            present = vars(holder).get(last, _ABSENT)
             value = self._read(name)
+            if isinstance(value, _Added):
+                del self._unread[name]
+                if type(present) is type(value.items):
+                    self._before.setdefault(name, (holder, last, value.put_into(present)))
+                    return present
+                value = value.items
+                setattr(holder, last, value)
+            self._before.setdefault(name, (holder, last, present))
             # what it is made of may need the whole of it, as a base class that knows its subclass: it is there then
             if name in self._unread:
                 setattr(holder, last, value)
@@ -588,9 +674,11 @@ class ReceivedMain:
 
     def forget(self) -> None:
         """Let ``__main__`` be as it was before anything arrived."""
-        for name, value in self._before.items():
-            holder, last = self._place(name)
-            if value is not _ABSENT:
+        # where that was: a module may have been imported anew since then
+        for holder, last, value in self._before.values():
+            if isinstance(value, _Before):
+                value.put_back()
+            elif value is not _ABSENT:
                 setattr(holder, last, value)
             elif last in vars(holder):
                 delattr(holder, last)
