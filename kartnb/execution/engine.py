@@ -580,8 +580,8 @@ class WorkItems:
         self.shares_memory = True
         #: When the code of classes was looked at, where a person may edit it while the build runs.
         self._looked_at: dict[type, float] = {}
-        #: The print that each of these had in the plan.
-        self._planned: dict[type, str] = {}
+        #: The prints of these with which tasks have run.
+        self._used: dict[type, set[str]] = {}
 
     def new_run(self, vertex: Vertex) -> TaskRun:
         """A run of a task, from its start."""
@@ -621,13 +621,14 @@ class WorkItems:
         if before is not None and (now - before < EDITING_SECONDS or not self.shares_memory):
             return self._results.code.print_of(cls)
         self._looked_at[cls] = now
-        self._planned.setdefault(cls, self._results.code.print_of(cls).key)
-        return self._results.code.print_again(cls)
+        code = self._results.code.print_again(cls)
+        self._used.setdefault(cls, set()).add(code.key)
+        return code
 
     def was_edited(self, cls: type) -> bool:
-        """Whether the code of a class is not the one that was planned."""
-        planned = self._planned.get(cls) or self._results.code.print_of(cls).key
-        return registry.is_older(cls) or self._results.code.print_again(cls).key != planned
+        """Whether the code of a class is not the one with which its tasks have run, or were planned."""
+        used = self._used.get(cls) or {self._results.code.print_of(cls).key}
+        return registry.is_older(cls) or used != {self._results.code.print_again(cls).key}
 
     def renew(self, run: TaskRun, vertex: Vertex) -> None:
         """Update what a run knows of results, its task's and those it needs, before it begins or goes on."""
