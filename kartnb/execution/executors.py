@@ -617,7 +617,7 @@ def _worker_error(error: BaseException, last_output: str) -> BaseException:
             'a task may close only the file descriptors that it has opened (os.closerange closes others too).'
         )
     if isinstance(error, BrokenExecutor):
-        hint = f'its last output was {last_output!r:.200}' if last_output else 'build without workers to see more'
+        hint = f'its last output was {last_output!r:.200}' if last_output else 'run the task in a script to see more'
         return WorkerDiedError(
             f'The worker process that ran this task died (killed, crashed or out of memory): {hint}.'
         )

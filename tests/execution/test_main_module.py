@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import concurrent.futures
 import multiprocessing
 import sys
@@ -530,6 +531,20 @@ json.table = {'a': doubled}
         assert build()[3] == []
     finally:
         notebook.run('import json, sys\njson.__dict__.pop("table", None); sys.modules.pop("own_plugins", None)')
+
+
+def test_what_a_task_displays_is_written_in_a_worker(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builtins, 'display', print, raising=False)  # as IPython does
+    notebook.run(
+        """
+class Shown(kartnb.TaskOnKart):
+    def run(self):
+        display(['shown'], 2)
+        self.dump(3)
+"""
+    )
+    assert kartnb.build(notebook['Shown'](), workers=2) == 3
+    assert [line.text for line in kartnb.logs(notebook['Shown']())] == ["['shown']", '2']
 
 
 def test_an_accessor_of_a_notebook_is_there(notebook: Notebook) -> None:

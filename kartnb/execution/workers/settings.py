@@ -10,6 +10,7 @@ lists it.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import importlib.util
@@ -420,8 +421,23 @@ def _use_polars(options: dict[str, Any]) -> Undo:
     return partial(config.load, before)
 
 
+def _display(*objects: Any, **_: Any) -> None:
+    """Write objects as text, as IPython does outside of a notebook."""
+    for value in objects:
+        sys.stdout.write(f'{value!r}\n')
+
+
+def _use_display(options: dict[str, Any]) -> Undo:
+    if not options['display'] or hasattr(builtins, 'display'):
+        return _nothing
+    vars(builtins)['display'] = _display
+    return partial(vars(builtins).pop, 'display', None)
+
+
 #: By the module that has to be imported for them.
 OPTIONS: dict[str, Option] = {
+    # what IPython lets all code call
+    'builtins': Option(lambda: {'display': hasattr(builtins, 'display')}, _use_display),
     'sys': Option(_read_python, _use_python),
     'logging': Option(_read_levels, _use_levels),
     'decimal': Option(_read_decimal, _use_decimal),

@@ -284,7 +284,7 @@ class DaskPool(WorkerPool):
             died = 'A Dask worker' if number == 1 else f'{number} Dask workers, one after the other,'
             return WorkerDiedError(
                 f'{died} died with this task (killed, crashed or out of memory): see the log of '
-                f'{error.last_worker.address}, or build without workers to see more.'
+                f'{error.last_worker.address}.'
             )
         if isinstance(error, CancelledError):
             if self._is_deserted:
