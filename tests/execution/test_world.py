@@ -142,7 +142,10 @@ def test_options_of_a_thread_are_those_of_the_building_thread(notebook: Notebook
     assert (value.result() if executor == 'background' else value) == ('[0.333]', 5, 'pandas')
 
 
-def test_a_library_that_a_task_imports_has_its_options_then(notebook: Notebook) -> None:
+def test_a_library_that_a_task_imports_has_its_options_then(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('KARTNB_WARM_WORKERS', 'false')
     notebook.run(
         """
 class Importing(kartnb.TaskOnKart):
@@ -162,7 +165,8 @@ class Importing(kartnb.TaskOnKart):
     assert origin == mpl.__spec__.origin
 
 
-def test_a_filter_of_a_library_does_not_import_it(notebook: Notebook) -> None:
+def test_a_filter_of_a_library_does_not_import_it(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('KARTNB_WARM_WORKERS', 'false')
     notebook.run(
         """
 class Warning_(kartnb.TaskOnKart):

@@ -40,9 +40,15 @@ class Top(kartnb.TaskOnKart[int]):
     def run(self):
         self.dump(sum(self.load()))
 
+def threads():
+    # the nursery stays for the next build
+    return sorted(t.name for t in threading.enumerate() if 'kartnb' in t.name and t.name != 'kartnb nursery')
+
 def state():
     root = logging.getLogger()
-    ours = [thread.name for thread in threading.enumerate() if 'kartnb' in thread.name]
+    deadline = time.monotonic() + 20
+    while threads() and time.monotonic() < deadline:  # a build does not wait until its workers have ended
+        time.sleep(0.01)
     return {
         'descriptors': [os.fstat(number)[:2] for number in (1, 2)],
         'handlers': [(id(handler), tuple(handler.filters)) for handler in root.handlers],
@@ -51,7 +57,7 @@ def state():
         'signal': signal.getsignal(signal.SIGINT),
         'directory': os.getcwd(),
         'collects': gc.isenabled(),
-        'threads': sorted(name for name in ours if name != 'kartnb nursery'),
+        'threads': threads(),
         'captured': [list(capture._capture._builds), list(capture._capture._running), capture._capture._taps],
         'current': capture.current_task.get(),
         'random': random.getstate(),

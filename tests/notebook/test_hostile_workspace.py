@@ -247,6 +247,7 @@ NO_LOOKS = [
     'ListTaskInstanceParameter.normalize',
     'TaskInstanceParameter.normalize',
     'TaskOnKart.reads',
+    'TaskOnKart.rng',
     'accept',
     'adopt',
     'BackgroundBuild.add_done_callback',
