@@ -48,9 +48,9 @@ from kartnb.view.words import value_text
 logger = logging.getLogger('kartnb')
 
 #: Seconds without a move after which an automatic build starts, and the stored form is written.
-REST = 0.25
+REST = 0.2
 #: Seconds between two looks at a running build.
-_TICK = 0.1
+_TICK = 0.05
 _AVAILABLE = (TaskState.CACHED, TaskState.EXTERNAL)
 _HAS_RESULT = (*_AVAILABLE, TaskState.DONE)
 #: So many of the controls that were shown last follow what cells do.
