@@ -322,7 +322,8 @@ class FileReads:
         try:
             status = os.stat(place)
         except (FileNotFoundError, NotADirectoryError):
-            self._notes.absent.setdefault(place, self._given(path, place))
+            if path not in sys.path:  # whose entries are opened as archives by what looks for packages
+                self._notes.absent.setdefault(place, self._given(path, place))
             return
         if stat.S_ISREG(status.st_mode):
             self._notes.files[place] = self._given(path, place), status
