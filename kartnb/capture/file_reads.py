@@ -58,7 +58,10 @@ _MAGIC = re.compile(r'[*?[]')
 _SOURCES = ('.py', '.pyw', '.pyi', '.pyc', '.pyo', '.so', '.pyd')
 #: What reads source files for Python itself.
 _READERS_OF_SOURCE = frozenset(
-    {'importlib', 'zipimport', 'tokenize', 'linecache', 'inspect', 'pkgutil', 'pkg_resources', 'py_compile'}
+    {
+        *('importlib', 'importlib_metadata', 'importlib_resources', 'zipimport', 'zipp'),
+        *('tokenize', 'linecache', 'inspect', 'pkgutil', 'pkg_resources', 'py_compile'),
+    }
 )
 _OWN_MODULES = frozenset({__name__, 'kartnb.capture.file_hook'})
 _OF_FILES = frozenset({'os', 'pathlib', 'shutil', 'tempfile'})

@@ -581,6 +581,11 @@ class Odd(TaskOnKart[Any]):
         importlib.metadata.version('luigi')
         Path(luigi.__file__).read_text()
 
+    def imports_a_package_by_the_backport(self) -> None:
+        metadata = pytest.importorskip('importlib_metadata')  # Dask brings it; finds all packages once it is imported
+        metadata.FastPath.__new__.cache_clear()
+        metadata.version('luigi')
+
     def looks_at_the_system(self) -> None:
         Path('/etc/hostname').exists() and Path('/etc/hostname').read_text()
         os.listdir('/proc/self')
