@@ -451,6 +451,8 @@ class Terminals:
 _NUMBERS: dict[Stream, int] = {'stdout': 1, 'stderr': 2}
 #: Of more unread output, where it is not shown, so many bytes of the beginning and of the end are read.
 _READ_OF_TOO_MANY = 1 << 22
+#: Seconds more than `INTERVAL` until the next look while nothing is written.
+_LONGEST_PAUSE = 0.25
 #: Seconds to wait for the thread of the taps, which may be busy with a listener.
 _PATIENCE = 2.0
 
@@ -467,7 +469,7 @@ class OutputTaps:
     """All taps of this process while they are installed.
 
     `take` is given what Python code writes, and gives whether that must not be shown; `owners` gives the logs for what
-    C code and child processes write; `tick` is called every `INTERVAL` seconds in a thread.
+    C code and child processes write; `tick` is called in a thread every `INTERVAL` seconds while something is written.
     """
 
     def __init__(
@@ -487,6 +489,7 @@ class OutputTaps:
         self._cells: dict[str, StreamTap] = {}
         self._last_words: LastWords | None = None
         self._over = threading.Event()
+        self._stirred = threading.Event()
         self._ticking = threading.Thread(target=self._tick, daemon=True, name='kartnb output')
         _flush_streams()
         self._descriptors = _take_descriptors(terminals=mode is Mode.SHOWN)
@@ -512,6 +515,8 @@ class OutputTaps:
 
     def before_text(self) -> None:
         """Take in what C code and child processes have written, before Python code writes something."""
+        if not self._stirred.is_set():
+            self._stirred.set()
         if self._descriptors:
             flush_c_streams()
         if self._terminals:
@@ -529,8 +534,8 @@ class OutputTaps:
                     if all(tap.stream is not stream for tap in self._streams):
                         self._cover(name, stream)
 
-    def pump(self) -> None:
-        """Take in what C code and child processes have written so far."""
+    def pump(self) -> bool:
+        """Take in what C code and child processes have written so far; gives whether that was anything."""
         with self._lock:  # whatever was read under the lock has been passed on, too
             # the error stream's end first: what was on standard output before something seen on the error stream is
             # then seen too, and comes before it
@@ -538,6 +543,7 @@ class OutputTaps:
             more = [(tap, end) for tap, end in reversed(ends) if end > tap.position]
         for tap, end in more:
             self._pump(tap, end)
+        return bool(more)
 
     def settle(self) -> None:
         """Take in all that has been written so far, buffers included."""
@@ -553,6 +559,7 @@ class OutputTaps:
     def remove(self) -> None:
         """Leave everything as it was found."""
         self._over.set()
+        self._stirred.set()
         if self._ticking.is_alive():
             self._ticking.join(_PATIENCE)
         # each step may be done twice: an interrupt while a listener hangs makes this begin again
@@ -659,11 +666,18 @@ class OutputTaps:
         return tap.saved if cell is None else cell.stream.fileno()
 
     def _tick(self) -> None:
-        while not self._over.wait(INTERVAL):
+        # a busy task waits for this thread each time: the less it prints, the more rarely
+        pause = 0.0
+        while not self._over.is_set():
+            is_calm = not self._stirred.wait(pause)
+            self._stirred.clear()
+            if self._over.wait(INTERVAL):
+                return
             if self._descriptors:
                 flush_c_streams()
-                self.pump()
+                is_calm = not self.pump() and is_calm
             self._on_tick()
+            pause = min(pause + INTERVAL, _LONGEST_PAUSE) if is_calm else 0.0
 
 
 def _take_descriptors(terminals: bool) -> list[DescriptorTap]:

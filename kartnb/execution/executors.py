@@ -113,11 +113,11 @@ Inbox: TypeAlias = 'SimpleQueue[Message]'
 #: Makes the executor of one build, given the build's inbox.
 ExecutorFactory: TypeAlias = Callable[[Inbox], 'TaskExecutor']
 #: Short tasks are sent together, as many as take no longer than this many seconds: each message to a worker costs time.
-_PARCEL_SECONDS = 0.04
-#: The same where messages pass through a scheduler, and outcomes come only when a parcel has ended.
-_FAR_PARCEL_SECONDS = 0.1
+_PARCEL_SECONDS = 0.1
 #: A task of more seconds than this is sent when a worker is free, and not before: another may be more urgent by then.
 _SECONDS_AHEAD = 0.1
+#: Classes of more bytes together are sent only to workers that ask for them.
+_MOST_ENCLOSED = 100_000
 #: A task that was taken down by another one with its worker is sent again at most so many times.
 _SENT_AGAIN = 3
 #: Targets whose results one process has only, by their modules; looked at only when already imported.
@@ -403,6 +403,7 @@ class ParcelExecutor(TaskExecutor):
         self._stores = ClassStores({self._modules.digest: self._modules.pickled})
         self._settings = settings
         self._build_id = ''
+        self._parcels = 0
         #: The parcels of the tasks whose outcomes have not come yet, by key.
         self._sent: dict[str, _SentParcel] = {}
         self._under_way: set[_SentParcel] = set()
@@ -428,8 +429,7 @@ class ParcelExecutor(TaskExecutor):
             return None
         # the last parcels are small, so that all workers end together
         tasks = -(-ready // (4 * self.parallel))
-        seconds = _PARCEL_SECONDS if self.live else _FAR_PARCEL_SECONDS
-        return Room(tasks, seconds, math.inf if ahead < 0 else _SECONDS_AHEAD)
+        return Room(tasks, _PARCEL_SECONDS, math.inf if ahead < 0 else _SECONDS_AHEAD)
 
     def submit(self, runs: Sequence[TaskRun]) -> None:
         together: dict[ClassStore, list[TaskRun]] = {}
@@ -466,7 +466,7 @@ class ParcelExecutor(TaskExecutor):
             runs[0].directory or os.getcwd(),
             self._receiver.channel if self._receiver is not None else None,
             self._settings,
-            {} if self._pool.remembers else dict(store.pickled),
+            self._enclosed(store),
         )
         sent = _SentParcel(parcel, store, {run.item.key: run for run in runs})
         self._under_way.add(sent)
@@ -474,6 +474,15 @@ class ParcelExecutor(TaskExecutor):
             self._sent[run.item.key] = sent
             self._output.begin(run)
         self._send(sent, self._pool.submit)
+
+    def _enclosed(self, store: ClassStore) -> dict[str, bytes]:
+        """The classes that go along with a parcel; a worker asks for those that it lacks."""
+        self._parcels += 1
+        if not self._pool.remembers:
+            return dict(store.pickled)
+        # as many as there are workers: most come to one that knows nothing so far
+        is_first = self.live and self._parcels <= self.parallel
+        return dict(store.pickled) if is_first and sum(map(len, store.pickled.values())) < _MOST_ENCLOSED else {}
 
     def end(self, key: str, error: BaseException) -> None:
         sent = self._sent.get(key)
@@ -569,7 +578,9 @@ class ParcelExecutor(TaskExecutor):
         if what == 'running':
             self._inbox.put(TaskStateChanged(self._build_id, key, TaskState.RUNNING))
         elif what == OUTCOME:
-            self._deliver(key, value)
+            data, following = value
+            self._deliver(key, data)
+            self._inbox.put(TaskStateChanged(self._build_id, following, TaskState.RUNNING))
         elif what == 'event':
             self._output.remember(key, value)
             self._inbox.put(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import secrets
 import threading
 import time
@@ -22,7 +23,7 @@ Send: TypeAlias = Callable[[str, str, Any], None]
 ASKS = 'asks'
 LOOKS_UP = 'looks up'
 _QUESTIONS = (ASKS, LOOKS_UP)
-#: What happened when a task has ended, and its worker goes on with the next one.
+#: What happened when a task has ended, and its worker goes on with the next one, whose key comes along.
 OUTCOME = 'outcome'
 _STREAMS: tuple[Stream, Stream] = ('stdout', 'stderr')
 #: Seconds to wait for messages that are on their way.
@@ -144,9 +145,11 @@ class Receiver:
                     message = connection.recv()
                 except (OSError, EOFError):
                     break
-                if message[1] == 'running':
-                    worker.key = message[0]
                 key, what, value = message
+                if what == 'running':
+                    worker.key = key
+                elif what == OUTCOME:
+                    _, worker.key = value
                 self._receive(key, what, Question(value, connection) if what in _QUESTIONS else value)
                 with self._changed:
                     worker.received += 1
@@ -234,7 +237,7 @@ class Sender:
             return False
         with self._lock:
             try:
-                self._connection.send((key, what, value))
+                self._connection.send_bytes(pickle.dumps((key, what, value)))
                 self._count += 1
             except (OSError, ValueError):
                 return False

@@ -22,7 +22,20 @@ from contextlib import contextmanager
 from enum import EnumType
 from functools import cached_property, partial, reduce
 from importlib import import_module
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, resolve_bases
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    ClassMethodDescriptorType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+    resolve_bases,
+)
 from typing import Any, NamedTuple
 
 import luigi
@@ -39,6 +52,14 @@ PARTS = 'part of main:'
 _COPIED = (
     *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset, range, slice),
     *(ModuleType, BuiltinFunctionType, MethodType, CodeType, luigi.Task),
+)
+#: Types of most of what a module and its classes hold, and nothing that a notebook has put there.
+_NOT_OF_NOTEBOOKS = frozenset(
+    [
+        *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset),
+        *(ModuleType, CodeType, BuiltinFunctionType, WrapperDescriptorType, MethodDescriptorType),
+        *(ClassMethodDescriptorType, GetSetDescriptorType, MemberDescriptorType),
+    ]
 )
 #: Containers that are made empty, and then filled.
 _FILLED = (dict, list, set)
@@ -357,12 +378,15 @@ def _held(holder: Mapping[str, Any], path: str, space: Mapping[str, Any], own: b
     """What of a notebook is in a module, or in one of its classes or of its own objects."""
     package = path.partition(':')[0].partition('.')[0]
     for name, value in list(holder.items()):
-        if type(value) is FunctionType:  # as most are
+        kind = type(value)
+        if kind in _NOT_OF_NOTEBOOKS:  # as most are
+            continue
+        if kind is FunctionType:
             if value.__globals__ is space:
                 yield f'{path}{name}', value
         elif _is_of_notebook(value, space):
             yield f'{path}{name}', value
-        elif type(value) in _FILLED:
+        elif kind in _FILLED:
             added = _Added.of(value, space)
             if added is not None:
                 yield f'{path}{name}', added
@@ -406,7 +430,11 @@ class _Added:
         if not container or len(container) > _MOST_ITEMS:
             return None
         if type(container) is dict:
-            found = {key: item for key, item in list(container.items()) if _is_of_notebook(item, space)}
+            found = {
+                key: item
+                for key, item in list(container.items())
+                if type(item) not in _NOT_OF_NOTEBOOKS and _is_of_notebook(item, space)
+            }
             return cls(found) if found else None
         # in a list and a set what is not of the notebook cannot be told from what a worker has
         items = list(container)

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from kartnb._version import __version__
@@ -25,7 +26,7 @@ from kartnb.execution.task_run import advance, close, importing, seeding_allowed
 from kartnb.execution.workers.channel import ASKS, LOOKS_UP, OUTCOME, Channel, Sender, connect
 from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
-from kartnb.execution.workers.settings import Settings, SettingsKeeper, options_in_use
+from kartnb.execution.workers.settings import OptionsKeeper, Settings, SettingsKeeper
 from kartnb.execution.workers.transport import SentHandlers, WorkerClasses
 from kartnb.interrupts import kept_event_loop
 from kartnb.model import TaskEvent
@@ -128,16 +129,18 @@ def perform(data: bytes) -> bytes:
         with (
             seeding_allowed(),
             kept_event_loop(),
-            nullcontext() if is_building() else _as_in_the_building_process(parcel.settings),
+            nullcontext() if is_building() else _as_in_the_building_process(parcel, items[0].build_id),
         ):
             return pickle.dumps(_run_all(items, parcel))
 
 
 @contextmanager
-def _as_in_the_building_process(settings: Settings) -> Iterator[None]:
+def _as_in_the_building_process(parcel: Parcel, build_id: str) -> Iterator[None]:
     before, sys.stdin = sys.stdin, _Nobody()
     try:
-        with options_in_use(settings.options):
+        # a process that works for others too gets its own options back
+        build = build_id if parcel.channel is not None else None
+        with _options.in_use(parcel.settings.options, build):
             yield
     finally:
         sys.stdin = before
@@ -191,9 +194,10 @@ def _run_all(items: list[WorkItem], parcel: Parcel) -> Reply:
 
 def _run_live(items: list[WorkItem], send: Sender) -> Iterator[tuple[str, bytes]]:
     """Send each outcome at once, for the tasks that wait for it; gives the last one, and any that could not be sent."""
-    for item in items:
+    send(items[0].key, 'running', None)
+    for item, following in zip_longest(items, items[1:]):
         outcome = _packed(_run(item, send, elsewhere=True))
-        if item is items[-1] or not send(item.key, OUTCOME, outcome):
+        if following is None or not send(item.key, OUTCOME, (outcome, following.key)):
             yield item.key, outcome
 
 
@@ -205,7 +209,6 @@ def _run(item: WorkItem, sender: Sender | None, elsewhere: bool) -> RemoteOutcom
     task = item.task
     if isinstance(task, TaskOnKart):
         identity.adopt_id(task, item.unique_id)
-    send('running', None)
     if sender is not None:
         _classes.look_up_by(lambda name, known: sender.ask(item.key, LOOKS_UP, (name, known)))
     run = TaskRun(item, send)
@@ -264,12 +267,17 @@ def _may_go_on(run: TaskRun, requirements: Any, sender: Sender | None) -> bool:
 
 
 def _packed(outcome: RemoteOutcome) -> bytes:
-    if outcome.error is None and outcome.requirements is None and not outcome.task_log:
+    if outcome.error is None and outcome.requirements is None and _is_of_texts(outcome.task_log):
         return pickle.dumps(outcome)  # nothing of the user's
     if outcome.error is not None:
         untie(outcome.error)
     data = _dumped(outcome)
     return _classes.dumps(_sendable(outcome)) if data is None else data
+
+
+def _is_of_texts(task_log: dict[str, Any]) -> bool:
+    """Whether a `task_log` holds nothing but lists of texts, such as the paths of what the task has dumped."""
+    return all(type(value) is list and all(type(item) is str for item in value) for value in task_log.values())
 
 
 def _dumped(outcome: RemoteOutcome) -> bytes | None:
@@ -321,6 +329,7 @@ def _can_travel(value: Any) -> bool:
 _classes = WorkerClasses()
 _modules = ModuleReceiver()
 _settings = SettingsKeeper()
+_options = OptionsKeeper()
 _handlers = SentHandlers()
 #: A worker runs one parcel at a time, also where its pool has threads (Dask's workers do).
 _one_at_a_time = threading.Lock()

@@ -25,7 +25,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import RawConfigParser
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.abc import MetaPathFinder
@@ -166,6 +166,28 @@ def options_in_use(packed: Mapping[str, bytes]) -> Iterator[None]:
         imports.forget()
         for put_back in reversed(undo):
             put_back()
+
+
+class OptionsKeeper:
+    """Keeps the options of a build in use between its parcels, as inline between tasks: to set them takes a while."""
+
+    def __init__(self) -> None:
+        self._build: str | None = None
+        self._packed: Mapping[str, bytes] = {}
+        self._in_use = ExitStack()
+
+    @contextmanager
+    def in_use(self, packed: Mapping[str, bytes], build: str | None) -> Iterator[None]:
+        """As `options_in_use`; with a `build` they stay until a parcel of another build comes, or has others."""
+        if build is None or (build, packed) != (self._build, self._packed):
+            self._in_use.close()
+            self._build, self._packed = build, packed
+            self._in_use.enter_context(options_in_use(packed))
+        try:
+            yield
+        finally:
+            if build is None:
+                self._in_use.close()
 
 
 def _use(option: Option, data: bytes, imports: _Imports, undo: list[Undo]) -> None:
