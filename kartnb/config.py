@@ -111,6 +111,8 @@ def _configured(variable: str, option: str) -> tuple[str, str]:
 
 #: The executors that have a name.
 EXECUTOR_NAMES = ('inline', 'processes', 'threads', 'async')
+#: How many coroutines of tasks run at once, if nothing else is said.
+USUAL_CONCURRENCY = 20
 LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 #: What to run again: True means the root; a class or its name means all its tasks in the plan.
 Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
@@ -131,7 +133,7 @@ class BuildOptions:
 
     workers: int = 1
     executor: Any = None
-    concurrency: int = 20  #: How many coroutines of tasks run at once where the executor is 'async'.
+    concurrency: int = USUAL_CONCURRENCY  #: How many coroutines of tasks run at once where the executor is 'async'.
     scheduler_url: str | None = None
     rerun: Rerun = False
     on_code_change: str | None = None

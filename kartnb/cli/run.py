@@ -20,7 +20,14 @@ from luigi.task_register import Register, TaskClassAmbigiousException, TaskClass
 
 from kartnb import display
 from kartnb._luigi import CommandLineParser, option_names, registered_family, registered_tasks, set_command_line
-from kartnb.config import CODE_CHANGE_POLICIES, EXECUTOR_NAMES, VERSION_POLICIES, BuildOptions, log_level_named
+from kartnb.config import (
+    CODE_CHANGE_POLICIES,
+    EXECUTOR_NAMES,
+    USUAL_CONCURRENCY,
+    VERSION_POLICIES,
+    BuildOptions,
+    log_level_named,
+)
 from kartnb.errors import CommandLineError, ExternalTaskMissingError, KartError
 from kartnb.execution.build import log_printer, run_build
 from kartnb.execution.report import BuildReport, build_error
@@ -260,7 +267,7 @@ def _is_in_a_cell() -> bool:
 def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
     try:
         level, workers, scheduler_url = _log_level(given), _workers(given), _scheduler_url(given)
-        concurrency = _at_least_one('concurrency', given.concurrency or '20')
+        concurrency = _at_least_one('concurrency', given.concurrency or str(USUAL_CONCURRENCY))
         task = given.get_task_obj()
     except ValueError as error:
         _print(str(error))

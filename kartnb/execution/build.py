@@ -17,7 +17,7 @@ import luigi
 
 from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
 from kartnb.capture.file_hook import unseen
-from kartnb.config import BuildOptions, Rerun, check_env_params, is_durable, kept_superseded
+from kartnb.config import USUAL_CONCURRENCY, BuildOptions, Rerun, check_env_params, is_durable, kept_superseded
 from kartnb.errors import KartError, ResultReplacedError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.bring_back import bring_back
@@ -78,7 +78,7 @@ def build(
     *,
     workers: int = 1,
     executor: Any = None,
-    concurrency: int = 20,
+    concurrency: int = USUAL_CONCURRENCY,
     background: bool = False,
     scheduler_url: str | None = None,
     rerun: Rerun = False,

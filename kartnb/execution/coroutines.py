@@ -10,7 +10,10 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, TypeAlias, TypeVar
@@ -19,6 +22,7 @@ import luigi
 
 from kartnb.errors import ExecutorChoiceError
 from kartnb.execution.recording import TaskRun
+from kartnb.interrupts import in_main_thread
 
 T = TypeVar('T')
 #: The protocol of a run: yields what has to be awaited, and is sent the value, or thrown the exception, of that.
@@ -112,10 +116,30 @@ class _Raised:
 def _awaited(awaitable: Awaitable[Any], run: TaskRun) -> Any:
     if run.loop is None:
         run.loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-    answer = run.loop.run(_outcome(awaitable))
+    with _woken_by_signals(run.loop.get_loop()):
+        answer = run.loop.run(_outcome(awaitable))
     if isinstance(answer, _Raised):
         raise answer.error
     return answer
+
+
+@contextlib.contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let signals wake a loop of the main thread: one that comes just before it waits would be seen only after that."""
+    if not in_main_thread() or os.name != 'posix':
+        yield
+        return
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        loop.add_reader(reader, reader.recv, 1)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(reader)
 
 
 async def _outcome(awaitable: Awaitable[Any]) -> Any:

@@ -26,7 +26,7 @@ import luigi
 
 from kartnb._luigi import pool_size
 from kartnb.capture.task_log import TaskLog, events_of
-from kartnb.config import EXECUTOR_NAMES, runs_coroutines
+from kartnb.config import EXECUTOR_NAMES, USUAL_CONCURRENCY, runs_coroutines
 from kartnb.errors import (
     ExecutorChoiceError,
     KartError,
@@ -140,6 +140,10 @@ def choose_executor(executor: Any, workers: int, log_level: int, concurrency: in
         raise ExecutorChoiceError(f'workers must be a whole number from 1 on, not {workers!r}.')
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise ExecutorChoiceError(f'concurrency must be a whole number from 1 on, not {concurrency!r}.')
+    if concurrency != USUAL_CONCURRENCY and not runs_coroutines(executor):
+        warnings.warn(
+            f"concurrency={concurrency} has no effect: it limits the coroutines of executor='async'.", stacklevel=2
+        )
     if executor in (None, 'inline') and (workers == 1 or executor == 'inline'):
         return InlineExecutor
     if runs_coroutines(executor):

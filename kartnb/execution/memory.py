@@ -229,9 +229,9 @@ class MemoryNeeds:
 
         Raises `TaskSettingError` when its attribute `memory` is not an amount.
         """
+        need = memory_of(task)
         if self._limit is None:
             return 0
-        need = memory_of(task)
         if need is None:
             need = self._recorded.bytes(task, round(self._limit * _LARGE)) or 0
         if need <= self._limit:

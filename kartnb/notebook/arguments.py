@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from IPython.core.error import UsageError
 
-from kartnb.config import CODE_CHANGE_POLICIES, LOG_LEVELS, VERSION_POLICIES, log_level_named
+from kartnb.config import CODE_CHANGE_POLICIES, LOG_LEVELS, USUAL_CONCURRENCY, VERSION_POLICIES, log_level_named
 
 #: Words inside brackets belong together.
 BRACKETS = {'(': ')', '[': ']', '{': '}'}
@@ -121,7 +121,7 @@ CONCURRENCY = option(
     'run up to N tasks with an `async def run` at once, with --executor async',
     metavar='N',
     type=whole_number,
-    default=20,
+    default=USUAL_CONCURRENCY,
 )
 
 

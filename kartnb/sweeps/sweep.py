@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from kartnb.config import BuildOptions, Rerun
+from kartnb.config import USUAL_CONCURRENCY, BuildOptions, Rerun
 from kartnb.errors import BuildStoppedError, SweepError
 from kartnb.execution.background import Handle, Status
 from kartnb.model import Listener
@@ -37,7 +37,7 @@ def sweep(
     trials: int | None = None,
     workers: int = 1,
     executor: Any = None,
-    concurrency: int = 20,
+    concurrency: int = USUAL_CONCURRENCY,
     rerun: Rerun = False,
     on_code_change: str | None = None,
     on_version_change: str | None = None,

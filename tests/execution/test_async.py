@@ -252,6 +252,11 @@ def test_many_run_at_once_and_not_more_than_the_concurrency(tmp_path: Path) -> N
     assert sum(together) > 2 * 40
 
 
+def test_a_concurrency_that_limits_nothing_is_said() -> None:
+    with pytest.warns(UserWarning, match=r"concurrency=5 has no effect: it limits the coroutines of executor='async'"):
+        kartnb.build(Call(n=3), workers=2, concurrency=5)
+
+
 @pytest.mark.parametrize('concurrency', [0, -1, True, 1.5, '3'])
 def test_a_wrong_concurrency_is_refused(concurrency: Any) -> None:
     with pytest.raises(ExecutorChoiceError, match='concurrency must be a whole number from 1 on, not '):

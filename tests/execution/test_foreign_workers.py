@@ -13,14 +13,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
+import executorlib
 import luigi
 import pytest
+import submitit
 
 import kartnb
 from kartnb.execution.workers import remote
+from tests.execution.luigi_settings import luigi_settings
 
 
 @contextmanager
@@ -140,3 +143,64 @@ def test_a_build_ends_whose_executor_is_shut_down_meanwhile(kind: Any, tmp_path:
     thread.join()
     assert 'has cancelled this task' in str(caught.value) or 'takes no tasks' in str(caught.value)
     assert sold(n=0, waits=True).complete()
+
+
+@contextmanager
+def _executorlib(folder: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    with executorlib.SingleNodeExecutor(max_workers=2, block_allocation=True) as pool:
+        yield pool, {}
+
+
+@contextmanager
+def _submitit(folder: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    executor = submitit.AutoExecutor(folder, cluster='local')
+    executor.update_parameters(timeout_min=5)
+    yield executor, {'workers': 2}
+
+
+@pytest.mark.parametrize('cluster', [_executorlib, _submitit])
+def test_tasks_run_in_the_jobs_of_a_cluster(cluster: Any, tmp_path: Path) -> None:
+    sold, everything = _classes(tmp_path)
+
+    class Asks(sold):  # type: ignore[misc]
+        def run(self) -> Any:
+            target = yield sold(n=5)
+            self.dump(target.load() + 1)
+
+    class Fails(kartnb.TaskOnKart[int]):
+        def run(self) -> None:
+            raise ValueError('no such price')
+
+    with cluster(tmp_path / 'jobs') as (pool, options):
+        assert kartnb.build(everything(tasks=[sold(n=1), sold(n=2), Asks()]), executor=pool, **options) == [1, 2, 6]
+        with pytest.raises(kartnb.GokartBuildError, match='no such price'):
+            kartnb.build(Fails(), executor=pool, **options)
+
+
+def test_executorlib_gives_a_task_the_threads_that_it_takes(tmp_path: Path) -> None:
+    class Threaded(kartnb.TaskOnKart[list[float]]):
+        n = luigi.IntParameter()
+        resources: ClassVar[dict[str, float]] = {'threads_per_core': 2}
+
+        def run(self) -> None:
+            began = time.time()
+            time.sleep(0.3)
+            self.dump([began, time.time()])
+
+    class Both(kartnb.TaskOnKart[list[list[float]]]):
+        def requires(self) -> Any:
+            return [Threaded(n=0), Threaded(n=1)]
+
+        def run(self) -> None:
+            self.dump(self.load())
+
+    with luigi_settings('resources', threads_per_core=4), executorlib.SingleNodeExecutor(max_cores=2) as pool:
+        first, second = sorted(kartnb.build(Both(), executor=pool, workers=2))
+    assert first[1] <= second[0]
+
+
+def test_a_job_of_submitit_that_dies_is_said(tmp_path: Path) -> None:
+    sold, _ = _classes(tmp_path)
+    with _submitit(tmp_path / 'jobs') as (pool, options), pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(sold(kills=True), executor=pool, **options)
+    assert 'The job of this task ended without a result' in str(caught.value)

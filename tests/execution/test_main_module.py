@@ -565,3 +565,27 @@ class Sums(kartnb.TaskOnKart):
         assert kartnb.build(notebook['Sums'](), workers=2) == 3
     finally:
         notebook.run('del pd.DataFrame.own_sum; pd.DataFrame._accessors.discard("own_sum")')
+
+
+def test_a_thread_of_the_notebook_stays_there(notebook: Notebook, recwarn: pytest.WarningsRecorder) -> None:
+    notebook.run(
+        """
+import multiprocessing, threading
+go_on = threading.Event()
+def wait(): go_on.wait(60)
+class Waiting(threading.Thread):
+    def run(self): wait()
+
+threads = [threading.Thread(target=wait), Waiting()]
+for thread in threads: thread.start()
+
+class Counts(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(len(threading.enumerate()))
+"""
+    )
+    try:
+        assert kartnb.build(notebook['Counts'](), workers=2) <= 2  # one is kartnb's own
+    finally:
+        notebook.run('go_on.set()\nfor thread in threads: thread.join()')
+    assert [str(warning.message) for warning in recwarn if 'was replaced by' in str(warning.message)] == []

@@ -226,8 +226,9 @@ def test_amounts(given: Any, expected: int | None) -> None:
     assert memory_of(Sized()) == expected
 
 
+@pytest.mark.parametrize('options', [{}, {'executor': 'threads', 'workers': 2}], ids=['inline', 'threads'])
 @pytest.mark.parametrize('given', ['3 parsecs', -1, 0, float('nan'), float('inf'), '-2GB'])
-def test_what_is_not_an_amount_is_said(given: Any) -> None:
+def test_what_is_not_an_amount_is_said(given: Any, options: dict[str, Any]) -> None:
     class Odd(kartnb.TaskOnKart[int]):
         memory = given
 
@@ -237,7 +238,7 @@ def test_what_is_not_an_amount_is_said(given: Any) -> None:
     with pytest.raises(
         kartnb.GokartBuildError, match=r"Odd\.memory must be an amount of memory such as '3GB'"
     ) as caught:
-        kartnb.build(Odd(), executor='threads', workers=2)
+        kartnb.build(Odd(), **options)
     assert isinstance(caught.value.__cause__, TaskSettingError)
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 
 import kartnb
+from kartnb.execution.workers import process_pool
 from kartnb.execution.workers.settings import OPTIONS, current_options, options_in_use
 from tests.task.cells import Notebook
 
@@ -93,10 +94,14 @@ def notebook() -> Iterator[Notebook]:
     sys.setrecursionlimit(limit)
 
 
-@pytest.fixture(params=['processes', 'spawned pool', 'dask'])
-def elsewhere(request: pytest.FixtureRequest) -> Iterator[Any]:
+@pytest.fixture(params=['processes', 'kept processes', 'spawned pool', 'dask'])
+def elsewhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     if request.param == 'processes':
         yield 'processes'
+    elif request.param == 'kept processes':
+        monkeypatch.setattr(process_pool, '_CAN_FORK', False)
+        yield 'processes'
+        process_pool.retire_workers()
     elif request.param == 'dask':
         distributed = pytest.importorskip('distributed')
         cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, host='127.0.0.1', dashboard_address=None)

@@ -15,6 +15,7 @@ import itertools
 import os
 import pickle
 import sys
+import threading
 import warnings
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from enum import EnumType
 from functools import cached_property, partial, reduce
 from importlib import import_module
+from multiprocessing.process import BaseProcess
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -406,7 +408,7 @@ def _is_of_notebook(value: Any, space: Mapping[str, Any]) -> bool:
     if isinstance(value, type | FunctionType | property | staticmethod | classmethod | partial | cached_property):
         return is_of_main(value)
     cls = type(value)
-    if cls.__module__ == 'builtins':
+    if cls.__module__ == 'builtins' or isinstance(value, threading.Thread | BaseProcess):
         return False
     if cls.__module__ == '__main__':
         return True

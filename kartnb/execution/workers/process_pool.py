@@ -66,7 +66,8 @@ class ProcessPool(WorkerPool):
         self._limits = _thread_limits(workers)
         self._heeds_interrupts = in_main_thread()  # an interrupt ends a build there, and none that runs beside it
         self._workers = workers
-        self._starting = 0
+        #: How many workers are being started, and about how many seconds that takes.
+        self._starting, self._seconds = 0, 0.0
         self._gate = threading.RLock()
         self._jobs: deque[_Job] = deque()
         self._idle: list[Any] = []
@@ -171,7 +172,9 @@ class ProcessPool(WorkerPool):
     def _count_starting(self, more: int) -> None:
         with self._gate:
             self._starting += more
-            self._report_starting(self._starting, seconds_to_start())
+            if self._starting == more:  # the first of those that start together
+                self._seconds = seconds_to_start()
+            self._report_starting(self._starting, self._seconds)
 
 
 def _let_go(workers: Sequence[Any]) -> None:
