@@ -87,7 +87,7 @@ def test_a_build_in_the_background_is_stopped(steps: Kernel) -> None:
 def test_a_failure_in_the_background_is_shown_in_its_cell(steps: Kernel) -> None:
     steps.ok("class Fails(TaskOnKart):\n    def run(self):\n        raise ValueError('no such luck')")
     cell = steps.ok('handle = %kart_build --background Fails()')
-    steps.ok('handle.wait(60); time.sleep(0.3)')
+    steps.ok('handle.wait(60); time.sleep(2)')
     assert 'no such luck' in cell.html[-1]
     assert 'no such luck' in steps.run('handle.result()').traceback
 
