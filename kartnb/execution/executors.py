@@ -226,6 +226,9 @@ class TaskExecutor(ABC):
     #: Whether tasks use the memory of this computer.
     is_here: bool = True
 
+    def expect(self, ready: int) -> None:  # noqa: B027 - most have nothing to prepare
+        """Get ready for so many tasks, which are submitted as soon as they are packed."""
+
     @abstractmethod
     def submit(self, runs: Sequence[TaskRun]) -> None:
         """Run tasks; the outcome of each comes into the inbox."""
@@ -420,6 +423,9 @@ class ParcelExecutor(TaskExecutor):
         pool.report_size(self._resize)
         #: How often a task was sent again that another one has taken down with its worker.
         self._sent_again: Counter[str] = Counter()
+
+    def expect(self, ready: int) -> None:
+        self._pool.start(min(ready, self.parallel))
 
     def _resize(self, workers: int) -> None:
         self.parallel = workers

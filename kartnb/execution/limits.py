@@ -234,6 +234,11 @@ class ReadyQueue:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def unlimited(self) -> int:
+        """How many of the tasks take no resources."""
+        return self._count - len(self._demands)
+
     def push(self, key: str, priority: float, demand: Demand = ()) -> None:
         """Add a task."""
         self._order += 1

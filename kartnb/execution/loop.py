@@ -58,6 +58,7 @@ class BuildLoop(Engine):
         self._is_plan_outdated = False
 
     def _go(self) -> None:
+        self._executor.expect(self._ready.unlimited)
         while self._ready or self._running or self._retries_due or self._waiting or self._to_settle:
             self._settle()
             self._make_due_ready()

@@ -79,6 +79,13 @@ class ProcessPool(WorkerPool):
     def report_starting(self, report: Callable[[int, float], None]) -> None:
         self._report_starting = report
 
+    def start(self, workers: int) -> None:
+        with held_interrupts(), self._gate:
+            while len(self._idle) < workers:
+                worker = self._new_worker()
+                self._idle.append(worker)
+                worker.submit(heed_interrupts, self._heeds_interrupts)
+
     def submit(self, function: Work, data: bytes, needs: Needs = NO_NEEDS) -> Future[bytes]:
         return self._queue(self._jobs.append, function, data)
 

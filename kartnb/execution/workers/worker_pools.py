@@ -59,6 +59,9 @@ class WorkerPool(ABC):
     def report_size(self, report: Callable[[int], None]) -> None:  # noqa: B027 - few pools change
         """Call `report` with the number of workers whenever it changes."""
 
+    def start(self, workers: int) -> None:  # noqa: B027 - most have them already
+        """Start so many workers, which are given something to do soon."""
+
     def needs(self, task: luigi.Task) -> Needs:
         """What of a task's `resources` its worker has to have; raises `WorkerError` when none has it."""
         return NO_NEEDS
