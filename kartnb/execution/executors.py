@@ -60,6 +60,7 @@ from kartnb.execution.workers.settings import (
 from kartnb.execution.workers.transport import ClassStore, ClassStores
 from kartnb.execution.workers.worker_pools import (
     DaskPool,
+    DeadWorker,
     Needs,
     UnreachableWorker,
     Work,
@@ -639,9 +640,8 @@ def _worker_error(error: BaseException, last_output: str) -> BaseException:
         )
     if isinstance(error, BrokenExecutor):
         hint = f'its last output was {last_output!r:.200}' if last_output else 'run the task in a script to see more'
-        return WorkerDiedError(
-            f'The worker process that ran this task died (killed, crashed or out of memory): {hint}.'
-        )
+        how = (str(error) if isinstance(error, DeadWorker) else '') or 'killed, crashed or out of memory'
+        return WorkerDiedError(f'The worker process that ran this task died ({how}): {hint}.')
     return WorkerError(f'The worker could not run this task: {described(error)}')
 
 

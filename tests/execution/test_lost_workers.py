@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 import kartnb
 from kartnb.errors import StorageError, WorkerDiedError
+from kartnb.execution.workers import nursery
+from tests.faults.builders import until
 from tests.machine import is_alive
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='workers are forked on Linux only')
@@ -44,6 +47,34 @@ def test_a_worker_that_closed_its_connection_does_not_go_on(tmp_path: Path) -> N
     assert isinstance(caught.value.__cause__, WorkerDiedError)
     assert not is_alive(int((tmp_path / 'runs').read_text()))
     assert kartnb.build(task, workers=2) == 1
+
+
+class Dying(kartnb.TaskOnKart[int]):
+    """It ends its process: by a signal, or else with exit code 3."""
+
+    by = luigi.IntParameter()
+
+    def run(self) -> None:
+        if self.by:
+            os.kill(os.getpid(), self.by)
+        os._exit(3)
+
+
+@pytest.mark.parametrize(
+    'by, said',
+    [
+        (0, 'it has ended itself with exit code 3'),
+        (signal.SIGKILL, 'SIGKILL: killed by somebody, or by the system because memory ran out'),
+        (signal.SIGSEGV, 'SIGSEGV: it crashed'),
+        (signal.SIGTERM, 'SIGTERM'),
+    ],
+)
+def test_it_is_said_how_a_worker_has_died(by: int, said: str) -> None:
+    message = re.escape(f'The worker process that ran this task died ({said})')
+    # the nursery says it, unless that is in the midst of a long import
+    until(lambda: nursery.nursery_for().status.state == 'ready')
+    with pytest.raises(kartnb.GokartBuildError, match=message):
+        kartnb.build(Dying(by=by), workers=2)
 
 
 class Parent(kartnb.TaskOnKart[int]):

@@ -17,6 +17,7 @@ import math
 import os
 import pickle
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -43,7 +44,7 @@ from kartnb.execution.workers.nursery_process import (
     new_page,
     send,
 )
-from kartnb.execution.workers.worker_pools import UnreachableWorker, Work
+from kartnb.execution.workers.worker_pools import DeadWorker, UnreachableWorker, Work
 from kartnb.interrupts import held_interrupts
 from kartnb.task.code.own import is_own
 
@@ -69,6 +70,8 @@ _STOP_PATIENCE = 10.0
 _DYING = 0.5
 #: Seconds that the import of one module may take while a worker waits for it.
 HANGING = 30.0
+#: Signals by which a process ends that has done something wrong.
+_CRASHES = ('SIGSEGV', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGTRAP', 'SIGSYS')
 #: How many times a worker is requested: a nursery may just have ended, or found a library that it must not fork with.
 _TRIES = 10
 #: Seconds between two looks at a nursery.
@@ -125,6 +128,7 @@ class ForkedWorker:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._connection: socket.socket | None = None
         self._pid = 0
+        self._nursery: Nursery | None = None
         #: A descriptor that can be read when the process has ended; -1 before it is known, and where there is none.
         self._end = -1
         self._is_over = False
@@ -193,7 +197,7 @@ class ForkedWorker:
                     ours.close()
                     return None
                 self._connection = ours
-            nursery = nursery_for()
+            nursery = self._nursery = nursery_for()
             with contextlib.suppress(OSError):
                 nursery.fork(theirs)
         nursery.attend(ours)
@@ -249,7 +253,7 @@ class ForkedWorker:
         """It has died, or cannot be reached any more and is ended: fail the jobs that wait for it."""
         with self._gate:
             was_wanted, self._is_over = not self._is_over, True
-        kind: type[BrokenExecutor] = BrokenProcessPool
+        kind: type[BrokenExecutor] = DeadWorker
         if self._pid and not self._has_ended(_DYING):
             end_tree(self._pid)  # nobody would know what it writes from now on
             self._has_ended(_PATIENCE)
@@ -258,10 +262,38 @@ class ForkedWorker:
         while not self._jobs.empty():
             job = self._jobs.get()
             waiting += [job[2]] if job is not None else []
+        how = self._how_it_died() if waiting and was_wanted and kind is DeadWorker else ''
         for lost in waiting:
-            broken = kind('The worker process has died.')
+            broken = kind(how)
             broken.__cause__ = error
             lost.set_exception(broken)
+
+    def _how_it_died(self) -> str:
+        """What is known of the end of the process, for people; '' if nothing is."""
+        deadline = time.monotonic() + _PATIENCE
+        while self._pid and self._nursery is not None and time.monotonic() < deadline:
+            status = self._nursery.end_of(self._pid)
+            if status is not None:
+                return _in_words(os.waitstatus_to_exitcode(status))
+            time.sleep(0.005)
+        return ''
+
+
+def _in_words(code: int) -> str:
+    """How a process has ended, by its exit code or its signal as a negative number.
+
+    >>> _in_words(3), _in_words(-11)
+    ('it has ended itself with exit code 3', 'SIGSEGV: it crashed')
+    """
+    if code >= 0:
+        return f'it has ended itself with exit code {code}'
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f'signal {-code}'
+    if -code == signal.SIGKILL:
+        return f'{name}: killed by somebody, or by the system because memory ran out'
+    return f'{name}: it crashed' if name in _CRASHES else name
 
 
 def _can_be_read(descriptor: int, patience: float = 0.0) -> bool:
@@ -371,6 +403,10 @@ class Nursery:
         return time.monotonic() - self._seen_since
 
     _seen_module, _seen_since = '', 0.0
+
+    def end_of(self, worker: int) -> int | None:
+        """How one of its workers has ended, as `os.waitpid` says it; None when it is not known."""
+        return self._page.end_of(worker)
 
     def seconds_left(self) -> float:
         """About how many seconds pass until it forks the next worker."""

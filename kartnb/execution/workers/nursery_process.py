@@ -15,6 +15,7 @@ import pickle
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 import warnings
@@ -54,6 +55,9 @@ _SURVIVING_THREAD = 'jemalloc_bg_thd'
 #: What a process must not have open when it forks, by the beginnings of their names: a graphics card, a connection.
 _NOT_TO_SHARE = ('/dev/nvidia', '/dev/kfd', '/dev/dri', 'socket:')
 _PAGE = 256
+#: How many ends of workers are remembered after that, each as the id and the status of its process.
+_ENDS = 64
+_END = struct.Struct('=ii')
 #: Which of a library's threads a variable of the environment limits, by the names of threadpoolctl.
 _LIMITED = {'OMP_NUM_THREADS': 'openmp', 'OPENBLAS_NUM_THREADS': 'blas'}
 #: Libraries that are told themselves how many threads they may start: what they have read cannot be changed otherwise.
@@ -78,16 +82,27 @@ class StatusPage:
     """Memory that a nursery shares with the building process: its status can be read when it hangs or has died."""
 
     def __init__(self, descriptor: int) -> None:
-        self._memory = mmap.mmap(descriptor, _PAGE)
+        self._memory = mmap.mmap(descriptor, _PAGE + _ENDS * _END.size)
+        self._ended = 0
 
     def write(self, status: Status) -> None:
         """Replace the status."""
         text = ' '.join(map(str, status)).encode()
-        self._memory[:] = text[:_PAGE].ljust(_PAGE, b'\0')
+        self._memory[:_PAGE] = text[:_PAGE].ljust(_PAGE, b'\0')
+
+    def note_end(self, worker: int, status: int) -> None:
+        """Note how a worker has ended, as `os.waitpid` says it."""
+        _END.pack_into(self._memory, _PAGE + self._ended % _ENDS * _END.size, worker, status)
+        self._ended += 1
+
+    def end_of(self, worker: int) -> int | None:
+        """How a worker has ended, as `os.waitpid` says it; None when it is not known."""
+        found = dict(_END.iter_unpack(self._memory[_PAGE:]))
+        return found.get(worker)
 
     def read(self) -> Status:
         """The status; that of a process which still starts is to import."""
-        words = self._memory[:].rstrip(b'\0').decode('utf-8', 'replace').split(' ')
+        words = self._memory[:_PAGE].rstrip(b'\0').decode('utf-8', 'replace').split(' ')
         if len(words) != len(Status._fields):
             return Status(IMPORTING)
         return Status(words[0], int(words[1]), int(words[2]), float(words[3]), words[4])
@@ -96,7 +111,7 @@ class StatusPage:
 def new_page() -> int:
     """A descriptor of memory for a `StatusPage`."""
     descriptor = os.memfd_create('kartnb-nursery')
-    os.ftruncate(descriptor, _PAGE)
+    os.ftruncate(descriptor, _PAGE + _ENDS * _END.size)
     return descriptor
 
 
@@ -242,7 +257,9 @@ class _NurseryProcess:
 
     def _is_over(self) -> bool:
         for worker in list(self._workers):
-            if os.waitpid(worker, os.WNOHANG)[0]:
+            ended, status = os.waitpid(worker, os.WNOHANG)
+            if ended:
+                self._page.note_end(worker, status)
                 descriptor = self._workers.pop(worker)
                 if descriptor >= 0:
                     os.close(descriptor)

@@ -39,6 +39,10 @@ class UnreachableWorker(BrokenExecutor):
     """A worker process lived on without its connection to the build, and was ended."""
 
 
+class DeadWorker(BrokenExecutor):
+    """A worker process has died; its text is what is known of how, or empty."""
+
+
 class WorkerPool(ABC):
     """Workers that share no memory with this process."""
 
