@@ -265,3 +265,25 @@ def test_tasks_of_another_class_say_nothing_of_the_time() -> None:
     assert times.expected(Slow) >= 2.0
     times.note(Quick, 1.0)
     assert times.expected(Quick) > 0.1, 'times that differ much are not relied on'
+
+
+def test_an_interrupt_that_a_task_raises_in_a_worker_is_its_own_failure() -> None:
+    class Part(kartnb.TaskOnKart[int]):
+        n = luigi.IntParameter()
+
+        def run(self) -> None:
+            if self.n == 7:
+                raise KeyboardInterrupt
+            self.dump(self.n)
+
+    class Root(kartnb.TaskOnKart[int]):
+        def requires(self) -> Any:
+            return [Part(n=n) for n in range(20)]
+
+        def run(self) -> None:
+            self.dump(1)
+
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(Root(), workers=2)
+    assert list(caught.value.raised_exceptions) == [Part(n=7).make_unique_id()]
+    assert [n for n in range(20) if not Part(n=n).complete()] == [7]

@@ -21,7 +21,7 @@ from kartnb._version import __version__
 from kartnb.capture.capture import captured, is_building, swallow_output, taken_output
 from kartnb.errors import WorkerError
 from kartnb.execution.memory import MemoryUse
-from kartnb.execution.recording import Inputs, TaskRun, WorkItem, asked_names
+from kartnb.execution.recording import Inputs, Outcome, TaskRun, WorkItem, asked_names
 from kartnb.execution.task_run import advance, close, importing, seeding_allowed
 from kartnb.execution.workers.channel import ASKS, LOOKS_UP, OUTCOME, Channel, Sender, connect
 from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
@@ -212,10 +212,10 @@ def _run(item: WorkItem, sender: Sender | None, elsewhere: bool) -> RemoteOutcom
     if sender is not None:
         _classes.look_up_by(lambda name, known: sender.ask(item.key, LOOKS_UP, (name, known)))
     run = TaskRun(item, send)
-    outcome = advance(run)
+    outcome = _advanced(run)
     while outcome.requirements is not None and _may_go_on(run, outcome.requirements, sender):
         run.answer = map_nested(lambda task: task.output(), required(outcome.requirements))
-        outcome = advance(run)
+        outcome = _advanced(run)
     if outcome.requirements is not None:
         # it begins again, perhaps in another process, when what it yielded is complete (luigi's way)
         close(run)
@@ -234,6 +234,13 @@ def _run(item: WorkItem, sender: Sender | None, elsewhere: bool) -> RemoteOutcom
         asked,
         outcome.memory,
     )
+
+
+def _advanced(run: TaskRun) -> Outcome:
+    try:
+        return advance(run)
+    except KeyboardInterrupt as error:  # of one task: the others of its parcel go on
+        return Outcome(run.spent, error=error, memory=run.memory)
 
 
 @contextmanager
