@@ -408,7 +408,7 @@ def _is_of_notebook(value: Any, space: Mapping[str, Any]) -> bool:
     if isinstance(value, type | FunctionType | property | staticmethod | classmethod | partial | cached_property):
         return is_of_main(value)
     cls = type(value)
-    if cls.__module__ == 'builtins' or isinstance(value, threading.Thread | BaseProcess):
+    if cls.__module__ == 'builtins' or issubclass(cls, threading.Thread | BaseProcess):
         return False
     if cls.__module__ == '__main__':
         return True
