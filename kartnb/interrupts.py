@@ -7,9 +7,11 @@ the main thread, also just before the first step of a ``finally`` block or of an
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import contextlib
 import inspect
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -45,6 +47,85 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_become_main)
 #: Without the conversions of `signal`: each task is run with interrupts held back several times.
 _SIGINT = int(signal.SIGINT)
+
+
+class heard_interrupts:  # noqa: N801 - it is used as a function is
+    """Within the block `interrupts_heard` knows of each interrupt of the main thread, whoever catches it.
+
+    Code that catches everything (``except:``) would hand back what it has so far as if it were whole. Handlers other
+    than Python's own decide for themselves what an interrupt is.
+    """
+
+    _before = -1
+    _connection: tuple[socket.socket, socket.socket] | None = None
+
+    def __init__(self) -> None:
+        # asked here: it may be entered while interrupts are held
+        self._is_wanted = in_main_thread() and _signal.getsignal(_SIGINT) is signal.default_int_handler
+
+    def __enter__(self) -> None:
+        global _heard_by
+        if _heard_by is None and self._is_wanted:
+            self._connection = reader, writer = socket.socketpair()
+            reader.setblocking(False)
+            writer.setblocking(False)
+            self._before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            _heard_by = self
+
+    def __exit__(self, *_: object) -> None:
+        global _heard_by
+        if self._connection is None or _heard_by is not self:
+            return
+        signal.set_wakeup_fd(self._before)
+        _heard_by = None
+        for end in self._connection:
+            end.close()
+
+    @property
+    def reader(self) -> socket.socket | None:
+        """What can be read when a signal has come."""
+        return None if self._connection is None else self._connection[0]
+
+    def take(self) -> int:
+        """How many interrupts have come since the last time."""
+        try:
+            data = b'' if self.reader is None else self.reader.recv(1 << 12)
+        except OSError:
+            return 0
+        if data and self._before != -1:  # somebody else waits for signals too
+            with contextlib.suppress(OSError):
+                os.write(self._before, data)
+        return data.count(_SIGINT)
+
+
+_heard_by: heard_interrupts | None = None
+_heard = 0
+
+
+def interrupts_heard() -> int:
+    """How many interrupts have come so far within blocks of `heard_interrupts`; one may count twice."""
+    global _heard
+    if _heard_by is not None:
+        _heard += _heard_by.take()
+    return _heard
+
+
+def interrupt_reader() -> socket.socket | None:
+    """What can be read when a signal has come in the main thread; None where that is not known."""
+    return None if _heard_by is None or not in_main_thread() else _heard_by.reader
+
+
+def _hear_nothing() -> None:
+    """In a forked process: its signals are not those of its parent."""
+    global _heard_by
+    if _heard_by is not None:
+        _heard_by = None
+        with contextlib.suppress(ValueError):
+            signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_hear_nothing)
 
 
 class held_interrupts:  # noqa: N801 - it is used as a function is

@@ -30,7 +30,7 @@ from kartnb.execution.recovery import record_existing_results, recover, tidy
 from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
 from kartnb.execution.task_run import kept_directory, kept_random_state, refuse_while_importing
 from kartnb.history.retention import bound_superseded, superseded_bounds
-from kartnb.interrupts import kept_event_loop, within
+from kartnb.interrupts import heard_interrupts, kept_event_loop, within
 from kartnb.model import (
     BuildFinished,
     BuildStarted,
@@ -386,7 +386,17 @@ class Build:
         __tracebackhide__ = True
         refuse_own_loop(self.executor)
         capture = captured(self.build_id, self._log_level, self._emit, self._mask)
-        within([capture, kept_random_state(), kept_event_loop(), self._directory, closing(self._engine)], self._run)
+        within(
+            [
+                capture,
+                kept_random_state(),
+                kept_event_loop(),
+                heard_interrupts(),
+                self._directory,
+                closing(self._engine),
+            ],
+            self._run,
+        )
         if self._starter is not None:
             self._note_results(self._starter)
         return self._engine.report(time.perf_counter() - self._started)

@@ -86,7 +86,8 @@ class CoroutinePool:
         asyncio.set_event_loop(loop)
         try:
             with options_in_use(self._options):
-                loop.run_forever()
+                while not self._is_closing:  # a task may stop the loop
+                    loop.run_forever()
         finally:
             loop.close()
 

@@ -11,8 +11,6 @@ import contextlib
 import functools
 import inspect
 import os
-import signal
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import FunctionType
@@ -22,7 +20,7 @@ import luigi
 
 from kartnb.errors import ExecutorChoiceError
 from kartnb.execution.recording import TaskRun
-from kartnb.interrupts import in_main_thread
+from kartnb.interrupts import interrupt_reader, interrupts_heard
 
 T = TypeVar('T')
 #: The protocol of a run: yields what has to be awaited, and is sent the value, or thrown the exception, of that.
@@ -100,10 +98,16 @@ async def wait_here(steps: Steps[T], run: TaskRun) -> T:
 
 def _reason_of_end(run: TaskRun, error: BaseException) -> BaseException:
     """What has ended a coroutine: why it was cancelled, or else what it has raised."""
-    task = asyncio.current_task()
-    if run.ended_by is None and isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-        run.ended_by = KeyboardInterrupt()  # somebody else has cancelled it, such as the end of the loop
+    if run.ended_by is None and isinstance(error, asyncio.CancelledError) and _is_loop_ending():
+        run.ended_by = KeyboardInterrupt()
     return run.ended_by or error
+
+
+def _is_loop_ending() -> bool:
+    """Whether all in this loop is cancelled, and not this task alone, which is its own affair."""
+    task = asyncio.current_task()
+    others = [other for other in asyncio.all_tasks() if other is not task and not other.done()]
+    return task is not None and task.cancelling() > 0 and bool(others) and all(x.cancelling() for x in others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +130,15 @@ def _awaited(awaitable: Awaitable[Any], run: TaskRun) -> Any:
 @contextlib.contextmanager
 def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Let signals wake a loop of the main thread: one that comes just before it waits would be seen only after that."""
-    if not in_main_thread() or os.name != 'posix':
+    reader = interrupt_reader()
+    if reader is None or os.name != 'posix':
         yield
         return
-    reader, writer = socket.socketpair()
-    with reader, writer:
-        reader.setblocking(False)
-        writer.setblocking(False)
-        loop.add_reader(reader, reader.recv, 1)
-        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
-            loop.remove_reader(reader)
+    loop.add_reader(reader, interrupts_heard)
+    try:
+        yield
+    finally:
+        loop.remove_reader(reader)
 
 
 async def _outcome(awaitable: Awaitable[Any]) -> Any:

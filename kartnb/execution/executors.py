@@ -14,7 +14,7 @@ import warnings
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -672,10 +672,10 @@ class RemoteOutput:
         self._runs.pop(run.item.key, None)
         return ''
 
-    def lose(self, run: TaskRun) -> str:
+    def lose(self, run: TaskRun, *, wait: bool = True) -> str:
         """Take in what a dead worker had written and not sent; gives the most telling line of all its output."""
         self._runs.pop(run.item.key, None)
-        unsent = self._receiver.unsent_output(run.item.key) if self._receiver is not None else []
+        unsent = self._receiver.unsent_output(run.item.key, wait=wait) if self._receiver is not None else []
         if run.output is None and not any(data for _, data in unsent):
             return ''
         log = self._log_of(run)
@@ -690,10 +690,12 @@ class RemoteOutput:
         """The runs whose outcome has not come yet."""
         return list(self._runs.values())
 
-    def keep(self, runs: Iterable[TaskRun]) -> None:
+    def keep(self, runs: Sequence[TaskRun]) -> None:
         """Keep the output of runs that were interrupted and whose workers have ended."""
-        for run in runs:
-            self.lose(run)
+        if runs and self._receiver is not None:
+            self._receiver.wait_for_ends()
+        for run in runs:  # most of a parcel have not begun
+            self.lose(run, wait=False)
             if run.output is not None:
                 keep_output(run)
 

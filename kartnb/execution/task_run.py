@@ -63,7 +63,7 @@ from kartnb.execution.recording import (
 )
 from kartnb.execution.report import trim_traceback
 from kartnb.history.gokart_runs import RunLogs
-from kartnb.interrupts import held_interrupts, in_main_thread
+from kartnb.interrupts import held_interrupts, in_main_thread, interrupts_heard
 from kartnb.storage.file_inputs import FileInput
 from kartnb.storage.filesystem import durable_writes, go_back, has_left, home, may_leave, working_directory
 from kartnb.storage.targets import SingleFileTarget, runs_alone
@@ -193,6 +193,7 @@ def _timed(run: TaskRun) -> Steps[Any]:
     for name, why in run.item.unexplained:
         reading.note_unknown(name, why)
     token = runs_alone.set(run.lock is not None)
+    heard = interrupts_heard()
     meter = MemoryMeter(alone=_may_seed())
     seen = file_hook.begin(reading)
     requirements = None
@@ -200,6 +201,12 @@ def _timed(run: TaskRun) -> Steps[Any]:
     try:
         with may_leave():
             requirements = yield from _go_on(run)
+        error = _ended_by(run, heard)
+        if error is not None:
+            requirements = None
+            with suppress(Exception):
+                close_generator(run)
+            raise error
         if requirements is not None:
             run.asked += flatten(required(requirements))
         return requirements
@@ -214,6 +221,16 @@ def _timed(run: TaskRun) -> Steps[Any]:
         used = meter.end()
         run.memory = used if run.memory is None else run.memory.with_later(used)
         _return_home(run)
+
+
+def _ended_by(run: TaskRun, heard: int) -> BaseException | None:
+    """What was to end a run whose code has caught it, and has come to an end with less than all of its work."""
+    error = run.ended_by
+    if error is None and not run.interleaved and in_main_thread() and interrupts_heard() != heard:
+        error = KeyboardInterrupt()
+    if error is not None:
+        logger.warning('%s has caught what was to end it: its result is not kept.', run.item.key)
+    return error
 
 
 def _end_forked(run: TaskRun) -> NoReturn:

@@ -92,6 +92,11 @@ class Receiver:
         with self._changed:
             self._changed.wait_for(lambda: pid in self._workers and self._workers[pid].received >= count, _PATIENCE)
 
+    def wait_for_ends(self) -> None:
+        """Wait until all messages of workers that have been ended have come."""
+        with self._changed:
+            self._changed.wait_for(lambda: all(worker.gone for worker in self._workers.values()), _SHORT_PATIENCE)
+
     def last_tasks_of(self, keys: Container[str]) -> list[str]:
         """The node whose task ran when a worker died that had a parcel with these; empty if none of them did.
 
@@ -107,11 +112,11 @@ class Receiver:
     def _last_of(self, keys: Container[str]) -> _Worker | None:
         return next((worker for worker in reversed(self._workers.values()) if worker.key in keys), None)
 
-    def unsent_output(self, key: str) -> list[tuple[Stream, bytes]]:
+    def unsent_output(self, key: str, *, wait: bool = True) -> list[tuple[Stream, bytes]]:
         """What the worker of a node had written and not sent when it died, as pairs of stream and bytes."""
         with self._changed:
             # all its messages may still be on their way, also the first one, which says that it runs this task
-            self._changed.wait_for(lambda: self._workers_of(key), _SHORT_PATIENCE)
+            self._changed.wait_for(lambda: self._workers_of(key), _SHORT_PATIENCE if wait else 0.0)
             found = self._workers_of(key)
             if not found:
                 return []

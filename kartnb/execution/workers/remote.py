@@ -28,7 +28,7 @@ from kartnb.execution.workers.sent_errors import ByAttributes, is_like, untie
 from kartnb.execution.workers.sent_modules import MODULES, ModuleReceiver
 from kartnb.execution.workers.settings import OptionsKeeper, Settings, SettingsKeeper
 from kartnb.execution.workers.transport import SentHandlers, WorkerClasses
-from kartnb.interrupts import kept_event_loop
+from kartnb.interrupts import heard_interrupts, kept_event_loop
 from kartnb.model import TaskEvent
 from kartnb.storage.places import CapturedLine
 from kartnb.storage.run_lock import Holder, build_begins, build_ends
@@ -129,6 +129,7 @@ def perform(data: bytes) -> bytes:
         with (
             seeding_allowed(),
             kept_event_loop(),
+            heard_interrupts(),
             nullcontext() if is_building() else _as_in_the_building_process(parcel, items[0].build_id),
         ):
             return pickle.dumps(_run_all(items, parcel))

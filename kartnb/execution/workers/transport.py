@@ -16,6 +16,7 @@ import sys
 import threading
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -192,6 +193,8 @@ class WorkerClasses:
         self._classes: dict[str, type] = {}
         self._digests: dict[type, str] = {}
         self._handlers: dict[str, HandlersOf] = {}
+        #: Classes that tasks have made in their functions, which the building process does not know.
+        self._made_here: weakref.WeakSet[type] = weakref.WeakSet()
         self._main = ReceivedMain(self.loads)
 
     def missing(self, digests: Iterable[str]) -> list[str]:
@@ -245,9 +248,11 @@ class WorkerClasses:
         known = self._digests.get(cls) or self._main.name_of(cls)
         if known is None and travels_by_value(cls):
             # a class that came inside another one: the building process knows it by cloudpickle's id, or by name
-            its_id = by_value_id(cls)
+            its_id = by_value_id(cls)  # which a class that was made here gets when it is pickled
             if not its_id and not issubclass(cls, luigi.Task) and _importable(cls) is None:
-                return None  # made here, in a function
+                self._made_here.add(cls)
+            if cls in self._made_here:
+                return None
             return f'{cls.__module__}:{cls.__qualname__}:{its_id}'
         return known
 
