@@ -21,6 +21,7 @@ import luigi
 from kartnb import display
 from kartnb.errors import BuildStoppedError, TaskArgumentError
 from kartnb.execution.report import BuildReport, GokartBuildError, raise_failures
+from kartnb.execution.workers.settings import users_context
 from kartnb.model import (
     BuildFinished,
     BuildProgress,
@@ -58,7 +59,9 @@ class Handle(ABC):
         self._ended = threading.Event()
         self._callbacks: list[Callable[[Any], object]] = []
         self._gate = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f'kartnb-{self._what}', daemon=True)
+        self._thread = threading.Thread(
+            target=users_context().run, args=(self._run,), name=f'kartnb-{self._what}', daemon=True
+        )
 
     @abstractmethod
     def _work(self) -> None:

@@ -56,6 +56,7 @@ from kartnb.execution.workers.settings import (
     current_options,
     current_settings,
     options_in_use,
+    users_context,
 )
 from kartnb.execution.workers.transport import ClassStore, ClassStores
 from kartnb.execution.workers.worker_pools import (
@@ -290,7 +291,7 @@ class ThreadExecutor(TaskExecutor):
         for run in runs:
             with held_interrupts():  # one in the midst of it would leave a thread that nobody waits for
                 try:
-                    future = self._executor.submit(_advance_with, self._options, run)
+                    future = self._executor.submit(users_context().run, _advance_with, self._options, run)
                 except RuntimeError as error:  # the user's pool was shut down
                     self._inbox.put((run.item.key, Outcome(0.0, error=takes_no_tasks(self._executor, error))))
                     continue

@@ -438,6 +438,7 @@ def close(run: TaskRun) -> None:
     _leave(run)
     if run.lock is not None:
         take_back(run)
+        keep_output(run)
     if run.lock is not None:
         run.lock.release()
         run.lock = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import decimal
 import json
+import logging
 import os
 import pickle
 import random
@@ -13,7 +15,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -539,3 +541,139 @@ def test_what_a_coroutine_leaves_in_its_loop_is_cancelled_before_the_build_ends(
 
     assert kartnb.build(Leaves()) == kartnb.build(Leaves(), executor='async', rerun=True) == 1
     assert Path('cancelled').read_text() == 'xx'
+
+
+class Greedy(kartnb.TaskOnKart[int]):
+    """It catches everything, and hands back what it has so far."""
+
+    n = luigi.IntParameter()
+
+    def run(self) -> None:
+        seconds = 0.0
+        try:
+            Path(f'begun-{self.n}').touch()
+            for _ in range(300):
+                time.sleep(0.1)
+                seconds += 0.1
+        except BaseException:
+            logging.getLogger('mine').debug('enough')
+        self.dump(round(seconds))
+
+
+class GreedyCoroutine(Greedy):
+    async def run(self) -> None:  # type: ignore[override]
+        seconds = 0.0
+        try:
+            Path(f'begun-{self.n}').touch()
+            for _ in range(300):
+                await asyncio.sleep(0.1)
+                seconds += 0.1
+        except BaseException:
+            logging.getLogger('mine').debug('enough')
+        self.dump(round(seconds))
+
+
+@pytest.mark.parametrize(
+    'cls, options',
+    [
+        *((Greedy, options) for options in ({}, {'workers': 2})),  # in a thread no interrupt reaches it
+        *((GreedyCoroutine, options) for options in ({}, {'workers': 2}, {'executor': 'async'})),
+    ],
+)
+def test_a_run_that_catches_an_interrupt_keeps_no_result(cls: type[Greedy], options: dict[str, Any]) -> None:
+    task = cls(n=1)
+    with _interrupted_when(Path('begun-1').exists):
+        kartnb.build(task, **options)
+    assert kartnb.plan(task).to_run()
+
+
+def test_a_coroutine_that_catches_a_stop_or_the_end_of_its_time_keeps_no_result(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Limited(GreedyCoroutine):
+        worker_timeout = 1
+
+    with pytest.raises(kartnb.GokartBuildError, match='ran longer than its worker_timeout of 1 s'):
+        kartnb.build(Limited(n=1), executor='async')
+    assert 'has caught what was to end it: its result is not kept' in caplog.text
+    handle = kartnb.build(GreedyCoroutine(n=2), executor='async', background=True)
+    _until(Path('begun-2').exists)
+    handle.stop()
+    assert handle.status == 'stopped'
+    assert [kartnb.plan(task).to_run() != () for task in (Limited(n=1), GreedyCoroutine(n=2))] == [True, True]
+
+
+def test_an_interrupt_that_a_forked_child_gets_is_not_its_parents() -> None:
+    class Forks(kartnb.TaskOnKart[int]):
+        def run(self) -> None:
+            child = os.fork()
+            if not child:
+                with contextlib.suppress(KeyboardInterrupt):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(10)
+                os._exit(0)
+            os.waitpid(child, 0)
+            self.dump(1)
+
+    assert kartnb.build(Forks()) == 1
+
+
+class CancelsItself(kartnb.TaskOnKart[int]):
+    async def run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize('how', ['build', 'background', 'awaited'])
+def test_a_coroutine_that_cancels_itself_fails_alone(how: str) -> None:
+    root = All(tasks=[CancelsItself(), Call(n=1), Call(n=2)])
+    builds: dict[str, Callable[[], Any]] = {
+        'build': lambda: kartnb.build(root, executor='async'),
+        'background': lambda: kartnb.build(root, executor='async', background=True).result(60),
+        'awaited': lambda: asyncio.run(kartnb.build_async(root, executor='async')),
+    }
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        builds[how]()
+    assert list(caught.value.raised_exceptions) == [CancelsItself().make_unique_id()]
+    assert [Call(n=n).complete() for n in (1, 2)] == [True, True]
+
+
+def test_a_build_ends_though_a_coroutine_stops_its_loop() -> None:
+    class Stops(kartnb.TaskOnKart[int]):
+        async def run(self) -> None:
+            asyncio.get_running_loop().stop()
+            await asyncio.sleep(0.01)
+            self.dump(1)
+
+    assert kartnb.build(Stops(), executor='async') == 1
+
+
+_PLACE = contextvars.ContextVar('_PLACE', default='nowhere')
+
+
+class Tells(kartnb.TaskOnKart[str]):
+    n = luigi.IntParameter()
+
+    def run(self) -> None:
+        self.dump(_PLACE.get())
+
+
+class TellsLater(Tells):
+    async def run(self) -> None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        self.dump(_PLACE.get())
+
+
+def test_tasks_have_the_context_variables_of_who_builds_them() -> None:
+    token = _PLACE.set('here')
+    try:
+        options: list[dict[str, Any]] = [{}, {'executor': 'threads', 'workers': 2}, {'executor': 'async'}]
+        for n, each in enumerate(options):
+            tasks = [Tells(n=2 * n), TellsLater(n=2 * n)]
+            assert kartnb.build(All(tasks=tasks), **each) == ['here', 'here']
+            tasks = [Tells(n=2 * n + 1), TellsLater(n=2 * n + 1)]
+            assert each == {} or asyncio.run(kartnb.build_async(All(tasks=tasks), **each)) == ['here', 'here']
+    finally:
+        _PLACE.reset(token)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import contextvars
 import importlib
 import importlib.util
 import locale
@@ -168,6 +169,15 @@ def options_in_use(packed: Mapping[str, bytes]) -> Iterator[None]:
             put_back()
 
 
+def users_context() -> contextvars.Context:
+    """A new context with the variables of the user and of libraries, as this thread has them, and none of kartnb's."""
+    context = contextvars.Context()
+    for variable, value in contextvars.copy_context().items():
+        if not variable.name.startswith('kartnb'):
+            context.run(variable.set, value)
+    return context
+
+
 class OptionsKeeper:
     """Keeps the options of a build in use between its parcels, as inline between tasks: to set them takes a while."""
 
@@ -296,14 +306,30 @@ def _read_levels() -> dict[str, Any]:
 
 
 def _use_levels(options: dict[str, Any]) -> Undo:
-    before = {name: logging.getLogger(name).level for name in options['levels']}
+    before = _levels_now()
     disabled = logging.root.manager.disable
-    for name, level in options['levels'].items():
-        if before[name] != level:
-            logging.getLogger(name).setLevel(level)
-    if disabled != options['disabled']:
-        logging.disable(options['disabled'])
-    return partial(_use_levels, {'levels': before, 'disabled': disabled})
+    _set_levels(options['levels'], options['disabled'])
+    return partial(_put_back_levels, before, disabled)
+
+
+def _levels_now() -> dict[str, int]:
+    named = list(logging.root.manager.loggerDict.items())
+    levels = {name: logger.level for name, logger in named if isinstance(logger, logging.Logger)}
+    return {**levels, '': logging.root.level}
+
+
+def _put_back_levels(levels: dict[str, int], disabled: int) -> None:
+    """Undo what tasks have set too, also of loggers that they have made."""
+    _set_levels({**dict.fromkeys(_levels_now(), logging.NOTSET), **levels}, disabled)
+
+
+def _set_levels(levels: Mapping[str, int], disabled: int) -> None:
+    for name, level in levels.items():
+        logger = logging.getLogger(name)
+        if logger.level != level:
+            logger.setLevel(level)
+    if logging.root.manager.disable != disabled:
+        logging.disable(disabled)
 
 
 def _read_filters() -> dict[str, Any]:
@@ -386,16 +412,17 @@ def _read_pandas() -> dict[str, Any]:
 
 
 def _use_pandas(options: dict[str, Any]) -> Undo:
-    before = {name: value for name, (value, _) in pandas_options().items()}
-    changed = {name: value for name, value in options.items() if name in before and before[name] != value}
-    _set_pandas(changed)
-    return partial(_set_pandas, {name: before[name] for name in changed})
+    found = pandas_options()
+    before = {name: value for name, (value, _) in found.items()}
+    _set_pandas({name: options.get(name, default) for name, (_, default) in found.items()})
+    return partial(_set_pandas, before)
 
 
 def _set_pandas(options: dict[str, Any]) -> None:
-    for name, value in options.items():
-        with contextlib.suppress(Exception):  # of another version of pandas
-            _module('pandas').set_option(name, value)
+    for name, (value, _) in pandas_options().items():
+        if name in options and options[name] is not value and options[name] != value:
+            with contextlib.suppress(Exception):  # of another version of pandas
+                _module('pandas').set_option(name, options[name])
 
 
 def _own_parameters(parameters: Any) -> dict[str, Any]:

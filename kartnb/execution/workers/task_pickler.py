@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -101,6 +102,10 @@ class TaskPickler(ByValuePickler):
             return _reduced_task(value)
         if isinstance(value, BaseException):
             return reduce_error(value)
+        if type(value).__module__ == '_ctypes' and isinstance(value, type) and _is_made_by_ctypes(value):
+            raise TypeError(f'the type {value.__name__}, which ctypes has made, belongs to its process')
+        if 'ctypes' in sys.modules and isinstance(value, sys.modules['ctypes'].CDLL):
+            return type(value), (value._name,)
         reduced = super().reducer_override(value)
         if reduced is NotImplemented:
             cls = value if isinstance(value, type) else type(value)
@@ -186,6 +191,10 @@ def _reduced_task(task: luigi.Task) -> Any:
     if len(reduced) > 2 and isinstance(reduced[2], dict):
         reduced[2] = {name: value for name, value in reduced[2].copy().items() if name not in REPORTERS}
     return tuple(reduced)
+
+
+def _is_made_by_ctypes(cls: type) -> bool:
+    return getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls
 
 
 def _reduced_reference(reference: weakref.ref[Any]) -> Any:

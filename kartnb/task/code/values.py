@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextvars
 import dataclasses
 import datetime
@@ -16,6 +17,7 @@ import logging
 import pathlib
 import random
 import re
+import socket
 import struct
 import sys
 import threading
@@ -59,7 +61,15 @@ _NEUTRAL = (
     type(threading.RLock()),
     threading.Event,
     threading.Condition,
+    socket.socket,
+    concurrent.futures.Executor,
 )
+
+
+def _is_of_event_loop(value: Any) -> bool:
+    """Whether a value is an event loop, or belongs to one: what runs in it is no part of the code that has it."""
+    asyncio = sys.modules.get('asyncio')
+    return asyncio is not None and isinstance(value, asyncio.AbstractEventLoop | asyncio.Future)
 
 
 class CannotTellError(Exception):
@@ -179,7 +189,7 @@ class _Writer:
             return f'{kind.__name__} {self.text(value.getvalue())}'
         if isinstance(value, types.CodeType):
             return f'code {_digest(code_text(value).encode())}'
-        if isinstance(value, _NEUTRAL):
+        if isinstance(value, _NEUTRAL) or _is_of_event_loop(value):
             return self._follow(kind) or kind.__name__  # the methods of a class of the user's count
         if isinstance(value, struct.Struct):
             return f'Struct({value.format!r})'
