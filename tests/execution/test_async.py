@@ -677,3 +677,43 @@ def test_tasks_have_the_context_variables_of_who_builds_them() -> None:
             assert each == {} or asyncio.run(kartnb.build_async(All(tasks=tasks), **each)) == ['here', 'here']
     finally:
         _PLACE.reset(token)
+
+
+class Client:
+    """It holds the loop in which it was made, as clients of services do."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.connection = asyncio.ensure_future(asyncio.sleep(60))
+
+    async def fetch(self) -> int:
+        await asyncio.sleep(0)
+        return 5
+
+
+CLIENTS: list[Client] = []
+
+
+class Fetches(kartnb.TaskOnKart[int]):
+    async def run(self) -> None:
+        self.dump(await CLIENTS[0].fetch())
+
+
+def test_what_runs_in_the_loop_of_a_client_is_no_code_of_a_task() -> None:
+    async def cell() -> list[bool]:
+        CLIENTS[:] = [Client()]
+        stale = []
+        for _ in range(2):
+            await kartnb.build_async(Fetches(), executor='async')
+            others = [asyncio.create_task(asyncio.sleep(60 + n)) for n in range(2)]
+            await asyncio.sleep(0)
+            plan = kartnb.plan(Fetches())
+            stale.append(bool(plan.to_run() or plan.notes))
+            for other in others:
+                other.cancel()
+        return stale
+
+    try:
+        assert asyncio.run(cell()) == [False, False]
+    finally:
+        CLIENTS.clear()

@@ -589,3 +589,24 @@ class Counts(kartnb.TaskOnKart):
     finally:
         notebook.run('go_on.set()\nfor thread in threads: thread.join()')
     assert [str(warning.message) for warning in recwarn if 'was replaced by' in str(warning.message)] == []
+
+
+def test_a_c_library_of_the_notebook_is_loaded_in_a_worker(notebook: Notebook) -> None:
+    notebook.run(
+        """
+import ctypes
+library = ctypes.CDLL(None)
+numbers = (ctypes.c_int * 4)(1, 2, 3, 4)
+
+class Calls(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(library.abs(-3))
+
+class Sums(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(sum(numbers))
+"""
+    )
+    assert kartnb.build(notebook['Calls'](), workers=2) == 3
+    with pytest.raises(kartnb.GokartBuildError, match='because numbers, which it uses, cannot be pickled'):
+        kartnb.build(notebook['Sums'](), workers=2)

@@ -396,3 +396,18 @@ class Calling(kartnb.TaskOnKart):
     assert failure.location.endswith(('in run: pickle.loads(SENT)()  # here', 'in inner: return 1 / 0')), (
         failure.location
     )
+
+
+class LocalError(kartnb.TaskOnKart[int]):
+    def run(self) -> None:
+        class OddError(Exception):
+            def __reduce__(self) -> Any:
+                raise RuntimeError('not to be pickled')
+
+        raise OddError('hello')
+
+
+def test_a_local_exception_that_cannot_be_pickled_keeps_its_class_and_text() -> None:
+    with pytest.raises(kartnb.GokartBuildError, match='OddError: hello') as caught:
+        kartnb.build(LocalError(), workers=2)
+    assert "raise OddError('hello')" in str(caught.value)

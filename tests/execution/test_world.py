@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+import luigi
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -230,3 +231,24 @@ def test_settings_cost_less_than_a_short_task() -> None:
     assert min(seconds(current_settings) for _ in range(3)) < min(
         seconds(lambda: pickle.dumps(frame)) for _ in range(3)
     )
+
+
+def test_what_a_task_sets_is_put_back_for_other_builds(elsewhere: Any) -> None:
+    class Sets(kartnb.TaskOnKart[int]):
+        def run(self) -> None:
+            pd.set_option('display.precision', 2)
+            np.set_printoptions(precision=2)
+            for name in ('a.library', 'made.by.the.task'):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            self.dump(1)
+
+    class Gets(kartnb.TaskOnKart[Any]):
+        n = luigi.IntParameter()
+
+        def run(self) -> None:
+            levels = [logging.getLogger(name).level for name in ('a.library', 'made.by.the.task')]
+            self.dump([pd.get_option('display.precision'), np.get_printoptions()['precision'], *levels])
+
+    first = kartnb.build(Gets(n=1), executor=elsewhere)
+    kartnb.build(Sets(), executor=elsewhere)
+    assert kartnb.build(Gets(n=2), executor=elsewhere) == first
