@@ -78,7 +78,11 @@ class heard_interrupts:  # noqa: N801 - it is used as a function is
             return
         signal.set_wakeup_fd(self._before)
         _heard_by = None
-        for end in self._connection:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connection, also that of the parent in a forked process."""
+        for end in self._connection or ():
             end.close()
 
     @property
@@ -119,9 +123,10 @@ def _hear_nothing() -> None:
     """In a forked process: its signals are not those of its parent."""
     global _heard_by
     if _heard_by is not None:
-        _heard_by = None
         with contextlib.suppress(ValueError):
             signal.set_wakeup_fd(-1)
+        _heard_by.close()
+        _heard_by = None
 
 
 if hasattr(os, 'register_at_fork'):
