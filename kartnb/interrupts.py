@@ -11,7 +11,6 @@ import contextlib
 import inspect
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -52,48 +51,57 @@ _SIGINT = int(signal.SIGINT)
 class heard_interrupts:  # noqa: N801 - it is used as a function is
     """Within the block `interrupts_heard` knows of each interrupt of the main thread, whoever catches it.
 
-    Code that catches everything (``except:``) would hand back what it has so far as if it were whole. Handlers other
-    than Python's own decide for themselves what an interrupt is.
+    Code that catches everything (``except:``) would hand back what it has so far as if it were whole. Where a handler
+    other than Python's own is in use, it decides what an interrupt is. On Windows none is heard.
     """
 
     _before = -1
-    _connection: tuple[socket.socket, socket.socket] | None = None
+    #: The ends of a pipe to which Python writes the number of each signal; unlike a socket it holds thousands.
+    _pipe: tuple[int, int] | None = None
 
     def __init__(self) -> None:
         # asked here: it may be entered while interrupts are held
-        self._is_wanted = in_main_thread() and _signal.getsignal(_SIGINT) is signal.default_int_handler
+        is_usual = in_main_thread() and _signal.getsignal(_SIGINT) is signal.default_int_handler
+        self._is_wanted = is_usual and os.name == 'posix'
 
     def __enter__(self) -> None:
         global _heard_by
         if _heard_by is None and self._is_wanted:
-            self._connection = reader, writer = socket.socketpair()
-            reader.setblocking(False)
-            writer.setblocking(False)
-            self._before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            self._pipe = os.pipe()
+            for end in self._pipe:
+                os.set_blocking(end, False)
+            self._before = self.listen()
             _heard_by = self
+
+    def listen(self) -> int:
+        """Let Python write to the pipe; gives where it has written before, and -1 for nowhere."""
+        assert self._pipe is not None
+        return signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
 
     def __exit__(self, *_: object) -> None:
         global _heard_by
-        if self._connection is None or _heard_by is not self:
+        if self._pipe is None or _heard_by is not self:
             return
         signal.set_wakeup_fd(self._before)
         _heard_by = None
         self.close()
 
     def close(self) -> None:
-        """Close its connection, also that of the parent in a forked process."""
-        for end in self._connection or ():
-            end.close()
+        """Close the pipe, also that of the parent in a forked process."""
+        pipe, self._pipe = self._pipe, None
+        for end in pipe or ():
+            with contextlib.suppress(OSError):  # a task has closed it
+                os.close(end)
 
     @property
-    def reader(self) -> socket.socket | None:
-        """What can be read when a signal has come."""
-        return None if self._connection is None else self._connection[0]
+    def reader(self) -> int | None:
+        """The descriptor that can be read when a signal has come."""
+        return None if self._pipe is None else self._pipe[0]
 
     def take(self) -> int:
         """How many interrupts have come since the last time."""
         try:
-            data = b'' if self.reader is None else self.reader.recv(1 << 12)
+            data = b'' if self.reader is None else os.read(self.reader, 1 << 16)
         except OSError:
             return 0
         if data and self._before != -1:  # somebody else waits for signals too
@@ -106,16 +114,22 @@ _heard_by: heard_interrupts | None = None
 _heard = 0
 
 
-def interrupts_heard() -> int:
-    """How many interrupts have come so far within blocks of `heard_interrupts`; one may count twice."""
+def interrupts_heard(*, from_now: bool = False) -> int:
+    """How many interrupts have come so far within blocks of `heard_interrupts`; one may count twice.
+
+    With `from_now` they are heard again, if code that ran before has kept them from that, as `asyncio` does with the
+    last handler of a signal.
+    """
     global _heard
+    if from_now and _heard_by is not None and in_main_thread():
+        _heard_by.listen()
     if _heard_by is not None:
         _heard += _heard_by.take()
     return _heard
 
 
-def interrupt_reader() -> socket.socket | None:
-    """What can be read when a signal has come in the main thread; None where that is not known."""
+def interrupt_reader() -> int | None:
+    """The descriptor that can be read when a signal has come in the main thread; None where there is none."""
     return None if _heard_by is None or not in_main_thread() else _heard_by.reader
 
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import FunctionType
@@ -131,7 +130,7 @@ def _awaited(awaitable: Awaitable[Any], run: TaskRun) -> Any:
 def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Let signals wake a loop of the main thread: one that comes just before it waits would be seen only after that."""
     reader = interrupt_reader()
-    if reader is None or os.name != 'posix':
+    if reader is None:
         yield
         return
     loop.add_reader(reader, interrupts_heard)

@@ -193,7 +193,7 @@ def _timed(run: TaskRun) -> Steps[Any]:
     for name, why in run.item.unexplained:
         reading.note_unknown(name, why)
     token = runs_alone.set(run.lock is not None)
-    heard = interrupts_heard()
+    heard = interrupts_heard(from_now=True)
     meter = MemoryMeter(alone=_may_seed())
     seen = file_hook.begin(reading)
     requirements = None

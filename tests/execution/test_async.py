@@ -618,6 +618,36 @@ def test_an_interrupt_that_a_forked_child_gets_is_not_its_parents() -> None:
     assert kartnb.build(Forks()) == 1
 
 
+@pytest.mark.parametrize('what', ['handler', 'descriptor', 'timer'])
+def test_an_interrupt_is_heard_after_what_tasks_have_done_to_signals(what: str) -> None:
+    class Earlier(kartnb.TaskOnKart[int]):
+        def run(self) -> None:
+            async def handle() -> None:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+
+            if what == 'handler':
+                asyncio.run(handle())
+            elif what == 'descriptor':
+                signal.set_wakeup_fd(-1)
+            self.dump(1)
+
+    class Later(Greedy):
+        def requires(self) -> Any:
+            return Earlier()
+
+        def run(self) -> None:
+            if what == 'timer':
+                before = signal.signal(signal.SIGALRM, lambda *_: None)
+                for _ in range(1000):
+                    signal.raise_signal(signal.SIGALRM)
+                signal.signal(signal.SIGALRM, before)
+            super().run()
+
+    with _interrupted_when(Path('begun-5').exists):
+        kartnb.build(Later(n=5))
+    assert kartnb.plan(Later(n=5)).to_run()
+
+
 class CancelsItself(kartnb.TaskOnKart[int]):
     async def run(self) -> None:
         task = asyncio.current_task()
