@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from kartnb._deferred import lighten_luigi
 from kartnb._version import __version__
+from kartnb.compat.doors import open_doors
 
 lighten_luigi()
+open_doors('kartnb')
 
 if TYPE_CHECKING:
     import luigi
 
     from kartnb.cli.run import run
+    from kartnb.compat.doors import as_gokart
     from kartnb.errors import (
         BuildStoppedError,
         CyclicRequirementsError,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     )
     from kartnb.execution.background import BackgroundBuild
     from kartnb.execution.build import build, build_async
+    from kartnb.execution.luigid import WorkerSchedulerFactory
     from kartnb.execution.report import GokartBuildError, HasLockedTaskException
     from kartnb.execution.report import GokartBuildError as KartBuildError
     from kartnb.history.clean import Cleaning, clean, delete_local_unnecessary_outputs
@@ -85,6 +89,7 @@ _MODULES = {
     name: module
     for module, names in {
         'kartnb.cli.run': 'run',
+        'kartnb.compat.doors': 'as_gokart',
         'kartnb.errors': (
             'BuildStoppedError CyclicRequirementsError EmptyDumpError FileInputError FilterError HistoryError '
             'KartError PandasTypeError ParameterValueError StorageError SweepError UnreadableResultError '
@@ -92,6 +97,7 @@ _MODULES = {
         ),
         'kartnb.execution.background': 'BackgroundBuild',
         'kartnb.execution.build': 'build build_async',
+        'kartnb.execution.luigid': 'WorkerSchedulerFactory',
         'kartnb.execution.report': 'GokartBuildError HasLockedTaskException',
         'kartnb.history.clean': 'Cleaning clean delete_local_unnecessary_outputs',
         'kartnb.history.runs': 'Run Runs',
@@ -176,6 +182,7 @@ __all__ = [
     'TaskState',
     'UnreadableResultError',
     'Why',
+    'WorkerSchedulerFactory',
     'Workspace',
     'WrongValueError',
     'ZonedDateSecondParameter',
@@ -183,6 +190,7 @@ __all__ = [
     'accept',
     'add_config',
     'adopt',
+    'as_gokart',
     'build',
     'build_async',
     'clean',
@@ -217,8 +225,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     home = _MODULES.get(name)
     if home is None:
-        from kartnb.compat.names import missing_name
+        from kartnb.compat.names import HOMES, missing_name
 
+        if name in HOMES:  # a module of gokart's
+            return importlib.import_module(f'kartnb.{name}')
         raise AttributeError(missing_name(name, __all__))
     module_name, _, attribute = home.partition(':')
     module = importlib.import_module(module_name)

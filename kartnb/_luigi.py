@@ -24,6 +24,7 @@ from types import CodeType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import luigi
+import luigi.retcodes
 from luigi.cmdline_parser import CmdlineParser
 from luigi.parameter import _no_value
 from luigi.task_register import Register

@@ -9,7 +9,7 @@ import os
 from asyncio import AbstractEventLoop
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import luigi
 
@@ -238,6 +238,35 @@ def log_level_named(name: str) -> int:
     if not isinstance(level, int):
         raise ValueError(f'{name!r} is not a log level: use one of {", ".join(LOG_LEVELS)}.')
     return level
+
+
+class LoggerConfig:
+    """A block in which the logger `gokart.build` takes messages of a level and above, as its attribute `logger`.
+
+    Examples
+    --------
+    >>> with LoggerConfig(logging.INFO) as config:
+    ...     config.logger.isEnabledFor(logging.DEBUG)
+    False
+
+    Notes
+    -----
+    From gokart, which disables messages below the level in all loggers of the process. Here no other logger is touched.
+    """
+
+    def __init__(self, level: int) -> None:
+        check_log_level(level)
+        self.logger = logging.getLogger('gokart.build')
+        self.level = level
+        self.default_level = self.logger.level
+
+    def __enter__(self) -> Self:
+        self.default_level = self.logger.level
+        self.logger.setLevel(self.level)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.default_level)
 
 
 def check_env_params(env_params: dict[str, Any]) -> None:

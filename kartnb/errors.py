@@ -5,6 +5,9 @@ Every message of kartnb's is one clear sentence that says what is wrong and what
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 
 def text_of(error: BaseException) -> str:
     """The text of an exception, also of one whose ``__str__`` raises."""
@@ -208,3 +211,9 @@ class ParameterValueError(KartError, ValueError):
 
 class SweepError(KartError, ValueError):
     """A sweep cannot be made as it was asked for: too many points, an unknown parameter or metric, ..."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in ('GokartBuildError', 'HasLockedTaskException'):  # gokart has them among its errors
+        return getattr(importlib.import_module('kartnb'), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

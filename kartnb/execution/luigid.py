@@ -16,6 +16,8 @@ from typing import Any
 
 import luigi
 from luigi.rpc import RemoteScheduler, RPCError
+from luigi.scheduler import Scheduler
+from luigi.worker import Worker
 
 from kartnb._luigi import Builder, SchedulerWorker, set_patience, silence_retries
 from kartnb.errors import SchedulerError, TaskDisabledError
@@ -331,3 +333,36 @@ class SchedulerLoop(Engine):
         taken = vertex.task.process_resources()
         hint = f' It takes {dict(taken)}: check [resources] in the configuration of luigid.' if taken else ''
         return SchedulerError(f'{where} did not give {name} out; its status there is {status}.{hint}')
+
+
+class WorkerSchedulerFactory:
+    """Makes the scheduler and the worker for ``luigi.build(…, worker_scheduler_factory=…)``: they are luigi's own.
+
+    `kartnb.build` has no use for one: its ``workers``, ``executor`` and ``scheduler_url`` say who runs the tasks.
+
+    Examples
+    --------
+    >>> import kartnb, luigi, tempfile
+    >>> class Three(kartnb.TaskOnKart[int]):
+    ...     def run(self):
+    ...         self.dump(3)
+    >>> task = Three(workspace_directory=tempfile.mkdtemp())
+    >>> luigi.build([task], worker_scheduler_factory=WorkerSchedulerFactory(), local_scheduler=True, log_level='ERROR')
+    True
+
+    Notes
+    -----
+    From gokart.
+    """
+
+    def create_local_scheduler(self) -> Scheduler:
+        """A scheduler in this process."""
+        return Scheduler(prune_on_get_work=True, record_task_history=False)
+
+    def create_remote_scheduler(self, url: str) -> RemoteScheduler:
+        """A connection to the scheduler at a URL."""
+        return RemoteScheduler(url)
+
+    def create_worker(self, scheduler: Any, worker_processes: int, assistant: bool = False) -> Worker:
+        """A worker with up to `worker_processes` processes."""
+        return Worker(scheduler=scheduler, worker_processes=worker_processes, assistant=assistant)

@@ -107,6 +107,15 @@ def data_frame_type(cls: type) -> FrameLibrary:
     return 'pandas'
 
 
+def get_dataframe_type_from_task(task: Any) -> FrameLibrary:
+    """The library of the frames that a task, or a task class, dumps: 'pandas', 'polars' or 'polars-lazy'; from gokart.
+
+    >>> get_dataframe_type_from_task(type('Any', (), {}))
+    'pandas'
+    """
+    return data_frame_type(task if isinstance(task, type) else type(task))
+
+
 def _library(kind: Any) -> FrameLibrary:
     if 'polars' not in getattr(kind, '__module__', ''):
         return 'pandas'

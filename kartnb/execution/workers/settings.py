@@ -39,6 +39,7 @@ from luigi.cmdline_parser import CmdlineParser
 
 from kartnb._luigi import pandas_options, set_command_line
 from kartnb.capture.capture import users_root_level
+from kartnb.compat.doors import as_gokart, is_gokart
 from kartnb.errors import described
 from kartnb.storage.formats.registry import packed_formats, unpack_formats
 
@@ -77,6 +78,8 @@ class Settings:
     formats: bytes = b''
     #: The options of each library in `OPTIONS` that is imported, pickled.
     options: Mapping[str, bytes] = field(default_factory=dict)
+    #: Whether ``import gokart`` means kartnb.
+    is_gokart: bool = False
 
 
 def current_settings() -> Settings:
@@ -88,7 +91,7 @@ def current_settings() -> Settings:
     parser = _Luigis.get_instance()
     given = {} if parser is None else {name: value for name, value in vars(parser.known_args).items() if value}
     variables = {name: os.environ[name] for name in named if name in os.environ}
-    return Settings(sections, variables, given, packed_formats(), current_options(OPTIONS))
+    return Settings(sections, variables, given, packed_formats(), current_options(OPTIONS), is_gokart())
 
 
 def current_options(names: Sequence[str] | Mapping[str, Option]) -> dict[str, bytes]:
@@ -133,6 +136,8 @@ class SettingsKeeper:
         """Apply these settings, except for the options of libraries, unless they are in use already."""
         if settings == self._used:
             return
+        if settings.is_gokart:
+            as_gokart()
         config: Any = luigi.configuration.get_config()
         if isinstance(config, RawConfigParser):
             for section in config.sections():

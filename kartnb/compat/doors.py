@@ -1,0 +1,130 @@
+"""gokart's modules, each of which opens on the names that kartnb has for it: ``from kartnb.target import make_target``.
+
+`as_gokart` makes them gokart's own, for code that cannot be edited.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from kartnb.compat.names import HOMES, INSTEAD, missing_name
+from kartnb.errors import KartError
+
+#: These are functions of the package too, and stay them when the modules are imported.
+_FUNCTIONS_TOO = ('build', 'run')
+
+
+class Door(ModuleType):
+    """A module of gokart's; each name is imported from where kartnb has it when it is first used."""
+
+    def __init__(self, package: str, module: str) -> None:
+        super().__init__(f'{package}.{module}'.rstrip('.'), f"gokart's names, from kartnb: see {__name__}.")
+        self._at = package, module
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+        package, module = self._at
+        home = HOMES[module].get(name)
+        below = f'{module}.{name}'.lstrip('.')
+        if home is not None:
+            value = _from_home(home)
+        elif below in HOMES:
+            return importlib.import_module(f'{package}.{below}')
+        elif not module and below not in INSTEAD:
+            return getattr(importlib.import_module('kartnb'), name)
+        else:
+            raise AttributeError(missing_name(name, HOMES[module], module, package))
+        vars(self)[name] = value
+        return value
+
+    def __dir__(self) -> list[str]:
+        module = self._at[1]
+        return sorted({*vars(self), *HOMES[module], *(() if module else dir(importlib.import_module('kartnb')))})
+
+
+def _from_home(home: str) -> Any:
+    module, _, attribute = home.partition(':')
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+class _Doorkeeper:
+    """Finds the doors of one package, before any module of that name on the disk."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+        package, _, module = fullname.partition('.')
+        if package != self._package or (package == 'kartnb' and module in _ROOMS):
+            return None
+        if module in HOMES:
+            return ModuleSpec(fullname, self, is_package=True)  # type: ignore[arg-type]
+        if package == 'gokart' or module in INSTEAD:
+            instead = INSTEAD.get(module, 'kartnb does not have it')
+            raise ModuleNotFoundError(f'No module named {fullname!r}: {instead}.', name=fullname)
+        return None
+
+    def create_module(self, spec: ModuleSpec) -> Door:
+        package, _, module = spec.name.partition('.')
+        return Door(package, module)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is left to do: names are found when they are used."""
+
+
+#: Modules of gokart's whose names are those of rooms of kartnb, which have gokart's names themselves.
+_ROOMS = frozenset({'', 'errors', 'mypy', 'task', 'testing'})
+_keepers = {package: _Doorkeeper(package) for package in ('kartnb', 'gokart')}
+
+
+def open_doors(package: str) -> None:
+    """Let the modules below `package`, 'kartnb' or 'gokart', be imported."""
+    keeper: Any = _keepers[package]
+    if keeper in sys.meta_path:
+        return
+    sys.meta_path.insert(0, keeper)
+    for name in _FUNCTIONS_TOO:
+        # Python binds a module in its package when it loads it: one that is loaded already leaves the function alone
+        sys.modules[f'{package}.{name}'] = importlib.util.module_from_spec(keeper.find_spec(f'{package}.{name}'))
+
+
+def as_gokart() -> None:
+    """Let ``import gokart`` mean kartnb from now on, in this process and in the workers of its builds.
+
+    gokart need not be installed. It is for libraries that cannot be edited; in your own code ``import kartnb as
+    gokart`` does the same. In tests, ``pytest -p kartnb.compat.pytest`` calls it before any test is imported.
+
+    Raises
+    ------
+    kartnb.KartError
+        When the real gokart has been imported in this process: its tasks and kartnb's would be mixed.
+
+    Examples
+    --------
+    >>> import subprocess, sys
+    >>> program = 'import kartnb; kartnb.as_gokart(); import gokart; print(gokart.TaskOnKart is kartnb.TaskOnKart)'
+    >>> subprocess.run([sys.executable, '-c', program], capture_output=True, text=True).stdout
+    'True\\n'
+    """
+    if is_gokart():
+        return
+    real = sorted(name for name in sys.modules if name.partition('.')[0] == 'gokart')
+    if real:
+        raise KartError(
+            'The real gokart has been imported already: call kartnb.as_gokart() before anything imports gokart, in a '
+            'new process or after a restart of the kernel.'
+        )
+    open_doors('gokart')
+
+
+def is_gokart() -> bool:
+    """Whether ``import gokart`` means kartnb in this process."""
+    return _keepers['gokart'] in sys.meta_path
