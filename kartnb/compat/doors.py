@@ -67,9 +67,10 @@ class _Doorkeeper:
             return None
         if module in HOMES:
             return ModuleSpec(fullname, self, is_package=True)  # type: ignore[arg-type]
-        if package == 'gokart' or module in INSTEAD:
-            instead = INSTEAD.get(module, 'kartnb does not have it')
-            raise ModuleNotFoundError(f'No module named {fullname!r}: {instead}.', name=fullname)
+        parent, _, name = module.rpartition('.')
+        if package == 'gokart' or module in INSTEAD or (parent in HOMES and parent not in _ROOMS):
+            # without its `name`, by which `from … import …` would take it for one of its own and hide the message
+            raise ModuleNotFoundError(missing_name(name, HOMES.get(parent, ()), parent, package))
         return None
 
     def create_module(self, spec: ModuleSpec) -> Door:
@@ -97,7 +98,7 @@ def open_doors(package: str) -> None:
 
 
 def as_gokart() -> None:
-    """Let ``import gokart`` mean kartnb from now on, in this process and in the workers of its builds.
+    r"""Let ``import gokart`` mean kartnb from now on, in this process and in the workers of its builds.
 
     gokart need not be installed. It is for libraries that cannot be edited; in your own code ``import kartnb as
     gokart`` does the same. In tests, ``pytest -p kartnb.compat.pytest`` calls it before any test is imported.
@@ -112,7 +113,7 @@ def as_gokart() -> None:
     >>> import subprocess, sys
     >>> program = 'import kartnb; kartnb.as_gokart(); import gokart; print(gokart.TaskOnKart is kartnb.TaskOnKart)'
     >>> subprocess.run([sys.executable, '-c', program], capture_output=True, text=True).stdout
-    'True\\n'
+    'True\n'
     """
     if is_gokart():
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import subprocess
 import sys
 import textwrap
@@ -51,28 +50,26 @@ TYPE_VARIABLES = {'K', 'T'}
 
 
 def gokarts_modules() -> dict[str, types.ModuleType]:
-    """gokart's modules by their names within gokart; two of its folders are namespaces, which are not walked by name."""
-    found = {'': gokart}
-    folders = [(list(gokart.__path__), 'gokart.')]
-    for paths, prefix in folders:
-        for module in pkgutil.iter_modules(paths, prefix):
-            if module.name != 'gokart.mypy':  # a plugin, which only mypy imports
-                found[module.name.removeprefix('gokart.')] = importlib.import_module(module.name)
-    for name in ('conflict_prevention_lock', 'tree', 'file_processor', 'in_memory', 'slack', 'testing'):
-        for path in Path(gokart.__path__[0], name).glob('[a-z]*.py'):
-            found[f'{name}.{path.stem}'] = importlib.import_module(f'gokart.{name}.{path.stem}')
-    return found
+    """gokart's modules by their names within gokart, without its plugin, which only mypy imports."""
+    folder = Path(gokart.__path__[0])
+    files = {file.relative_to(folder).with_suffix('') for file in folder.rglob('*.py')} - {Path('mypy')}
+    names = {'.'.join(file.parts).removesuffix('__init__').rstrip('.') for file in files}
+    return {name: importlib.import_module(f'gokart.{name}'.rstrip('.')) for name in sorted(names)}
 
 
 MODULES = gokarts_modules()
 
 
 def public_names(module: types.ModuleType) -> set[str]:
-    """What `dir` has of a module of gokart's that gokart itself defines."""
+    """What `dir` has of a module of gokart's: what it defines, and of a package what its modules define."""
+    homes = {name: str(getattr(getattr(module, name), '__module__', '')) for name in dir(module)}
+    below = (
+        (f'{module.__name__}.', 'gokart.') if module.__name__ in ('gokart', 'gokart.errors') else f'{module.__name__}.'
+    )
     return {
         name
-        for name in dir(module)
-        if not name.startswith('_') and str(getattr(getattr(module, name), '__module__', '')).startswith('gokart')
+        for name, home in homes.items()
+        if not name.startswith('_') and (home == module.__name__ or home.startswith(below))
     }
 
 
@@ -136,18 +133,20 @@ def test_a_name_that_is_not_here_says_what_to_use(package: str) -> None:
     answer = in_new_process(f"""
         import kartnb
         kartnb.as_gokart()
-        for line in ('from {package}.target import S3Target', 'import {package}.worker',
-                     'from {package}.file_processor import CsvFileProcessorPolars', 'from {package}.tree import task_inof',
-                     'from {package}.target import make_targt'):
+        for line in (
+            'from {package}.target import make_targt',
+            'import {package}.worker',
+            'from {package} import worker',
+            'from {package}.file_processor import CsvFileProcessorPolars',
+            'from {package}.tree import task_inof',
+        ):
             try:
                 exec(line)
             except ImportError as error:
                 print(error)
     """)
-    lines = answer.splitlines()
-    assert len(lines) == 5
-    assert 'workers=' in lines[1]
-    assert f'{package}.target' in lines[0]
+    expected = ["did you mean 'make_target'", 'workers=', 'workers=', "dataframe_type='polars'", package]
+    assert [text for text, line in zip(expected, answer.splitlines(), strict=True) if text not in line] == []
 
 
 def test_a_name_that_is_mistyped_is_guessed() -> None:
