@@ -10,7 +10,7 @@ _FORMATS: dict[str, str] = {
     'kartnb.storage.formats.simple': f'{_PROCESSORS} PickleFileProcessor',
     'kartnb.storage.formats.tables': 'CsvFileProcessor FeatherFileProcessor JsonFileProcessor ParquetFileProcessor',
 }
-_LOCKS = 'TaskLockParams make_task_lock_key make_task_lock_params make_task_lock_params_for_run'
+_LOCKS = 'RedisClient TaskLockParams make_task_lock_key make_task_lock_params make_task_lock_params_for_run'
 _SLACK_ERRORS = 'ChannelListNotLoadedError ChannelNotFoundError FileNotUploadedError'
 #: gokart's modules ('' is gokart itself), and where kartnb has their names: 'name', or 'name=its name there'.
 _MODULES: dict[str, dict[str, str]] = {
@@ -36,6 +36,8 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.execution.report': 'GokartBuildError HasLockedTaskException',
         'kartnb.storage.targets': 'TargetOnKart',
         'kartnb.task.base': 'TaskOnKart',
+        'kartnb.task.registry': '_reset_register=drop_superseded',
+        'kartnb.task.results': '_get_output=result_of',
     },
     'config_params': {'kartnb.task.config': 'inherits_config_params'},
     'conflict_prevention_lock': {},
@@ -67,6 +69,7 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.planning.task_info': 'make_task_info_as_tree_str make_tree_info tree_info',
         'kartnb.task.base': 'TaskOnKart',
     },
+    'mypy': {'kartnb.mypy': 'plugin'},
     'object_storage': {'kartnb.storage.remote': 'ObjectStorage'},
     'pandas_type_config': {
         'kartnb.errors': 'PandasTypeError',
@@ -82,7 +85,7 @@ _MODULES: dict[str, dict[str, str]] = {
     's3_config': {'kartnb.storage.remote': 'S3Config'},
     'slack': {'kartnb.notify.slack': f'{_SLACK_ERRORS} EventAggregator SlackAPI SlackConfig'},
     'slack.event_aggregator': {'kartnb.notify.slack': 'EventAggregator'},
-    'slack.slack_api': {'kartnb.notify.slack': f'{_SLACK_ERRORS} SlackAPI'},
+    'slack.slack_api': {'kartnb.notify.slack': f'{_SLACK_ERRORS} SlackAPI', 'slack_sdk': 'slack_sdk='},
     'slack.slack_config': {'kartnb.notify.slack': 'SlackConfig'},
     'target': {
         'kartnb.storage.formats.base': 'FileProcessor make_file_processor',
@@ -91,17 +94,7 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.storage.remote': 'ObjectStorage make_zip_client',
         'kartnb.storage.targets': 'SingleFileTarget TargetOnKart make_target',
     },
-    'task': {
-        'kartnb.errors': 'EmptyDumpError',
-        'kartnb.storage.formats.base': 'FileProcessor make_file_processor',
-        'kartnb.storage.locks': 'make_task_lock_params make_task_lock_params_for_run',
-        'kartnb.storage.targets': 'TargetOnKart',
-        'kartnb.task.base': 'K T TaskOnKart',
-        'kartnb.task.parameters': (
-            'ExplicitBoolParameter ListTaskInstanceParameter TaskInstanceParameter get_dataframe_type_from_task'
-        ),
-        'kartnb.task.values': 'flatten map_flattenable_items=map_nested',
-    },
+    'task': {'kartnb.errors': 'EmptyDumpError', 'kartnb.task.base': 'TaskOnKart'},
     'testing': {'kartnb.testing': 'assert_frame_contents_equal test_run try_to_run_test_for_empty_data_frame'},
     'testing.check_if_run_with_empty_data_frame': {'kartnb.testing': 'test_run try_to_run_test_for_empty_data_frame'},
     'testing.pandas_assert': {'kartnb.testing': 'assert_frame_contents_equal'},
@@ -159,7 +152,6 @@ INSTEAD: dict[str, str] = {
     'PandasTypeConfigMap': 'each dump checks the types itself; PandasTypeConfig.check(df) checks a frame',
     'ParquetFileProcessorPandas': 'use ParquetFileProcessor()',
     'ParquetFileProcessorPolars': "use ParquetFileProcessor(dataframe_type='polars')",
-    'RedisClient': _LOCKING,
     'RequiredTaskOutput': 'kartnb writes what an object was made from into its metadata and its run record itself',
     'S3ZipClient': 'use gokart.zip_client_util.make_zip_client',
     'Worker': "kartnb.build(task, workers=…, executor=…) says who runs the tasks, and luigi.worker.Worker is luigi's",

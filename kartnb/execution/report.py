@@ -9,7 +9,7 @@ import sysconfig
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from kartnb import display
@@ -125,7 +125,10 @@ class GokartBuildError(KartError):
     """
 
     def __init__(
-        self, message: str, raised_exceptions: Mapping[str, list[BaseException]], report: BuildReport | None = None
+        self,
+        message: str,
+        raised_exceptions: Mapping[str, list[BaseException]] = MappingProxyType({}),
+        report: BuildReport | None = None,
     ) -> None:
         super().__init__(message)
         self.raised_exceptions = dict(raised_exceptions)

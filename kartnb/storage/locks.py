@@ -180,6 +180,17 @@ def _client(host: str, port: int) -> Any:
     return redis.Redis(host=host, port=port)
 
 
+class RedisClient(NamedTuple):
+    """A Redis server, to which a process has one connection; from gokart."""
+
+    host: str
+    port: int
+
+    def get_redis_client(self) -> Any:
+        """The connection, a `redis.Redis`; raises MissingPackageError when the redis package is not installed."""
+        return _client(self.host, self.port)
+
+
 def _acquired(params: TaskLockParams) -> Any:
     client = _client(params.redis_host or 'localhost', params.redis_port or 6379)
     from redis.exceptions import ConnectionError as UnreachableError
