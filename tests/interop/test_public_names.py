@@ -101,8 +101,6 @@ def test_the_table_has_no_name_that_gokart_does_not_have() -> None:
     }
     assert unknown == set()
     assert {module for module in HOMES if module not in MODULES} == unwalked
-        'its namespaces'
-    )
 
 
 @pytest.mark.parametrize('module', HOMES)
