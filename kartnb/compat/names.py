@@ -52,6 +52,7 @@ _MODULES: dict[str, dict[str, str]] = {
     },
     'file_processor': _FORMATS,
     'file_processor.base': {
+        'io': '_ChunkedLargeFileReader=BufferedReader',  # gokart's is for a mistake of old Pythons on macOS
         'kartnb.storage.formats.base': 'FileProcessor',
         'kartnb.storage.formats.simple': f'{_PROCESSORS} PickleFileProcessor',
         'kartnb.storage.unpickling': 'load_dill_with_pandas_backward_compatibility=load',

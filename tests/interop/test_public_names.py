@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -227,3 +228,39 @@ def test_workers_import_it_too(executor: str, tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=180, cwd=tmp_path)
     assert ended.stdout.strip() == "['kartnb.task.base', [1], 'kartnb.storage.targets']", ended.stderr
+
+
+@pytest.mark.parametrize('processes', ['0', '2'])
+def test_the_tests_of_code_on_gokart_run_unchanged(processes: str, tmp_path: Path) -> None:
+    (tmp_path / 'test_theirs.py').write_text(
+        textwrap.dedent("""
+        import gokart
+        import luigi
+        import pytest
+        from gokart.build import GokartBuildError
+
+        class Half(gokart.TaskOnKart[float]):
+            n = luigi.IntParameter()
+
+            def run(self):
+                self.dump(1 / self.n)
+
+        def test_value(tmp_path):
+            assert gokart.build(Half(n=2, workspace_directory=str(tmp_path))) == 0.5
+
+        def test_error(tmp_path):
+            with pytest.raises(GokartBuildError):
+                gokart.build(Half(n=0, workspace_directory=str(tmp_path)))
+
+        def test_module():
+            assert gokart.TaskOnKart.__module__ == 'kartnb.task.base'
+        """)
+    )
+    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'kartnb.compat.pytest', '-n', processes, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=tmp_path, env=clean_environment())
+    assert '3 passed' in ended.stdout, ended.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without the options of this run of pytest."""
+    return {name: value for name, value in os.environ.items() if not name.startswith('PYTEST_')}
