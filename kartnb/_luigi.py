@@ -339,7 +339,7 @@ class _Unasked(dict[str, bool]):
 
 def is_gokarts(task: luigi.Task) -> bool:
     """Whether a task has what gokart's event handlers ask of it."""
-    return hasattr(task, '_make_hash_id')
+    return 'gokart.task' in sys.modules and any(base.__module__ == 'gokart.task' for base in type(task).__mro__)
 
 
 # ----- cloudpickle: classes that are pickled by value -----------------------------------------------------------------

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import itertools
 import logging
-import operator
 import os
 import random
 import sys
@@ -71,7 +68,7 @@ from kartnb.task.base import TaskOnKart
 from kartnb.task.code.attributes import begin_run, end_run
 from kartnb.task.code.loaded import watch_code
 from kartnb.task.code.parts import MADE_BY
-from kartnb.task.randomness import GENERATOR, seed_of
+from kartnb.task.randomness import GENERATOR
 from kartnb.task.results import is_external, output_paths, outside_files
 from kartnb.task.values import flatten, required
 
@@ -337,7 +334,7 @@ def _succeed(run: TaskRun) -> None:
             task.on_success()
     _return_home(run)
     if _is_kartnb_task(task):
-        vars(task)['_rerun_pending'] = False
+        _note_rerun(vars(task))
     if run.logs is not None:
         run.logs.write_success(run.spent, list(run.item.paths))
     run.files = _read_files(run)
@@ -450,11 +447,18 @@ def learn(task: luigi.Task, outcome: Outcome) -> None:
     if outcome.task_log is None:
         return
     known = vars(task)
-    for name in ('_rerun_pending', '_rerun_state'):  # kartnb's and gokart's
-        if name in known:
-            known[name] = False
+    _note_rerun(known)
     if isinstance(known.get('task_log'), dict):
         known['task_log'].update(outcome.task_log)
+
+
+def _note_rerun(attributes: dict[str, Any]) -> None:
+    """Note on a task that it has run, as it was asked to."""
+    for name in ('_rerun_pending', '_rerun_state'):  # kartnb's and gokart's
+        if name in attributes:
+            attributes[name] = False
+    if attributes.get('_rerun_asked'):
+        del attributes['_rerun_asked']
 
 
 def lost(run: TaskRun, error: BaseException) -> Outcome:
@@ -470,26 +474,12 @@ def seed_for(task: TaskOnKart[Any], interleaved: bool = False) -> dict[str, Any]
 
     Gives ``seed``, and as ``seed_methods`` the dotted names of the functions that were called with it.
     """
-    seed = seed_of(task)
-    methods = task.fix_random_seed_methods if _may_seed() and not interleaved else ()
-    return {'seed': seed, 'seed_methods': [name for name in methods if _give(name, seed)]}
-
-
-def _give(dotted_name: str, seed: int) -> bool:
-    package, find = _finder(dotted_name)
-    try:
-        found: Any = find(sys.modules.get(package) or importlib.import_module(package))
-    except (ImportError, AttributeError):
-        return False
-    found(seed)
-    return True
-
-
-@functools.cache
-def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
-    """The package of a function, and how to find the function in it."""
-    package, _, attributes = dotted_name.partition('.')
-    return package, operator.attrgetter(attributes) if attributes else lambda module: module
+    seed = task._get_random_seed()
+    may_seed = _may_seed() and not interleaved
+    return {
+        'seed': seed,
+        'seed_methods': task.try_set_seed(list(task.fix_random_seed_methods), seed) if may_seed else [],
+    }
 
 
 def _may_seed() -> bool:

@@ -16,9 +16,10 @@ from kartnb.history.runs import Run, RunState
 from kartnb.storage import pickling
 from kartnb.storage.census import FileFound, path_below, read_all
 from kartnb.storage.peek import peek
-from kartnb.storage.places import LogWriter, as_seconds
+from kartnb.storage.places import LogKind, LogWriter, as_seconds
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.results import own_log_target
 from kartnb.task.secrets import MASK, NO_SECRETS, Masker, is_secret_name, public_names
 
 if TYPE_CHECKING:
@@ -48,26 +49,26 @@ class RunLogs:
         writer = self._writer
         if writer is not None:
             self._versions = imported_versions()
-            writer.write('task_params', self._task.to_str_params(only_significant=True))
-            writer.write('random_seed', seeding)
-            writer.write('module_versions', self._versions)
+            self._write(writer, 'task_params', self._task.to_str_params(only_significant=True))
+            self._write(writer, 'random_seed', seeding)
+            self._write(writer, 'module_versions', self._versions)
 
     def write_success(self, seconds: float, paths: list[str]) -> None:
         """Write what is known when the task has succeeded: its time, its own log, the modules that it imported."""
         self._task.task_log['file_path'] = paths
         writer = self._writer
         if writer is not None:
-            writer.write('processing_time', seconds)
+            self._write(writer, 'processing_time', seconds)
             log = self._task.task_log
             self._write_task_log(writer, {**self._mask.value(dict(log)), 'file_path': paths} if self._mask else log)
             versions = imported_versions()
             if versions != self._versions:
-                writer.write('module_versions', versions)
+                self._write(writer, 'module_versions', versions)
 
     def _write_task_log(self, writer: LogWriter, log: dict[str, Any]) -> None:
         """Write what the task has noted; the result is there already, so an odd entry is named, and kept as text."""
         try:
-            writer.write('task_log', log)
+            self._write(writer, 'task_log', log)
         except WrongValueError:
             odd = [key for key, value in log.items() if not _can_be_kept(value)]
             logger.warning(
@@ -75,7 +76,15 @@ class RunLogs:
                 type(self._task).__name__,
                 ', '.join(map(repr, odd)),
             )
-            writer.write('task_log', {key: repr(value) if key in odd else value for key, value in log.items()})
+            kept = {key: repr(value) if key in odd else value for key, value in log.items()}
+            self._write(writer, 'task_log', kept)
+
+    def _write(self, writer: LogWriter, kind: LogKind, value: Any) -> None:
+        target = own_log_target(self._task, kind)
+        if target is None:
+            writer.write(kind, value)
+        else:
+            target.dump(value)
 
 
 def _can_be_kept(value: Any) -> bool:

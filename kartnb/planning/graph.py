@@ -353,7 +353,10 @@ def _described(task: luigi.Task) -> str:
 def _wants_rerun(task: luigi.Task) -> bool:
     # gokart's own tasks keep in `_rerun_state` whether they have run again already; asking their `complete()` would
     # delete their outputs
-    return bool(task.__dict__.get('rerun' if TaskOnKart in type(task).__mro__ else '_rerun_state'))
+    own = task.__dict__
+    if TaskOnKart not in type(task).__mro__:
+        return bool(own.get('_rerun_state'))
+    return bool(own['_rerun_asked'] if '_rerun_asked' in own else own.get('rerun'))
 
 
 class Nesting:

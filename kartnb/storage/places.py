@@ -104,6 +104,11 @@ def log_path(workspace: str, kind: LogKind, class_name: str, unique_id: str) -> 
     return f'{beginning}{class_name}_{unique_id}{extension}'
 
 
+def log_file(kind: LogKind, class_name: str) -> str:
+    """The file of one log in a workspace, before the unique id is put into its name."""
+    return f'log/{kind}/{class_name}{_EXTENSIONS[kind]}'
+
+
 @functools.lru_cache(maxsize=256)
 def _places(workspace: str) -> dict[LogKind, tuple[str, str]]:
     """What the paths of the logs begin and end with."""

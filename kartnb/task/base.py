@@ -30,7 +30,7 @@ from kartnb.task.parameters import (
     is_empty_data_frame,
     parsed_exactly,
 )
-from kartnb.task.randomness import TaskGenerator
+from kartnb.task.randomness import TaskGenerator, seed_of, seed_with
 from kartnb.task.secrets import is_secret
 from kartnb.task.values import flatten
 
@@ -145,6 +145,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         default=False, description='Hold a Redis lock while the task runs.', significant=False
     )
 
+    _lock_at_dump: ClassVar[bool] = True
+
     #: A numpy Generator, seeded for this task, with the same numbers in every executor.
     rng: ClassVar[TaskGenerator] = TaskGenerator()
 
@@ -173,6 +175,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         self._bind_run()
         if self.should_lock_run:
             results.check_run_lock(self)
+            attributes['_lock_at_dump'] = False
 
     def _bind_run(self) -> None:
         if self.complete_check_at_run and type(self).run is not None:
@@ -409,7 +412,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         InputError
             When the task does not have this input.
         """
-        return results.load(results.input_targets(self, target))
+        return results.load(self._get_input_targets(target))
 
     @overload
     def load_generator(self, target: str | TargetOnKart | None = None) -> Generator[Any, None, None]: ...
@@ -417,7 +420,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def load_generator(self, target: list[TaskOnKart[K]]) -> Generator[K, None, None]: ...
     def load_generator(self, target: Any = None) -> Generator[Any, None, None]:
         """The results that `load` gives, one after the other, so that one at a time is in memory; dicts' values."""
-        for leaf in flatten(results.input_targets(self, target)):
+        for leaf in flatten(self._get_input_targets(target)):
             yield results.load_target(leaf)
 
     def reads(self, paths: PathsT) -> PathsT:
@@ -470,8 +473,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         results.refuse_unawaited(self, obj)
         if self.fail_on_empty_dump and is_empty_data_frame(obj):
             raise EmptyDumpError(f'{type(self).__name__} dumps an empty data frame, and fail_on_empty_dump is set.')
-        chosen = results.output_target(self, target)
-        chosen.dump(obj, lock_at_dump=not self.should_lock_run, **results.object_metadata(self, chosen, custom_labels))
+        chosen = self._get_output_target(target)
+        chosen.dump(obj, lock_at_dump=self._lock_at_dump, **results.object_metadata(self, chosen, custom_labels))
 
     def make_unique_id(self) -> str:
         """The unique id: 32 hexadecimal digits, made of class name, significant parameters and what is required."""
@@ -538,6 +541,9 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             return 'unknown'
 
     def _log_path(self, kind: places.LogKind) -> str:
+        own = results.own_log_target(self, kind)
+        if own is not None:
+            return own.path()
         return places.log_path(self.workspace_directory, kind, type(self).__name__, self.make_unique_id())
 
     def _displayed(self, only_significant: bool) -> list[tuple[str, luigi.Parameter[Any], Any]]:
@@ -548,6 +554,59 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             and not is_secret(parameter)
             and (parameter.significant or not only_significant)
         ]
+
+    @staticmethod
+    def try_set_seed(methods: list[str], random_seed: int) -> list[str]:
+        """Call functions, given by their dotted names, with a seed; gives the names of those that exist."""
+        return seed_with(methods, random_seed)
+
+    # gokart's names for steps of load, dump, complete, the unique id, seeds, logs and configuration. Its users override
+    # and call them, so kartnb goes through them too.
+
+    def _get_input_targets(self, target: Any) -> Any:
+        return results.input_targets(self, target)
+
+    def _get_output_target(self, target: Any) -> TargetOnKart:
+        return results.output_target(self, target)
+
+    def _check_modification_time(self) -> bool:
+        return results.newer_input(flatten(self.input()), flatten(self.output())) is None
+
+    def _make_hash_id(self) -> str:
+        return identity.hash_id(self, identity.id_parts(identity.required_tasks(self)))
+
+    def _get_random_seed(self) -> int:
+        return seed_of(self)
+
+    def _get_task_log_target(self) -> TargetOnKart:
+        return results.log_target(self, 'task_log')
+
+    def _get_task_params_target(self) -> TargetOnKart:
+        return results.log_target(self, 'task_params')
+
+    def _get_random_seeds_target(self) -> TargetOnKart:
+        return results.log_target(self, 'random_seed')
+
+    def _get_processing_time_target(self) -> TargetOnKart:
+        return results.log_target(self, 'processing_time')
+
+    def _get_module_versions_target(self) -> TargetOnKart:
+        return results.log_target(self, 'module_versions')
+
+    @classmethod
+    def _add_configuration(cls, kwargs: dict[str, Any], section: str) -> None:
+        metaclass.add_configuration(cls, kwargs, section)
+
+    _kart_add_configuration: ClassVar[Any] = _add_configuration.__func__  # type: ignore[attr-defined]
+
+    @property
+    def _rerun_state(self) -> bool:
+        return self._rerun_pending
+
+    @_rerun_state.setter
+    def _rerun_state(self, wanted: bool) -> None:
+        # other than the parameter, this asks for one run, or for none
+        self.__dict__['_rerun_pending'] = self.__dict__['_rerun_asked'] = bool(wanted)
 
     def __repr__(self) -> str:
         return f'{self}{registry.note_on_age(self)}'

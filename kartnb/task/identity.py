@@ -98,17 +98,23 @@ def identify(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
     known = known_id(task)
     if known is not None:
         return known
+    has_own_rule = type(task)._make_hash_id is not _standard_hash()
+    result = task._make_hash_id() if has_own_rule else hash_id(task, required_parts)
+    if task.cache_unique_id:
+        task.__dict__['task_unique_id'] = result
+        task.__dict__['_id_epoch'] = definition_epoch()
+    return result
+
+
+def hash_id(task: TaskOnKart[Any], required_parts: list[Any]) -> str:
+    """The unique id, worked out."""
     # gokart's recipe: the md5 of the text of this list, so its order and Python's repr of it are the format
     parts = [part for part in required_parts if part is not None]
     parts.append(task.to_str_params(only_significant=True))
     parts.append(type(task).__name__)
     if task.serialized_task_definition_check:
         parts.append(task.get_own_code())
-    result = hashlib.md5(str(parts).encode(), usedforsecurity=False).hexdigest()
-    if task.cache_unique_id:
-        task.__dict__['task_unique_id'] = result
-        task.__dict__['_id_epoch'] = definition_epoch()
-    return result
+    return hashlib.md5(str(parts).encode(), usedforsecurity=False).hexdigest()
 
 
 def adopt_id(task: luigi.Task, unique_id: str) -> None:
@@ -203,6 +209,11 @@ def _is_ours(task: luigi.Task) -> bool:
 @functools.cache
 def _standard_rule() -> Any:
     return base_task().make_unique_id
+
+
+@functools.cache
+def _standard_hash() -> Any:
+    return base_task()._make_hash_id
 
 
 def _is_significant(task: luigi.Task) -> bool:

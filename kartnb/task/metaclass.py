@@ -8,6 +8,7 @@ cells can be run again, and `trigger` calls the event handlers of tasks.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -43,7 +44,18 @@ _tables_version = 0
 
 
 #: What the `__init__` of all tasks sets.
-_SET_BY_BASE = frozenset({'param_args', 'param_kwargs', 'run', 'task_log', 'task_unique_id', '_rerun_pending'})
+_SET_BY_BASE = frozenset(
+    {
+        'param_args',
+        'param_kwargs',
+        'run',
+        'task_log',
+        'task_unique_id',
+        '_lock_at_dump',
+        '_rerun_asked',
+        '_rerun_pending',
+    }
+)
 
 
 class KartRegister(Register):
@@ -67,7 +79,7 @@ class KartRegister(Register):
             return
         super().__setattr__(name, value)
         # one version for all classes: a parameter of a base class is one of its subclasses too
-        if isinstance(value, luigi.Parameter) or name == 'get_param_values':
+        if isinstance(value, luigi.Parameter) or name in ('get_param_values', '_add_configuration'):
             _tables_version += 1
         if isinstance(value, _DEFINING):
             registry.advance_epoch()
@@ -92,7 +104,7 @@ class KartRegister(Register):
             instances = cache.setdefault(cls, {})
         call = state = None
         table = cls.parameter_table()
-        if not table.overridden:
+        if not (table.overridden or table.configures):
             state = table.state()
             call = table.call_key(args, kwargs, state)
         found = instances.get(call) if call is not None else None
@@ -130,6 +142,8 @@ class KartRegister(Register):
         else:
             table = ParameterTable(task_class, parameters)
         table.overridden = task_class.get_param_values.__func__ is not task_class._kart_get_param_values
+        hook = task_class._add_configuration
+        table.use_configuration(getattr(hook, '__func__', None) is not task_class._kart_add_configuration)
         type.__setattr__(cls, '_kart_table', (_tables_version, table))
         return table
 
@@ -139,6 +153,25 @@ class KartRegister(Register):
         return cls._resolve(table, args, kwargs, table.state())
 
     def _resolve(cls, table: ParameterTable, args: tuple[Any, ...], kwargs: dict[str, Any], state: Any) -> Resolved:
+        if table.configures:
+            resolved = cls._resolve_plainly(table, args, cls._configured(kwargs), state)
+            resolved.kwargs = kwargs
+            return resolved
+        return cls._resolve_plainly(table, args, kwargs, state)
+
+    def _configured(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call, and what a class's own `_add_configuration` adds to them."""
+        task_class: Any = cls
+        hook = task_class._add_configuration
+        if isinstance(inspect.getattr_static(cls, '_add_configuration'), FunctionType):
+            hook = functools.partial(hook, object.__new__(task_class))  # in gokart `self` is as empty at that time
+        filled = dict(kwargs)
+        hook(filled, SHARED_SECTION)
+        return filled
+
+    def _resolve_plainly(
+        cls, table: ParameterTable, args: tuple[Any, ...], kwargs: dict[str, Any], state: Any
+    ) -> Resolved:
         if table.overridden:
             return cls._resolve_by_override(args, kwargs)
         explicit = table.explicit_values(args, kwargs)
@@ -219,12 +252,20 @@ class ParameterTable:
         self.files = tuple(name for name, parameter in self.parameters.items() if hasattr(parameter, 'holds_files'))
         #: Whether the class has a `get_param_values` of its own.
         self.overridden = False
+        #: Whether the class has an `_add_configuration` of its own, which then reads the section for all tasks.
+        self.configures = False
         #: The public ones, kept here by `kartnb.task.describe`.
         self.public: Any = None
         self._defaults: dict[Hashable, Defaults] = {}
         self._text_forms: dict[tuple[bool, bool], list[tuple[str, luigi.Parameter[Any]]]] = {}
         self._heads: dict[Hashable, Hashable] = {}
         self._keeps_defaults = not any(map(has_changing_default, self.parameters.values()))
+
+    def use_configuration(self, configures: bool) -> None:
+        """Say whether the class has an `_add_configuration` of its own."""
+        if configures != self.configures:
+            self.configures = configures
+            self._defaults.clear()
 
     def in_text_form(self, only_significant: bool, only_public: bool) -> list[tuple[str, luigi.Parameter[Any]]]:
         """The parameters that `to_str_params` gives, by its two options."""
@@ -410,14 +451,21 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | set) else value
 
 
+def add_configuration(cls: Any, kwargs: dict[str, Any], name: str) -> None:
+    """Add to `kwargs` what a section of the configuration sets, for what a class itself or `TaskOnKart` declares."""
+    declared = {**vars(base_task()), **vars(cls)}
+    for key, text in section(current_configuration(), name).items():
+        if key not in kwargs and isinstance(declared.get(key), luigi.Parameter):
+            kwargs[key] = declared[key].parse(text)
+
+
 def _shared_values(table: ParameterTable) -> dict[str, Any]:
-    """The values of the section for every task: as in gokart, for what the class itself or `TaskOnKart` declares."""
-    declared = {**vars(base_task()), **vars(table.cls)}
-    configured = section(current_configuration(), SHARED_SECTION)
+    """The values of the section for every task; none where the class reads it by a method of its own."""
+    configured: dict[str, Any] = {}
+    if not table.configures:
+        add_configuration(table.cls, configured, SHARED_SECTION)
     return {
-        name: table.parameters[name].normalize(declared[name].parse(text))
-        for name, text in configured.items()
-        if name in table.parameters and isinstance(declared.get(name), luigi.Parameter)
+        name: table.parameters[name].normalize(value) for name, value in configured.items() if name in table.parameters
     }
 
 

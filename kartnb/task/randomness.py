@@ -6,7 +6,12 @@ seed those of each other, so there nothing is seeded; a generator of the task's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import hashlib
+import importlib
+import operator
+import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +32,33 @@ def seed_of(task: TaskOnKart[Any]) -> int:
     """The seed of a task: its own setting, or else a number from its unique id (gokart's rule)."""
     if task.fix_random_seed_value != task.FIX_RANDOM_SEED_VALUE_NONE_MAGIC_NUMBER:
         return task.fix_random_seed_value
-    return int(task.make_unique_id(), 16) % _LARGEST_SEED
+    unique_id = task.make_unique_id()
+    try:
+        return int(unique_id, 16) % _LARGEST_SEED
+    except ValueError:  # an id of the class's own making
+        return int(hashlib.md5(unique_id.encode(), usedforsecurity=False).hexdigest(), 16) % _LARGEST_SEED
+
+
+def seed_with(methods: Iterable[str], seed: int) -> list[str]:
+    """Call functions, given by their dotted names, with a seed; gives the names of those that exist."""
+    return [name for name in methods if _give(name, seed)]
+
+
+def _give(dotted_name: str, seed: int) -> bool:
+    package, find = _finder(dotted_name)
+    try:
+        found: Any = find(sys.modules.get(package) or importlib.import_module(package))
+    except (ImportError, AttributeError):
+        return False
+    found(seed)
+    return True
+
+
+@functools.cache
+def _finder(dotted_name: str) -> tuple[str, Callable[[Any], Any]]:
+    """The package of a function, and how to find the function in it."""
+    package, _, attributes = dotted_name.partition('.')
+    return package, operator.attrgetter(attributes) if attributes else lambda module: module
 
 
 class TaskGenerator:
@@ -42,7 +73,7 @@ class TaskGenerator:
         if kept is None:
             from numpy.random import default_rng
 
-            kept = vars(task)[GENERATOR] = default_rng(seed_of(task))
+            kept = vars(task)[GENERATOR] = default_rng(task._get_random_seed())
         return kept
 
 

@@ -17,11 +17,13 @@ from kartnb.storage import targets as storage
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import processor_of
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
+from kartnb.storage.places import LogKind, log_file
 from kartnb.storage.targets import SingleFileTarget, TargetOnKart, make_target
 from kartnb.task import held
 from kartnb.task.describe import described_task
 from kartnb.task.identity import required_tasks
 from kartnb.task.parameters import data_frame_type
+from kartnb.task.registry import base_task
 from kartnb.task.values import flatten, map_nested
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def input_targets(task: TaskOnKart[Any], wanted: Any) -> Any:
     if isinstance(wanted, luigi.Task):
         return _output_of_required(task, wanted)
     if isinstance(wanted, Iterable) and not isinstance(wanted, luigi.Target):
-        return [input_targets(task, item) for item in wanted]
+        return [task._get_input_targets(item) for item in wanted]
     return wanted
 
 
@@ -227,7 +229,7 @@ def outputs_are_complete(task: TaskOnKart[Any]) -> bool:
         target.exists() for target in inputs
     ):
         return False
-    return not task.modification_time_check or newer_input(inputs, outputs) is None
+    return not (task.modification_time_check and inputs) or task._check_modification_time()
 
 
 def newer_input(inputs: list[Any], outputs: list[Any]) -> str | None:
@@ -254,6 +256,32 @@ def _modified(target: Any) -> datetime | None:
     if isinstance(target, luigi.target.FileSystemTarget):
         return file_system(str(target.path)).modified(str(target.path))
     return None
+
+
+#: The methods of tasks, gokart's, that say where each log is.
+_LOG_METHODS: dict[str, str] = {
+    'module_versions': '_get_module_versions_target',
+    'processing_time': '_get_processing_time_target',
+    'random_seed': '_get_random_seeds_target',
+    'task_log': '_get_task_log_target',
+    'task_params': '_get_task_params_target',
+}
+
+
+def log_target(task: TaskOnKart[Any], kind: LogKind) -> TargetOnKart:
+    """The target of one of the logs, made as all targets of the task are."""
+    return task.make_target(log_file(kind, type(task).__name__))
+
+
+def own_log_target(task: TaskOnKart[Any], kind: LogKind) -> TargetOnKart | None:
+    """The target of a log whose place the class itself decides, by a method of its own; None at the usual place."""
+    cls: Any = type(task)
+    base: Any = base_task()
+    method = _LOG_METHODS[kind]
+    if getattr(cls, method) is getattr(base, method) and cls.make_target is base.make_target:
+        return None
+    target: TargetOnKart = getattr(task, method)()
+    return target
 
 
 def path_of(target: Any) -> str:

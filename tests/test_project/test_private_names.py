@@ -93,7 +93,6 @@ NEEDED = (
     Needed('luigi:Task._requires', 'see whether a class adds to its requirements'),
     Needed('luigi:Task.deps', 'see whether a class adds to its requirements'),
     Needed('luigi:Task._event_callbacks', 'fire event handlers, in worker processes too'),
-    Needed('gokart:TaskOnKart._make_hash_id', 'call the event handlers of gokart for its own tasks only'),
     # pandas
     Needed('pandas._config.config:_registered_options', 'know which options differ from their defaults'),
     Needed('pandas._config.config:_global_config', 'send the options to workers'),

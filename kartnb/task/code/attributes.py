@@ -29,6 +29,8 @@ _OF_TASKS = frozenset(
         'set_tracking_url',
         'decrease_running_resources',
         'scheduler_messages',
+        '_lock_at_dump',
+        '_rerun_asked',
         '_rerun_pending',
         '_text_forms',
         '_id_epoch',
