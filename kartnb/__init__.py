@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from kartnb.notebook.interact import Interactive, interact
     from kartnb.notebook.live_graph import Graph, graph
     from kartnb.planning.planner import plan
+    from kartnb.planning.task_info import make_task_info_as_tree_str, make_tree_info, tree_info
     from kartnb.storage.formats.base import FileProcessor
     from kartnb.storage.formats.exact_text import lossless
     from kartnb.storage.formats.registry import register_format, unregister_format
@@ -114,6 +115,7 @@ _MODULES = {
         'kartnb.notebook.interact': 'Interactive interact',
         'kartnb.notebook.live_graph': 'Graph graph',
         'kartnb.planning.planner': 'plan',
+        'kartnb.planning.task_info': 'make_task_info_as_tree_str make_tree_info tree_info',
         'kartnb.storage.formats.base': 'FileProcessor',
         'kartnb.storage.formats.exact_text': 'lossless',
         'kartnb.storage.formats.registry': 'register_format unregister_format',
@@ -206,6 +208,8 @@ __all__ = [
     'lossless',
     'luigi',
     'make_in_memory_target',
+    'make_task_info_as_tree_str',
+    'make_tree_info',
     'outputs',
     'plan',
     'preview',
@@ -215,6 +219,7 @@ __all__ = [
     'run',
     'slider',
     'sweep',
+    'tree_info',
     'unload_ipython_extension',
     'unregister_format',
     'unregister_preview',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import enum
 import logging
 import os
 from asyncio import AbstractEventLoop
@@ -170,6 +171,34 @@ class BuildOptions:
     def heard_first_by(self, *listeners: Listener) -> BuildOptions:
         """The same, with more listeners before those that there are."""
         return replace(self, listeners=(*listeners, *self.listeners))
+
+
+class TaskDumpMode(enum.Enum):
+    """What a build says of the tasks that it is going to run."""
+
+    TREE = 'tree'
+    TABLE = 'table'
+    NONE = 'none'
+
+
+class TaskDumpOutputType(enum.Enum):
+    """Where a build says that: on standard error, or in a file of the workspace."""
+
+    PRINT = 'print'
+    DUMP = 'dump'
+    NONE = 'none'
+
+
+@dataclass
+class TaskDumpConfig:
+    """What a build says of its tasks before it begins, and where: both are needed, or none.
+
+    >>> TaskDumpConfig(mode=TaskDumpMode.TREE, output_type=TaskDumpOutputType.PRINT).mode.value
+    'tree'
+    """
+
+    mode: TaskDumpMode = TaskDumpMode.NONE
+    output_type: TaskDumpOutputType = TaskDumpOutputType.NONE
 
 
 def is_durable(options: BuildOptions) -> bool:

@@ -31,9 +31,10 @@ _MODULES: dict[str, dict[str, str]] = {
     'build': {
         'kartnb.config': 'LoggerConfig TaskDumpConfig TaskDumpMode TaskDumpOutputType',
         'kartnb.errors': 'TaskLockException',
-        'kartnb.execution.build': 'build logger=gokarts_logger process_task_info',
+        'kartnb.execution.build': 'build',
         'kartnb.execution.luigid': 'WorkerSchedulerFactory',
         'kartnb.execution.report': 'GokartBuildError HasLockedTaskException',
+        'kartnb.planning.task_info': 'logger process_task_info',
         'kartnb.storage.targets': 'TargetOnKart',
         'kartnb.task.base': 'TaskOnKart',
         'kartnb.task.registry': '_reset_register=drop_superseded',

@@ -17,7 +17,15 @@ import luigi
 
 from kartnb.capture.capture import NOBODY, captured, current_task, is_enabled
 from kartnb.capture.file_hook import unseen
-from kartnb.config import USUAL_CONCURRENCY, BuildOptions, Rerun, check_env_params, is_durable, kept_superseded
+from kartnb.config import (
+    USUAL_CONCURRENCY,
+    BuildOptions,
+    Rerun,
+    TaskDumpConfig,
+    check_env_params,
+    is_durable,
+    kept_superseded,
+)
 from kartnb.errors import KartError, ResultReplacedError, TaskLockException
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.bring_back import bring_back
@@ -46,6 +54,7 @@ from kartnb.planning.estimate import announcement, brought_back_line, cutoff_lin
 from kartnb.planning.graph import TaskGraph
 from kartnb.planning.planner import draw_up, require_task, workspace_of
 from kartnb.planning.staleness import BROUGHT_BACK, refuse_outdated
+from kartnb.planning.task_info import show_task_info
 from kartnb.storage.census import warn_of_full_disk
 from kartnb.storage.filesystem import home, left_home, may_leave
 from kartnb.task import registry
@@ -75,6 +84,7 @@ def build(
     log_level: int = logging.ERROR,
     task_lock_exception_max_tries: int = 10,
     task_lock_exception_max_wait_seconds: float = 600,
+    task_dump_config: TaskDumpConfig | None = None,
     *,
     workers: int = 1,
     executor: Any = None,
@@ -104,6 +114,8 @@ def build(
         process stay as they are.
     task_lock_exception_max_tries, task_lock_exception_max_wait_seconds
         How often, and at most how many seconds apart, to try again while another process holds the lock of a task.
+    task_dump_config
+        Whether to show the tree or the table of the tasks before they run, or to write it to the default workspace.
     workers
         How many tasks run at once: above 1 in worker processes.
     executor
@@ -208,6 +220,7 @@ def build(
         value_wanted=return_value,
     )
     check_env_params(env_params)
+    show_task_info(task, task_dump_config)
     if reset_register:
         registry.drop_superseded()
     if background:

@@ -141,6 +141,8 @@ def dump(obj: Any, file: IO[bytes], protocol: int | None = None) -> None:
         return
     start = file.tell()
     try:
+        if type(obj) is unpickling.TaskInfo:  # a tree of tasks may be too deep for the pickler in C
+            raise _NamesGokartError
         _dump_by_reference(obj, file, protocol)
     except (OSError, KartError):
         raise

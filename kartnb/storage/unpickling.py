@@ -208,7 +208,7 @@ NAMES: dict[str, Any] = {
 
 
 class RequiredTask(NamedTuple):
-    """A task that another one requires, in a table of tasks."""
+    """A task that another one requires, in a tree or table of tasks."""
 
     name: str
     unique_id: str
@@ -216,7 +216,7 @@ class RequiredTask(NamedTuple):
 
 @dataclass
 class TaskInfo:
-    """What a table of tasks says of one task."""
+    """What a tree or table of tasks says of one task; its pickles name it as gokart does."""
 
     name: str
     unique_id: str
@@ -225,8 +225,47 @@ class TaskInfo:
     processing_time: str
     is_complete: str
     task_log: dict[str, Any]
-    requires: list[RequiredTask]
-    children_task_infos: list[TaskInfo] = field(default_factory=list)
+    requires: Any  #: `RequiredTask`s, nested as the task requires them.
+    #: Not in the `repr`: tasks that several others require would be in it many times over.
+    children_task_infos: list[TaskInfo] = field(default_factory=list, repr=False)
+
+    def get_task_id(self) -> str:
+        """The name and the unique id."""
+        return f'{self.name}_{self.unique_id}'
+
+    def get_task_title(self) -> str:
+        """The line of the task in a tree."""
+        return f'({self.is_complete}) {self.name}[{self.unique_id}]'
+
+    def get_task_detail(self) -> str:
+        """What follows the title in a tree with details."""
+        details = {
+            'parameter': self.params,
+            'output': self.output_paths,
+            'time': self.processing_time,
+            'task_log': self.task_log,
+        }
+        return f'({", ".join(f"{name}={value}" for name, value in details.items())})'
+
+    def task_info_dict(self) -> dict[str, Any]:
+        """The row of the task in a table."""
+        return {name: value for name, value in vars(self).items() if name != 'children_task_infos'}
+
+    def upstream_first(self) -> list[TaskInfo]:
+        """All tasks of the tree, each once, after those below it; found without recursion."""
+        order: list[TaskInfo] = []
+        seen = {id(self)}
+        stack = [(self, iter(self.children_task_infos))]
+        while stack:
+            info, rest = stack[-1]
+            following = next((child for child in rest if id(child) not in seen), None)
+            if following is None:
+                stack.pop()
+                order.append(info)
+            else:
+                seen.add(id(following))
+                stack.append((following, iter(following.children_task_infos)))
+        return order
 
 
 _PLACES: dict[tuple[str, str], str] = {
@@ -269,6 +308,14 @@ class _NamingPickler(PythonPickler):  # type: ignore[misc]
         self.memoize(obj)
 
     dispatch: ClassVar[dict[type, Any]] = {**PythonPickler.dispatch, type: save_global, FunctionType: save_global}
+
+    def save(self, obj: Any, *args: Any, **kwargs: Any) -> None:
+        if type(obj) is TaskInfo and id(obj) not in self.memo:
+            # what is below it first, to be dropped again when it is read: a long chain would need deep recursion
+            for info in obj.upstream_first()[:-1]:
+                super().save(info)
+                self.write(pickle.POP)
+        super().save(obj, *args, **kwargs)
 
 
 def dumps_for_gokart(obj: Any) -> bytes:
