@@ -72,7 +72,7 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.task.base': 'TaskOnKart',
     },
     'mypy': {'kartnb.mypy': 'plugin'},
-    'object_storage': {'kartnb.storage.remote': 'ObjectStorage'},
+    'object_storage': {'kartnb.compat.stores': 'ObjectStorage ZipClient'},
     'pandas_type_config': {
         'kartnb.errors': 'PandasTypeError',
         'kartnb.task.parameters': 'PandasTypeConfig',
@@ -93,7 +93,7 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.storage.formats.base': 'FileProcessor make_file_processor',
         'kartnb.storage.formats.models': 'LargeDataFrameProcessor ModelTarget make_model_target',
         'kartnb.storage.locks': 'TaskLockParams make_task_lock_params',
-        'kartnb.storage.remote': 'ObjectStorage make_zip_client',
+        'kartnb.compat.stores': 'ObjectStorage make_zip_client',
         'kartnb.storage.targets': 'SingleFileTarget TargetOnKart make_target',
     },
     'task': {'kartnb.errors': 'EmptyDumpError', 'kartnb.task.base': 'TaskOnKart'},
@@ -126,7 +126,8 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.history.clean': 'delete_local_unnecessary_outputs',
         'kartnb.task.values': 'flatten',
     },
-    'zip_client_util': {'kartnb.storage.remote': 'make_zip_client'},
+    'zip_client': {'kartnb.compat.stores': 'LocalZipClient=ZipClient ZipClient'},
+    'zip_client_util': {'kartnb.compat.stores': 'LocalZipClient=ZipClient ObjectStorage ZipClient make_zip_client'},
 }
 #: ``{module: {name: 'home:attribute'}}``: gokart's modules and names, and where kartnb has them.
 HOMES: dict[str, dict[str, str]] = {
@@ -150,7 +151,6 @@ INSTEAD: dict[str, str] = {
     'GCSZipClient': 'use gokart.zip_client_util.make_zip_client',
     'JsonFileProcessorPandas': 'use JsonFileProcessor()',
     'JsonFileProcessorPolars': "use JsonFileProcessor(dataframe_type='polars')",
-    'LocalZipClient': 'use gokart.zip_client_util.make_zip_client',
     'PandasTypeConfigMap': 'each dump checks the types itself; PandasTypeConfig.check(df) checks a frame',
     'ParquetFileProcessorPandas': 'use ParquetFileProcessor()',
     'ParquetFileProcessorPolars': "use ParquetFileProcessor(dataframe_type='polars')",
@@ -166,7 +166,6 @@ INSTEAD: dict[str, str] = {
     's3_zip_client': _STORES,
     'task_complete_check': 'complete_check_at_run=True, the default, skips the run of a complete task',
     'worker': 'kartnb.build(task, workers=…, executor=…) says who runs the tasks',
-    'zip_client': 'use gokart.zip_client_util.make_zip_client',
 }
 
 

@@ -1,16 +1,23 @@
-"""Files on object stores and other computers, through fsspec."""
+"""Files on object stores and other computers, through fsspec, with the credentials that gokart and luigi would use."""
 
 from __future__ import annotations
 
+import configparser
 import contextlib
+import errno
+import functools
+import io
+import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
-from kartnb.errors import KartError, MissingPackageError, StorageError, text_of
+import luigi
+
+from kartnb.errors import KartError, MissingPackageError, StorageError, TaskSettingError, text_of
 from kartnb.storage.files import FileSystem, Seen, raise_storage_error, seen_object, temporary_name
 
 _PACKAGES = {
@@ -36,12 +43,201 @@ _CONNECTION = re.compile(
     r'timeout|timed out|connect|endpoint|unreachable|name resolution|\bSSL|\b50[0234]\b', re.IGNORECASE
 )
 
+#: Of a file no more is read than this many bytes before its size is known: most results are smaller.
+_AT_ONCE = 1 << 20
+#: An assumed role is assumed again so long before it expires.
+_BEFORE_EXPIRY = timedelta(minutes=5)
+
 # of gcsfs' setxattrs; a label cannot have these names
 _ARGUMENTS = frozenset({'content_type', 'content_encoding', 'fixed_key_metadata'})
 
 
+class S3Config(luigi.Config):
+    """Which environment variables hold the keys for ``s3://``: gokart's section ``[S3Config]``.
+
+    Where they are not set, luigi's section ``[s3]`` is asked, and then boto's own settings.
+    """
+
+    aws_access_key_id_name = luigi.Parameter(
+        default='AWS_ACCESS_KEY_ID', description='The environment variable that holds the access key id for s3://.'
+    )
+    aws_secret_access_key_name = luigi.Parameter(
+        default='AWS_SECRET_ACCESS_KEY', description='The environment variable that holds the secret key for s3://.'
+    )
+    _client: Any = None
+
+    def get_s3_client(self) -> Any:
+        """Return luigi's client, for code that was written for it; kartnb itself uses fsspec.
+
+        Raises MissingPackageError, which is also an ImportError, when boto3 is not installed.
+        """
+        if self._client is None:
+            _require('boto3', 'luigi.contrib.s3')
+            import luigi.contrib.s3
+
+            key, secret = (os.environ.get(name) for name in _names_of_keys())
+            self._client = luigi.contrib.s3.S3Client(aws_access_key_id=key, aws_secret_access_key=secret)
+        return self._client
+
+
+class GCSConfig(luigi.Config):
+    """Which environment variable holds the service account for ``gs://``: gokart's section ``[GCSConfig]``.
+
+    It holds the account as JSON, or the path of such a file. Where it is not set, Google's default credentials count.
+    """
+
+    gcs_credential_name = luigi.Parameter(
+        default='GCS_CREDENTIAL',
+        description='The environment variable that holds a service account for gs://, as JSON or the path of a file.',
+    )
+    _client: Any = None
+
+    def get_gcs_client(self) -> Any:
+        """Return luigi's client, for code that was written for it; kartnb itself uses fsspec.
+
+        Raises MissingPackageError, which is also an ImportError, when google-api-python-client is not installed.
+        """
+        if self._client is None:
+            _require('googleapiclient', 'luigi.contrib.gcs', 'google-api-python-client')
+            import luigi.contrib.gcs
+
+            self._client = luigi.contrib.gcs.GCSClient(oauth_credentials=_service_account())
+        return self._client
+
+
+def _require(module: str, wanted_by: str, package: str = '') -> None:
+    try:
+        __import__(module)
+    except ImportError as error:
+        raise MissingPackageError(f'{wanted_by} needs {module}: pip install {package or module}') from error
+
+
+def _names_of_keys() -> tuple[str, str]:
+    config = S3Config()
+    return config.aws_access_key_id_name, config.aws_secret_access_key_name
+
+
+def _s3_options() -> dict[str, Any]:
+    """The options of s3fs that luigi's configuration asks for: empty where boto's own settings are enough."""
+    names = _names_of_keys()
+    section = _s3_section()
+    given = tuple(section.pop(name, None) for name in ('aws_access_key_id', 'aws_secret_access_key'))
+    role, session = (section.pop(name, None) for name in ('aws_role_arn', 'aws_role_session_name'))
+    token = section.pop('aws_session_token', None)
+    key, secret = (os.environ.get(name) or other for name, other in zip(names, given, strict=True))
+    if role and session:
+        key, secret, token = _assumed_role(role, session, section.get('region_name'))
+    elif names == ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY') and not token and not any(given):
+        key = secret = None  # boto reads them itself, and knows of AWS_SESSION_TOKEN too
+    found = {'key': key, 'secret': secret, 'token': token, 'endpoint_url': section.pop('endpoint_url', None)}
+    options = {name: str(value) for name, value in found.items() if value}
+    return {**options, **_client_options(section)}
+
+
+def _s3_section() -> dict[str, Any]:
+    """The section ``[s3]`` of luigi's configuration, without what other sections have too."""
+    config = luigi.configuration.get_config()
+    if isinstance(config, luigi.configuration.LuigiTomlParser):
+        return dict(config.data.get('s3', {}))
+    if not config.has_section('s3'):
+        return {}
+    defaults = config.defaults()
+    return {name: value for name, value in config.items('s3') if defaults.get(name) != value}
+
+
+def _client_options(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What else of ``[s3]`` concerns the client; raises TaskSettingError for what no client knows."""
+    unknown = section.keys() - {'region_name', 'api_version', 'use_ssl', 'verify'}
+    if unknown:
+        raise TaskSettingError(
+            f'[s3] {min(unknown)} in the configuration is unknown: use aws_access_key_id, aws_secret_access_key, '
+            'aws_session_token, aws_role_arn, aws_role_session_name, endpoint_url, region_name, api_version, use_ssl '
+            'or verify'
+        )
+    if not section:
+        return {}
+    import fsspec
+
+    switch = configparser.ConfigParser.BOOLEAN_STATES
+    ours = {name: switch.get(str(value).lower(), value) for name, value in section.items()}
+    ours |= {name: str(section[name]) for name in ('region_name', 'api_version') if name in section}
+    return {'client_kwargs': {**fsspec.config.conf.get('s3', {}).get('client_kwargs', {}), **ours}}
+
+
+_roles: dict[tuple[str, str], tuple[datetime, tuple[str, str, str]]] = {}
+
+
+def _assumed_role(arn: str, session: str, region: str | None) -> tuple[str, str, str]:
+    """The keys and the token of a role, as luigi's client assumes it; asked for again shortly before they expire."""
+    expiry, keys = _roles.get((arn, session), (None, None))
+    if expiry is not None and keys is not None and datetime.now(UTC) < expiry - _BEFORE_EXPIRY:
+        return keys
+    from botocore.session import Session
+
+    answer = Session().create_client('sts', region_name=region).assume_role(RoleArn=arn, RoleSessionName=session)
+    found = answer['Credentials']
+    keys = found['AccessKeyId'], found['SecretAccessKey'], found['SessionToken']
+    _roles[arn, session] = found['Expiration'], keys
+    return keys
+
+
+def _gs_options() -> dict[str, Any]:
+    """The options of gcsfs that luigi's configuration and the environment ask for."""
+    account = _account_text()
+    return {'token': _account_info(*account)} if account else {}
+
+
+def _account_text() -> tuple[str, str] | None:
+    """The environment variable of the service account, and its text, where there is one."""
+    name = GCSConfig().gcs_credential_name
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if os.path.isfile(text):
+        try:
+            with open(text, encoding='utf-8') as file:
+                return name, file.read()
+        except OSError as error:
+            raise TaskSettingError(
+                f'{text}, which the environment variable {name} names, cannot be read: {error.strerror}'
+            ) from error
+    return name, text
+
+
+@functools.lru_cache(maxsize=8)
+def _account_info(name: str, text: str) -> dict[str, Any]:
+    """A service account; the errors show nothing of it."""
+    from google.oauth2 import service_account
+
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        info: dict[str, Any] = json.loads(text)
+        service_account.Credentials.from_service_account_info(info)  # type: ignore[no-untyped-call]
+        return info
+    raise TaskSettingError(
+        f'The environment variable {name} must hold the JSON text of a service account of Google Cloud, or the path of '
+        'a file with it: download the key again, or unset the variable to use the default credentials'
+    )
+
+
+def _service_account() -> Any:
+    from google.oauth2 import service_account
+
+    account = _account_text()
+    if account is None:
+        return None
+    return service_account.Credentials.from_service_account_info(_account_info(*account))  # type: ignore[no-untyped-call]
+
+
+_OPTIONS = {'s3': _s3_options, 's3a': _s3_options, 'gs': _gs_options, 'gcs': _gs_options}
+
+
 def remote_file_system(path: str) -> FileSystem:
     """Return the file system for a path with a scheme, such as ``s3://bucket/results``."""
+    return _Fsspec(_backend(path)[0], path.partition('://')[0])
+
+
+def _backend(path: str) -> tuple[Any, str]:
+    """The file system of fsspec for a path, and the path as it knows it."""
     scheme = path.partition('://')[0]
     packages = _PACKAGES.get(scheme, 'fsspec')
     try:
@@ -51,8 +247,11 @@ def remote_file_system(path: str) -> FileSystem:
         raise MissingPackageError(f'{path} needs fsspec: pip install {packages}') from error
     try:
         with _named(path, 'reached'):
+            options = _OPTIONS[scheme]() if scheme in _OPTIONS else {}
             # what other processes write must be seen
-            backend, _ = url_to_fs(path, use_listings_cache=False)
+            backend, base = url_to_fs(path, use_listings_cache=False, **options)
+    except MissingPackageError:
+        raise
     except ImportError as error:
         raise MissingPackageError(
             f'{path} needs a package for {scheme}:// ({error}): pip install {packages}'
@@ -61,7 +260,7 @@ def remote_file_system(path: str) -> FileSystem:
         if scheme not in fsspec.available_protocols():
             raise StorageError(f'{path} has a scheme that fsspec does not know: {scheme}://', path) from error
         raise
-    return _Fsspec(backend, scheme)
+    return backend, str(base)
 
 
 class _Fsspec(FileSystem):
@@ -76,6 +275,10 @@ class _Fsspec(FileSystem):
             return bool(self._backend.exists(path))
 
     def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
+        if self._uploads_whole:  # a small object in one request, where opening it takes two
+            beginning = self._beginning(path, _AT_ONCE)
+            if len(beginning) < _AT_ONCE:
+                return io.BytesIO(beginning)
         with _named(path, 'read'):
             file: IO[bytes] = self._backend.open(path, 'rb')
             return file
@@ -177,7 +380,17 @@ class _Fsspec(FileSystem):
 
     def _beginning(self, path: str, size: int) -> bytes:
         with _named(path, 'read'):
-            return bytes(self._backend.cat_file(path, start=0, end=size))
+            try:
+                return bytes(self._backend.cat_file(path, start=0, end=size))
+            except Exception as error:
+                if not _is_of_an_empty_object(error):
+                    raise
+                return bytes(self._backend.cat_file(path))
+
+
+def _is_of_an_empty_object(error: Exception) -> bool:
+    """Whether an error says that there is no such part of an object: an empty one has none."""
+    return getattr(error, 'errno', None) == errno.EINVAL or getattr(error, 'code', None) in (416, '416')
 
 
 @contextlib.contextmanager
@@ -257,20 +470,15 @@ def read_many(root: str, paths: list[str]) -> list[bytes | str]:
     backend, base = _backend(root)
     names = [f'{base.rstrip("/")}/{path}' for path in paths]
     with _named(root, 'read'):
-        found = backend.cat(names, on_error='return') if names else {}
-    values = [found.get(name, FileNotFoundError('it is gone')) for name in names]
-    return [
-        _sentence(value, root, 'read') or text_of(value) if isinstance(value, Exception) else bytes(value)
-        for value in values
-    ]
+        # not by `cat`, which first asks of each whether it is there
+        values = backend.cat_ranges(names, 0, None, on_error='return') if names else []
+    return [_bytes_or_sentence(value, root) for value in values]
 
 
-def _backend(root: str) -> tuple[Any, str]:
-    remote_file_system(root)  # says which packages are missing
-    from fsspec.core import url_to_fs
-
-    backend, base = url_to_fs(root, use_listings_cache=False)
-    return backend, str(base)
+def _bytes_or_sentence(value: Any, root: str) -> bytes | str:
+    if not isinstance(value, Exception):
+        return bytes(value)
+    return b'' if _is_of_an_empty_object(value) else _sentence(value, root, 'read') or text_of(value)
 
 
 def _changed(info: Mapping[str, Any]) -> float:

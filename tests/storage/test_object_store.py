@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,9 +14,11 @@ from kartnb.errors import StorageError
 from kartnb.storage.filesystem import file_system
 from kartnb.storage.remote import files_below
 from kartnb.storage.targets import make_target
+from tests.storage.servers import Server, s3_server
+
+__all__ = ['s3_server']
 
 s3fs: Any = pytest.importorskip('s3fs')
-moto_server: Any = pytest.importorskip('moto.server')
 
 ACTIONS: dict[str, Callable[[str], object]] = {
     'write': lambda bucket: file_system(bucket).write_bytes(f'{bucket}/a', b'x'),
@@ -29,17 +30,6 @@ ACTIONS: dict[str, Callable[[str], object]] = {
     'stat': lambda bucket: file_system(bucket).seen(f'{bucket}/a'),
     'remove': lambda bucket: file_system(bucket).remove(f'{bucket}/a'),
 }
-
-
-@pytest.fixture(scope='module')
-def server() -> Iterator[str]:
-    """The URL of an S3 server."""
-    running = moto_server.ThreadedMotoServer('127.0.0.1', 0, verbose=False)
-    running.start()
-    try:
-        yield 'http://{}:{}'.format(*running.get_host_and_port())
-    finally:
-        running.stop()
 
 
 @pytest.fixture
@@ -57,19 +47,12 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def denied(server: str) -> Iterator[str]:
+def denied(s3_server: Server) -> Iterator[str]:
     """The same server while it wants keys that it knows."""
-    _let_pass(server, 'inf')
-    fsspec.filesystem('s3', endpoint_url=server, key='any', secret='any').makedirs('denied', exist_ok=True)
-    _let_pass(server, '0')
-    yield server
-    _let_pass(server, 'inf')
-
-
-def _let_pass(server: str, count: str) -> None:
-    """Check keys after so many requests."""
-    url = f'{server}/moto-api/reset-auth'
-    urllib.request.urlopen(urllib.request.Request(url, count.encode(), {'Content-Type': 'text/plain'})).close()
+    fsspec.filesystem('s3', endpoint_url=s3_server.url, key='any', secret='any').makedirs('denied', exist_ok=True)
+    s3_server.let_pass('0')
+    yield s3_server.url
+    s3_server.let_pass('inf')
 
 
 def problem_of(action: str, bucket: str) -> str:
@@ -83,14 +66,14 @@ def problem_of(action: str, bucket: str) -> str:
 
 
 @pytest.mark.parametrize('action', ['write', 'upload', 'load', 'stat'])
-def test_a_missing_bucket(action: str, server: str, connect: Callable[[str], None]) -> None:
-    connect(server)
+def test_a_missing_bucket(action: str, s3_server: Server, connect: Callable[[str], None]) -> None:
+    connect(s3_server.url)
     message = problem_of(action, 's3://nowhere')
     assert message.endswith('s3://nowhere does not exist: create it, or correct workspace_directory')
 
 
-def test_a_missing_bucket_is_empty_for_a_plan(server: str, connect: Callable[[str], None]) -> None:
-    connect(server)
+def test_a_missing_bucket_is_empty_for_a_plan(s3_server: Server, connect: Callable[[str], None]) -> None:
+    connect(s3_server.url)
     assert ACTIONS['list']('s3://nowhere') == {}
     assert ACTIONS['look']('s3://nowhere') is False
 
@@ -124,8 +107,8 @@ class Count(kartnb.TaskOnKart[int]):
         self.dump(3)
 
 
-def test_a_build_says_it_and_goes_on_when_it_is_mended(server: str, connect: Callable[[str], None]) -> None:
-    connect(server)
+def test_a_build_says_it_and_goes_on_when_it_is_mended(s3_server: Server, connect: Callable[[str], None]) -> None:
+    connect(s3_server.url)
     task = Count(workspace_directory='s3://later')
     with pytest.raises((StorageError, kartnb.GokartBuildError), match='s3://later does not exist: create it'):
         kartnb.build(task)

@@ -42,6 +42,7 @@ IGNORED = (
     'tests/task/test_imported_code.py',
     'tests/task/test_print_of_source.py',
     'tests/storage/test_filesystem.py',
+    'tests/storage/test_credentials.py',
     'tests/storage/test_object_store.py',
     'tests/task/test_scale.py',
 )

@@ -23,7 +23,7 @@ from kartnb.storage.targets import FileTarget, TargetOnKart, add_unique_id
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ['LargeDataFrameProcessor', 'LoadFunction', 'ModelTarget', 'SaveFunction', 'make_model_target']
+__all__ = ['LargeDataFrameProcessor', 'LoadFunction', 'ModelTarget', 'SaveFunction', 'make_model_target', 'pack']
 
 SaveFunction: TypeAlias = Callable[[Any, str], Any]
 LoadFunction: TypeAlias = Callable[[str], Any]
@@ -117,7 +117,7 @@ class ModelTarget(FileTarget):
             with open(os.path.join(directory, _LOAD_FUNCTION), 'wb', 0) as file:
                 pickling.dump(self._load_function, file)
             with file_system(self._place).writing(self._place) as file:
-                _pack(directory, file)
+                pack(directory, file)
 
 
 @contextlib.contextmanager
@@ -136,7 +136,7 @@ def _private_directory(wanted: str) -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _pack(directory: str, file: Any) -> None:
+def pack(directory: str, file: Any) -> None:
     """Write all that is in a directory into a zip file, in the order of the names."""
     with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for above, directories, files in os.walk(directory):
