@@ -8,7 +8,7 @@ import enum
 import logging
 import os
 from asyncio import AbstractEventLoop
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
@@ -118,6 +118,9 @@ LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 #: What to run again: True means the root; a class or its name means all its tasks in the plan.
 Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi.Task']
 
+#: A function that is given the `BuildReport` of a build at its end.
+Notifier: TypeAlias = Callable[[Any], object]
+
 
 def runs_coroutines(executor: object) -> bool:
     """Whether what was given for `executor` means one event loop for the coroutines of many tasks."""
@@ -148,6 +151,7 @@ class BuildOptions:
     #: Which superseded results stay, as in `USUALLY_KEPT`; None leaves it to `kept_superseded`.
     keep_superseded: int | str | None = None
     durable: bool | None = None  #: Whether results survive a power loss; None leaves it to `is_durable`.
+    notify: tuple[Notifier, ...] = ()  #: Functions that get the report at the end.
 
     def __post_init__(self) -> None:
         check_log_level(self.log_level)
@@ -158,6 +162,9 @@ class BuildOptions:
         if self.durable is not None and not isinstance(self.durable, bool):
             raise TypeError(f'durable must be True, False or None, not {self.durable!r:.60}.')
         object.__setattr__(self, 'listeners', tuple(self.listeners))
+        for notifier in self.notify:
+            if not callable(notifier):
+                raise TypeError(f'notify must be a function that takes the report of a build, not {notifier!r:.60}.')
 
     @property
     def at_once(self) -> int:

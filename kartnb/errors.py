@@ -201,6 +201,10 @@ class CommandLineError(KartError, ValueError):
     """A command line is wrong."""
 
 
+class NotificationError(KartError, RuntimeError):
+    """Nobody can be told how a build ended: something is not set up, or a service does not answer."""
+
+
 class HistoryError(KartError, LookupError, ValueError):
     """A question to a workspace's history finds no result, or more than one."""
 

@@ -20,13 +20,14 @@ from kartnb.capture.file_hook import unseen
 from kartnb.config import (
     USUAL_CONCURRENCY,
     BuildOptions,
+    Notifier,
     Rerun,
     TaskDumpConfig,
     check_env_params,
     is_durable,
     kept_superseded,
 )
-from kartnb.errors import KartError, ResultReplacedError, TaskLockException
+from kartnb.errors import KartError, ResultReplacedError, TaskLockException, described
 from kartnb.execution.background import BackgroundBuild, EventFeed
 from kartnb.execution.bring_back import bring_back
 from kartnb.execution.coroutines import refuse_own_loop
@@ -97,6 +98,7 @@ def build(
     durable: bool | None = None,
     keep_superseded: int | str | None = None,
     listeners: Iterable[Listener] = (),
+    notify: Notifier | Iterable[Notifier] = (),
     **env_params: Any,
 ) -> Any:
     """Run a task, and first whatever it needs that is not cached.
@@ -153,6 +155,9 @@ def build(
         '20, 90 days, 5 GB'.
     listeners
         Callables that are given every event of the build, in the thread in which it happens.
+    notify
+        A function, or several, that is given the `BuildReport` when the build has ended, well or not, such as
+        ``kartnb.notify.slack.to_slack('builds')``. If it fails, the log says so, and the build is as it was.
     **env_params
         luigi's other options; they have no effect here.
 
@@ -217,6 +222,7 @@ def build(
         keep_superseded=keep_superseded,
         log_level=log_level,
         listeners=tuple(listeners),
+        notify=(notify,) if callable(notify) else tuple(notify),
         value_wanted=return_value,
     )
     check_env_params(env_params)
@@ -297,25 +303,46 @@ def built(
     Gives the report, and what gives the root's result, None where it is not wanted. Raises `HasLockedTaskException`
     when a lock was still held at the last try.
     """
+    report = None
     for attempt in range(tries):
-        build = Build(task, options)
+        build = Build(task, replace(options, notify=()))
         report = build.run()
-        locked = [failure for failure in report.failures if isinstance(failure.error, TaskLockException)]
-        name = locked[0].name if locked else type(task).__name__
-        if not locked:
-            if report.failures or not options.value_wanted:
-                return report, lambda: None
-            try:
-                return report, functools.partial(_same, build.result())
-            except ResultReplacedError:
-                pass
-            except Exception:
-                return report, build.result  # it raises again, when the report has been shown
+        load = _loader(build, report, options.value_wanted)
+        if load is not None:
+            tell(options.notify, report)
+            return report, load
         if attempt + 1 < tries:
             time.sleep(min(2**attempt, longest_wait))
+    names = [type(task).__name__]
+    if report is not None:
+        tell(options.notify, report)
+        names = [each.name for each in report.failures if isinstance(each.error, TaskLockException)] or names
     raise HasLockedTaskException(
-        f'Another process held the lock of {name} through {tries} tries: build again when it has finished.'
+        f'Another process held the lock of {names[0]} through {tries} tries: build again when it has finished.'
     )
+
+
+def _loader(build: Build, report: BuildReport, value_wanted: bool) -> Callable[[], Any] | None:
+    """What gives the result of a build that has ended; None where another build was in its way."""
+    if any(isinstance(failure.error, TaskLockException) for failure in report.failures):
+        return None
+    if report.failures or not value_wanted:
+        return lambda: None
+    try:
+        return functools.partial(_same, build.result())
+    except ResultReplacedError:
+        return None
+    except Exception:
+        return build.result  # it raises again, when the report has been shown
+
+
+def tell(notifiers: Iterable[Notifier], report: BuildReport) -> None:
+    """Give a report to functions that tell people of it; one that fails is logged, and the build is as it was."""
+    for notifier in notifiers:
+        try:
+            notifier(report)
+        except Exception as error:
+            logger.warning('The report of the build could not be sent: %s', described(error))
 
 
 def _same(value: T) -> T:
@@ -334,6 +361,7 @@ class Build:
         self._task = task
         self._started = time.perf_counter()
         self._log_level = options.log_level
+        self._notify = options.notify
         self._emit = _Emitter(options.listeners)
         self._bounds = superseded_bounds(*kept_superseded(options))
         self.build_id = uuid.uuid4().hex
@@ -412,7 +440,9 @@ class Build:
         )
         if self._starter is not None:
             self._note_results(self._starter)
-        return self._engine.report(time.perf_counter() - self._started)
+        report = self._engine.report(time.perf_counter() - self._started)
+        tell(self._notify, report)
+        return report
 
     def _run(self) -> None:
         __tracebackhide__ = True

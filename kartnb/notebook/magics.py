@@ -16,7 +16,7 @@ parameter classes are known without an import. ::
 
 runs what the task needs and is not cached, shows the graph, and gives the value. An expression over several lines goes
 below ``%%kart_build``. Options: ``--log-level LEVEL``, ``--rerun``, ``--rerun-from NAME``, ``--workers N``,
-``--executor NAME``, ``--on-code-change POLICY``, ``--background``, ``--no-value``. ::
+``--executor NAME``, ``--on-code-change POLICY``, ``--notify WHERE``, ``--background``, ``--no-value``. ::
 
     %kart_graph Numbers(count=5)
 
@@ -49,6 +49,7 @@ from kartnb.config import (
     EXECUTOR_NAMES,
     LOG_LEVELS,
     BuildOptions,
+    Notifier,
     log_level_named,
     set_session_policy,
 )
@@ -157,6 +158,14 @@ class KartMagics(Magics):
         ON_VERSION_CHANGE,
         DURABLE,
         KEEP_SUPERSEDED,
+        option(
+            '--notify',
+            'send the report to slack (as the configuration says), an address that apprise knows, or a function of '
+            'the notebook; may be repeated',
+            metavar='WHERE',
+            action='append',
+            default=[],
+        ),
         option('--background', 'build in the background, and give a handle at once'),
         option('--no-value', 'do not load and return the result'),
     )
@@ -183,6 +192,7 @@ class KartMagics(Magics):
             value_wanted=not options.no_value,
             durable=options.durable or None,
             keep_superseded=options.keep_superseded,
+            notify=tuple(_notifier(where, given.names) for where in options.notify),
         )
         return begin(task, given.shell, asked)
 
@@ -214,6 +224,26 @@ def _executor(name: str | None, names: Mapping[str, Any]) -> Any:
             'that holds a Dask client or a concurrent.futures.Executor'
         )
     return names[name]
+
+
+def _notifier(where: str, names: Mapping[str, Any]) -> Notifier:
+    """The function of a `--notify`: Slack's, apprise's for an address, or one of the user's."""
+    found = names.get(where)
+    if callable(found):
+        notifier: Notifier = found
+        return notifier
+    if where == 'slack':
+        from kartnb.notify.slack import to_slack
+
+        return to_slack()
+    if '://' in where:
+        from kartnb.notify.apprise import to_apprise
+
+        return to_apprise(where)
+    raise UsageError(
+        f'%kart_build: --notify {where} not found: give slack, an address that apprise knows, or the name of a '
+        'function that takes the report of a build'
+    )
 
 
 @magics_class

@@ -163,3 +163,20 @@ def test_durable_flushes_to_the_disk(run: Run, monkeypatch: pytest.MonkeyPatch) 
     flushed.clear()
     run('%kart_sweep Kept n=3,4 --durable')
     assert flushed
+
+
+def test_a_build_is_reported_to_a_function(pipeline: Run, shell: InteractiveShell) -> None:
+    pipeline('reports = []; report = reports.append')
+    assert 'Out[' in pipeline('%kart_build --notify report Sum()')
+    pipeline('handle = %kart_build --background --notify report Sum()')
+    pipeline('handle.result()')
+    assert [report.succeeded for report in shell.user_ns['reports']] == [True, True]
+
+
+def test_where_a_report_cannot_go_is_said(pipeline: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('SLACK_TOKEN', raising=False)
+    assert '--notify slak not found: give slack, an address' in pipeline('%kart_build --notify slak Sum()')
+    assert 'Slack needs a token: set the environment variable SLACK_TOKEN.' in pipeline(
+        '%kart_build --notify slack Sum()'
+    )
+    assert 'Address 1, nowhere://…, is not one that apprise knows' in pipeline('%kart_build --notify nowhere://x Sum()')

@@ -1,0 +1,220 @@
+"""Reports to Slack, through a server that speaks its API; the token is nowhere to be seen."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+
+import kartnb
+from kartnb.errors import NotificationError
+from kartnb.notify.slack import (
+    ChannelNotFoundError,
+    EventAggregator,
+    SlackAPI,
+    SlackConfig,
+    configured_slack,
+    to_slack,
+)
+from tests.notify.slack_server import TOKEN, Slack, serving
+
+
+class Number(kartnb.TaskOnKart[int]):
+    n = luigi.IntParameter(default=1)
+
+    def run(self) -> None:
+        if self.n > 1:
+            raise ValueError(f'{self.n} is too many')
+        self.dump(self.n)
+
+
+class Sum(kartnb.TaskOnKart[int]):
+    most = luigi.IntParameter(default=1)
+
+    def requires(self) -> Any:
+        return [Number(n=n) for n in range(self.most + 1)]
+
+    def run(self) -> None:
+        self.dump(sum(self.load()))
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
+    monkeypatch.setenv('SLACK_TOKEN', TOKEN)
+    with serving() as slack:
+        monkeypatch.setattr(SlackConfig.base_url, '_default', f'{slack.address}/api/')
+        yield slack
+
+
+def api(slack: Slack, channel: str = 'builds', to_user: str = '', token: str = TOKEN) -> SlackAPI:
+    return SlackAPI(token, channel, to_user, base_url=f'{slack.address}/api/')
+
+
+def test_a_snippet_arrives_in_its_channel(slack: Slack) -> None:
+    api(slack, to_user='ada').send_snippet('Done', 'event.txt', 'All is well: ünïcode.')
+    (message,) = slack.messages
+    assert message['channel_id'] == 'C0000000BUILDS'
+    assert message['initial_comment'] == '<@ada> Done'
+    assert message['files'][0]['title'] == 'event.txt'
+    assert 'All is well: ünïcode.' in message['content']
+    assert slack.calls == [
+        'conversations.list',
+        'conversations.list',
+        'files.getUploadURLExternal',
+        'files.completeUploadExternal',
+    ]
+
+
+@pytest.mark.parametrize('to_user, comment', [('', 'Done'), ('@ada', '<@ada> Done')])
+def test_who_is_mentioned(slack: Slack, to_user: str, comment: str) -> None:
+    api(slack, to_user=to_user).send_snippet('Done', 'event.txt', 'x')
+    assert slack.messages[0]['initial_comment'] == comment
+
+
+@pytest.mark.parametrize('channel', ['#builds', 'C0123456789'])
+def test_a_channel_by_another_name(slack: Slack, channel: str) -> None:
+    api(slack, channel).send_snippet('Done', 'event.txt', 'x')
+    assert slack.messages[0]['channel_id'] == {'#builds': 'C0000000BUILDS'}.get(channel, channel)
+
+
+def test_a_channel_that_is_not_there(slack: Slack, caplog: pytest.LogCaptureFixture) -> None:
+    api(slack, 'bilds').send_snippet('Done', 'event.txt', 'x')
+    assert [record.getMessage() for record in caplog.records if record.name == 'kartnb'] == [
+        'The job will start without slack notification: Channel bilds is not found in public channels.'
+    ]
+    assert slack.messages == []
+    assert issubclass(ChannelNotFoundError, RuntimeError)
+
+
+def test_a_wrong_token(slack: Slack, caplog: pytest.LogCaptureFixture) -> None:
+    api(slack, token='wrong-token').send_snippet('Done', 'event.txt', 'x')
+    assert 'The job will start without slack notification: SlackApiError: invalid_auth' in caplog.messages
+    assert 'wrong-token' not in caplog.text
+
+
+@pytest.mark.parametrize('method', ['files.getUploadURLExternal', 'files.completeUploadExternal'])
+def test_a_refused_upload(slack: Slack, caplog: pytest.LogCaptureFixture, method: str) -> None:
+    slack.errors[method] = 'not_in_channel'
+    api(slack).send_snippet('Done', 'event.txt', 'x')
+    assert 'Failed to send slack notification: SlackApiError: not_in_channel' in caplog.messages
+
+
+def test_a_server_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    with serving() as gone:
+        pass
+    api(gone)
+    assert len([text for text in caplog.messages if text.startswith('The job will start without')]) == 1
+
+
+def test_a_build_is_reported(slack: Slack) -> None:
+    with pytest.raises(kartnb.GokartBuildError):
+        kartnb.build(Sum(most=2), notify=to_slack('builds'))
+    first, second, third = (Number(n=n).make_unique_id() for n in range(3))
+    (message,) = slack.messages
+    assert message['initial_comment'] == f'Report of Sum{os.linesep}Success: 2; Failure: 1'
+    assert os.linesep.join([
+        '===== Event List ====',
+        '---- Failure Tasks ----',
+        f'Task: Number:[{third}]; Exception: 2 is too many---- Success Tasks ----',
+        f'Number:[{first}]',
+        f'Number:[{second}]',
+    ]) in message['content']  # fmt: skip
+    assert 'Please add SlackConfig.send_tree_info to include tree-info' in message['content']
+
+
+def test_a_build_with_nothing_to_do_and_the_tree(slack: Slack) -> None:
+    kartnb.build(Sum())
+    assert kartnb.build(Sum(), notify=[to_slack('builds', send_tree_info=True)]) == 1
+    (message,) = slack.messages
+    assert 'Tasks were not executed.' in message['content']
+    assert (
+        f'(COMPLETE) Sum[{Sum().make_unique_id()}](parameter=' in message['content'].partition('==== Tree Info ====')[2]
+    )
+
+
+@pytest.mark.parametrize('executor', ['threads', 'processes'])
+def test_tasks_in_workers_are_counted(slack: Slack, executor: str) -> None:
+    kartnb.build(Sum(), executor=executor, workers=2, notify=to_slack('builds'))
+    assert slack.messages[0]['initial_comment'].endswith('Success: 3; Failure: 0')
+
+
+def test_the_configuration_names_the_channel(slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configured_slack() is None
+    monkeypatch.setattr(SlackConfig.channel, '_default', 'builds')
+    notify = configured_slack()
+    assert notify is not None
+    kartnb.build(Sum(), notify=notify)
+    assert len(slack.messages) == 1
+    monkeypatch.delenv('SLACK_TOKEN')
+    assert configured_slack() is None
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('SLACK_TOKEN', raising=False)
+    with pytest.raises(NotificationError, match='set the environment variable SLACK_TOKEN'):
+        to_slack('builds')
+    monkeypatch.setenv('SLACK_TOKEN', TOKEN)
+    with pytest.raises(NotificationError, match='Slack needs a channel'):
+        to_slack()
+
+
+def test_the_token_shows_nowhere(
+    slack: Slack, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], workspace: Path
+) -> None:
+    """Neither in the log of slack-sdk at its lowest level, nor in what a build writes, nor in any error."""
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, 'slack_sdk')
+    notify = to_slack('builds')
+    with pytest.raises(kartnb.GokartBuildError) as raised:
+        kartnb.build(Sum(most=2), log_level=logging.DEBUG, notify=notify)
+    with pytest.raises(NotificationError) as missing:
+        to_slack('builds', token_name='NO_SUCH_TOKEN')
+    seen = [caplog.text, *capfd.readouterr(), repr(notify), repr(api(slack)), repr(SlackConfig())]
+    for error in (raised.value, missing.value):
+        seen += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    seen += [file.read_text(errors='replace') for file in workspace.rglob('*') if file.is_file()]
+    assert 'Sending a request' in caplog.text
+    assert len([text for text in seen if len(text) > 20]) > 20
+    assert [text for text in seen if 'hunter2' in text] == []
+
+
+def test_an_answer_that_has_the_token_is_masked(slack: Slack, caplog: pytest.LogCaptureFixture) -> None:
+    slack.errors['conversations.list'] = f'{TOKEN} is wrong'
+    api(slack)
+    assert 'The job will start without slack notification: SlackApiError: •••••• is wrong' in caplog.messages
+    assert 'hunter2' not in caplog.text
+
+
+def test_events_of_luigi_are_counted_in_this_process() -> None:
+    events = EventAggregator()
+    before = {event: list(handlers) for event, handlers in luigi.Task._event_callbacks.get(luigi.Task, {}).items()}
+    assert (events.get_summary(), events.get_event_list()) == ('Success: 0; Failure: 0', 'Tasks were not executed.')
+    try:
+        events.set_handlers()
+        kartnb.build(Number(), return_value=False)
+        with pytest.raises(kartnb.GokartBuildError):
+            kartnb.build(Number(n=3))
+    finally:
+        luigi.Task._event_callbacks[luigi.Task].clear()
+        luigi.Task._event_callbacks[luigi.Task].update(before)
+    assert events.get_summary() == 'Success: 1; Failure: 1'
+    assert 'Exception: 3 is too many' in events.get_event_list()
+
+
+def test_secrets_of_tasks_are_not_sent(slack: Slack) -> None:
+    class Login(kartnb.TaskOnKart[Any]):
+        password = luigi.Parameter(visibility=luigi.parameter.ParameterVisibility.PRIVATE)
+
+        def run(self) -> None:
+            raise ValueError(f'{self.password} is wrong')
+
+    with pytest.raises(kartnb.GokartBuildError):
+        kartnb.build(Login(password='open sesame'), notify=to_slack('builds'))
+    assert 'Exception: •••••• is wrong' in slack.messages[0]['content']
+    assert 'sesame' not in str(slack.messages)
