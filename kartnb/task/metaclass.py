@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from logging import getLogger
@@ -300,7 +301,7 @@ class ParameterTable:
     def _normalized(self, name: str, value: Any) -> Any:
         parameter = self.parameters[name]
         try:
-            return parameter.normalize(value)
+            return _as_text(name, parameter.normalize(value))
         except Exception:
             if not is_secret(parameter):
                 raise
@@ -398,7 +399,7 @@ class Defaults:
             if value is NO_VALUE:
                 self.missing.append(name)
                 continue
-            value = _hashable(value)
+            value = _as_text(name, _hashable(value))
             _check_type(parameter, name, value)
             self.values[name] = value
             try:
@@ -445,6 +446,14 @@ def _default_value(parameter: luigi.Parameter[Any], family: str, name: str) -> A
         raise ValueError(
             f'The value that {family} has for {name!r} by default, or from the configuration, cannot be read{detail}'
         ) from (None if secret else error)
+
+
+#: Parameters of all tasks, of whatever class a task declares them, whose values may be given as a `pathlib.Path`.
+_DIRECTORIES = frozenset({'workspace_directory', 'local_temporary_directory'})
+
+
+def _as_text(name: str, value: Any) -> Any:
+    return os.fspath(value) if name in _DIRECTORIES and isinstance(value, os.PathLike) else value
 
 
 def _hashable(value: Any) -> Any:

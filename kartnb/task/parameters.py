@@ -26,7 +26,13 @@ from kartnb.errors import FileInputError, PandasTypeError, ParameterValueError, 
 from kartnb.storage.file_inputs import checked_path
 from kartnb.task import held
 from kartnb.task.describe import described_task
-from kartnb.task.registry import base_task, drop_superseded, is_instance_of_definition, is_superseded
+from kartnb.task.registry import (
+    base_task,
+    drop_superseded,
+    is_instance_of_definition,
+    is_superseded,
+    task_classes,
+)
 
 #: Bytes of the parameters of a task in a text: a short text can be made to unpack to any number of them.
 _MOST_UNPACKED = 64 << 20
@@ -447,11 +453,21 @@ def _not_a_task_text(form: object) -> ParameterValueError:
     return ParameterValueError(f'{form!r:.80} is not the text of a task: serialize(task) of the parameter gives one.')
 
 
+def _task_class(family: str) -> Any:
+    base: Any = base_task()
+    # luigi does not list the base class, so that command lines do not offer it; it may list gokart's
+    if family == base.get_task_family() and not any(
+        cls.get_task_family() == family and issubclass(cls, base) for cls in task_classes()
+    ):
+        return base
+    return Register.get_task_cls(family)
+
+
 def _task_of(form: dict[str, Any]) -> luigi.Task:
     given = form.get('params')
     if 'type' not in form or not isinstance(given, dict):
         raise _not_a_task_text(form)
-    cls = Register.get_task_cls(form['type'])
+    cls = _task_class(form['type'])
     values = {name: parsed_exactly(parameter, given[name]) for name, parameter in cls.get_params() if name in given}
     unknown = [name for name in given if name not in values]
     task: luigi.Task = cls(**values, **{name: given[name] for name in unknown})
