@@ -3,20 +3,86 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from kartnb.errors import HistoryError
-from kartnb.history.runs import Run
+from kartnb.history.runs import Run, file_target
 from kartnb.history.workspace import Workspace
-from kartnb.storage.places import log_path, read_log
+from kartnb.storage.census import absolute_place
+from kartnb.storage.places import LogKind, log_path, read_log
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ('task_id', 'task_name', 'last_modified', 'task_params')
 _ALL_COLUMNS = (*_COLUMNS, 'task_hash', 'task_log')
+
+
+class Client:
+    """The task logs of one workspace, on a disk or in an object store.
+
+    Parameters
+    ----------
+    workspace_directory, task_filters, tqdm_disable, use_cache
+        As for `Thunderbolt`.
+    """
+
+    def __init__(
+        self,
+        workspace_directory: str = '',
+        task_filters: Sequence[str] | None = None,
+        tqdm_disable: bool = False,
+        use_cache: bool = True,
+    ) -> None:
+        del tqdm_disable, use_cache
+        self.workspace_directory = absolute_place(workspace_directory or '.')
+        self.task_filters = [text for text in task_filters or () if text]
+        #: Where the files are that the logs name: those of an absolute or nested workspace too.
+        self._places: dict[str, str] = {}
+
+    def get_tasks(self) -> list[dict[str, Any]]:
+        """What thunderbolt lists of each result that is there: names, parameters, log, time and unique id."""
+        runs = Workspace(self.workspace_directory).runs(state=('cached',), sort='when', ascending=True)
+        named = [(f'{run.task}_{run.unique_id}.pkl', run) for run in runs if run.origin != 'file' and run.outputs]
+        filters = self.task_filters
+        return [self._entry(run) for name, run in named if not filters or any(text in name for text in filters)]
+
+    def to_absolute_path(self, x: str) -> str:
+        """The place of a file, as a task log names it: from the directory where its task was built."""
+        if x in self._places:
+            return self._places[x]
+        workspace = self.workspace_directory.rstrip('/')
+        if '://' in x or os.path.isabs(x):
+            return x
+        parts = posixpath.normpath(x).split('/')
+        below = parts[1:] if parts[0] == posixpath.basename(workspace) else parts
+        return absolute_place('/'.join([workspace, *below]))
+
+    def _entry(self, run: Run) -> dict[str, Any]:
+        when = run.when or datetime.fromtimestamp(0).astimezone()
+        log = self._log(run, 'task_log') or {'file_path': list(run.outputs)}
+        paths = log.get('file_path')
+        if not isinstance(paths, list | tuple) or len(paths) != len(run.outputs):
+            log = {**log, 'file_path': (paths := list(run.outputs))}
+        self._places.update(zip(map(str, paths), (str(target.path()) for target in run.targets()), strict=True))
+        return {
+            'task_name': run.task,
+            'task_params': self._log(run, 'task_params') or dict(run.parameters),
+            'task_log': log,
+            'last_modified': when.astimezone().replace(tzinfo=None),
+            'task_hash': run.unique_id,
+        }
+
+    def _log(self, run: Run, kind: LogKind) -> dict[str, Any]:
+        path = log_path(self.workspace_directory, kind, run.task, run.unique_id)
+        try:
+            value = read_log(path)
+        except Exception:  # a log that is not there, or damaged: the row still has what else is known
+            return {}
+        return value if isinstance(value, dict) else {}
 
 
 class Thunderbolt:
@@ -54,18 +120,23 @@ class Thunderbolt:
 
     def __init__(
         self,
-        workspace_directory: str = '',
+        workspace_directory: str | None = '',
         task_filters: str | Sequence[str] = '',
         use_tqdm: bool = False,
         tmp_path: str = './tmp',
         use_cache: bool = True,
     ) -> None:
-        del use_tqdm, use_cache
         self.tmp_path = tmp_path
-        self._workspace = Workspace(workspace_directory or os.environ.get('TASK_WORKSPACE_DIRECTORY') or '.')
+        place = workspace_directory or os.environ.get('TASK_WORKSPACE_DIRECTORY') or '.'
         filters = [task_filters] if isinstance(task_filters, str) else list(task_filters)
-        self._runs = self._listed([text for text in filters if text])
-        self.tasks: dict[int, dict[str, Any]] = {i: self._entry(run) for i, run in enumerate(self._runs)}
+        self.client = self._get_client(place, filters, not use_tqdm, use_cache)
+        self.tasks: dict[Any, dict[str, Any]] = self._get_tasks_dic(self.client.get_tasks())
+
+    def _get_client(self, workspace_directory: str, filters: list[str], tqdm_disable: bool, use_cache: bool) -> Client:
+        return Client(workspace_directory, filters, tqdm_disable, use_cache)
+
+    def _get_tasks_dic(self, tasks_list: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+        return dict(enumerate(sorted(tasks_list, key=lambda entry: entry['last_modified'])))
 
     def get_task_df(self, all_data: bool = False) -> pd.DataFrame:
         """The results as a pandas DataFrame, the oldest first.
@@ -88,12 +159,15 @@ class Thunderbolt:
         kartnb.HistoryError
             When there are fewer.
         """
-        numbers = [number for number, entry in self.tasks.items() if entry['task_name'] == task_name][::-1]
-        if len(numbers) < max(top_k, 1):
+        named = [(entry['last_modified'], key) for key, entry in self.tasks.items() if entry['task_name'] == task_name]
+        newest = sorted(named, key=lambda item: item[0], reverse=True)
+        if len(newest) < max(top_k, 1):
             known = ', '.join(sorted({entry['task_name'] for entry in self.tasks.values()})[:10]) or 'none'
-            found = f'{len(numbers)} of {task_name}' if numbers else f'none of {task_name}'
-            raise HistoryError(f'{self._workspace.path} has {found}, but top_k is {top_k}; its tasks: {known}.')
-        values = [self.load(number) for number in numbers[:top_k]]
+            found = f'{len(newest)} of {task_name}' if newest else f'none of {task_name}'
+            raise HistoryError(
+                f'{self.client.workspace_directory} has {found}, but top_k is {top_k}; its tasks: {known}.'
+            )
+        values = [self.load(key) for _, key in newest[:top_k]]
         return values[0] if len(values) == 1 else values
 
     def load(self, task_id: int) -> Any:
@@ -104,31 +178,10 @@ class Thunderbolt:
         kartnb.HistoryError
             When the number is unknown.
         """
-        number = int(task_id)
-        if number not in self.tasks:
+        if task_id not in self.tasks:
             raise HistoryError(f'Task number {task_id} not found: the numbers are 0 to {len(self.tasks) - 1}.')
-        return self._runs[number].load()
+        values = [self._target_load(path) for path in self.tasks[task_id]['task_log']['file_path']]
+        return values[0] if len(values) == 1 else values
 
-    def _listed(self, filters: list[str]) -> list[Run]:
-        every = self._workspace.runs(state=('cached',), sort='when', ascending=True)
-        chosen = [run for run in every if run.origin != 'file' and run.outputs]
-        named = [(f'{run.task}_{run.unique_id}.pkl', run) for run in chosen]
-        return [run for name, run in named if not filters or any(text in name for text in filters)]
-
-    def _entry(self, run: Run) -> dict[str, Any]:
-        when = run.when or datetime.fromtimestamp(0).astimezone()
-        return {
-            'task_name': run.task,
-            'task_params': self._log(run, 'task_params') or dict(run.parameters),
-            'task_log': self._log(run, 'task_log') or {'file_path': list(run.outputs)},
-            'last_modified': when.astimezone().replace(tzinfo=None),
-            'task_hash': run.unique_id,
-        }
-
-    def _log(self, run: Run, kind: Any) -> dict[str, Any]:
-        path = log_path(self._workspace.path, kind, run.task, run.unique_id)
-        try:
-            value = read_log(path)
-        except Exception:  # a log that is not there, or damaged: the row still has what else is known
-            return {}
-        return value if isinstance(value, dict) else {}
+    def _target_load(self, file_name: str) -> Any:
+        return file_target(self.client.to_absolute_path(file_name)).load()

@@ -70,6 +70,26 @@ def test_values_come_by_number_and_by_name(place: str) -> None:
     assert len(older) == 3
 
 
+def test_the_client_finds_what_logs_name(place: str) -> None:
+    """As users of thunderbolt call them: some list or load by themselves."""
+    bolt = Thunderbolt(place)
+    assert bolt.client.workspace_directory == place
+    assert bolt._get_tasks_dic(bolt.client.get_tasks()) == bolt.tasks
+    for entry in bolt.tasks.values():
+        for path in entry['task_log']['file_path']:
+            assert os.path.isfile(bolt.client.to_absolute_path(path))
+    assert list(bolt._target_load(bolt.tasks[0]['task_log']['file_path'][0])['x']) == [0, 1, 2]
+    bolt.tasks = bolt._get_tasks_dic([entry for entry in bolt.tasks.values() if entry['task_name'] == 'Big_Name'])
+    assert list(bolt.load(0)['x']) == [1, 2]
+
+
+def test_the_client_of_a_store() -> None:
+    client = Thunderbolt()._get_client('s3://bucket/prefix/', [], False, False)
+    assert client.to_absolute_path('s3://bucket/prefix/a/b.pkl') == 's3://bucket/prefix/a/b.pkl'
+    assert client.to_absolute_path('./prefix/a/b.pkl') == 's3://bucket/prefix/a/b.pkl'
+    assert client.to_absolute_path('a/b.pkl') == 's3://bucket/prefix/a/b.pkl'
+
+
 def test_filters_and_what_is_not_there(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(Thunderbolt(place, task_filters='Big').get_task_df()['task_name']) == ['Big_Name']
     assert len(Thunderbolt(place, task_filters=['Big', 'Load']).tasks) == 3
