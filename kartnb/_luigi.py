@@ -21,12 +21,12 @@ from functools import partial, reduce
 from operator import attrgetter, getitem
 from queue import Queue
 from types import CodeType
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import luigi
 import luigi.retcodes
 from luigi.cmdline_parser import CmdlineParser
-from luigi.parameter import _no_value
+from luigi.parameter import _no_value, _NoValueType
 from luigi.task_register import Register
 from luigi.worker import TaskStatusReporter, TracebackWrapper, Worker
 
@@ -103,7 +103,8 @@ def adds_requirements(task_class: Any) -> bool:
 # ----- luigi: parameters ----------------------------------------------------------------------------------------------
 
 #: What luigi takes for "no default".
-NO_VALUE: Any = _no_value
+NoValue: TypeAlias = _NoValueType
+NO_VALUE: NoValue = _no_value
 
 #: How luigi finds a default value; a parameter with a way of its own is asked each time.
 _DEFAULT_HOOKS = ('has_task_value', 'task_value', '_get_value', '_value_iterator', '_get_value_from_config')

@@ -14,9 +14,10 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias
 
 import luigi
+from typing_extensions import TypeVar
 
 from kartnb import display
 from kartnb.errors import BuildStoppedError, TaskArgumentError
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.05
 
 Status: TypeAlias = Literal['running', 'done', 'failed', 'stopped']
+T = TypeVar('T', default=Any)
 
 
-class Handle(ABC):
+class Handle(ABC, Generic[T]):
     """Work that goes on in a thread of its own.
 
     It can be awaited, also in a notebook cell: ``value = await handle``.
@@ -72,7 +74,7 @@ class Handle(ABC):
         """Ask it to end."""
 
     @abstractmethod
-    def _value(self) -> Any:
+    def _value(self) -> T:
         """The result of the work."""
 
     @property
@@ -116,7 +118,7 @@ class Handle(ABC):
         """Whether the running event loop runs the tasks, which end only when it goes on."""
         return False
 
-    def _await_value(self, timeout: float | None) -> Any:
+    def _await_value(self, timeout: float | None) -> T:
         __tracebackhide__ = True
         if not self._ended.wait(timeout):
             raise TimeoutError(f'The {self._what} has not ended after {timeout} s: {self.progress}.')
@@ -124,10 +126,10 @@ class Handle(ABC):
             raise self._error
         return self._value()
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, T]:
         return self._awaited().__await__()
 
-    async def _awaited(self) -> Any:
+    async def _awaited(self) -> T:
         try:
             while not self._ended.is_set():
                 await asyncio.sleep(_TICK_SECONDS)
@@ -234,7 +236,7 @@ class EventFeed:
             self._characters -= len(self._output.popleft().text)
 
 
-class BackgroundBuild(Handle):
+class BackgroundBuild(Handle[T]):
     """A build that runs in the background, as `kartnb.build(task, background=True)` gives it.
 
     It can be awaited, also in a notebook cell: ``value = await handle``.
@@ -287,7 +289,7 @@ class BackgroundBuild(Handle):
         """How the build ended; None while it runs."""
         return self._report
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> T:
         """Wait for the build, and give what `kartnb.build` would have given.
 
         Raises

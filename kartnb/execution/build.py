@@ -73,6 +73,14 @@ _CLOCKS_DIFFER = 1_000_000_000
 
 
 @overload
+def build(
+    task: TaskOnKart[T], return_value: Literal[True] = True, *, background: Literal[True], **options: Any
+) -> BackgroundBuild[T]: ...
+@overload
+def build(
+    task: luigi.Task, return_value: bool = True, *, background: Literal[True], **options: Any
+) -> BackgroundBuild: ...
+@overload
 def build(task: TaskOnKart[T], return_value: Literal[True] = True, *args: Any, **options: Any) -> T: ...
 @overload
 def build(task: TaskOnKart[T], return_value: Literal[False], *args: Any, **options: Any) -> None: ...
@@ -241,6 +249,12 @@ def build(
     return load()
 
 
+@overload
+async def build_async(task: TaskOnKart[T], *, return_value: Literal[True] = True, **options: Any) -> T: ...
+@overload
+async def build_async(task: TaskOnKart[T], *, return_value: Literal[False], **options: Any) -> None: ...
+@overload
+async def build_async(task: luigi.Task, **options: Any) -> Any: ...
 async def build_async(task: luigi.Task, **options: Any) -> Any:
     """Build a task while the event loop goes on, for instance in a notebook cell: ``value = await build_async(task)``.
 

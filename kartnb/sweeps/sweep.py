@@ -194,7 +194,7 @@ def _nothing_to_vary(template: Template) -> str:
     return f'Say which parameters vary, such as kartnb.sweep({name}, {known[0]}=[…]): {name} has {", ".join(known)}.'
 
 
-class BackgroundSweep(Handle):
+class BackgroundSweep(Handle[SweepResult]):
     """A sweep in the background, as `kartnb.sweep(task, ..., background=True)` returns it.
 
     It can be awaited, also in a notebook cell: ``found = await handle``.
@@ -266,7 +266,7 @@ class BackgroundSweep(Handle):
             When the sweep was stopped; `partial` gives the points that have finished.
         """
         __tracebackhide__ = True
-        found: SweepResult = self._await_value(timeout)
+        found = self._await_value(timeout)
         return found
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from functools import cached_property
 from logging import getLogger
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
@@ -397,7 +397,9 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     @overload
     def load(self, target: TaskOnKart[K]) -> K: ...
     @overload
-    def load(self, target: list[TaskOnKart[K]]) -> list[K]: ...
+    def load(self, target: Iterable[TaskOnKart[K]]) -> list[K]: ...
+    @overload
+    def load(self, target: Iterable[str | TargetOnKart]) -> list[Any]: ...
     def load(self, target: Any = None) -> Any:
         """The results of required tasks, in the shape of `requires()` (lists for tuples).
 
@@ -415,9 +417,13 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return results.load(self._get_input_targets(target))
 
     @overload
-    def load_generator(self, target: str | TargetOnKart | None = None) -> Generator[Any, None, None]: ...
+    def load_generator(
+        self, target: str | TargetOnKart | TaskOnKart[Any] | None = None
+    ) -> Generator[Any, None, None]: ...
     @overload
-    def load_generator(self, target: list[TaskOnKart[K]]) -> Generator[K, None, None]: ...
+    def load_generator(self, target: Iterable[TaskOnKart[K]]) -> Generator[K, None, None]: ...
+    @overload
+    def load_generator(self, target: Iterable[str | TargetOnKart]) -> Generator[Any, None, None]: ...
     def load_generator(self, target: Any = None) -> Generator[Any, None, None]:
         """The results that `load` gives, one after the other, so that one at a time is in memory; dicts' values."""
         for leaf in flatten(self._get_input_targets(target)):

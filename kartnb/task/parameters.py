@@ -16,12 +16,13 @@ import sys
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, cast, get_args, get_origin
 
 import luigi
 from luigi.task_register import Register
+from typing_extensions import TypeVar
 
-from kartnb._luigi import NO_VALUE, parsed_list, plain_parser_options
+from kartnb._luigi import NO_VALUE, NoValue, parsed_list, plain_parser_options
 from kartnb.errors import FileInputError, PandasTypeError, ParameterValueError, TaskArgumentError
 from kartnb.storage.file_inputs import checked_path
 from kartnb.task import held
@@ -33,6 +34,9 @@ from kartnb.task.registry import (
     is_superseded,
     task_classes,
 )
+
+if TYPE_CHECKING:
+    from kartnb.task.base import TaskOnKart
 
 #: Bytes of the parameters of a task in a text: a short text can be made to unpack to any number of them.
 _MOST_UNPACKED = 64 << 20
@@ -147,7 +151,7 @@ def _subclasses(cls: Any) -> Iterator[Any]:
         yield from _subclasses(subclass)
 
 
-TaskT = TypeVar('TaskT', bound=luigi.Task)
+TaskT = TypeVar('TaskT', bound=luigi.Task, default='TaskOnKart[Any]')
 
 
 def _checked_type(expected: Any, name: str) -> type:
@@ -197,7 +201,9 @@ class TaskInstanceParameter(luigi.Parameter[TaskT], Generic[TaskT]):
 
     holds_tasks = True
 
-    def __init__(self, expected_type: type[TaskT] | None = None, default: Any = NO_VALUE, **kwargs: Any) -> None:
+    def __init__(
+        self, expected_type: type[TaskT] | None = None, default: TaskT | NoValue = NO_VALUE, **kwargs: Any
+    ) -> None:
         self._expected_type = None if expected_type is None else _checked_type(expected_type, 'expected_type')
         super().__init__(default=default, **kwargs)
 
@@ -239,7 +245,10 @@ class ListTaskInstanceParameter(luigi.Parameter[list[TaskT]], Generic[TaskT]):
     holds_tasks = True
 
     def __init__(
-        self, expected_elements_type: type[TaskT] | None = None, default: Any = NO_VALUE, **kwargs: Any
+        self,
+        expected_elements_type: type[TaskT] | None = None,
+        default: list[TaskT] | NoValue = NO_VALUE,
+        **kwargs: Any,
     ) -> None:
         checked = (
             None if expected_elements_type is None else _checked_type(expected_elements_type, 'expected_elements_type')

@@ -98,6 +98,7 @@ NEEDED = (
     Needed('pandas._config.config:_global_config', 'send the options to workers'),
     # parameters
     Needed('luigi.parameter:_no_value', 'know a parameter without a default'),
+    Needed('luigi.parameter:_NoValueType', 'tell type checkers what a parameter without a default is given'),
     Needed('luigi:Parameter()._default', 'show which values are not the default ones'),
     Needed('luigi:Parameter()._config_path', 'read defaults again that come from the configuration'),
     Needed('luigi:Parameter.has_task_value', 'keep default values', ('task_name', 'param_name')),
