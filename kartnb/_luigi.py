@@ -100,6 +100,12 @@ def adds_requirements(task_class: Any) -> bool:
     return task_class.deps is not luigi.Task.deps or task_class._requires is not _luigis_requires
 
 
+def worker_of(task: luigi.Task) -> str:
+    """The id of the worker of luigi's that runs a task; '' for a task that luigi does not run."""
+    reporter = getattr(getattr(task, 'set_status_message', None), '__self__', None)
+    return str(reporter._worker_id) if isinstance(reporter, TaskStatusReporter) else ''
+
+
 # ----- luigi: parameters ----------------------------------------------------------------------------------------------
 
 #: What luigi takes for "no default".

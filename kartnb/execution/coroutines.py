@@ -20,8 +20,10 @@ import luigi
 from kartnb.errors import ExecutorChoiceError
 from kartnb.execution.recording import TaskRun
 from kartnb.interrupts import interrupt_reader, interrupts_heard
+from kartnb.task.values import flatten
 
 T = TypeVar('T')
+_BY_CALLBACK = 'a callback of its own said that they are complete'
 #: The protocol of a run: yields what has to be awaited, and is sent the value, or thrown the exception, of that.
 Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
 
@@ -45,12 +47,28 @@ def next_request(run: TaskRun, generator: AsyncGenerator[Any, Any]) -> Steps[Any
     """Let an async generator go on until its next requirements, or its end (None)."""
     try:
         requirements = yield generator.asend(run.answer)
-        # a bare `yield` asks for nothing
-        while requirements is None:
-            requirements = yield generator.asend(None)
+        while (answer := answer_at_once(run, requirements)) is not None:
+            requirements = yield generator.asend(*answer)
     except StopAsyncIteration:
         return None
     return requirements
+
+
+def answer_at_once(run: TaskRun, requirements: Any) -> tuple[Any] | None:
+    """What a generator is sent for its requirements without a look at them; None where they have to be complete first.
+
+    A bare ``yield`` asks for nothing. Where `luigi.DynamicRequirements` has a callback, that says whether they are
+    complete.
+    """
+    if requirements is None:
+        return (None,)
+    if run.by_luigi or getattr(requirements, 'custom_complete', None) is None:
+        return None
+    if not requirements.complete(lambda task: bool(task.complete())):
+        return None
+    if run.reading is not None:
+        run.reading.note_unknown(f'{len(flatten(requirements.requirements))} tasks that it asked for', _BY_CALLBACK)
+    return (requirements.paths,)
 
 
 def wait_in_own_loop(steps: Steps[T], run: TaskRun) -> T:

@@ -28,6 +28,7 @@ from kartnb.execution.memory import MEMORY, MemoryNeeds
 
 _Default = TypeVar('_Default', float, float | None)
 
+_WORKER = worker_settings.get_task_family()
 #: What a task takes of each resource while it runs.
 Demand: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -60,8 +61,26 @@ def limits_of(task: luigi.Task, resources: Resources, usual: float, memory: Memo
 def usual_timeout() -> float:
     """The time limit in seconds of tasks without one of their own, from luigi's configuration; 0 for none."""
     # not luigi's whole worker configuration: reading all of it takes as long as planning a dozen tasks
-    seconds: float = worker_settings.timeout.task_value(worker_settings.get_task_family(), 'timeout')
+    seconds: float = worker_settings.timeout.task_value(_WORKER, 'timeout')
     return seconds
+
+
+def retries_external() -> bool:
+    """Whether luigi's configuration says that missing external tasks are looked for again while a build runs."""
+    found: bool = worker_settings.retry_external_tasks.task_value(_WORKER, 'retry_external_tasks')
+    return found
+
+
+def checks_complete_on_run() -> bool:
+    """Whether luigi's configuration says that a task whose own `complete()` decides is asked again after its run."""
+    found: bool = worker_settings.check_complete_on_run.task_value(_WORKER, 'check_complete_on_run')
+    return found
+
+
+def task_limit() -> int | None:
+    """How many tasks a build may take in, by luigi's configuration; None for any number."""
+    limit: int | None = worker_settings.task_limit.task_value(_WORKER, 'task_limit')
+    return limit
 
 
 def timeout_of(task: luigi.Task, usual: float) -> float:

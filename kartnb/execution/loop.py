@@ -10,17 +10,26 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from kartnb.errors import KartError
+from kartnb.errors import KartError, TaskSettingError
 from kartnb.execution.engine import DEPENDENCY_EVENTS, Engine, PlannedBuild
 from kartnb.execution.executors import InlineExecutor
-from kartnb.execution.limits import ReadyQueue, Resources, Retries, TaskLimits, limits_of, usual_timeout
+from kartnb.execution.limits import (
+    ReadyQueue,
+    Resources,
+    Retries,
+    TaskLimits,
+    limits_of,
+    retries_external,
+    task_limit,
+    usual_timeout,
+)
 from kartnb.execution.memory import MemoryNeeds
 from kartnb.execution.recording import TaskRun, fire_broken, is_heard
 from kartnb.execution.report import error_line, trim_traceback
 from kartnb.model import Reason, ReasonKind, TaskState
 from kartnb.planning.graph import Vertex
 from kartnb.planning.planner import missing_external
-from kartnb.planning.staleness import UP_TO_DATE, WILL_BE, Verdict
+from kartnb.planning.staleness import UP_TO_DATE, WILL_BE, Verdict, is_complete
 
 logger = logging.getLogger('kartnb')
 
@@ -56,6 +65,7 @@ class BuildLoop(Engine):
         self._demanded: set[str] = set()
         #: Whether the plan says something else of tasks now than what was announced.
         self._is_plan_outdated = False
+        self._task_limit = task_limit()
 
     def _go(self) -> None:
         self._executor.expect(self._ready.unlimited)
@@ -200,7 +210,11 @@ class BuildLoop(Engine):
                 self._conditional.add(vertex.key)
             is_queued = verdict.reason is not None and not verdict.is_conditional
             self._ledger.states[vertex.key] = TaskState.QUEUED if is_queued else verdict.state
-        refused: dict[Vertex, BaseException] = {**missing_external(vertices)}
+        missing = missing_external(vertices)
+        if missing and retries_external():
+            self._look_for_later(missing)
+            missing = {}
+        refused: dict[Vertex, BaseException] = {**missing, **self._beyond_limit(vertices)}
         for vertex in vertices:
             error = self._read_limits(vertex)
             if error is not None:
@@ -214,6 +228,33 @@ class BuildLoop(Engine):
                 self._fail(vertex, refused[vertex])
             elif vertex.verdict.reason is not None:
                 self._await(vertex, vertex.requires)
+
+    def _look_for_later(self, vertices: Iterable[Vertex]) -> None:
+        """Look again for external tasks that are missing, as often as others are tried (luigi's rule)."""
+        for vertex in vertices:
+            self._ledger.states[vertex.key] = TaskState.QUEUED
+            heapq.heappush(self._retries_due, (time.monotonic(), vertex.key))
+
+    def _beyond_limit(self, vertices: Sequence[Vertex]) -> dict[Vertex, BaseException]:
+        """The tasks that luigi's ``[worker] task_limit`` does not let run: level by level from the root, the last."""
+        if self._task_limit is None:
+            return {}
+        new = {vertex.key for vertex in vertices}
+        allowed = self._task_limit - (len(self._ledger.states) - len(new))
+        found = dict.fromkeys(vertices[-1:])
+        pending = deque(found)
+        while pending:
+            others = [other for other in pending.popleft().requires if other.key in new and other not in found]
+            found.update(dict.fromkeys(others))
+            pending.extend(others)
+        order = [*found, *[vertex for vertex in reversed(vertices) if vertex not in found]]
+        return {
+            vertex: TaskSettingError(
+                f'{vertex.name} is not run: [worker] task_limit lets a build take in {self._task_limit} tasks.'
+            )
+            for vertex in order[max(allowed, 0) :]
+            if vertex.verdict.reason is not None
+        }
 
     def _read_limits(self, vertex: Vertex) -> BaseException | None:
         """Read a task's limits; gives the error if that fails, perhaps in properties of the user's."""
@@ -309,7 +350,23 @@ class BuildLoop(Engine):
     def _make_due_ready(self) -> None:
         """Make tasks ready that have waited long enough since their failure."""
         while self._retries_due and self._retries_due[0][0] <= time.monotonic():
-            self._make_ready(heapq.heappop(self._retries_due)[1])
+            key = heapq.heappop(self._retries_due)[1]
+            vertex = self._graph.vertices[key]
+            if vertex.is_external:
+                self._look_for(vertex)
+            else:
+                self._make_ready(key)
+
+    def _look_for(self, vertex: Vertex) -> None:
+        try:
+            is_there = is_complete(vertex)
+        except Exception as error:
+            self._failed(vertex, error)
+            return
+        if is_there:
+            self._completed(vertex, TaskState.EXTERNAL)
+        else:
+            self._failed(vertex, missing_external([vertex])[vertex])
 
     def _fail(self, vertex: Vertex, error: BaseException) -> None:
         self._ledger.fail(vertex.key, error)

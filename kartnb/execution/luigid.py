@@ -183,12 +183,21 @@ class SchedulerLoop(Engine):
         """Begin to run a task that the scheduler has given out."""
         vertex = self._by_task_id[task.task_id]
         self._ledger.retry_now(vertex.key)
+        if vertex.is_external:  # as `[worker] retry_external_tasks` asks for
+            self._look_for(vertex)
+            return
         if self._holds(vertex):
             self._completed(vertex, TaskState.CACHED)
             return
         run = self._next_run(vertex)
         run.messages = messages
         self._launch([run])
+
+    def _look_for(self, vertex: Vertex) -> None:
+        if is_complete(vertex):
+            self._completed(vertex, TaskState.EXTERNAL)
+        else:
+            self._failed(vertex, missing_external([vertex])[vertex])
 
     def _holds(self, vertex: Vertex) -> bool:
         """Whether a task need not run after all, because what it requires has the contents of before."""

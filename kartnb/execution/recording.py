@@ -174,6 +174,10 @@ class TaskRun:
     loop: asyncio.Runner | None = None
     #: Whether other coroutines run in its thread meanwhile: what belongs to the thread or the process is not its own.
     interleaved: bool = False
+    #: Whether luigi's own worker runs it, which fires the events and calls `on_success` and `on_failure`.
+    by_luigi: bool = False
+    #: What `on_success` of the task's own gave, alone in a tuple; None where it was not called.
+    explanation: tuple[Any] | None = None
     #: Why its coroutine is being cancelled.
     ended_by: BaseException | None = None
     #: What a suspended generator is to be sent.

@@ -33,6 +33,7 @@ from kartnb.errors import (
 )
 from kartnb.execution.coroutines import (
     Steps,
+    answer_at_once,
     close_generator,
     close_loop,
     coroutines_called,
@@ -40,6 +41,7 @@ from kartnb.execution.coroutines import (
     wait_here,
     wait_in_own_loop,
 )
+from kartnb.execution.limits import checks_complete_on_run
 from kartnb.execution.memory import MemoryMeter
 from kartnb.execution.recording import (
     EDITING_SECONDS,
@@ -64,7 +66,7 @@ from kartnb.interrupts import held_interrupts, in_main_thread, interrupts_heard
 from kartnb.storage.file_inputs import FileInput
 from kartnb.storage.filesystem import durable_writes, go_back, has_left, home, may_leave, working_directory
 from kartnb.storage.targets import SingleFileTarget, runs_alone
-from kartnb.task.base import TaskOnKart
+from kartnb.task.base import STARTED, TaskOnKart
 from kartnb.task.code.attributes import begin_run, end_run
 from kartnb.task.code.loaded import watch_code
 from kartnb.task.code.parts import MADE_BY
@@ -159,15 +161,22 @@ def _start(run: TaskRun) -> None:
     run.started = time.time()
     run.attributes = begin_run(task)
     watch_code()
-    fire(task, luigi.Event.START, task)
+    _tell(run, luigi.Event.START)
     if _is_kartnb_task(task):
         run.logs = RunLogs(task, run.item.unique_id, run.item.mask)
         run.logs.write_start(seed_for(task, run.interleaved))
         vars(task).pop(GENERATOR, None)
-        vars(task).update(_reporters(run))
+        vars(task).pop(STARTED, None)
+        if not run.by_luigi:
+            vars(task).update(_reporters(run))
     else:
         for name, reporter in _reporters(run).items():
             setattr(task, name, reporter)
+
+
+def _tell(run: TaskRun, event: str, *args: Any) -> bool:
+    """Fire an event of a run, unless luigi's own worker does; gives whether there may have been handlers."""
+    return not run.by_luigi and fire(run.task, event, run.task, *args)
 
 
 def _reporters(run: TaskRun) -> dict[str, Any]:
@@ -308,9 +317,8 @@ def _go_on(run: TaskRun) -> Steps[Any]:
         return (yield from next_request(run, run.generator))
     try:
         requirements = run.generator.send(run.answer)
-        # a bare `yield` asks for nothing
-        while requirements is None:
-            requirements = run.generator.send(None)
+        while (answer := answer_at_once(run, requirements)) is not None:
+            requirements = run.generator.send(*answer)
     except StopIteration:
         return None
     return requirements
@@ -326,12 +334,12 @@ def _succeed(run: TaskRun) -> None:
     task = run.task
     seen = _require_outputs(run)
     look_at_inputs(run, at_end=True)
-    if fire(task, luigi.Event.PROCESSING_TIME, task, run.spent):
+    if _tell(run, luigi.Event.PROCESSING_TIME, run.spent):
         seen = None
     if getattr(task.on_success, '__func__', None) is not luigi.Task.on_success:
         seen = None  # it may write the outputs again
         with may_leave():
-            task.on_success()
+            run.explanation = (task.on_success(),)
     _return_home(run)
     if _is_kartnb_task(task):
         _note_rerun(vars(task))
@@ -342,7 +350,7 @@ def _succeed(run: TaskRun) -> None:
     note_written(run)
     with held_interrupts():
         write_record(run, 'done', None, seen)
-    fire(task, luigi.Event.SUCCESS, task)
+    _tell(run, luigi.Event.SUCCESS)
     _leave(run)
 
 
@@ -362,6 +370,8 @@ def _require_outputs(run: TaskRun) -> list[SeenOutput] | None:
     complete = type(task).complete
     # a `complete` of the user's own decides: outputs may be missing then
     if complete is not TaskOnKart.complete and complete is not luigi.Task.complete:
+        if not run.by_luigi and checks_complete_on_run() and not task.complete():
+            raise TaskNotDumpedError(f'{type(task).__name__}.run() ended, and its complete() still gives False.')
         return None
     item = run.item
     seen = []
@@ -397,10 +407,11 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
     task = run.task
     with held_interrupts():
         take_back(run)
-    fire(task, luigi.Event.FAILURE, task, error)
+    _tell(run, luigi.Event.FAILURE, error)
     try:
         with may_leave():
-            task.on_failure(error)
+            if not run.by_luigi:
+                task.on_failure(error)
     except Exception as second:
         error.add_note(run.item.mask(f'on_failure raised too: {described(second)}'))
     _return_home(run)
@@ -411,7 +422,9 @@ def _fail(run: TaskRun, error: BaseException) -> BaseException:
 
 def _leave(run: TaskRun) -> None:
     task = run.task
-    if _is_kartnb_task(task):
+    if run.by_luigi:
+        pass  # luigi's worker takes its own away
+    elif _is_kartnb_task(task):
         list(map(vars(task).pop, REPORTERS, itertools.repeat(None)))
     else:
         for name in REPORTERS:

@@ -13,10 +13,10 @@ from typing import Any
 
 import luigi
 
-from kartnb.errors import SharedOutputError
+from kartnb.errors import KartError, SharedOutputError
 from kartnb.model import Node, Plan, Reason, ReasonKind
 from kartnb.planning.known_results import KnownResults
-from kartnb.planning.staleness import NOT_NEEDED, UP_TO_DATE, Verdict
+from kartnb.planning.staleness import NOT_NEEDED, UP_TO_DATE, Verdict, judges_by_outputs, says_complete
 from kartnb.storage.run_lock import sharing_of
 from kartnb.storage.superseded import Superseded
 from kartnb.task import held, identity, registry
@@ -54,6 +54,10 @@ class Vertex:
     result: Verdict = UP_TO_DATE
     #: What the task's own `complete()` raised: it is unknown whether it has to run.
     broken: Exception | None = None
+    #: What a plain luigi task said of itself when it was found; None where it was not asked.
+    found_complete: bool | None = None
+    #: What its `complete()` or `requires()` raised then; that counts only if it is needed.
+    trouble: Exception | None = None
     #: Whether its result will be loaded: that of a root may not be, and what others require is.
     value_wanted: bool = True
     #: The superseded result that is put back instead of a run, or None.
@@ -119,6 +123,8 @@ class TaskGraph:
         self.results = KnownResults(on_code_change, on_version_change)
         #: Whether a new vertex was asked to run again.
         self.rerun_asked: Callable[[Vertex], bool] = lambda vertex: False
+        #: Whether a task that is found was asked to run again, so that it counts for nothing that it is complete.
+        self.is_to_rerun: Callable[[luigi.Task], bool] = lambda task: False
         #: Tasks that are wanted besides the root of a snapshot.
         self.also: list[luigi.Task] = []
         self.vertices: dict[str, Vertex] = {}
@@ -165,10 +171,27 @@ class TaskGraph:
             stack.append(self._visit(following))
         return new
 
+    def add_with_inputs(self, task: luigi.Task) -> Vertex:
+        """Add a task with what it requires, but not what that requires in turn."""
+        visit = _Visit(task)
+        visit.walk()
+        for other in visit.rest:
+            self.add_alone(other)
+        self._settle(visit)
+        return self._by_instance[id(task)]
+
+    def add_alone(self, task: luigi.Task) -> Vertex:
+        """Add a task without what it requires."""
+        if id(task) not in self._by_instance:
+            self._settle(_Visit(task), identity.id_of(task))
+        return self._by_instance[id(task)]
+
     def _visit(self, task: luigi.Task) -> _Visit:
         try:
             self._nesting.watch(task)
-            return _Visit(task)
+            visit = _Visit(task)
+            visit.begin(self.is_to_rerun)
+            return visit
         except Exception as error:
             self._report(task, error)
             raise
@@ -216,12 +239,13 @@ class TaskGraph:
             self._notes = tuple(loaded.notes_on_changes(self.results.changed_modules, classes))
         return self._notes
 
-    def _settle(self, visit: _Visit) -> bool:
+    def _settle(self, visit: _Visit, known_id: str = '') -> bool:
         """Give a visited task, whose requirements are settled, its vertex; False when it shares another instance's."""
         task = visit.task
         self._instances.append(task)
-        unique_id = self._unique_id(visit)
-        vertex = Vertex(task, unique_id, flatten(task.output()))
+        unique_id = known_id or self._unique_id(visit)
+        vertex = Vertex(task, unique_id, _outputs(visit))
+        vertex.found_complete, vertex.trouble = visit.found_complete, visit.trouble
         own_identity = _identity(vertex)
         known = self._by_identity.get(own_identity)
         if known is not None:
@@ -301,19 +325,69 @@ class TaskGraph:
 
 
 class _Visit:
-    """A task whose requirements are being walked."""
+    """A task whose requirements are being walked.
 
-    __slots__ = ('needed', 'required', 'rest', 'shape', 'task')
+    The id of a task of kartnb or gokart is made from what it requires. A plain luigi task is asked for that by demand
+    only, as by luigi's worker: not when it is complete, nor when it is external. In a chain such as "today needs
+    yesterday" there would be no end otherwise.
+    """
+
+    __slots__ = ('found_complete', 'needed', 'required', 'rest', 'shape', 'task', 'trouble')
 
     def __init__(self, task: luigi.Task) -> None:
         self.task = task
+        self.found_complete: bool | None = None
+        self.trouble: Exception | None = None
+        self.required: list[luigi.Task] = []
+        self.needed: list[luigi.Task] = []
+        self.shape = ''
+        self.rest: Iterator[luigi.Task] = iter(())
+
+    def begin(self, is_to_rerun: Callable[[luigi.Task], bool]) -> None:
+        """Ask the task what it requires, if it is one that has to be asked."""
+        task = self.task
+        if not _is_plain(task):
+            self.walk()
+            return
+        try:
+            if not is_external(task) and (self._is_incomplete() or is_to_rerun(task)):
+                self.walk()
+        except KartError:
+            raise
+        except Exception as error:
+            self.trouble = error
+
+    def _is_incomplete(self) -> bool:
+        if type(self.task).complete is luigi.WrapperTask.complete:  # which asks for what the task requires
+            return True
+        self.found_complete = says_complete(self.task)
+        return not self.found_complete
+
+    def walk(self) -> None:
+        """Ask the task what it requires."""
+        task = self.task
         self.required, self.shape = identity.required_with_shape(task)
         self.needed = identity.dependencies(task, self.required)
         extra = [] if self.needed is self.required else self.required
         if registry.has_older_definitions():
             for other in (*self.needed, *extra):
                 held.require_today(other, required_by=task)
-        self.rest: Iterator[luigi.Task] = iter([*self.needed, *extra])
+        self.rest = iter([*self.needed, *extra])
+
+
+def _is_plain(task: luigi.Task) -> bool:
+    return TaskOnKart not in type(task).__mro__ and not hasattr(task, 'make_unique_id')
+
+
+def _outputs(visit: _Visit) -> list[Any]:
+    """The outputs of a task; one whose own `complete()` decides may give things that are not targets."""
+    task = visit.task
+    if visit.trouble is not None:  # it fails, if it is needed
+        return []
+    outputs = flatten(task.output())
+    if judges_by_outputs(task):
+        return outputs
+    return [output for output in outputs if hasattr(output, 'exists')]
 
 
 def _place(path: str) -> str:

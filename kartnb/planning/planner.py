@@ -38,6 +38,7 @@ from kartnb.planning.staleness import (
 )
 from kartnb.task import held, registry
 from kartnb.task.base import TaskOnKart
+from kartnb.task.identity import refuse_uninitialized
 from kartnb.task.values import flatten
 
 
@@ -111,6 +112,7 @@ def draw_up(
 
 def _drawn_up(task: luigi.Task, graph: TaskGraph, wanted: list[Any]) -> Plan:
     roots = (*graph.also, task)
+    graph.is_to_rerun = lambda task: any(item == task.task_id or _is_meant_by(task, item) for item in wanted)
     vertices = [vertex for root in roots for vertex in graph.add(root)]
     for vertex in _to_rerun(vertices, wanted):
         vertex.ask_rerun()
@@ -129,7 +131,9 @@ def require_task(task: object) -> None:
         raise TaskArgumentError(f'{task.__name__} is not a task class: derive it from kartnb.TaskOnKart.')
     if isinstance(task, list | tuple):
         raise TaskArgumentError('One task is needed, not several: give one task that requires them all.')
-    if not isinstance(task, luigi.Task):
+    if isinstance(task, luigi.Task):
+        refuse_uninitialized(task)
+    else:
         raise TaskArgumentError(f'A task is needed, such as MyTask(…), not {task!r:.80} ({type(task).__name__}).')
 
 
@@ -170,12 +174,16 @@ def _may_come_later(item: Any) -> bool:
 
 
 def _is_meant(vertex: Vertex, item: str | type | luigi.Task) -> bool:
+    return item == vertex.key or _is_meant_by(vertex.task, item)
+
+
+def _is_meant_by(task: luigi.Task, item: str | type | luigi.Task) -> bool:
     if isinstance(item, str):
-        return item in (vertex.name, vertex.key, vertex.task.get_task_family())
+        return item in (type(task).__name__, task.get_task_family())
     if isinstance(item, type):
-        return isinstance(vertex.task, (item, registry.replacement(item)))
+        return isinstance(task, (item, registry.replacement(item)))
     item = held.today(item)
-    return vertex.task is item or vertex.task == item
+    return task is item or task == item
 
 
 def missing_external(vertices: Iterable[Vertex]) -> dict[Vertex, ExternalTaskMissingError]:
@@ -373,6 +381,8 @@ def _judge(vertex: Vertex, known: KnownResults) -> None:
         vertex.verdict = vertex.result
         return
     try:
+        if vertex.trouble is not None:
+            raise vertex.trouble
         vertex.verdict = judge_needed(vertex, known)
     except KartError:
         raise
@@ -407,6 +417,7 @@ def grow(
 
 def _checked(vertex: Vertex, task: Any) -> luigi.Task:
     if isinstance(task, luigi.Task):
+        refuse_uninitialized(task)
         return task
     raise RequirementError(
         f'{vertex.name}.run() yields {task!r:.80} ({type(task).__name__}), which is not a task: yield task instances.'

@@ -483,10 +483,7 @@ def says_incomplete(vertex: Vertex, known: KnownResults) -> Verdict | None:
     """The class has its own `complete()`, which then decides alone whether the result is there."""
     if judges_by_outputs(vertex.task):
         return None
-    answer = vertex.task.complete()
-    if answer not in (True, False):
-        raise TypeError(f'{vertex.name}.complete() gives {answer!r:.40}: it must give True or False.')
-    if answer:
+    if says_complete(vertex.task) if vertex.found_complete is None else vertex.found_complete:
         return None
     pairs = zip(vertex.outputs, vertex.paths, strict=True)
     missing = next((path for target, path in pairs if not target.exists()), None)
@@ -497,7 +494,7 @@ def says_incomplete(vertex: Vertex, known: KnownResults) -> Verdict | None:
 
 def output_missing(vertex: Vertex, known: KnownResults) -> Verdict | None:
     """An output does not exist, or the task declares none: luigi runs such a task in each build."""
-    if not judges_by_outputs(vertex.task):
+    if not judges_by_outputs(vertex.task) or vertex.found_complete:
         return None
     if not vertex.outputs:
         return Verdict(TaskState.MISSING, Reason(ReasonKind.NO_OUTPUT))
@@ -602,6 +599,17 @@ def is_complete(vertex: Vertex) -> bool:
     if not judges_by_outputs(task) or asks_for_more(task):
         return bool(task.complete())
     return bool(vertex.outputs) and all(target.exists() for target in vertex.outputs)
+
+
+def says_complete(task: luigi.Task) -> bool:
+    """Whether a task says that it is complete; raises TypeError where its own `complete()` gives no such answer."""
+    if judges_by_outputs(task):
+        outputs = flatten(task.output())
+        return bool(outputs) and all(target.exists() for target in outputs)
+    answer = task.complete()
+    if answer not in (True, False):
+        raise TypeError(f'{type(task).__name__}.complete() gives {answer!r:.40}: it must give True or False.')
+    return bool(answer)
 
 
 def judges_by_outputs(task: luigi.Task) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Generator, Iterable, Mapping
@@ -43,6 +44,26 @@ logger = getLogger('kartnb')
 
 #: These say how one instance is to be run, so a clone does not inherit them.
 _NOT_CLONED = frozenset({'rerun', 'strict_check', 'modification_time_check'})
+#: Whether luigi's own worker has begun to run a task.
+STARTED = '_started_by_luigi'
+#: What runs a task for luigi's worker: a name, as in `kartnb.display`, because no room imports one above it.
+_RUNNER = 'kartnb.execution.luigi_worker'
+#: What an instance keeps for itself in its process.
+_NOT_PICKLED = frozenset(
+    {
+        'run',
+        'on_success',
+        'task_id',
+        '_before_rerun',
+        '_id_epoch',
+        '_packed_params',
+        '_resolved',
+        '_rng',
+        '_text_forms',
+        '_today',
+        STARTED,
+    }
+)
 #: Types of most values of a task, none of which is a task.
 _NO_TASKS = frozenset({str, int, float, bool, type(None), dict, functools.partial})
 
@@ -180,13 +201,12 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def _bind_run(self) -> None:
         if self.complete_check_at_run and type(self).run is not None:
             # on the instance, as in gokart: super().run() calls the class's function, which does not check again
-            self.__dict__['run'] = functools.partial(_run_unless_complete, self)
+            self.__dict__['run'] = functools.partial(_run_here, self)
 
     def __getstate__(self) -> dict[str, Any]:
         # the id is not carried along: where it is unpickled, definitions may be others
-        own = {'run', 'task_id', '_id_epoch', '_packed_params', '_resolved', '_rng', '_text_forms', '_today'}
         # copied, as below
-        state = {name: value for name, value in vars(self).copy().items() if name not in own}
+        state = {name: value for name, value in vars(self).copy().items() if name not in _NOT_PICKLED}
         if '_made_with' in state:  # by names: a class may leave values out that cannot be pickled
             args, kwargs, made = state['_made_with']
             state['_made_with'] = (args, kwargs, [name for name, value in made.items() if state.get(name) is value])
@@ -257,8 +277,14 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         return dict(form)
 
     def trigger_event(self, event: str, *args: Any, **kwargs: Any) -> None:
-        """Call the handlers that are on the task's classes for an event; one that fails is logged."""
+        """Call the handlers that are on the task's classes for an event; one that fails is logged.
+
+        luigi's own worker fires START before it calls `run()`, which nobody else does: see `_run_here`.
+        """
         metaclass.trigger(self, event, *args, **kwargs)
+        if event == luigi.Event.START and type(self).run is not None:
+            self.__dict__[STARTED] = True
+            self.__dict__['run'] = functools.partial(_run_here, self)
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
@@ -294,7 +320,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
         A task with `rerun` is not complete until it has run in this build. A task without outputs is never complete.
         """
-        return not self._rerun_pending and results.outputs_are_complete(self)
+        return (not self._rerun_pending or results.were_made_again(self)) and results.outputs_are_complete(self)
 
     @overload
     def clone(self, cls: None = None, **kwargs: Any) -> Self: ...
@@ -640,11 +666,13 @@ def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:
     return str(parameter.serialize(value))
 
 
-def _run_unless_complete(task: TaskOnKart[Any]) -> Any:
-    if task.complete():
+def _run_here(task: TaskOnKart[Any]) -> Any:
+    """What `task.run()` calls: in luigi's worker a whole run, with seed, logs and record; else no more than `run`."""
+    is_luigis = task.__dict__.pop(STARTED, False)
+    if task.complete_check_at_run and task.complete():
         logger.warning('%s is skipped: already complete.', task)
-        return _nothing() if inspect.iscoroutinefunction(type(task).run) else None
-    return type(task).run(task)
+        return _nothing() if inspect.iscoroutinefunction(type(task).run) and not is_luigis else None
+    return importlib.import_module(_RUNNER).run_for_luigi(task) if is_luigis else type(task).run(task)
 
 
 async def _nothing() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import luigi
 
 from kartnb._luigi import adds_requirements
-from kartnb.errors import CyclicRequirementsError, RequirementError
+from kartnb.errors import CyclicRequirementsError, RequirementError, TaskArgumentError
 from kartnb.task import held
 from kartnb.task.registry import base_task, definition_epoch
 from kartnb.task.values import flatten, shape_of
@@ -229,7 +229,17 @@ def _checked(task: luigi.Task, found: list[Any]) -> list[luigi.Task]:
     for item in found:
         if not is_task(item):
             raise RequirementError(_not_a_task(task, item))
+        refuse_uninitialized(item)
     return held.all_today(found)
+
+
+def refuse_uninitialized(task: luigi.Task) -> None:
+    """Raise TaskArgumentError for a task without parameters, because its class has an `__init__` of its own."""
+    if 'param_kwargs' not in task.__dict__ and not task.initialized():
+        raise TaskArgumentError(
+            f'Task of class {type(task).__name__} not initialized. Did you override __init__ and forget to call '
+            'super(...).__init__?'
+        )
 
 
 def _not_a_task(task: luigi.Task, item: Any) -> str:

@@ -18,7 +18,7 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import processor_of
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.places import LogKind, log_file
-from kartnb.storage.targets import SingleFileTarget, TargetOnKart, make_target
+from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart, make_target
 from kartnb.task import held
 from kartnb.task.describe import described_task
 from kartnb.task.identity import required_tasks
@@ -230,6 +230,21 @@ def outputs_are_complete(task: TaskOnKart[Any]) -> bool:
     ):
         return False
     return not (task.modification_time_check and inputs) or task._check_modification_time()
+
+
+def were_made_again(task: TaskOnKart[Any]) -> bool:
+    """Whether the outputs of a task are others than when this was asked first.
+
+    A worker that luigi has forked runs a task with `rerun`; nothing else tells this process that it has.
+    """
+    now = [_look_of(target) for target in flatten(task.output())]
+    return bool(task.__dict__.setdefault('_before_rerun', now) != now)
+
+
+def _look_of(target: Any) -> Any:
+    if isinstance(target, FileTarget):
+        return file_system(target.path()).mark(target.path())
+    return _modified(target) if target.exists() else None
 
 
 def newer_input(inputs: list[Any], outputs: list[Any]) -> str | None:

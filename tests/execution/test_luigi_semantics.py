@@ -16,8 +16,9 @@ import pytest
 from luigi.util import common_params, delegates, inherits, requires
 
 import kartnb
-from kartnb.errors import ExternalTaskMissingError, TaskDisabledError
+from kartnb.errors import ExternalTaskMissingError, TaskArgumentError, TaskDisabledError
 from kartnb.model import TaskProgress, TaskState
+from tests.execution.luigi_settings import luigi_settings
 
 EVENTS = ('START', 'PROGRESS', 'SUCCESS', 'FAILURE', 'PROCESSING_TIME')
 
@@ -486,3 +487,231 @@ def test_dynamic_requirements_of_luigis_class_and_of_plain_tasks(tmp_path: Path)
         assert (tmp_path / 'sum.txt').read_text() == '6'
         for file in tmp_path.glob('*.txt'):
             file.unlink()
+
+
+def test_a_run_may_have_to_make_its_task_complete(tmp_path: Path) -> None:
+    class Idle(WithFlag):
+        def run(self) -> None:
+            pass
+
+    task = Idle(place=str(tmp_path / 'flag'))
+    kartnb.build(task, return_value=False)
+    with (
+        luigi_settings('worker', check_complete_on_run='true'),
+        pytest.raises(kartnb.GokartBuildError, match=r'Idle\.run\(\) ended, and its complete\(\) still gives False'),
+    ):
+        kartnb.build(task, return_value=False)
+
+
+class Day(luigi.Task):
+    """A task that needs the one of the day before, for ever."""
+
+    place = luigi.Parameter()
+    day = luigi.IntParameter()
+
+    def requires(self) -> Any:
+        assert self.day > 0, 'a day without end'
+        return Day(place=self.place, day=self.day - 1)
+
+    def output(self) -> Any:
+        return luigi.LocalTarget(f'{self.place}/{self.day}.txt')
+
+    def run(self) -> None:
+        with self.output().open('w') as file:
+            file.write('done')
+
+
+def test_a_complete_plain_task_is_not_asked_what_it_requires(tmp_path: Path) -> None:
+    place = str(tmp_path)
+
+    class Report(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return Day(place=place, day=3)
+
+        def run(self) -> None:
+            self.dump('report')
+
+    (tmp_path / '1.txt').write_text('there')
+    assert [node.name for node in kartnb.plan(Report())] == ['Day', 'Day', 'Day', 'Report']
+    assert kartnb.build(Report()) == 'report'
+    assert sorted(path.name for path in tmp_path.glob('*.txt')) == ['1.txt', '2.txt', '3.txt']
+    assert (tmp_path / '1.txt').read_text() == 'there'
+    # the unique id of the report needs no more of the day than its parameters
+    assert [str(node.state) for node in kartnb.plan(Report())] == ['not needed', 'cached']
+    kartnb.build(Day(place=place, day=5), return_value=False)
+    assert (tmp_path / '5.txt').read_text() == 'done'
+
+
+def test_a_complete_task_that_is_asked_to_run_again_is_asked_what_it_requires(tmp_path: Path) -> None:
+    for day in range(3):
+        (tmp_path / f'{day}.txt').write_text('there')
+    task = Day(place=str(tmp_path), day=2)
+    kartnb.build(task, rerun=True, return_value=False)
+    assert [(tmp_path / f'{day}.txt').read_text() for day in range(3)] == ['there', 'there', 'done']
+
+
+def test_a_requires_that_fails_fails_its_own_plain_task_only(tmp_path: Path) -> None:
+    heard = []
+    day = Day(place=str(tmp_path), day=0)
+
+    class Sure(kartnb.TaskOnKart):
+        def run(self) -> None:
+            self.dump('sure')
+
+    class Both(luigi.WrapperTask):
+        def requires(self) -> Any:
+            return [day, Sure()]
+
+    Day.event_handler(luigi.Event.BROKEN_TASK)(lambda task, error: heard.append((task, str(error))))
+    with pytest.raises(kartnb.GokartBuildError, match='a day without end'):
+        kartnb.build(Both())
+    assert [task for task, _ in heard] == [day]
+    assert Sure().complete()
+    with pytest.raises(AssertionError, match='a day without end'):
+        kartnb.plan(Both())
+    day.output().open('w').close()
+    kartnb.build(Both(), return_value=False)
+
+
+def test_an_external_task_is_not_asked_what_it_requires(tmp_path: Path) -> None:
+    class Given(luigi.ExternalTask):
+        def requires(self) -> Any:
+            raise AssertionError('made outside')
+
+        def output(self) -> Any:
+            return luigi.LocalTarget(str(tmp_path / 'given.txt'))
+
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(Given(), return_value=False)
+    assert isinstance(caught.value.__cause__, ExternalTaskMissingError)
+    (tmp_path / 'given.txt').write_text('there')
+    kartnb.build(Given(), return_value=False)
+
+
+@pytest.mark.parametrize('executor', ['inline', 'processes', 'async'])
+def test_a_callback_says_whether_dynamic_requirements_are_complete(executor: str, tmp_path: Path) -> None:
+    (tmp_path / '1.txt').write_text('there')
+
+    class Bulk(kartnb.TaskOnKart):
+        days = luigi.ListParameter()
+        is_async = luigi.BoolParameter()
+
+        def run(self) -> Any:
+            targets = yield self.asked()
+            self.dump([os.path.basename(target.path) for target in targets])
+
+        def asked(self) -> Any:
+            tasks = [Day(place=str(tmp_path), day=day) for day in self.days]
+
+            def are_complete(is_complete: Any) -> bool:
+                with open(tmp_path / 'calls', 'a') as calls:
+                    calls.write('x')
+                return bool(is_complete(tasks[0]))
+
+            return luigi.DynamicRequirements(tasks, are_complete)
+
+    class Awaiting(Bulk):
+        async def run(self) -> Any:  # type: ignore[override]
+            targets = yield self.asked()
+            self.dump([os.path.basename(target.path) for target in targets])
+
+    cls = Awaiting if executor == 'async' else Bulk
+    # the first is complete, and says so for the second, which nothing could make
+    assert kartnb.build(cls(days=[1, 0]), executor=executor, workers=2) == ['1.txt', '0.txt']
+    assert (tmp_path / 'calls').read_text() == 'x'
+    notes = [node.note for node in kartnb.plan(cls(days=[1, 0]))]
+    assert 'a callback of its own said that they are complete' in notes[0]
+    assert kartnb.build(cls(days=[2]), executor=executor, workers=2) == ['2.txt']
+
+
+def test_a_task_with_its_own_complete_may_have_outputs_that_are_no_targets(tmp_path: Path) -> None:
+    class Odd(WithFlag):
+        def output(self) -> Any:
+            return ['a table', {'of': 3}, luigi.LocalTarget(str(tmp_path / 'never'))]
+
+    task = Odd(place=str(tmp_path / 'flag'))
+    assert [str(node.state) for node in kartnb.plan(task)] == ['missing']
+    kartnb.build(task, return_value=False)
+    assert (tmp_path / 'flag').read_text() == 'done'
+    assert [str(node.state) for node in kartnb.plan(task)] == ['cached']
+
+
+@pytest.mark.parametrize('base', [luigi.Task, kartnb.TaskOnKart])
+@pytest.mark.parametrize('where', ['root', 'required', 'yielded'])
+def test_an_init_that_does_not_call_that_of_its_base_gets_luigis_sentence(base: Any, where: str) -> None:
+    class Bare(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            pass
+
+    class Root(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return Bare() if where == 'required' else []
+
+        def run(self) -> Any:
+            if where == 'yielded':
+                yield Bare()
+
+    sentence = r'Task of class Bare not initialized\. Did you override __init__ and forget to call super\(\.\.\.\)'
+    with pytest.raises(Exception, match=sentence) as caught:
+        kartnb.build(Bare() if where == 'root' else Root(), return_value=False)
+    assert isinstance(caught.value, kartnb.GokartBuildError if where == 'yielded' else TaskArgumentError)
+
+
+def test_missing_external_tasks_are_looked_for_again_where_luigi_is_told_so(tmp_path: Path) -> None:
+    class Outside(luigi.ExternalTask):
+        def output(self) -> Any:
+            return luigi.LocalTarget(str(tmp_path / 'outside.txt'))
+
+    class Makes(kartnb.TaskOnKart):
+        def run(self) -> None:
+            (tmp_path / 'outside.txt').write_text('made meanwhile')
+            self.dump(1)
+
+    class Uses(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return [Outside(), Makes()]
+
+        def run(self) -> None:
+            self.dump((tmp_path / 'outside.txt').read_text())
+
+    with pytest.raises(kartnb.GokartBuildError) as caught:
+        kartnb.build(Uses())
+    assert isinstance(caught.value.__cause__, ExternalTaskMissingError)
+    (tmp_path / 'outside.txt').unlink()
+    Makes().output().remove()
+    with (
+        luigi_settings('worker', retry_external_tasks='true'),
+        luigi_settings('scheduler', retry_count='5', retry_delay='0.05'),
+    ):
+        assert kartnb.build(Uses()) == 'made meanwhile'
+        (tmp_path / 'outside.txt').unlink()
+        Uses().output().remove()
+        with pytest.raises(kartnb.GokartBuildError) as caught:
+            kartnb.build(Uses())
+    assert [len(errors) for errors in caught.value.raised_exceptions.values()] == [5]
+
+
+def test_no_more_tasks_enter_a_build_than_the_task_limit_allows() -> None:
+    class Step(kartnb.TaskOnKart):
+        n = luigi.IntParameter()
+
+        def requires(self) -> Any:
+            return [Step(n=self.n - 1)] if self.n else []
+
+        def run(self) -> None:
+            self.dump(self.n)
+
+    with luigi_settings('worker', task_limit='3'):
+        with pytest.raises(
+            kartnb.GokartBuildError, match=r'\[worker\] task_limit lets a build take in 3 tasks'
+        ) as caught:
+            kartnb.build(Step(n=3))
+        assert not Step(n=0).complete()
+        assert caught.value.report is not None
+        assert [str(caught.value.report.states[node.key]) for node in caught.value.report.plan] == [
+            'failed',
+            'blocked',
+            'blocked',
+            'blocked',
+        ]
+        assert kartnb.build(Step(n=2)) == 2

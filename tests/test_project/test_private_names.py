@@ -73,6 +73,7 @@ MADE: dict[str, Callable[[], Any]] = {
     'Worker()': lambda: importlib.import_module('luigi.worker').Worker(no_install_shutdown_handler=True),
     'get_config()': lambda: importlib.import_module('luigi.configuration').get_config(),
     'ThreadPoolExecutor()': lambda: importlib.import_module('concurrent.futures').ThreadPoolExecutor(2),
+    'TaskStatusReporter()': lambda: importlib.import_module('luigi.worker').TaskStatusReporter(None, '', '', None),
     'ArgumentParser()': lambda: importlib.import_module('argparse').ArgumentParser(),
     'InteractiveShell()': lambda: importlib.import_module('IPython.core.interactiveshell').InteractiveShell(),
     'AutoreloadMagics()': lambda: importlib.import_module('IPython.extensions.autoreload').AutoreloadMagics(),
@@ -93,6 +94,7 @@ NEEDED = (
     Needed('luigi:Task._requires', 'see whether a class adds to its requirements'),
     Needed('luigi:Task.deps', 'see whether a class adds to its requirements'),
     Needed('luigi:Task._event_callbacks', 'fire event handlers, in worker processes too'),
+    Needed('luigi.worker:TaskStatusReporter()._worker_id', "tell the tasks of one build of luigi's from others"),
     # pandas
     Needed('pandas._config.config:_registered_options', 'know which options differ from their defaults'),
     Needed('pandas._config.config:_global_config', 'send the options to workers'),

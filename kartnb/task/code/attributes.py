@@ -40,6 +40,9 @@ _OF_TASKS = frozenset(
         '_today',
         '_set_by_run',
         '_made_with',
+        '_started_by_luigi',
+        '_before_rerun',
+        'on_success',
     }
 )
 
