@@ -7,6 +7,7 @@ and no file is left behind.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / 'notebooks'
+#: What a notebook finds beside itself.
+PROJECT = 'gokart-project'
 TIMEOUT = 180
 
 
@@ -32,6 +35,7 @@ def execute(source: Path, home: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(source, as_version=4)
     place = home / FOLDER.name
     place.mkdir()
+    shutil.copytree(FOLDER / PROJECT, place / PROJECT)
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT,

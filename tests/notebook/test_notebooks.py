@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
-from scripts.run_notebooks import FOLDER, execute
+from scripts.run_notebooks import FOLDER, PROJECT, execute
 
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob('*.ipynb'))
 #: Any directory of the machine that ran a notebook.
@@ -68,8 +71,40 @@ def test_the_quickstart_shows_what_it_promises() -> None:
     assert 'pickle.load' in sources
 
 
+class TestComingFromGokart:
+    def test_its_tasks_are_the_projects_but_for_one_line(self) -> None:
+        project = (FOLDER / PROJECT / 'pipeline.py').read_text()
+        notebook = nbformat.read(FOLDER / '03-coming-from-gokart.ipynb', as_version=4)
+        sources = [cell.source for cell in notebook.cells if cell.cell_type == 'code']
+        tasks = sources[sources.index('import kartnb as gokart') + 1]
+        assert project.partition('import gokart\n')[2].partition('\n\n\nif __name__')[0] == tasks
+
+    def test_gokart_itself_writes_its_workspace(self, tmp_path: Path) -> None:
+        """Files and logs; the times of runs differ, and so do pickles of other releases."""
+        pytest.importorskip('gokart')
+        shutil.copytree(FOLDER / PROJECT, tmp_path / PROJECT)
+        stored = _files(tmp_path / PROJECT / 'workspace')
+        shutil.rmtree(tmp_path / PROJECT / 'workspace')
+        command = [sys.executable, '-W', 'ignore', 'pipeline.py']
+        done = subprocess.run(command, cwd=tmp_path / PROJECT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        fresh = _files(tmp_path / PROJECT / 'workspace')
+        assert stored.keys() == fresh.keys()
+        results = [name for name in stored if name.endswith('.csv') or ('/Score_' in name and 'log' not in name)]
+        assert len(results) >= 7
+        assert {name for name in results if stored[name] != fresh[name]} == set()
+
+    def test_it_is_light(self) -> None:
+        assert sum(len(data) for data in _files(FOLDER / PROJECT).values()) < 200_000
+
+
+def _files(place: Path) -> dict[str, bytes]:
+    return {file.relative_to(place).as_posix(): file.read_bytes() for file in place.rglob('*') if file.is_file()}
+
+
 def test_no_file_stays(repository: Path) -> None:
-    assert not (repository / 'notebooks' / 'resources').exists()
+    for name in ('resources', 'moved-project'):
+        assert not (repository / 'notebooks' / name).exists()
 
 
 def _html(cell: Any) -> str:
