@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         ZonedDateSecondParameter,
     )
     from kartnb.task.values import slider
+    from kartnb.testing import test_run
     from kartnb.view.inspect import Inspection, inspect
     from kartnb.view.previews.preview import Preview, register_preview, unregister_preview
     from kartnb.view.previews.show import preview
@@ -131,6 +132,7 @@ _MODULES = {
             'TaskInstanceParameter ZonedDateSecondParameter'
         ),
         'kartnb.task.values': 'slider',
+        'kartnb.testing': 'test_run',
         'kartnb.view.inspect': 'Inspection inspect',
         'kartnb.view.previews.preview': 'Preview register_preview unregister_preview',
         'kartnb.view.previews.show': 'preview',
@@ -219,6 +221,7 @@ __all__ = [
     'run',
     'slider',
     'sweep',
+    'test_run',
     'tree_info',
     'unload_ipython_extension',
     'unregister_format',
