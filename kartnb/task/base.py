@@ -247,9 +247,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         if wanted.keys() != table.parameters.keys():
             table = ParameterTable(cls, wanted.items())
         given, defaults = table.explicit_values(tuple(args), kwargs), table.defaults(table.state())
-        missing = [name for name in defaults.missing if name not in given]
-        if missing:
-            raise table.missing(missing)
+        table.check_used(defaults, given)
         return [(name, given[name] if name in given else defaults.values[name]) for name in wanted]
 
     _kart_get_param_values: ClassVar[Any] = get_param_values.__func__  # type: ignore[attr-defined]

@@ -313,7 +313,7 @@ class ParameterTable:
         found = self._defaults.get(state)
         if found is None:
             found = Defaults(self, self.cls.get_task_family())
-            if self._keeps_defaults:
+            if self._keeps_defaults and not found.errors:
                 if self.holds_tasks:
                     self._defaults.clear()  # those of earlier definitions are not asked for again
                 self._defaults[state] = found
@@ -369,15 +369,22 @@ class ParameterTable:
                 return None
         return tuple(given)
 
+    def check_used(self, defaults: Defaults, explicit: Mapping[str, Any]) -> None:
+        """Raise what is wrong with the defaults of the parameters that were not given."""
+        if defaults.missing:
+            missing = [name for name in defaults.missing if name not in explicit]
+            if missing:
+                raise self.missing(missing)
+        for name, error in defaults.errors.items():
+            if name not in explicit:
+                raise error.with_traceback(None)
+
     def complete(self, defaults: Defaults, explicit: Mapping[str, Any]) -> dict[str, Any]:
         """All values in order: the given ones, and for the others the default ones.
 
         Raises MissingParameterException when one has neither.
         """
-        if defaults.missing:
-            missing = [name for name in defaults.missing if name not in explicit]
-            if missing:
-                raise self.missing(missing)
+        self.check_used(defaults, explicit)
         values = defaults.template.copy()
         values.update(explicit)
         return values
@@ -391,16 +398,22 @@ class Defaults:
         self.values: dict[str, Any] = {}
         #: The names without a default value.
         self.missing: list[str] = []
+        #: What is wrong with a default, by name: nobody minds as long as a value is given.
+        self.errors: dict[str, Exception] = {}
         #: The names of values that cannot be hashed.
         self.unkeyed: set[str] = set()
         exact: dict[str, Hashable] = {}
         for name, parameter in table.parameters.items():
-            value = shared[name] if name in shared else _default_value(parameter, family, name)
-            if value is NO_VALUE:
-                self.missing.append(name)
+            try:
+                value = shared[name] if name in shared else _default_value(parameter, family, name)
+                if value is NO_VALUE:
+                    self.missing.append(name)
+                    continue
+                value = _as_text(name, _hashable(value))
+                _check_type(parameter, name, value)
+            except Exception as error:
+                self.errors[name] = error
                 continue
-            value = _as_text(name, _hashable(value))
-            _check_type(parameter, name, value)
             self.values[name] = value
             try:
                 exact[name] = value_key(parameter, value)

@@ -226,3 +226,23 @@ def test_an_error_of_a_call_shows_no_more_of_kartnb_than_the_call() -> None:
             call()
         inner = [entry for entry in caught.traceback if '/kartnb/task/' in str(entry.path)]
         assert len(inner) == 1
+
+
+class Reader(kartnb.TaskOnKart):
+    source = kartnb.TaskInstanceParameter(default='A task that gives a table.')
+    size = luigi.IntParameter(default=1)
+
+
+def test_a_wrong_default_is_an_error_only_where_it_is_used() -> None:
+    assert Reader(source=Train(rate=0.5)).source == Train(rate=0.5)
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r'A task that gives a table\. is not an instance of'):
+            Reader()
+    luigi.configuration.get_config().set('Reader', 'size', 'three')
+    try:
+        with pytest.raises(ValueError, match="The value that Reader has for 'size'"):
+            Reader(source=Train(rate=0.5))
+        assert Reader(source=Train(rate=0.5), size=2).size == 2
+    finally:
+        luigi.configuration.get_config().remove_section('Reader')
+    assert Reader(source=Train(rate=0.5)).size == 1
