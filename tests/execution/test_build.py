@@ -700,3 +700,24 @@ def test_a_long_chain_builds_without_recursion() -> None:
             self.dump(self.n)
 
     assert kartnb.build(Link(n=1500)) == 1500
+
+
+def test_ready_tasks_run_in_the_same_order_each_time() -> None:
+    class Leaf(kartnb.TaskOnKart):
+        n = luigi.IntParameter()
+
+        def run(self) -> None:
+            order.append(self.n)
+            self.dump(self.n)
+
+    class Root(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return [Leaf(n=n) for n in (3, 1, 4, 0, 5, 2)]
+
+        def run(self) -> None:
+            self.dump(self.load())
+
+    order: list[int] = []
+    for _ in range(3):
+        kartnb.build(Root(), rerun=['Leaf'])
+    assert order == [3, 1, 4, 0, 5, 2] * 3

@@ -371,6 +371,25 @@ def lock_at_dump():
     return One()._lock_at_dump, One(should_lock_run=True, redis_host='127.0.0.1', redis_port=1)._lock_at_dump
 
 
+class OwnHandler(gokart.TaskOnKart):
+    called = []
+
+    def _dump_task_log(self):
+        self.called.append(1)
+
+    def _set_random_seed(self):
+        self.called.append(2)
+
+    def run(self):
+        self.dump(1)
+
+
+@observe
+def log_handlers_overridden():
+    gokart.build(OwnHandler())
+    return OwnHandler.called, sorted(log(OwnHandler(), 'task_log')), sorted(log(OwnHandler(), 'random_seed'))
+
+
 class Unlocked(gokart.TaskOnKart):
     def run(self):
         self._lock_at_dump = False
@@ -417,11 +436,10 @@ def observed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return found
 
 
-def _names(script: str) -> list[str]:
-    return [name.replace('_', ' ') for name in re.findall(r'^@observe\ndef (\w+)', script, re.MULTILINE)]
+NAMES = [name.replace('_', ' ') for name in re.findall(r'^@observe\ndef (\w+)', SCRIPT, re.MULTILINE)]
 
 
-@pytest.mark.parametrize('name', _names(SCRIPT))
+@pytest.mark.parametrize('name', NAMES)
 def test_both_obey(observed: dict[str, dict[str, Any]], name: str) -> None:
     assert observed['kartnb'][name] == observed['gokart'][name]
 
@@ -442,3 +460,8 @@ def test_hooks_act(observed: dict[str, dict[str, Any]]) -> None:
     assert [row[0] for row in seen['configuration overridden']] == [len('TaskOnKart'), 5]
     assert seen['random seed'][0]['seed'] == 11
     assert seen['lock at dump set'] == [False]
+
+
+def test_handlers_of_logs_are_not_overridden_in_gokart_either(observed: dict[str, dict[str, Any]]) -> None:
+    for seen in observed.values():
+        assert seen['log handlers overridden'] == [[], ['file_path'], ['seed', 'seed_methods']]

@@ -92,7 +92,8 @@ class TestPaths:
     def test_nothing_warns(self, tasks: twins.Twins) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            tasks.ours.Load(n=77, workspace_directory=Path('w'), local_temporary_directory=Path('t'))
+            task = tasks.ours.Load(n=77, workspace_directory=Path('w'), local_temporary_directory=Path('t'))
+        assert (task.workspace_directory, task.local_temporary_directory) == ('w', 't')
 
 
 class TestTasksAsDefaults:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import luigi
 import pandas as pd
@@ -100,6 +102,35 @@ def test_filters_and_what_is_not_there(place: str, monkeypatch: pytest.MonkeyPat
         Thunderbolt(place).get_data('Nothing')
     with pytest.raises(kartnb.HistoryError, match='Task number 9 not found'):
         Thunderbolt(place).load(9)
+
+
+def test_logs_run_nothing_and_missing_files_are_not_listed(tmp_path: Path) -> None:
+    class Kept(kartnb.TaskOnKart):
+        n = luigi.IntParameter(1)
+
+        def run(self) -> None:
+            self.dump(self.n)
+
+    place = str(tmp_path / 'w')
+    for n in (1, 2):
+        kartnb.build(Kept(n=n, workspace_directory=place))
+    os.remove(Kept(n=1, workspace_directory=place).output().path())
+    log = Path(Kept(n=2, workspace_directory=place)._get_task_log_target().path())
+    touched = tmp_path / 'touched'
+    log.write_bytes(pickle.dumps(_Touches(str(touched))))
+    assert list(Thunderbolt(place).get_task_df()['task_params']) == [{'n': '2'}]
+    assert Thunderbolt(place).get_data('Kept') == 2
+    assert not touched.exists()
+
+
+class _Touches:
+    """Its pickle, when it is loaded as pickle does, makes a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return open, (self.path, 'w')
 
 
 def test_a_rerun_is_seen_at_once(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from kartnb.planning.task_info import (
     process_task_info,
 )
 from kartnb.storage.targets import make_target
+from tests.planning.notebook import Notebook, forget_classes
 
 
 class Link(kartnb.TaskOnKart):
@@ -110,6 +111,31 @@ def test_drawing_deletes_nothing_and_says_what_the_plan_says() -> None:
     assert [(row.name, row.is_complete) for row in make_task_info_as_table(Link(n=2)).itertuples(index=False)] == [
         ('Link', 'COMPLETE')
     ] * 3
+
+
+def test_a_task_without_outputs_is_pending_in_the_tree() -> None:
+    class Effect(kartnb.TaskOnKart):
+        def output(self) -> Any:
+            return []
+
+        def run(self) -> None:
+            pass
+
+    kartnb.build(Effect(), return_value=False)
+    assert '(PENDING) Effect[' in kartnb.make_tree_info(Effect())
+
+
+def test_a_task_whose_code_has_changed_is_pending_in_the_tree() -> None:
+    notebook = Notebook()
+    cell = 'class Changing(kartnb.TaskOnKart):\n    def run(self):\n        self.dump({})\n'
+    try:
+        notebook.run(cell.format(1))
+        kartnb.build(notebook['Changing']())
+        assert '(COMPLETE) Changing[' in kartnb.make_tree_info(notebook['Changing']())
+        notebook.run(cell.format(2))
+        assert '(PENDING) Changing[' in kartnb.make_tree_info(notebook['Changing']())
+    finally:
+        forget_classes()
 
 
 def test_a_cycle_is_named() -> None:
