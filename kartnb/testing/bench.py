@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import luigi
 
-from kartnb.errors import MissingResultError, RequirementError
+from kartnb.errors import RequirementError
 from kartnb.execution.task_run import kept_random_state, seed_for
 from kartnb.interrupts import kept_event_loop
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
@@ -20,34 +20,35 @@ from kartnb.storage.targets import TargetOnKart
 from kartnb.task import held
 from kartnb.task.base import TaskOnKart
 from kartnb.task.randomness import GENERATOR
-from kartnb.task.results import path_of
+from kartnb.task.results import load_target, path_of
 from kartnb.task.values import flatten, map_nested, required
 
 T = TypeVar('T')
 
 _NOTHING = object()
-#: Packages whose values are copied, so that a task which changes its input in place leaves the test's own as it was.
-_COPIED = frozenset({'builtins', 'collections', 'datetime', 'numpy', 'pandas', 'polars'})
 
 
 class HeldTarget(TargetOnKart):
-    """A target whose value is in memory, in the place of another one: an input that is given, or an output."""
+    """A target whose value is in memory, in the place of another one: an input that is given, or an output.
 
-    def __init__(self, instead_of: Any, read: Callable[[], Any] | None = None) -> None:
+    The file of that other one counts too, if code that asks for its `path` writes it. If it is in the directory
+    `scratch`, who asks for the path finds the value there.
+    """
+
+    def __init__(self, instead_of: Any, read: Callable[[], Any] | None = None, scratch: str | None = None) -> None:
         self._instead_of = instead_of
         self._read = read
+        self._scratch = scratch
         self._time = datetime.now()
 
     def _exists(self) -> bool:
-        return self._read is not None
+        return self._read is not None or bool(self._instead_of.exists())
 
     def _get_task_lock_params(self) -> TaskLockParams:
-        return make_task_lock_params(self._path(), None)
+        return make_task_lock_params(path_of(self._instead_of), None)
 
     def _load(self) -> Any:
-        if self._read is None:
-            raise MissingResultError(f'{self._path()} was not dumped yet', self._path())
-        return self._read()
+        return load_target(self._instead_of) if self._read is None else self._read()
 
     def _dump(
         self,
@@ -64,12 +65,18 @@ class HeldTarget(TargetOnKart):
 
     def _remove(self) -> None:
         self._read = None
+        if self._instead_of.exists():
+            self._instead_of.remove()
 
     def _last_modification_time(self) -> datetime:
         return self._time
 
     def _path(self) -> str:
-        return path_of(self._instead_of)
+        path = path_of(self._instead_of)
+        is_wanted_there = self._scratch is not None and path.startswith(self._scratch)
+        if is_wanted_there and self._read is not None and not self._instead_of.exists():
+            self._instead_of.dump(self._read())
+        return path
 
 
 class Bench:
@@ -91,8 +98,9 @@ class Bench:
             requirements = _own_nest(self.task.requires())
             self._prepare(requirements)
             self.replace(requires=lambda: requirements)
-            if isinstance(self.task, TaskOnKart) and 'load' not in vars(self.task):
-                self.replace(load=self._load)
+            for name in ('load', 'load_generator') if isinstance(self.task, TaskOnKart) else ():
+                if name not in vars(self.task):  # a test may have put something there
+                    self.replace(**{name: functools.partial(self._load, getattr(type(self.task), name))})
             self._stack = stack.pop_all()
         return self
 
@@ -101,7 +109,7 @@ class Bench:
 
     def replace(self, **attributes: Any) -> None:
         """Give the task other attributes until the end."""
-        self._stack.enter_context(_replaced(self.task, attributes))
+        self._stack.enter_context(replaced(self.task, attributes))
 
     def run(self) -> None:
         """Call `run` of the task with its seed, and await or answer what it asks for."""
@@ -111,12 +119,11 @@ class Bench:
                 seed_for(task)
                 vars(task).pop(GENERATOR, None)
             result = type(task).run(task)
-            if inspect.iscoroutine(result):
-                asyncio.run(result)
-            elif inspect.isasyncgen(result):
-                asyncio.run(self._answer_async(result))
-            elif inspect.isgenerator(result):
+            if inspect.isgenerator(result):
                 self._answer(result)
+            elif inspect.iscoroutine(result) or inspect.isasyncgen(result):
+                with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+                    runner.run(result if inspect.iscoroutine(result) else self._answer_async(result))
 
     def _answer(self, generator: Any) -> None:
         with closing(generator):
@@ -151,12 +158,12 @@ class Bench:
             if not any(task is other for other in self.prepared):
                 self.prepared.append(task)
                 outputs = self._outputs_of(task)
-                self._stack.enter_context(_replaced(task, {'output': functools.partial(_same, outputs)}))
+                self._stack.enter_context(replaced(task, {'output': functools.partial(_same, outputs)}))
 
-    def _load(self, target: Any = None) -> Any:
-        """`load` of the task; another instance of a required task counts as that."""
+    def _load(self, method: Callable[..., Any], target: Any = None) -> Any:
+        """`load` or `load_generator` of the task; another instance of a required task counts as that."""
         wanted = map_nested(self._prepared_one, target) if isinstance(target, luigi.Task | list | tuple) else target
-        return type(self.task).load(self.task, wanted)  # type: ignore[attr-defined]
+        return method(self.task, wanted)
 
     def _prepared_one(self, target: Any) -> Any:
         return next((task for task in self.prepared if task == target), target)
@@ -172,7 +179,7 @@ def _same(value: T) -> T:
 
 
 @contextmanager
-def _replaced(task: luigi.Task, attributes: Mapping[str, Any]) -> Iterator[None]:
+def replaced(task: luigi.Task, attributes: Mapping[str, Any]) -> Iterator[None]:
     """Let an instance have other attributes within the block."""
     before = {name: vars(task).get(name, _NOTHING) for name in attributes}
     vars(task).update(attributes)
