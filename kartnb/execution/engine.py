@@ -283,8 +283,10 @@ class Engine(ABC):
         """Run tasks that need the memory of this process; the workers have been given theirs before."""
         for run in runs:
             self._timeouts.forget(run.item.key)
+            started = run.started
             if self._executor.live:
                 self._begin(run.item.key)
+            run.started = started  # the run itself says when it begins, and what has begun goes on
             InlineExecutor(self._inbox).submit([run])
 
     def _begin(self, key: str) -> None:

@@ -74,6 +74,7 @@ from kartnb.execution.workers.worker_pools import (
 )
 from kartnb.interrupts import held_interrupts
 from kartnb.model import TaskEvent, TaskProgress, TaskState, TaskStateChanged, WorkersStarting
+from kartnb.storage.filesystem import has_other_disk
 from kartnb.task import held, registry
 from kartnb.task.results import output_paths
 from kartnb.task.values import flatten
@@ -716,8 +717,8 @@ def _requires_older_outputs(task: luigi.Task) -> bool:
 
 
 def needs_this_process(task: luigi.Task) -> bool:
-    """Whether a task makes or loads a result that lives in the memory of this process, or asks for older tasks."""
-    if _requires_older_outputs(task):
+    """Whether a task makes or loads results that other processes cannot reach, or asks for older tasks."""
+    if has_other_disk() or _requires_older_outputs(task):
         return True
     kinds = tuple(getattr(sys.modules[name], kind) for name, kind in _IN_MEMORY.items() if name in sys.modules)
     if not any(getattr(kind, 'were_made', True) for kind in kinds):

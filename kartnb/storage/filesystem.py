@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import datetime
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, ClassVar, NamedTuple, cast
 
 import luigi
 
@@ -351,6 +351,9 @@ def local_path(file: Any) -> str | None:
 class _Luigi(FileSystem):
     """Files behind luigi targets, for tests that put a `luigi.mock.MockTarget` in the place of `luigi.LocalTarget`."""
 
+    #: When the present contents of a file that is not on the disk were first seen.
+    _seen: ClassVar[dict[str, tuple[bytes, datetime]]] = {}
+
     def __init__(self, make_target: Any) -> None:
         self._make_target = make_target
 
@@ -361,7 +364,10 @@ class _Luigi(FileSystem):
         return bool(self._target(path).exists())
 
     def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
-        file: IO[bytes] = self._target(path).open('r')
+        target = self._target(path)
+        if not target.exists():  # each kind of target has another error for that
+            raise MissingResultError(f'{path} does not exist: build the task that makes it', path)
+        file: IO[bytes] = target.open('r')
         return file
 
     @contextlib.contextmanager
@@ -373,7 +379,12 @@ class _Luigi(FileSystem):
         self._target(path).remove()
 
     def modified(self, path: str) -> datetime:
-        return _local.modified(path)
+        if _local.exists(path):
+            return _local.modified(path)
+        data = self.read_bytes(path)
+        if self._seen.get(path, (None,))[0] != data:
+            self._seen[path] = (data, datetime.now())
+        return self._seen[path][1]
 
     def size(self, path: str) -> int:
         return len(self.read_bytes(path))
@@ -455,6 +466,11 @@ def at_home(path: str) -> str:
     return path if directory is None else os.path.join(directory, path)
 
 
+def has_other_disk() -> bool:
+    """Whether a test has put another class in the place of `luigi.LocalTarget`: then that keeps the local files."""
+    return luigi.LocalTarget is not _luigis_own_local_target
+
+
 def file_system(path: str) -> FileSystem:
     """Return the file system of a path: fsspec's for ``scheme://...``, else the local one.
 
@@ -464,7 +480,7 @@ def file_system(path: str) -> FileSystem:
         from kartnb.storage.remote import remote_file_system
 
         return remote_file_system(path)
-    if luigi.LocalTarget is not _luigis_own_local_target:
+    if has_other_disk():
         return _Luigi(luigi.LocalTarget)
     if not _leaving:
         return _local

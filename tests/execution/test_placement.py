@@ -50,6 +50,7 @@ def test_what_is_kept_in_memory_is_made_and_loaded_in_this_process(options: dict
     made = kartnb.build(Both(), **options)
     assert made['kept'] == [os.getpid()] * 2
     assert made['here'] == os.getpid()
+    assert Kept(number=1).get_task_params() == {'number': '1'}, 'it was begun as any other run'
     if 'executor' not in options and options:
         assert os.getpid() not in made['away']
     assert not kartnb.plan(Both()).to_run()
