@@ -111,7 +111,8 @@ _MODULES: dict[str, dict[str, str]] = {
     },
     'tree.task_info_formatter': {
         'kartnb.planning.task_info': (
-            'RequiredTask TaskInfo make_task_info_tree make_tree_info_table_list make_tree_info=format_tree'
+            'RequiredTask TaskInfo _make_requires_info=required_info make_task_info_tree make_tree_info_table_list '
+            'make_tree_info=format_tree'
         ),
         'kartnb.task.base': 'TaskOnKart',
         'kartnb.task.values': 'flatten',

@@ -374,7 +374,7 @@ class _Tree:
             given = given if isinstance(given, dict | luigi.Task) else list(given or ())
             found = [self._vertex_of(task) for task in flatten(given)]
             if None not in found:
-                return _required(given), [other for other in found if other is not None]
+                return required_info(given), [other for other in found if other is not None]
         return [RequiredTask(other.name, other.unique_id) for other in declared], declared
 
     def _vertex_of(self, task: luigi.Task) -> Vertex | None:
@@ -408,12 +408,16 @@ class _Tree:
         return f'{seconds}s' if isinstance(seconds, float) else str(seconds), dict(task.get_task_log())
 
 
-def _required(given: Any) -> Any:
-    if isinstance(given, luigi.Task):
-        return RequiredTask(type(given).__name__, id_of(given))
-    if isinstance(given, dict):
-        return {key: _required(item) for key, item in given.items()}
-    return [_required(item) for item in given or ()]
+def required_info(requires: Any) -> Any:
+    """Name and unique id of each required task, in the shape of `requires()`, with lists for tuples and generators.
+
+    Raises TypeError where something else than a task is required.
+    """
+    if isinstance(requires, luigi.Task):
+        return RequiredTask(type(requires).__name__, id_of(requires))
+    if isinstance(requires, dict):
+        return {key: required_info(item) for key, item in requires.items()}
+    return [required_info(item) for item in (() if requires is None else requires)]
 
 
 def _parameters(task: luigi.Task) -> dict[str, str]:

@@ -72,12 +72,16 @@ class S3Config(luigi.Config):
         Raises MissingPackageError, which is also an ImportError, when boto3 is not installed.
         """
         if self._client is None:
-            _require('boto3', 'luigi.contrib.s3')
-            import luigi.contrib.s3
-
-            key, secret = (os.environ.get(name) for name in _names_of_keys())
-            self._client = luigi.contrib.s3.S3Client(aws_access_key_id=key, aws_secret_access_key=secret)
+            self._client = self._get_s3_client()
         return self._client
+
+    def _get_s3_client(self) -> Any:
+        _require('boto3', 'luigi.contrib.s3')
+        import luigi.contrib.s3
+
+        names = self.aws_access_key_id_name, self.aws_secret_access_key_name
+        key, secret = (os.environ.get(name) for name in names)
+        return luigi.contrib.s3.S3Client(aws_access_key_id=key, aws_secret_access_key=secret)
 
 
 class GCSConfig(luigi.Config):
@@ -98,11 +102,14 @@ class GCSConfig(luigi.Config):
         Raises MissingPackageError, which is also an ImportError, when google-api-python-client is not installed.
         """
         if self._client is None:
-            _require('googleapiclient', 'luigi.contrib.gcs', 'google-api-python-client')
-            import luigi.contrib.gcs
-
-            self._client = luigi.contrib.gcs.GCSClient(oauth_credentials=_service_account())
+            self._client = self._get_gcs_client()
         return self._client
+
+    def _get_gcs_client(self) -> Any:
+        _require('googleapiclient', 'luigi.contrib.gcs', 'google-api-python-client')
+        import luigi.contrib.gcs
+
+        return luigi.contrib.gcs.GCSClient(oauth_credentials=_service_account(self.gcs_credential_name))
 
 
 def _require(module: str, wanted_by: str, package: str = '') -> None:
@@ -183,13 +190,12 @@ def _assumed_role(arn: str, session: str, region: str | None) -> tuple[str, str,
 
 def _gs_options() -> dict[str, Any]:
     """The options of gcsfs that luigi's configuration and the environment ask for."""
-    account = _account_text()
+    account = _account_text(GCSConfig().gcs_credential_name)
     return {'token': _account_info(*account)} if account else {}
 
 
-def _account_text() -> tuple[str, str] | None:
+def _account_text(name: str) -> tuple[str, str] | None:
     """The environment variable of the service account, and its text, where there is one."""
-    name = GCSConfig().gcs_credential_name
     text = os.environ.get(name)
     if not text:
         return None
@@ -219,10 +225,10 @@ def _account_info(name: str, text: str) -> dict[str, Any]:
     )
 
 
-def _service_account() -> Any:
+def _service_account(name: str) -> Any:
     from google.oauth2 import service_account
 
-    account = _account_text()
+    account = _account_text(name)
     if account is None:
         return None
     return service_account.Credentials.from_service_account_info(_account_info(*account))  # type: ignore[no-untyped-call]
