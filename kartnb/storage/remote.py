@@ -18,7 +18,7 @@ from typing import IO, Any
 import luigi
 
 from kartnb.errors import KartError, MissingPackageError, StorageError, TaskSettingError, text_of
-from kartnb.storage.files import FileSystem, Seen, raise_storage_error, seen_object, temporary_name
+from kartnb.storage.files import FULL, FileSystem, Seen, raise_storage_error, seen_object, temporary_name
 
 _PACKAGES = {
     's3': "'kartnb[s3]'",
@@ -283,11 +283,27 @@ class _Fsspec(FileSystem):
     def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
         if self._uploads_whole:  # a small object in one request, where opening it takes two
             beginning = self._beginning(path, _AT_ONCE)
-            if len(beginning) < _AT_ONCE:
-                return io.BytesIO(beginning)
+            return io.BytesIO(beginning) if len(beginning) < _AT_ONCE else self._fetched(path)
         with _named(path, 'read'):
             file: IO[bytes] = self._backend.open(path, 'rb')
             return file
+
+    def _fetched(self, path: str) -> IO[bytes]:
+        """A copy on this disk, made in one go: whoever jumps to and fro in a file of the store asks for each part."""
+        copy = os.path.join(tempfile.gettempdir(), temporary_name(os.path.basename(path)))
+        try:
+            with _named(path, 'read'):
+                try:
+                    self._backend.get_file(path, copy)
+                except OSError as error:
+                    if error.errno in FULL:
+                        raise_storage_error(error, copy, 'written')
+                    raise
+            return io.BufferedReader(_Copy(copy))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(copy)
+            raise
 
     @contextlib.contextmanager
     def writing(self, path: str, buffering: int = -1, scratch: str | None = None) -> Iterator[IO[bytes]]:
@@ -322,7 +338,10 @@ class _Fsspec(FileSystem):
         if not self._uploads_whole:
             self._backend.makedirs(target.rpartition('/')[0], exist_ok=True)
         with _named(target, 'written'):
-            self._backend.cp_file(path, target)
+            try:
+                self._backend.cp_file(path, target)
+            except FileNotFoundError as error:
+                raise_storage_error(error, path, 'read')
 
     def remove(self, path: str) -> None:
         with _named(path, 'removed'):
@@ -394,6 +413,17 @@ class _Fsspec(FileSystem):
                 return bytes(self._backend.cat_file(path))
 
 
+class _Copy(io.FileIO):
+    """A file that is removed when it is closed."""
+
+    def close(self) -> None:
+        is_open = not self.closed
+        super().close()
+        if is_open:
+            with contextlib.suppress(OSError):
+                os.unlink(str(self.name))
+
+
 def _is_of_an_empty_object(error: Exception) -> bool:
     """Whether an error says that there is no such part of an object: an empty one has none."""
     return getattr(error, 'errno', None) == errno.EINVAL or getattr(error, 'code', None) in (416, '416')
@@ -426,7 +456,9 @@ def _sentence(error: BaseException, path: str, doing: str) -> str:
     scheme, _, rest = path.partition('://')
     words = words.replace(rest, '')  # which may hold any word
     bucket = f'{scheme}://{rest.partition("/")[0]}'
-    if _NO_BUCKET.search(words):
+    # a store has no directories that could be missing, and Google's says no more than that it has not found something
+    is_without_bucket = doing == 'written' and scheme in _OBJECT_STORES and isinstance(error, FileNotFoundError)
+    if is_without_bucket or _NO_BUCKET.search(words):
         return f'{path} cannot be {doing}, {bucket} does not exist: create it, or correct workspace_directory'
     if isinstance(error, FileNotFoundError):
         return ''

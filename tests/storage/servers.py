@@ -119,3 +119,10 @@ def gcs_bucket(gcs_server: str) -> str:
     name = f'bucket-{next(_numbers)}'
     fsspec.filesystem('gs').mkdir(name)
     return f'gs://{name}'
+
+
+@pytest.fixture(params=['s3', 'gs'])
+def store(request: pytest.FixtureRequest) -> str:
+    """A new bucket, of S3 and then of Google Cloud Storage."""
+    place: str = request.getfixturevalue('bucket' if request.param == 's3' else 'gcs_bucket')
+    return place
