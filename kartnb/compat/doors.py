@@ -44,6 +44,9 @@ class Door(ModuleType):
         vars(self)[name] = value
         return value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (self.__name__,)  # picklers know only modules of the plain type
+
     def __dir__(self) -> list[str]:
         module = self._at[1]
         return sorted({*vars(self), *HOMES[module], *(() if module else dir(importlib.import_module('kartnb')))})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -121,6 +122,11 @@ def test_importing_a_module_of_a_functions_name_leaves_the_function() -> None:
     assert kartnb.run is run
     assert GokartBuildError is kartnb.GokartBuildError
     assert importlib.import_module('kartnb.build').build is kartnb.build
+
+
+def test_a_module_is_pickled_by_its_name() -> None:
+    module = importlib.import_module('kartnb.build')
+    assert pickle.loads(pickle.dumps(module)) is module
 
 
 def test_modules_are_attributes_without_an_import_as_in_gokart() -> None:
