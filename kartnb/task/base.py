@@ -631,12 +631,14 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
 
     @property
     def _rerun_state(self) -> bool:
-        return self._rerun_pending
+        current: Any = held.today(self)
+        return bool(vars(current).get('_rerun_pending', False))
 
     @_rerun_state.setter
     def _rerun_state(self, wanted: bool) -> None:
-        # other than the parameter, this asks for one run, or for none
-        self.__dict__['_rerun_pending'] = self.__dict__['_rerun_asked'] = bool(wanted)
+        # other than the parameter, this asks for one run, or for none; of the task that a build would run
+        attributes = vars(held.today(self))
+        attributes['_rerun_pending'] = attributes['_rerun_asked'] = bool(wanted)
 
     def __repr__(self) -> str:
         return f'{self}{registry.note_on_age(self)}'

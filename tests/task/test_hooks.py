@@ -74,6 +74,25 @@ class TestRerunState:
         kartnb.build(task)
         assert states(task) == {'Forced': 'cached'}
 
+    def test_a_task_of_an_older_definition_asks_for_todays(self) -> None:
+        def define() -> Any:
+            class Again(kartnb.TaskOnKart):
+                def run(self) -> None:
+                    self.dump(1)
+
+            return Again
+
+        task = define()()
+        kartnb.build(task)
+        define()
+        assert states(task) == {'Again': 'cached'}
+        task._rerun_state = True
+        assert task._rerun_state
+        assert states(task) == {'Again': 'stale'}
+        kartnb.build(task)
+        assert not task._rerun_state
+        assert states(task) == {'Again': 'cached'}
+
 
 class TestInWorkers:
     def test_overrides_are_obeyed(self) -> None:
