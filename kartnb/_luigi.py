@@ -203,6 +203,16 @@ def set_command_line(parser: Any) -> Any:
     return earlier
 
 
+def add_options_of(parser: argparse.ArgumentParser, task_class: Any) -> None:
+    """Give a parser the options of a class that luigi does not list, as ``--family-name``; those that it has stay."""
+    known, family = option_names(parser), task_class.get_task_family()
+    for name, parameter in task_class.get_params():
+        option = f'--{family}-{name}'.replace('_', '-')
+        if option not in known:
+            text = parameter.description if name in vars(task_class) else argparse.SUPPRESS
+            parser.add_argument(option, help=text, **parameter._parser_kwargs(name, family))
+
+
 _LuigisParser: Any = CmdlineParser
 
 

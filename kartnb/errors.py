@@ -205,6 +205,10 @@ class NotificationError(KartError, RuntimeError):
     """Nobody can be told how a build ended: something is not set up, or a service does not answer."""
 
 
+class LoggingConfigError(KartError, ValueError):
+    """A configuration of logging cannot be used."""
+
+
 class HistoryError(KartError, LookupError, ValueError):
     """A question to a workspace's history finds no result, or more than one."""
 

@@ -6,6 +6,7 @@ keeps a `BuildStatus`: the one place that turns events into states, times and co
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +79,8 @@ class TaskProgress:
 class LogLine:
     """One logged line. ``key`` is the node's key, or '' where no task logged it.
 
-    ``already_shown``: a handler of the user's has written it to a stream.
+    ``already_shown``: a handler of the user's has written it to a stream. ``process`` is the id of the process whose
+    handlers have had it.
     """
 
     build_id: str
@@ -88,6 +90,7 @@ class LogLine:
     text: str
     already_shown: bool = False
     time: float = field(default_factory=time.time)
+    process: int = field(default_factory=os.getpid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,33 @@ import argparse
 import builtins
 import configparser
 import difflib
-import logging
+import io
+import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
 import luigi
+import luigi.lock
 from luigi.parameter import ParameterException
 from luigi.task_register import Register, TaskClassAmbigiousException, TaskClassNotFoundException
 
 from kartnb import display
-from kartnb._luigi import CommandLineParser, option_names, registered_family, registered_tasks, set_command_line
+from kartnb._luigi import (
+    CommandLineParser,
+    add_options_of,
+    option_names,
+    registered_family,
+    registered_tasks,
+    set_command_line,
+)
+from kartnb.cli.reporting import PrintingReporter, Reporter, reporter_for
 from kartnb.config import (
     CODE_CHANGE_POLICIES,
     EXECUTOR_NAMES,
@@ -28,15 +41,28 @@ from kartnb.config import (
     BuildOptions,
     log_level_named,
 )
-from kartnb.errors import CommandLineError, ExternalTaskMissingError, KartError
-from kartnb.execution.build import log_printer, run_build
-from kartnb.execution.report import BuildReport, build_error
+from kartnb.errors import (
+    CommandLineError,
+    ExecutorChoiceError,
+    ExternalTaskMissingError,
+    KartError,
+    LoggingConfigError,
+    MissingPackageError,
+    StorageError,
+    TaskDisabledError,
+)
+from kartnb.execution.build import Build
+from kartnb.execution.report import BuildReport, TaskFailure, build_error
 from kartnb.history.clean import delete_local_unnecessary_outputs
+from kartnb.interrupts import in_main_thread
+from kartnb.notify.slack import SlackConfig, configured_slack
+from kartnb.planning.task_info import make_tree_info, tree_info
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import is_secret
+from kartnb.testing.frames import runs_on_empty_frames, test_run
 
-#: Beginnings of options that gokart has and kartnb does not.
-_NOT_HERE = ('--tree-info-', '--test-run-', '--SlackConfig-')
+#: Classes whose parameters are options, beside luigi's own and the tasks'.
+_OPTION_CLASSES = (tree_info, test_run, SlackConfig)
 _UNRECOGNIZED = 'unrecognized arguments: '
 _DURABLE_HELP = 'flush each result to the disk, so that a power loss cannot take it away'
 #: Options of kartnb's own, each left out where the task has a parameter of that name.
@@ -135,6 +161,8 @@ class CommandLine(CommandLineParser):
     def adjust(self, parser: argparse.ArgumentParser, root_task: str | None) -> None:
         """Let a mistake be one sentence."""
         parser.error = partial(_refuse, parser)  # type: ignore[method-assign]
+        for cls in _OPTION_CLASSES:
+            add_options_of(parser, cls)
         # a task may have a parameter of this name; before it is known, the option would hide it
         if root_task is not None and '--durable' not in option_names(parser):
             parser.add_argument('--durable', action='store_true', dest='kartnb_durable', help=_DURABLE_HELP)
@@ -183,8 +211,6 @@ def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
 
 
 def _unknown_option(name: str, parser: argparse.ArgumentParser) -> str:
-    if name.startswith(_NOT_HERE):
-        return f'{name} is an option of gokart that kartnb does not have.'
     near = difflib.get_close_matches(name, option_names(parser), n=1)
     return f'Unknown option {name}: {f"did you mean {near[0]}?" if near else "--help lists all options."}'
 
@@ -209,9 +235,19 @@ def _is_of_library(family: str) -> bool:
     return module.partition('.')[0] in _LIBRARIES
 
 
+#: Errors that are not of a task, but of what was to run it.
+_NOT_OF_TASKS = (ExecutorChoiceError, MissingPackageError, LoggingConfigError, StorageError)
 #: The return codes that gokart gives luigi, where they are 0.
-_GOKART_CODES = {'missing_data': 20, 'task_failed': 40, 'scheduling_error': 50}
+_GOKART_CODES = {
+    'already_running': 10,
+    'missing_data': 20,
+    'not_run': 30,
+    'task_failed': 40,
+    'scheduling_error': 50,
+}
+_UNHANDLED = 4  # luigi's, for what is no failure of a task
 _USAGE_ERROR = 2
+_TREE_MODES = ('', 'simple', 'all')
 
 
 def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> None:
@@ -222,10 +258,11 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     cmdline_args
         For instance ``['Train', '--depth=5', '--local-scheduler']``; by default those of this process. Options are
         luigi's: a task's parameters (``--depth 5``), another task's (``--Clean-rows 100``), ``--module``,
-        ``--workers``, ``--log-level``, ``--help``; gokart's ``--delete-unnecessary-output-files``; and ``--durable``,
-        ``--executor``, ``--concurrency``, ``--on-code-change``, ``--on-version-change`` and
-        ``--rerun-from Class,Class``, as in `build`. A central scheduler decides what runs if the options or luigi's
-        configuration name one, and ``--local-scheduler`` is not among them.
+        ``--workers``, ``--log-level``, ``--logging-conf-file``, ``--no-lock``, ``--help``; gokart's
+        ``--tree-info-mode``, ``--delete-unnecessary-output-files``, ``--test-run-pandas`` and
+        ``--SlackConfig-channel``; and ``--durable``, ``--executor``, ``--concurrency``, ``--on-code-change``,
+        ``--on-version-change`` and ``--rerun-from Class,Class``, as in `build`. A central scheduler decides what runs
+        if the options or luigi's configuration name one, and ``--local-scheduler`` is not among them.
     set_retcode
         Whether gokart's return codes hold where the section ``[retcode]`` of luigi's configuration does not say
         otherwise; without them they are 0, as luigi's.
@@ -233,8 +270,9 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     Raises
     ------
     SystemExit
-        With 0 when the task is complete, 20 when external data are missing, 40 when a task failed, 50 when the
-        tasks could not be planned, 2 when the command line is wrong. A cell of a notebook goes on instead of ending
+        With 0 when the task is complete, 10 when the same command is running already, 20 when external data are
+        missing, 30 when the task did not get to run, 40 when a task failed, 50 when the tasks could not be planned, 4
+        when something else went wrong, 2 when the command line is wrong. A cell of a notebook goes on instead of ending
         with 0.
 
     Examples
@@ -251,7 +289,7 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     args = [str(arg) for arg in (sys.argv[1:] if cmdline_args is None else cmdline_args)]
     try:
         with command_line(args) as given:
-            code = _run(given, _return_codes(set_retcode))
+            code = _run(given, _return_codes(set_retcode), is_own=cmdline_args is None)
     except (CommandLineError, ParameterException, configparser.Error) as error:
         _print(' '.join(str(error).split()))
         code = _USAGE_ERROR
@@ -264,52 +302,153 @@ def _is_in_a_cell() -> bool:
     return hasattr(builtins, 'get_ipython')
 
 
-def _run(given: CommandLine, codes: Mapping[str, int]) -> int:
+def _run(given: CommandLine, codes: Mapping[str, int], is_own: bool) -> int:
+    """Do what a command line asks for; `is_own` says that it is the one of this process."""
     try:
-        level, workers, scheduler_url = _log_level(given), _workers(given), _scheduler_url(given)
-        concurrency = _at_least_one('concurrency', given.concurrency or str(USUAL_CONCURRENCY))
+        options = _options(given)
         task = given.get_task_obj()
     except ValueError as error:
         _print(str(error))
         return _USAGE_ERROR
-    if isinstance(task, TaskOnKart) and task.delete_unnecessary_output_files:
-        delete_local_unnecessary_outputs(task)
-        return 0
-    options = BuildOptions(
-        workers=workers,
+    reporter: Reporter = PrintingReporter(options.log_level)
+    try:
+        if _does_something_else(task, reporter):
+            return 0
+        reporter = reporter_for(_core(given, 'logging_conf_file', ''), options.log_level)
+        report = _reported(task, options, reporter, is_free=_is_no_command(is_own) or _is_alone(given))
+    except CommandLineError:
+        raise
+    except Exception as error:
+        reporter.complain(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
+        return codes['unhandled_exception' if isinstance(error, _NOT_OF_TASKS) else 'scheduling_error']
+    if report is None:
+        return codes['already_running']
+    _show(report, reporter)
+    return _code(report, codes) or _trial_code(task)
+
+
+def _reported(task: luigi.Task, options: BuildOptions, reporter: Reporter, is_free: bool) -> BuildReport | None:
+    """Build a task, or not if the command is running already, and tell Slack of it."""
+    slack = configured_slack()
+    notify = () if slack is None else (slack,)
+    options = replace(options, log_level=reporter.level, listeners=(reporter.listener(),), notify=notify)
+    try:
+        if is_free:
+            build = Build(task, options)
+            with _stopped_by_signal(build):
+                return build.run()
+    except Exception:
+        if slack is not None:
+            slack.tell_of_no_build(task)
+        raise
+    if slack is not None:
+        slack.tell_of_no_build(task)
+    return None
+
+
+def _trial_code(task: luigi.Task) -> int:
+    """Run the tasks on empty data frames if that was asked for; gives the code."""
+    trial = test_run()
+    return int(trial.pandas and not runs_on_empty_frames(task, trial.namespace))
+
+
+def _options(given: CommandLine) -> BuildOptions:
+    return BuildOptions(
+        workers=_at_least_one('workers', _core(given, 'workers', '1')),
         executor=given.executor,
-        concurrency=concurrency,
-        scheduler_url=scheduler_url,
-        log_level=level,
-        listeners=(log_printer(level),),
+        concurrency=_at_least_one('concurrency', given.concurrency or str(USUAL_CONCURRENCY)),
+        scheduler_url=_scheduler_url(given),
+        # luigi's own default, DEBUG, shows every library's
+        log_level=log_level_named(_core(given, 'log_level', 'INFO')),
         value_wanted=False,
         durable=given.durable,
         on_code_change=given.on_code_change,
         on_version_change=given.on_version_change,
         rerun=given.rerun,
     )
+
+
+def _does_something_else(task: luigi.Task, reporter: Reporter) -> bool:
+    """Write the tree of the task, or delete what it does not need, where that is asked for instead of a run."""
+    asked = tree_info()
+    if asked.mode not in _TREE_MODES:
+        raise CommandLineError(f'--tree-info-mode must be "simple" or "all", not {asked.mode!r:.80}.')
+    if asked.mode:
+        asked.output().dump(make_tree_info(task, details=asked.mode == 'all'))
+        reporter.say(f'The tree of {type(task).__name__} is in {asked.output().path()}.')
+    elif isinstance(task, TaskOnKart) and task.delete_unnecessary_output_files:
+        _delete_what_is_not_needed(task, reporter)
+    else:
+        return False
+    return True
+
+
+def _delete_what_is_not_needed(task: TaskOnKart[Any], reporter: Reporter) -> None:
+    workspace = task.workspace_directory
+    if '://' in workspace:
+        reporter.complain(
+            f'--delete-unnecessary-output-files deletes nothing in {workspace}, which is not a local directory: '
+            'kartnb.clean(task, remove=True) does.'
+        )
+    elif not os.path.exists(workspace):
+        reporter.say(f'{workspace} does not exist: there is nothing to delete.')
+    else:
+        delete_local_unnecessary_outputs(task)
+
+
+def _is_no_command(is_own: bool) -> bool:
+    """Whether the command of this process does not say which tasks it runs: that of a kernel, or of a test's worker."""
+    return _is_in_a_cell() or (not is_own and '-c' in sys.orig_argv)
+
+
+def _is_alone(given: CommandLine) -> bool:
+    """Whether no more processes than ``--lock-size`` run the same command; luigi's files say so, gokart's too."""
+    settings: Any = luigi.interface.core()
+    if settings.no_lock:
+        return True
+    signal_number = getattr(signal, 'SIGUSR1', None) if settings.take_lock else None
+    said = io.StringIO()
     try:
-        report = run_build(task, options)
-    except Exception as error:
-        _print(str(error) if isinstance(error, KartError) else traceback.format_exc().rstrip())
-        return codes['scheduling_error']
-    _show(report, level)
-    return _code(report, codes)
+        _forget_own_process(settings.lock_pid_dir)
+        with redirect_stdout(said):
+            is_free = luigi.lock.acquire_for(settings.lock_pid_dir, settings.lock_size, signal_number)
+    except OSError:  # another user's directory, perhaps; each task is run once without this lock too
+        return True
+    if not is_free:
+        _print(f'The same command is running already: {said.getvalue().strip()}. To run it all the same: --no-lock.')
+    return bool(is_free)
+
+
+def _forget_own_process(directory: str) -> None:
+    """Take this process from the file of those that run its command: an earlier run of it has ended."""
+    own, _, file = luigi.lock.get_info(directory)
+    if os.path.exists(file):
+        with open(file, encoding='utf-8') as opened:
+            lines = opened.read().split()
+        if str(own) in lines:
+            with open(file, 'w', encoding='utf-8') as opened:
+                opened.writelines(f'{line}\n' for line in lines if line != str(own))
+
+
+@contextmanager
+def _stopped_by_signal(build: Build) -> Iterator[None]:
+    """Let ``--take-lock`` of another process end a build, as luigi's workers do: by SIGUSR1."""
+    number = getattr(signal, 'SIGUSR1', None)
+    if number is None or not in_main_thread():
+        yield
+        return
+    # in a thread: the build may be waiting for the lock of its queue here
+    earlier = signal.signal(number, lambda *_: threading.Thread(target=build.stop).start())
+    try:
+        yield
+    finally:
+        signal.signal(number, earlier if earlier is not None else signal.SIG_DFL)
 
 
 def _core(given: CommandLine, name: str, default: str) -> str:
     """What the command line or the configuration says of an option of luigi's section ``[core]``."""
     config: Any = luigi.configuration.get_config()
     return given.option(name) or str(config.get('core', name, default))
-
-
-def _log_level(given: CommandLine) -> int:
-    """The level that is asked for; luigi's default, DEBUG, shows every library's."""
-    return log_level_named(_core(given, 'log_level', 'INFO'))
-
-
-def _workers(given: CommandLine) -> int:
-    return _at_least_one('workers', _core(given, 'workers', '1'))
 
 
 def _at_least_one(option: str, text: str) -> int:
@@ -332,25 +471,35 @@ def _scheduler_url(given: CommandLine) -> str | None:
 
 def _return_codes(set_retcode: bool) -> dict[str, int]:
     config = luigi.configuration.get_config()
-    return {name: config.getint('retcode', name, code if set_retcode else 0) for name, code in _GOKART_CODES.items()}
+    usual = {name: code if set_retcode else 0 for name, code in _GOKART_CODES.items()}
+    usual['unhandled_exception'] = _UNHANDLED
+    return {name: config.getint('retcode', name, code) for name, code in usual.items()}
 
 
-def _show(report: BuildReport, level: int) -> None:
+def _show(report: BuildReport, reporter: Reporter) -> None:
     for failure in report.failures:
         if not isinstance(failure.error, KartError):
-            _print(failure.mask(''.join(traceback.format_exception(failure.error)).rstrip()))
+            reporter.complain(failure.mask(''.join(traceback.format_exception(failure.error)).rstrip()))
     if report.failures:
-        _print(str(build_error(report)))
-    elif level <= logging.INFO:
-        _print(display.render(report, 'text'))
+        reporter.complain(str(build_error(report)))
+    else:
+        reporter.say(display.render(report, 'text'))
 
 
 def _code(report: BuildReport, codes: Mapping[str, int]) -> int:
-    kinds = {
-        'missing_data' if isinstance(failure.error, ExternalTaskMissingError) else 'task_failed'
-        for failure in report.failures
-    }
+    kinds = {_kind(report, failure) for failure in report.failures}
+    if not kinds and not report.succeeded:  # it was stopped
+        kinds = {'not_run'}
     return max((codes[kind] for kind in kinds), default=0)
+
+
+def _kind(report: BuildReport, failure: TaskFailure) -> str:
+    if isinstance(failure.error, ExternalTaskMissingError):
+        return 'missing_data'
+    if isinstance(failure.error, TaskDisabledError):
+        return 'not_run'
+    # a task that was not going to run, but for its complete(), which failed
+    return 'task_failed' if report.planned[failure.key].will_run else 'scheduling_error'
 
 
 def _print(text: str) -> None:

@@ -567,29 +567,42 @@ def _notify(listener: Listener, event: Event) -> None:
 
 def log_printer(level: int, announce: bool = True) -> Listener:
     """A listener that writes logged lines of at least this level to standard error, and what changes make run."""
+    tell_changes = change_teller(_print)
 
     def print_line(event: Event) -> None:
         if type(event) is TaskStateChanged:  # most events are
             return
-        if isinstance(event, BuildStarted | PlanGrew | BuildFinished) and announce and level <= logging.ERROR:
-            print_changes(event)
+        if announce and level <= logging.ERROR:
+            tell_changes(event)
         if isinstance(event, LogLine) and event.level >= level and not event.already_shown:
             where = f' [{event.key.rpartition("_")[0]}]' if event.key else ''
-            sys.stderr.write(f'{logging.getLevelName(event.level)}: {event.logger}{where}: {event.text}\n')
+            _print(f'{logging.getLevelName(event.level)}: {event.logger}{where}: {event.text}')
 
+    return print_line
+
+
+def _print(line: str) -> None:
+    sys.stderr.write(f'{line}\n')
+
+
+def change_teller(tell: Callable[[str], object]) -> Listener:
+    """A listener that tells, in lines, what changes make run, and what must be known of a build at its end."""
     announced: set[str] = set()
     plans: list[Plan] = []
 
-    def print_changes(event: BuildStarted | PlanGrew | BuildFinished) -> None:
+    def tell_changes(event: Event) -> None:
         if isinstance(event, BuildFinished):
             lines = end_lines(plans, event)
-        else:
+        elif isinstance(event, BuildStarted | PlanGrew):
             lines = announcement(event.plan, announced)
             plans.append(event.plan)
             announced.update(node.key for node in event.plan)
-        sys.stderr.write(''.join([f'{line}\n' for line in lines]))
+        else:
+            return
+        for line in lines:
+            tell(line)
 
-    return print_line
+    return tell_changes
 
 
 def end_lines(plans: Sequence[Plan], end: BuildFinished) -> list[str]:

@@ -236,7 +236,8 @@ def delete_local_unnecessary_outputs(task: luigi.Task) -> None:
     -----
     From gokart, whose function also deletes what it must keep, and files that it has not written.
     """
-    if '://' not in _workspace_of(_tasks_of(task), None):
+    workspace = _workspace_of(_tasks_of(task), None)
+    if '://' not in workspace and os.path.exists(workspace):
         clean(task, remove=True, superseded=False, everything=True)
 
 

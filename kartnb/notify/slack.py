@@ -11,7 +11,7 @@ from typing import Any
 import luigi
 
 from kartnb.config import Notifier
-from kartnb.errors import KartError, MissingPackageError, NotificationError, text_of
+from kartnb.errors import KartError, MissingPackageError, NotificationError, described, text_of
 from kartnb.execution.report import BuildReport
 from kartnb.planning.task_info import make_tree_info
 from kartnb.task.identity import id_of
@@ -233,29 +233,46 @@ def to_slack(
         raise NotificationError(f'Slack needs a token: set the environment variable {config.token_name}.')
     if not config.channel:
         raise NotificationError("Slack needs a channel: to_slack('builds'), or [SlackConfig] channel=builds.")
-    return _notifier(config)
+    return SlackNotifier(config)
 
 
-def configured_slack() -> Notifier | None:
+def configured_slack() -> SlackNotifier | None:
     """The notifier of the configuration and the command line; None unless they name a channel, and there is a token."""
     config = SlackConfig()
     if not (config.channel and os.environ.get(config.token_name)):
         logger.info('Slack notification is not activated.')
         return None
     logger.info('Slack notification is activated.')
-    return _notifier(config)
+    return SlackNotifier(config)
 
 
-def _notifier(config: SlackConfig) -> Notifier:
-    _slack_sdk()  # where it is missing, the error knows no token yet
-    api = SlackAPI(os.environ[config.token_name], config.channel, config.to_user, base_url=config.base_url)
+class SlackNotifier:
+    """A notifier that sends the report of a build to the channel of a `SlackConfig`.
 
-    def notify(report: BuildReport) -> None:
-        events = EventAggregator.of(report)
-        task = report.plan.root.task
-        tree = make_tree_info(task, details=True) if config.send_tree_info else _NO_TREE
+    Raises MissingPackageError when slack-sdk is not installed.
+    """
+
+    def __init__(self, config: SlackConfig) -> None:
+        _slack_sdk()  # where it is missing, the error knows no token yet
+        self._sends_tree = config.send_tree_info
+        self._api = SlackAPI(os.environ[config.token_name], config.channel, config.to_user, base_url=config.base_url)
+
+    def __call__(self, report: BuildReport) -> None:
+        """Send the report."""
+        self._send(report.plan.root.task, EventAggregator.of(report))
+
+    def tell_of_no_build(self, task: luigi.Task) -> None:
+        """Send that no task was run, where a build could not begin."""
+        self._send(task, EventAggregator())
+
+    def _send(self, task: luigi.Task, events: EventAggregator) -> None:
+        tree = self._tree(task) if self._sends_tree else _NO_TREE
         content = ['===== Event List ====', events.get_event_list(), os.linesep, '==== Tree Info ====', tree]
         comment = f'Report of {type(task).__name__}{os.linesep}{events.get_summary()}'
-        api.send_snippet(comment=comment, title='event.txt', content=os.linesep.join(content))
+        self._api.send_snippet(comment=comment, title='event.txt', content=os.linesep.join(content))
 
-    return notify
+    def _tree(self, task: luigi.Task) -> str:
+        try:
+            return make_tree_info(task, details=True)
+        except Exception as error:  # what keeps the tree from being made has kept the build from beginning
+            return Masker([task])(described(error))

@@ -5,15 +5,24 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.notify.slack_server import TOKEN, serving
+
 # A name of kartnb comes first: that saves each of these processes the slow part of what luigi imports.
 SCRIPT = """\
 from kartnb import TaskOnKart
+import logging
+import time
+from pathlib import Path
+
 import luigi
 import kartnb as gokart
 
@@ -56,6 +65,46 @@ class Cyclic(gokart.TaskOnKart):
         return Cyclic()
 
 
+class Waiting(gokart.TaskOnKart):
+    def run(self):
+        Path('begun').touch()
+        while not Path('go').exists():
+            time.sleep(0.02)
+        self.dump(1)
+
+
+class Next(gokart.TaskOnKart):
+    def requires(self):
+        return Waiting()
+
+    def run(self):
+        self.dump(2)
+
+
+class Column(gokart.TaskOnKart):
+    first = luigi.BoolParameter(parsing=luigi.BoolParameter.EXPLICIT_PARSING)
+
+    def requires(self):
+        return {'table': Table()}
+
+    def run(self):
+        table = self.load('table')
+        self.dump(table['a'].iloc[0] if self.first else table['a'])
+
+
+class Table(gokart.TaskOnKart):
+    def run(self):
+        import pandas as pd
+        self.dump(pd.DataFrame({'a': [1, 2]}))
+
+
+class Logging(gokart.TaskOnKart):
+    def run(self):
+        logging.getLogger('mine').info('a line of mine')
+        logging.getLogger('mine').debug('a detail of mine')
+        self.dump(1)
+
+
 if __name__ == '__main__':
     gokart.run()
 """
@@ -68,9 +117,11 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def _call(script: Path, *args: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+def _call(
+    script: Path, *args: str, code: str | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(script), *args] if code is None else [sys.executable, '-c', code]
-    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
+    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', **(environment or {})}
     return subprocess.run(command, cwd=script.parent, capture_output=True, text=True, timeout=60, env=environment)
 
 
@@ -95,16 +146,21 @@ def test_run_takes_arguments(script: Path) -> None:
     'args, code, said',
     [
         (['Silent', '--local-scheduler'], 0, 'Silent.run\\(\\) ended without writing its output'),
-        (['Failing', '--local-scheduler'], 40, "at .*sample.py:16 in run: raise ValueError\\('no data'\\)"),
+        (['Failing', '--local-scheduler'], 40, "at .*sample.py:20 in run: raise ValueError\\('no data'\\)"),
         (['Needing', '--local-scheduler'], 20, 'given.txt does not exist'),
         (['Cyclic', '--local-scheduler'], 50, 'Cyclic requires itself'),
         (['Sampletask'], 2, '^Task Sampletask not found: did you mean SampleTask?'),
-        (['Zzzz'], 2, 'Task Zzzz not found. The tasks are Cyclic, '),
+        (['Zzzz'], 2, 'Task Zzzz not found. The tasks are Column, '),
         (['SampleTask'], 2, "^SampleTask needs a value for 'param'"),
         (['SampleTask', '--pram=1'], 2, '^Unknown option --pram: did you mean --param'),
         (['SampleTask', '--para=1'], 2, '^Ambiguous option: --para=1 could match'),
         (['SampleTask', '--param=1', 'more'], 2, "^'more' is not an option"),
-        (['SampleTask', '--tree-info-mode=simple'], 2, '^--tree-info-mode is an option of gokart that kartnb does not'),
+        (['Silent', '--tree-info-mode=wide'], 2, '^--tree-info-mode must be "simple" or "all", not \'wide\''),
+        (['Cyclic', '--tree-info-mode=all'], 50, 'Cyclic requires itself'),
+        (['Silent', '--logging-conf-file=nowhere.conf'], 4, '^The logging configuration nowhere.conf was not found'),
+        (['Silent', '--logging-conf-file=sample.py'], 4, '^The logging configuration sample.py cannot be used: '),
+        (['Column', '--first=true', '--test-run-pandas'], 1, 'status=NG; .*name=Column; .*IndexError'),
+        (['Column', '--first=false', '--test-run-pandas'], 0, 'status=OK; .*name=Column'),
         (['SampleTask', '--param=1', '--log-level=LOUD'], 2, "^'LOUD' is not a log level"),
         (['SampleTask', '--param=1', '--workers=many'], 2, "^--workers must be a number from 1 up, not 'many'"),
         (['SampleTask', '--param=1', '--redis-port=x'], 2, "^--redis-port does not take 'x': invalid literal"),
@@ -137,6 +193,175 @@ def test_unnecessary_outputs_are_deleted_instead_of_a_run(script: Path) -> None:
     assert (done.returncode, done.stderr) == (0, '')
     [kept] = (script.parent / 'resources/__main__').iterdir()
     assert pickle.loads(kept.read_bytes()) == 'a'
+
+
+def test_nothing_is_deleted_where_no_workspace_is_or_in_an_object_store(script: Path) -> None:
+    done = _call(script, 'Silent', '--delete-unnecessary-output-files')
+    assert (done.returncode, done.stderr) == (0, './resources/ does not exist: there is nothing to delete.\n')
+    done = _call(script, 'Silent', '--delete-unnecessary-output-files', '--workspace-directory=s3://nowhere/x/')
+    assert done.returncode == 0
+    assert re.fullmatch('.* deletes nothing in s3://nowhere/x/, .*kartnb.clean.* does.\n', done.stderr)
+
+
+def test_the_tree_is_written_instead_of_a_run(script: Path) -> None:
+    done = _call(script, '--tree-info-mode', 'all', 'Next', '--tree-info-output-path=trees/next.txt')
+    assert (done.returncode, done.stderr) == (0, 'The tree of Next is in ./resources/trees/next.txt.\n')
+    tree = (script.parent / 'resources/trees/next.txt').read_text()
+    assert re.fullmatch(r'\n└─-\(PENDING\) Next\[\w+\]\(.*\)\n   └─-\(PENDING\) Waiting\[\w+\]\(.*\)', tree)
+    assert not (script.parent / 'begun').exists()
+
+
+@pytest.fixture
+def waiting(script: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs a task which ends when there is a file 'go'."""
+    command = [sys.executable, str(script), 'Next', '--local-scheduler', '--take-lock']
+    with subprocess.Popen(command, cwd=script.parent, text=True, stderr=subprocess.PIPE) as process:
+        try:
+            while not (script.parent / 'begun').exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            yield process
+        finally:
+            (script.parent / 'go').touch()
+
+
+def test_the_same_command_runs_once_at_a_time(script: Path, waiting: subprocess.Popen[str]) -> None:
+    locks = script.parent / 'locks'
+    own = [sys.executable, str(script), 'Waiting', f'--lock-pid-dir={locks}']
+    with subprocess.Popen(own, cwd=script.parent, text=True) as process:
+        while not [*locks.glob('*.pid')]:
+            assert process.poll() is None
+            time.sleep(0.02)
+        done = _call(script, *own[2:])
+        assert done.returncode == 10
+        said = f'The same command is running already: Pid(s) {{{process.pid}}} already running. To run it all the same'
+        assert (done.stdout, done.stderr.startswith(said)) == ('', True)
+        other = _call(script, 'SampleTask', '--param=x', f'--lock-pid-dir={locks}')
+        assert other.returncode == 0
+        (script.parent / 'go').touch()
+    assert process.returncode == waiting.wait() == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGUSR1'), reason='Windows does not have this signal')
+def test_another_process_that_takes_the_lock_ends_a_run(script: Path, waiting: subprocess.Popen[str]) -> None:
+    waiting.send_signal(signal.SIGUSR1)
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(0.1)  # the task that runs comes to its end
+    (script.parent / 'go').touch()
+    assert waiting.wait() == 30
+    assert [file.name[:8] for file in (script.parent / 'resources/__main__').iterdir()] == ['Waiting_']
+
+
+def test_one_process_may_run_its_command_again(script: Path) -> None:
+    code = """
+import sys
+import sample, kartnb as gokart
+for _ in range(2):
+    try:
+        gokart.run()
+    except SystemExit as error:
+        print(error.code)
+"""
+    path = script.parent / 'twice.py'
+    path.write_text(code)
+    done = _call(path, 'SampleTask', '--local-scheduler', '--param=hello')
+    assert done.stdout == '0\n0\n', done.stderr
+
+
+LOGGING = """\
+[loggers]
+keys=root,gokart
+[handlers]
+keys=app,tasks
+[formatters]
+keys=long
+[formatter_long]
+format=%(levelname)s %(name)s: %(message)s
+[handler_app]
+class=FileHandler
+level=NOTSET
+formatter=long
+args=('app.log',)
+[handler_tasks]
+class=FileHandler
+level=NOTSET
+formatter=long
+args=('tasks.log',)
+[logger_root]
+level=DEBUG
+handlers=app
+[logger_gokart]
+level=INFO
+handlers=tasks
+qualname=gokart
+propagate=0
+"""
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_logging_configuration_is_obeyed_also_for_lines_of_workers(script: Path, workers: int) -> None:
+    place = script.parent
+    (place / 'luigi.cfg').write_text('[core]\nlogging_conf_file=logging.conf\n')
+    (place / 'logging.conf').write_text(LOGGING)
+    done = _call(script, 'Logging', f'--workers={workers}')
+    assert (done.returncode, done.stderr) == (0, '')
+    lines = (place / 'app.log').read_text().splitlines()
+    assert [line for line in lines if 'mine' in line] == ['INFO mine: a line of mine', 'DEBUG mine: a detail of mine']
+    assert not [line for line in lines if 'kartnb:' in line]
+    told = (place / 'tasks.log').read_text()
+    assert re.search('INFO kartnb: Logging_.* starts: output missing', told)
+    assert 'INFO kartnb: ✓ Build of Logging' in told
+
+
+def test_an_error_that_only_a_file_has_is_shown_too(script: Path) -> None:
+    (script.parent / 'logging.conf').write_text(LOGGING)
+    done = _call(script, 'Failing', '--logging-conf-file=logging.conf')
+    assert done.returncode == 40
+    for text in (done.stderr, (script.parent / 'tasks.log').read_text()):
+        assert "raise ValueError('no data')" in text
+
+
+def test_rules_for_kartnb_itself_go_before_those_for_gokart(script: Path) -> None:
+    own = '[logger_kartnb]\nlevel=WARNING\nhandlers=app\nqualname=kartnb\npropagate=0\n'
+    (script.parent / 'logging.conf').write_text(LOGGING.replace('root,gokart', 'root,gokart,kartnb') + own)
+    assert _call(script, 'Logging', '--logging-conf-file=logging.conf').returncode == 0
+    assert (script.parent / 'tasks.log').read_text() == ''
+
+
+def test_the_section_logging_of_a_toml_configuration_is_obeyed(script: Path) -> None:
+    (script.parent / 'luigi.toml').write_text(
+        '[logging]\nversion = 1\ndisable_existing_loggers = false\n[logging.root]\nlevel = "INFO"\n'
+        'handlers = ["app"]\n[logging.handlers.app]\nclass = "logging.FileHandler"\nfilename = "app.log"\n'
+    )
+    done = _call(script, 'Logging', environment={'LUIGI_CONFIG_PARSER': 'toml'})
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'a line of mine' in (script.parent / 'app.log').read_text()
+
+
+def test_no_logging_is_configured_where_the_configuration_says_so(script: Path) -> None:
+    (script.parent / 'luigi.cfg').write_text('[core]\nno_configure_logging=true\nlogging_conf_file=nowhere\n')
+    done = _call(script, 'Logging')
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.mark.parametrize('task, events', [('Failing', 'ValueError'), ('Cyclic', 'Tasks were not executed.')])
+def test_a_report_goes_to_slack(script: Path, task: str, events: str) -> None:
+    with serving() as slack:
+        done = _call(
+            script,
+            task,
+            '--SlackConfig-channel=builds',
+            '--SlackConfig-to-user=ada',
+            '--SlackConfig-send-tree-info',
+            f'--SlackConfig-base-url={slack.address}/api/',
+            environment={'SLACK_TOKEN': TOKEN},
+        )
+    assert done.returncode in (40, 50)
+    [message] = slack.messages
+    assert f'<@ada> Report of {task}' in message['initial_comment']
+    assert events in message['content'] or 'no data' in message['content']
+    assert '(PENDING) Failing[' in message['content'] or 'Cyclic requires itself' in message['content']
+    assert TOKEN not in done.stderr
 
 
 def test_a_secret_of_the_command_line_is_in_no_message(script: Path) -> None:

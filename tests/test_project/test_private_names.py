@@ -103,6 +103,7 @@ NEEDED = (
     Needed('luigi.parameter:_NoValueType', 'tell type checkers what a parameter without a default is given'),
     Needed('luigi:Parameter()._default', 'show which values are not the default ones'),
     Needed('luigi:Parameter()._config_path', 'read defaults again that come from the configuration'),
+    Needed('luigi:Parameter._parser_kwargs', 'make options of a parameter', ('param_name', 'task_name')),
     Needed('luigi:Parameter.has_task_value', 'keep default values', ('task_name', 'param_name')),
     Needed('luigi:Parameter.task_value', 'keep default values', ('task_name', 'param_name')),
     Needed('luigi:Parameter._get_value', 'see whether a parameter finds its default in a way of its own'),
