@@ -439,11 +439,21 @@ def test_run_by_hand_can_be_awaited() -> None:
 
 def test_the_command_line_has_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        kartnb.run(['Call', '--n=8', '--executor=async', '--concurrency=2', '--local-scheduler', '--log-level=ERROR'])
+        kartnb.run(
+            [
+                'Call',
+                '--no-lock',
+                '--n=8',
+                '--executor=async',
+                '--concurrency=2',
+                '--local-scheduler',
+                '--log-level=ERROR',
+            ]
+        )
     assert ended.value.code == 0
     assert Call(n=8).complete()
     with pytest.raises(SystemExit):
-        kartnb.run(['Call', '--n=9', '--executor=async', '--concurrency=none', '--local-scheduler'])
+        kartnb.run(['Call', '--no-lock', '--n=9', '--executor=async', '--concurrency=none', '--local-scheduler'])
     assert "--concurrency must be a number from 1 up, not 'none'." in capsys.readouterr().err
 
 

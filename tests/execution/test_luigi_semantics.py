@@ -426,7 +426,7 @@ def test_the_command_line_runs_locally_unless_it_names_a_scheduler(options: list
             self.dump(os.getpid())
 
     with pytest.raises(SystemExit) as caught:
-        kartnb.run(['FromTheCommandLine', '--run-by', str(options), '--log-level=ERROR', *options])
+        kartnb.run(['FromTheCommandLine', '--no-lock', '--run-by', str(options), '--log-level=ERROR', *options])
     assert caught.value.code == 0
     assert FromTheCommandLine(run_by=str(options)).output().load() == os.getpid()
 

@@ -485,10 +485,19 @@ def test_the_command_line_reaches_the_scheduler_that_it_names(luigid: Luigid) ->
             self.dump(self.n)
 
     with pytest.raises(SystemExit) as caught:
-        kartnb.run(['FromAfar', f'--scheduler-url={luigid.url}', '--log-level=ERROR'])
+        kartnb.run(['FromAfar', '--no-lock', f'--scheduler-url={luigid.url}', '--log-level=ERROR'])
     assert caught.value.code == 0
     port = luigid.url.rpartition(':')[2]
     with pytest.raises(SystemExit) as caught:
-        kartnb.run(['FromAfar', '--n=2', '--scheduler-host=127.0.0.1', f'--scheduler-port={port}', '--log-level=ERROR'])
+        kartnb.run(
+            [
+                'FromAfar',
+                '--no-lock',
+                '--n=2',
+                '--scheduler-host=127.0.0.1',
+                f'--scheduler-port={port}',
+                '--log-level=ERROR',
+            ]
+        )
     assert caught.value.code == 0
     assert luigid.status('FromAfar') == ['DONE', 'DONE']

@@ -110,7 +110,7 @@ def test_the_command_line_takes_the_policy(another_version: Any, capsys: pytest.
     notebook.run(CELL.format(policy='retry_count = 0').replace('Parsed', 'Scripted'))
     for option, code, replaced in (('warn', 0, 0), ('ignore', 0, 0), ('rerun', 0, 1), ('often', 2, 1)):
         with pytest.raises(SystemExit) as ended:
-            kartnb.run(['Scripted', '--local-scheduler', f'--on-version-change={option}'])
+            kartnb.run(['Scripted', '--no-lock', '--local-scheduler', f'--on-version-change={option}'])
         assert ended.value.code == code, capsys.readouterr()
         another_version()
         assert len([*Path('resources/log').glob('superseded/*')]) == replaced
