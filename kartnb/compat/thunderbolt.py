@@ -32,7 +32,7 @@ class Client:
 
     def __init__(
         self,
-        workspace_directory: str = '',
+        workspace_directory: str | os.PathLike[str] = '',
         task_filters: Sequence[str] | None = None,
         tqdm_disable: bool = False,
         use_cache: bool = True,
@@ -120,7 +120,7 @@ class Thunderbolt:
 
     def __init__(
         self,
-        workspace_directory: str | None = '',
+        workspace_directory: str | os.PathLike[str] | None = '',
         task_filters: str | Sequence[str] = '',
         use_tqdm: bool = False,
         tmp_path: str = './tmp',
@@ -132,7 +132,9 @@ class Thunderbolt:
         self.client = self._get_client(place, filters, not use_tqdm, use_cache)
         self.tasks: dict[Any, dict[str, Any]] = self._get_tasks_dic(self.client.get_tasks())
 
-    def _get_client(self, workspace_directory: str, filters: list[str], tqdm_disable: bool, use_cache: bool) -> Client:
+    def _get_client(
+        self, workspace_directory: str | os.PathLike[str], filters: list[str], tqdm_disable: bool, use_cache: bool
+    ) -> Client:
         return Client(workspace_directory, filters, tqdm_disable, use_cache)
 
     def _get_tasks_dic(self, tasks_list: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:

@@ -126,7 +126,7 @@ def _remove_whole(directory: str, files: Sequence[FileFound]) -> list[str]:
 
 def clean(
     *roots: luigi.Task | Iterable[luigi.Task],
-    workspace: str | None = None,
+    workspace: str | os.PathLike[str] | None = None,
     remove: bool = False,
     superseded: bool = True,
     keep_age: Any = None,
@@ -257,7 +257,7 @@ def _tasks_of(root: Any) -> list[luigi.Task]:
     return given
 
 
-def _workspace_of(roots: Sequence[luigi.Task], given: str | None) -> str:
+def _workspace_of(roots: Sequence[luigi.Task], given: str | os.PathLike[str] | None) -> str:
     if given is not None:
         return absolute_place(given)
     own = {absolute_place(root.workspace_directory) for root in roots if isinstance(root, TaskOnKart)}

@@ -65,8 +65,8 @@ class Workspace:
     3
     """
 
-    def __init__(self, path: str | None = None) -> None:
-        self.path = absolute_place(str(TaskOnKart().workspace_directory if path is None else path))
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = absolute_place(TaskOnKart().workspace_directory if path is None else path)
         self._last: Runs | None = None
         require_directory(self.path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ class Accepted:
         return f'Nothing was accepted: {self.note}.' if self.note else 'Nothing was accepted.'
 
 
-def accept(what: TaskOnKart[Any] | type[TaskOnKart[Any]], why: str = '', *, workspace: str | None = None) -> Accepted:
+def accept(
+    what: TaskOnKart[Any] | type[TaskOnKart[Any]], why: str = '', *, workspace: str | os.PathLike[str] | None = None
+) -> Accepted:
     """Keep results whose code has changed, because the change does not matter for them.
 
     Their records then name the present code, and who accepted it, when, at which git commit, and why. The results
@@ -91,7 +94,7 @@ def accept(what: TaskOnKart[Any] | type[TaskOnKart[Any]], why: str = '', *, work
     if not isinstance(why, str):
         raise TaskArgumentError(f'why must be a text that says why the change does not matter, not {why!r:.60}.')
     if isinstance(what, type) and issubclass(what, TaskOnKart):
-        return _accept_all(what, why, workspace or TaskOnKart().workspace_directory)
+        return _accept_all(what, why, os.fspath(workspace or TaskOnKart().workspace_directory))
     if not isinstance(what, TaskOnKart):
         raise TaskArgumentError(f'accept needs a TaskOnKart, or a class of them, not {what!r:.80}.')
     return _accept_one(what, why)

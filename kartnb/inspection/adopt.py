@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,7 +49,7 @@ class Adopted:
     __repr__ = __str__
 
 
-def adopt(cls: type[TaskOnKart[Any]], of: str, *, workspace: str | None = None) -> Adopted:
+def adopt(cls: type[TaskOnKart[Any]], of: str, *, workspace: str | os.PathLike[str] | None = None) -> Adopted:
     """Take over the results that were recorded under another module or name of a class.
 
     Results, records and logs are copied to where the class has them now; what is there already stays. A result is taken

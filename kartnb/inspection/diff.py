@@ -114,8 +114,8 @@ class Difference(display.Displayed):
 
 
 def diff(
-    a: RunName, b: RunName | None = None, *, workspace: str | Workspace | None = None, all: bool = False,
-    values: bool = False,
+    a: RunName, b: RunName | None = None, *, workspace: str | os.PathLike[str] | Workspace | None = None,
+    all: bool = False, values: bool = False,
 ) -> Difference:  # fmt: skip
     """Find out what differs between two results: parameters, code, versions, seed, upstream results, and the values.
 
@@ -189,7 +189,9 @@ class _Side:
         return str(seed) if isinstance(seed, int) and seed.bit_length() <= _LONGEST_SEED else ''
 
 
-def _workspaces(a: RunName, b: RunName | None, given: str | Workspace | None) -> tuple[Workspace, Workspace]:
+def _workspaces(
+    a: RunName, b: RunName | None, given: str | os.PathLike[str] | Workspace | None
+) -> tuple[Workspace, Workspace]:
     if given is not None:
         place = given if isinstance(given, Workspace) else Workspace(given)
         return place, place

@@ -125,13 +125,14 @@ def _read_remote(root: str, files: list[FileFound]) -> Iterator[tuple[FileFound,
         yield from zip(batch, read_many(root, [file.path for file in batch]), strict=True)
 
 
-def absolute_place(path: str) -> str:
+def absolute_place(path: str | os.PathLike[str]) -> str:
     """A workspace as an absolute path; a URL as it is, without the slash at its end.
 
     >>> absolute_place('memory://results/')
     'memory://results'
     """
-    return path.rstrip('/') if '://' in path else os.path.abspath(os.path.expanduser(path))
+    text = os.fspath(path)
+    return text.rstrip('/') if '://' in text else os.path.abspath(os.path.expanduser(text))
 
 
 def path_below(root: str, path: str) -> str:

@@ -12,6 +12,7 @@ import luigi
 import pytest
 
 import kartnb
+from kartnb.compat.thunderbolt import Thunderbolt
 from tests.interop import twins
 
 pytestmark = pytest.mark.filterwarnings('ignore:Parameter .* is not of type string:UserWarning')
@@ -88,6 +89,26 @@ class TestPaths:
         assert kartnb.build(OfPaths()) == 2
         assert kartnb.build(OfPaths(workspace_directory='elsewhere')) == 2
         assert kartnb.Workspace(Path('elsewhere')).runs()[0].task == 'OfPaths'
+
+    def test_what_takes_a_workspace_takes_a_path(self, tmp_path: Path) -> None:
+        class Older(kartnb.TaskOnKart):
+            def run(self) -> None:
+                self.dump(3)
+
+        class Newer(kartnb.TaskOnKart):
+            def run(self) -> None:
+                self.dump(3)
+
+        place = tmp_path / 'w'
+        kartnb.build(Older(workspace_directory=place))
+        assert len(kartnb.Workspace(place).runs()) == 1
+        assert Thunderbolt(place).get_data('Older') == 3
+        assert len(kartnb.adopt(Newer, of=f'{__name__}.Older', workspace=place).tasks) == 1
+        assert 'Newer' in str(kartnb.accept(Newer, workspace=place))
+        older, newer = (task(workspace_directory=place).make_unique_id() for task in (Older, Newer))
+        found = kartnb.diff(older, newer, workspace=place)
+        assert (found.before.task, found.after.task) == ('Older', 'Newer')
+        assert kartnb.clean(Newer(workspace_directory=place), workspace=place).workspace == str(place)
 
     def test_nothing_warns(self, tasks: twins.Twins) -> None:
         with warnings.catch_warnings():
