@@ -275,10 +275,21 @@ class _Fsspec(FileSystem):
     def __init__(self, backend: Any, scheme: str) -> None:
         self._backend = backend
         self._uploads_whole = scheme in _OBJECT_STORES
+        # the ETag of a large object depends on its parts: a copy that is brought back is known by it
+        self._copying = {'preserve_etag': True} if scheme in ('s3', 's3a') else {}
 
     def exists(self, path: str) -> bool:
+        ask = getattr(self._backend, 'call_s3', None)
         with _named(path, 'read'):
-            return bool(self._backend.exists(path))
+            if ask is None or path.endswith('/') or path.count('/') < 3:
+                return bool(self._backend.exists(path))
+            # s3fs would list what is below an object that is not there
+            bucket, key, _ = self._backend.split_path(path)
+            try:
+                ask('head_object', Bucket=bucket, Key=key)
+            except FileNotFoundError:
+                return False
+            return True
 
     def open_read(self, path: str, buffering: int = -1) -> IO[bytes]:
         if self._uploads_whole:  # a small object in one request, where opening it takes two
@@ -339,7 +350,7 @@ class _Fsspec(FileSystem):
             self._backend.makedirs(target.rpartition('/')[0], exist_ok=True)
         with _named(target, 'written'):
             try:
-                self._backend.cp_file(path, target)
+                self._backend.cp_file(path, target, **self._copying)
             except FileNotFoundError as error:
                 raise_storage_error(error, path, 'read')
 

@@ -142,12 +142,23 @@ def test_a_look_at_many_objects(store: str) -> None:
         place.duplicate(f'{store}/none', f'{store}/copy')
 
 
+def test_a_copy_of_an_object_in_parts_is_known_by_its_etag(bucket: str) -> None:
+    Path('large').write_bytes(os.urandom(12 << 20))
+    fsspec.filesystem('s3').put_file('large', f'{bucket}/large', chunksize=5 << 20)
+    place = file_system(bucket)
+    place.duplicate(f'{bucket}/large', f'{bucket}/copy')
+    assert place.mark(f'{bucket}/large').endswith('-3')
+    assert place.mark(f'{bucket}/copy') == place.mark(f'{bucket}/large')
+
+
 def test_a_small_result_takes_one_request_each_way(bucket: str, s3_server: Server) -> None:
     target = make_target(f'{bucket}/a.pkl')
-    for act in (lambda: target.dump(1), target.load, target.remove):
+    for act, most in ((target.exists, 1), (lambda: target.dump(1), 1), (target.load, 1), (target.remove, 2)):
         s3_server.requests.clear()
         act()
-        assert len(s3_server.requests) <= 1 + (act == target.remove), s3_server.requests
+        assert len(s3_server.requests) == most
+    assert not target.exists()
+    assert file_system(bucket).exists(bucket)
 
 
 ACTIONS: dict[str, Callable[[str], object]] = {

@@ -34,6 +34,12 @@ def test_workers_are_compared(repository: Path, tmp_path: Path) -> None:
     assert told.count('inline ÷ workers') == 2
 
 
+def test_requests_to_an_object_store_are_counted(repository: Path, tmp_path: Path) -> None:
+    told = _told_by(['benchmarks.stores'], repository, tmp_path)
+    assert told.count('| first build |') == 2
+    assert '| history | kartnb |' in told
+
+
 def _told_by(arguments: list[str], repository: Path, tmp_path: Path) -> str:
     command = [sys.executable, '-m', *arguments, '--quick', '--place', str(tmp_path)]
     environment = {**os.environ, 'PYTHONPATH': str(repository)}
