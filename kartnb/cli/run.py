@@ -57,12 +57,13 @@ from kartnb.history.clean import delete_local_unnecessary_outputs
 from kartnb.interrupts import in_main_thread
 from kartnb.notify.slack import SlackConfig, configured_slack
 from kartnb.planning.task_info import make_tree_info, tree_info
+from kartnb.storage.remote import GCSConfig, S3Config
 from kartnb.task.base import TaskOnKart
 from kartnb.task.secrets import is_secret
 from kartnb.testing.frames import runs_on_empty_frames, test_run
 
 #: Classes whose parameters are options, beside luigi's own and the tasks'.
-_OPTION_CLASSES = (tree_info, test_run, SlackConfig)
+_OPTION_CLASSES = (tree_info, test_run, SlackConfig, GCSConfig, S3Config)
 _UNRECOGNIZED = 'unrecognized arguments: '
 _DURABLE_HELP = 'flush each result to the disk, so that a power loss cannot take it away'
 #: Options of kartnb's own, each left out where the task has a parameter of that name.

@@ -391,3 +391,12 @@ def test_a_parameter_may_begin_like_an_option_of_luigis(script: Path) -> None:
 def test_configured_return_codes_hold(script: Path) -> None:
     (script.parent / 'luigi.cfg').write_text('[retcode]\ntask_failed = 7\n')
     assert _call(script, 'Failing').returncode == 7
+
+
+def test_the_place_of_credentials_has_a_flag(script: Path) -> None:
+    place = '--workspace-directory=gs://bucket/results'
+    done = _call(script, 'SampleTask', '--param=a', place, '--GCSConfig-gcs-credential-name=HOME')
+    assert 'The environment variable HOME must hold the JSON text of a service account' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert done.returncode != 0
+    assert '--S3Config-aws-access-key-id-name' in _call(script, 'SampleTask', '--help-all').stdout
