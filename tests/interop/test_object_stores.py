@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import gokart.object_storage
+import gokart.target
 import gokart.zip_client_util
 import luigi
+import numpy as np
 import pytest
 from gokart.gcs_obj_metadata_client import GCSObjectMetadataClient
 from gokart.required_task_output import RequiredTaskOutput
@@ -157,6 +159,14 @@ def all_labels(place: str) -> dict[str, dict[str, str]]:
     address = os.environ['STORAGE_EMULATOR_HOST']
     with urllib.request.urlopen(f'{address}/storage/v1/b/{place[5:]}/o') as answer:
         return {item['name']: item['metadata'] for item in json.load(answer)['items'] if item.get('metadata')}
+
+
+def test_gokart_does_not_read_its_arrays_from_s3(bucket: str) -> None:
+    theirs = gokart.target.make_target(f'{bucket}/a.npz')
+    theirs.dump(np.arange(3))
+    with pytest.raises(AttributeError, match='seek'):
+        theirs.load()
+    assert list(make_target(f'{bucket}/a.npz').load()) == [0, 1, 2]
 
 
 ZIP_CLIENTS = {'gokart': gokart.zip_client_util.make_zip_client, 'kartnb': make_zip_client}

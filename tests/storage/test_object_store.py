@@ -60,6 +60,7 @@ def test_results_of_every_format(store: str, name: str, value: Any) -> None:
     assert target.exists()
     assert_equal(target.load(), value)
     assert list(objects(store)) == [f'some deep/prefix+é/{name.replace(".", "_x.")}']
+    assert target.last_modification_time().tzinfo is None
     assert abs(target.last_modification_time() - datetime.now()) < timedelta(hours=1)
     target.remove()
     assert not target.exists()
