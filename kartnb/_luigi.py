@@ -188,7 +188,8 @@ configuration_in_use: Callable[[Any], Any] = attrgetter('_instance')
 
 def configured_sections(config: Any) -> Collection[str] | None:
     """The sections of a cfg file, which a `configparser` gives only after copying them; None for a TOML file."""
-    return getattr(config, '_sections', None)
+    # luigi's parser of TOML derives from `ConfigParser` too, and leaves its `_sections` empty
+    return None if hasattr(config, 'data') else getattr(config, '_sections', None)
 
 
 def forget_config_path(configuration: Any, path: str) -> None:

@@ -17,6 +17,11 @@ class Load(kartnb.TaskOnKart):
     n = luigi.IntParameter(default=1)
 
 
+class Asks(kartnb.TaskOnKart):
+    def run(self) -> None:
+        self.dump(Load().n)
+
+
 @pytest.fixture(autouse=True)
 def _paths() -> Iterator[None]:
     before = list(LuigiConfigParser._config_paths)
@@ -72,3 +77,13 @@ def test_toml_needs_luigi_to_be_told() -> None:
     with pytest.warns(UserWarning, match=r'^param\.toml is not read: set LUIGI_CONFIG_PARSER=toml'):
         kartnb.add_config('param.toml')
     assert Load().n == 1
+
+
+def test_a_toml_configuration_that_changes_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('LUIGI_CONFIG_PARSER', 'toml')
+    config = luigi.configuration.get_config()
+    monkeypatch.setattr(config, 'data', {})
+    assert Load().n == 1
+    config.set('Load', 'n', 5)
+    assert Load().n == 5
+    assert kartnb.build(Asks(), workers=2) == 5

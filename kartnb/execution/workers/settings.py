@@ -36,6 +36,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import luigi
 from luigi.cmdline_parser import CmdlineParser
+from luigi.configuration import LuigiTomlParser
 
 from kartnb._luigi import pandas_options, set_command_line
 from kartnb.capture.capture import users_root_level
@@ -100,7 +101,7 @@ def current_options(names: Sequence[str] | Mapping[str, Option]) -> dict[str, by
 
 
 def _sections(config: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(config, RawConfigParser):
+    if isinstance(config, LuigiTomlParser):  # a `ConfigParser` too, which has no sections
         return dict(config.data)
     return {name: dict(config.items(name, raw=True)) for name in config.sections()}
 
@@ -139,12 +140,12 @@ class SettingsKeeper:
         if settings.is_gokart:
             as_gokart()
         config: Any = luigi.configuration.get_config()
-        if isinstance(config, RawConfigParser):
+        if isinstance(config, LuigiTomlParser):
+            config.data = dict(settings.sections)
+        else:
             for section in config.sections():
                 config.remove_section(section)
             RawConfigParser.read_dict(config, settings.sections)
-        else:
-            config.data = settings.sections
         os.environ.update(settings.variables)
         given = settings.command_line
         set_command_line(_CommandLine(Namespace(**given)) if given else None)
