@@ -18,6 +18,7 @@ from typing import IO, Any
 import luigi
 
 from kartnb.errors import KartError, MissingPackageError, StorageError, TaskSettingError, text_of
+from kartnb.interrupts import held_interrupts
 from kartnb.storage.files import FULL, FileSystem, Seen, raise_storage_error, seen_object, temporary_name
 
 _PACKAGES = {
@@ -324,7 +325,7 @@ class _Fsspec(FileSystem):
         try:
             with open(spool, 'xb', buffering) as file:
                 yield file
-            with _named(path, 'written'):
+            with _changing(path, 'written'):
                 self._upload(spool, path, scratch)
         finally:
             with contextlib.suppress(OSError):
@@ -348,14 +349,14 @@ class _Fsspec(FileSystem):
     def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
         if not self._uploads_whole:
             self._backend.makedirs(target.rpartition('/')[0], exist_ok=True)
-        with _named(target, 'written'):
+        with _changing(target, 'written'):
             try:
                 self._backend.cp_file(path, target, **self._copying)
             except FileNotFoundError as error:
                 raise_storage_error(error, path, 'read')
 
     def remove(self, path: str) -> None:
-        with _named(path, 'removed'):
+        with _changing(path, 'removed'):
             self._backend.rm_file(path)
 
     def modified(self, path: str) -> datetime:
@@ -398,7 +399,7 @@ class _Fsspec(FileSystem):
 
     def label(self, path: str, labels: Mapping[str, str]) -> None:
         if labels and hasattr(self._backend, 'setxattrs'):
-            with _named(path, 'written'):
+            with _changing(path, 'written'):
                 self._backend.setxattrs(
                     path, **{name: value for name, value in labels.items() if name not in _ARGUMENTS}
                 )
@@ -407,7 +408,7 @@ class _Fsspec(FileSystem):
         if not self._uploads_whole:
             super().write_bytes(path, data, scratch)
             return
-        with _named(path, 'written'):
+        with _changing(path, 'written'):
             self._backend.pipe_file(path, data)
 
     def read_bytes(self, path: str) -> bytes:
@@ -422,6 +423,17 @@ class _Fsspec(FileSystem):
                 if not _is_of_an_empty_object(error):
                     raise
                 return bytes(self._backend.cat_file(path))
+
+
+@contextlib.contextmanager
+def _changing(path: str, doing: Any) -> Iterator[None]:
+    """As `_named`, for what changes a store.
+
+    An interrupt waits until the answer is there: a request goes on in another thread, and would change the store after
+    the run that it belongs to has been undone.
+    """
+    with held_interrupts(), _named(path, doing):
+        yield
 
 
 class _Copy(io.FileIO):

@@ -18,7 +18,7 @@ import pytest
 import kartnb
 from kartnb.inspection.restore import restore_result
 from kartnb.storage.targets import make_target
-from tests.storage.servers import bucket, gcs_bucket, gcs_server, objects, s3_server, store
+from tests.storage.servers import Server, bucket, gcs_bucket, gcs_server, objects, s3_server, store
 
 __all__ = ['bucket', 'gcs_bucket', 'gcs_server', 's3_server', 'store']
 
@@ -165,6 +165,36 @@ def test_an_interrupted_task_leaves_no_result(store: str) -> None:
     assert not [name for name in objects(store) if name.startswith('deep/results/report/')]
     assert str(kartnb.plan(report(store)).root.state) == 'missing'
     assert kartnb.build(report(store))['text'] == ['31']
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='platform: Windows sends no SIGINT to one process')
+@pytest.mark.parametrize('is_there', [False, True])
+def test_an_interrupt_while_the_result_is_sent(
+    bucket: str, s3_server: Server, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """A request that is on its way must not change the store after the run has been undone."""
+    task = Rows(workspace_directory=bucket)
+    if is_there:
+        kartnb.build(task)
+    before = objects(bucket)
+    answered: list[str] = []
+
+    def interrupt(request: str) -> None:
+        if request.startswith('PUT') and request.strip().endswith('.zip') and '/log/' not in request and not answered:
+            answered.append(request)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+    monkeypatch.setattr(s3_server, 'before', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        kartnb.build(task, rerun=is_there)
+    assert len(answered) == 1
+    time.sleep(1.5)
+    after = objects(bucket)
+    kept = {name: data for name, data in after.items() if '/log/' not in f'/{name}'}
+    assert kept == {name: data for name, data in before.items() if '/log/' not in f'/{name}'}
+    assert states(task) == {'cached' if is_there else 'missing'}
+    assert 'modified' not in str(kartnb.plan(task))
 
 
 KILLED = """

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ class Server:
 
     url: str
     requests: list[str] = field(default_factory=list)
+    #: Called with each request before it is answered.
+    before: Callable[[str], object] = len
 
     def let_pass(self, count: str) -> None:
         """Check keys after so many requests."""
@@ -44,7 +46,9 @@ def running_s3() -> Iterator[Server]:
     server = Server('')
 
     def noting(environ: dict[str, Any], start: Any) -> Any:
-        server.requests.append(f'{environ["REQUEST_METHOD"]} {environ["PATH_INFO"]} {environ["QUERY_STRING"]}')
+        request = f'{environ["REQUEST_METHOD"]} {environ["PATH_INFO"]} {environ["QUERY_STRING"]}'
+        server.requests.append(request)
+        server.before(request)
         return application(environ, start)
 
     listening = make_server('127.0.0.1', 0, noting, threaded=True)
