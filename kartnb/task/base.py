@@ -669,7 +669,8 @@ def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:
 def _run_here(task: TaskOnKart[Any]) -> Any:
     """What `task.run()` calls: in luigi's worker a whole run, with seed, logs and record; else no more than `run`."""
     is_luigis = task.__dict__.pop(STARTED, False)
-    if task.complete_check_at_run and task.complete():
+    # the class's own answer, as in gokart, also where one was set on the instance
+    if task.complete_check_at_run and type(task).complete(task):
         logger.warning('%s is skipped: already complete.', task)
         return _nothing() if inspect.iscoroutinefunction(type(task).run) and not is_luigis else None
     return importlib.import_module(_RUNNER).run_for_luigi(task) if is_luigis else type(task).run(task)

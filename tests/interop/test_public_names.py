@@ -270,3 +270,10 @@ def test_the_tests_of_code_on_gokart_run_unchanged(processes: str, tmp_path: Pat
 def clean_environment() -> dict[str, str]:
     """The environment without the options of this run of pytest."""
     return {name: value for name, value in os.environ.items() if not name.startswith('PYTEST_')}
+
+
+def test_the_plugin_acts_only_as_one() -> None:
+    # imported, as doctests are collected: the other tests still need the real gokart
+    program = 'import kartnb.compat.pytest, gokart; print(gokart.TaskOnKart.__module__)'
+    ended = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=180)
+    assert ended.stdout == 'gokart.task\n'

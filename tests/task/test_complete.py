@@ -99,6 +99,15 @@ class TestOutputs:
         Source(complete_check_at_run=False).run()
         assert runs == ['Source 1']
 
+    def test_run_itself_does_not_ask_a_complete_that_was_set_on_the_instance(self) -> None:
+        task = Source(n=5)
+        asked: list[bool] = []
+        task.complete = lambda: bool(asked.append(True))  # type: ignore[method-assign]
+        task.run()  # as a test that counts the questions of a scheduler expects it
+        task.run()
+        assert runs == ['Source 5']
+        assert asked == []
+
 
 class TestRerun:
     def test_it_runs_again_with_what_is_downstream(self) -> None:
