@@ -123,6 +123,7 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.task.parameters': 'get_dataframe_type_from_task',
         'kartnb.task.values': 'flatten map_flattenable_items=map_nested',
     },
+    'worker': {'kartnb.execution.limits': 'gokart_worker', 'luigi.worker': 'Worker'},
     'workspace_management': {
         'kartnb.history.clean': 'delete_local_unnecessary_outputs',
         'kartnb.task.values': 'flatten',
@@ -157,16 +158,13 @@ INSTEAD: dict[str, str] = {
     'ParquetFileProcessorPolars': "use ParquetFileProcessor(dataframe_type='polars')",
     'RequiredTaskOutput': 'kartnb writes what an object was made from into its metadata and its run record itself',
     'S3ZipClient': 'use gokart.zip_client_util.make_zip_client',
-    'Worker': "kartnb.build(task, workers=…, executor=…) says who runs the tasks, and luigi.worker.Worker is luigi's",
     'conflict_prevention_lock.task_lock_wrappers': _LOCKING,
     'gcs_obj_metadata_client': "labels are written with an object: pass custom_labels to the task's dump",
     'gcs_zip_client': _STORES,
-    'gokart_worker': "kartnb.build(task, workers=…) says who runs the tasks; luigi's section is [worker]",
     'in_memory.data': 'use kartnb.make_in_memory_target',
     'required_task_output': 'kartnb writes what an object was made from into its metadata and its run record itself',
     's3_zip_client': _STORES,
     'task_complete_check': 'complete_check_at_run=True, the default, skips the run of a complete task',
-    'worker': 'kartnb.build(task, workers=…, executor=…) says who runs the tasks',
 }
 
 

@@ -28,7 +28,8 @@ from kartnb.execution.memory import MEMORY, MemoryNeeds
 
 _Default = TypeVar('_Default', float, float | None)
 
-_WORKER = worker_settings.get_task_family()
+#: luigi's section for its worker, and gokart's, which counts before it.
+_WORKER, _GOKARTS_WORKER = worker_settings.get_task_family(), 'gokart_worker'
 #: What a task takes of each resource while it runs.
 Demand: TypeAlias = tuple[tuple[str, float], ...]
 
@@ -58,28 +59,44 @@ def limits_of(task: luigi.Task, resources: Resources, usual: float, memory: Memo
     return TaskLimits(_number(task, 'priority'), demand, timeout_of(task, usual))
 
 
+class gokart_worker(worker_settings):  # noqa: N801 - gokart's name, and that of the section
+    """Options of ``[gokart_worker]``: those of luigi's section ``[worker]``, before which they count; from gokart."""
+
+    task_completion_check_at_run = luigi.BoolParameter(
+        default=True,
+        description='Look again whether a task is complete just before it runs; kartnb does so in any case.',
+    )
+
+
+def _worker_option(name: str) -> Any:
+    """What the configuration says of an option of workers."""
+    # not luigi's whole worker configuration: reading all of it takes as long as planning a dozen tasks
+    config: Any = luigi.configuration.get_config()
+    section = _GOKARTS_WORKER if config.has_option(_GOKARTS_WORKER, name) else _WORKER
+    return getattr(worker_settings, name).task_value(section, name)
+
+
 def usual_timeout() -> float:
     """The time limit in seconds of tasks without one of their own, from luigi's configuration; 0 for none."""
-    # not luigi's whole worker configuration: reading all of it takes as long as planning a dozen tasks
-    seconds: float = worker_settings.timeout.task_value(_WORKER, 'timeout')
+    seconds: float = _worker_option('timeout')
     return seconds
 
 
 def retries_external() -> bool:
     """Whether luigi's configuration says that missing external tasks are looked for again while a build runs."""
-    found: bool = worker_settings.retry_external_tasks.task_value(_WORKER, 'retry_external_tasks')
+    found: bool = _worker_option('retry_external_tasks')
     return found
 
 
 def checks_complete_on_run() -> bool:
     """Whether luigi's configuration says that a task whose own `complete()` decides is asked again after its run."""
-    found: bool = worker_settings.check_complete_on_run.task_value(_WORKER, 'check_complete_on_run')
+    found: bool = _worker_option('check_complete_on_run')
     return found
 
 
 def task_limit() -> int | None:
     """How many tasks a build may take in, by luigi's configuration; None for any number."""
-    limit: int | None = worker_settings.task_limit.task_value(_WORKER, 'task_limit')
+    limit: int | None = _worker_option('task_limit')
     return limit
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import kartnb
 from kartnb.errors import TaskTimeoutError, WorkerDiedError
+from kartnb.execution.limits import gokart_worker, usual_timeout
 from tests.execution.luigi_settings import luigi_settings
 from tests.machine import is_alive
 
@@ -151,3 +152,11 @@ def test_of_tiny_tasks_that_travel_together_only_the_one_that_dies_fails() -> No
         kartnb.build(Both(tasks=tasks), workers=2)
     assert list(caught.value.raised_exceptions) == [tasks[37].make_unique_id()]
     assert sum(task.complete() for task in tasks) == 59
+
+
+def test_gokarts_section_counts_before_luigis() -> None:
+    with luigi_settings('worker', timeout=5):
+        assert usual_timeout() == 5
+        with luigi_settings('gokart_worker', timeout=7):
+            assert usual_timeout() == gokart_worker().timeout == 7
+        assert usual_timeout() == 5

@@ -141,8 +141,8 @@ def test_a_name_that_is_not_here_says_what_to_use(package: str) -> None:
         kartnb.as_gokart()
         for line in (
             'from {package}.target import make_targt',
-            'import {package}.worker',
-            'from {package} import worker',
+            'import {package}.s3_zip_client',
+            'from {package} import s3_zip_client',
             'from {package}.file_processor import CsvFileProcessorPolars',
             'from {package}.tree import task_inof',
         ):
@@ -151,7 +151,7 @@ def test_a_name_that_is_not_here_says_what_to_use(package: str) -> None:
             except ImportError as error:
                 print(error)
     """)
-    expected = ["did you mean 'make_target'", 'workers=', 'workers=', "dataframe_type='polars'", package]
+    expected = ["did you mean 'make_target'", 'fsspec', 'fsspec', "dataframe_type='polars'", package]
     assert [text for text, line in zip(expected, answer.splitlines(), strict=True) if text not in line] == []
 
 
