@@ -83,7 +83,11 @@ _MODULES: dict[str, dict[str, str]] = {
             'ZonedDateSecondParameter'
         )
     },
-    'run': {'kartnb.cli.run': 'run', 'kartnb.execution.luigid': 'WorkerSchedulerFactory'},
+    'run': {
+        'kartnb.cli.run': 'run',
+        'kartnb.execution.luigid': 'WorkerSchedulerFactory',
+        'kartnb.notify.slack': '_try_to_send_event_summary_to_slack=send_event_summary',
+    },
     's3_config': {'kartnb.storage.remote': 'S3Config'},
     'slack': {'kartnb.notify.slack': f'{_SLACK_ERRORS} EventAggregator SlackAPI SlackConfig'},
     'slack.event_aggregator': {'kartnb.notify.slack': 'EventAggregator'},

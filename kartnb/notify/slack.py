@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import luigi
+from luigi.cmdline_parser import CmdlineParser
 
 from kartnb.config import Notifier
 from kartnb.errors import KartError, MissingPackageError, NotificationError, described, text_of
@@ -266,13 +267,25 @@ class SlackNotifier:
         self._send(task, EventAggregator())
 
     def _send(self, task: luigi.Task, events: EventAggregator) -> None:
-        tree = self._tree(task) if self._sends_tree else _NO_TREE
-        content = ['===== Event List ====', events.get_event_list(), os.linesep, '==== Tree Info ====', tree]
-        comment = f'Report of {type(task).__name__}{os.linesep}{events.get_summary()}'
-        self._api.send_snippet(comment=comment, title='event.txt', content=os.linesep.join(content))
+        _send(self._api, task, events, self._sends_tree)
 
-    def _tree(self, task: luigi.Task) -> str:
-        try:
-            return make_tree_info(task, details=True)
-        except Exception as error:  # what keeps the tree from being made has kept the build from beginning
-            return Masker([task])(described(error))
+
+def send_event_summary(slack_api: SlackAPI | None, event_aggregator: EventAggregator, cmdline_args: list[str]) -> None:
+    """Send what was heard of the task of a command line, as gokart does at the end of `run`; nothing without an API."""
+    if slack_api is not None:
+        with CmdlineParser.global_instance(list(cmdline_args)) as parser:
+            _send(slack_api, parser.get_task_obj(), event_aggregator, SlackConfig().send_tree_info)
+
+
+def _send(api: SlackAPI, task: luigi.Task, events: EventAggregator, sends_tree: bool) -> None:
+    tree = _tree(task) if sends_tree else _NO_TREE
+    content = ['===== Event List ====', events.get_event_list(), os.linesep, '==== Tree Info ====', tree]
+    comment = f'Report of {type(task).__name__}{os.linesep}{events.get_summary()}'
+    api.send_snippet(comment=comment, title='event.txt', content=os.linesep.join(content))
+
+
+def _tree(task: luigi.Task) -> str:
+    try:
+        return make_tree_info(task, details=True)
+    except Exception as error:  # what keeps the tree from being made has kept the build from beginning
+        return Masker([task])(described(error))

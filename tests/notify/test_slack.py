@@ -20,6 +20,7 @@ from kartnb.notify.slack import (
     SlackAPI,
     SlackConfig,
     configured_slack,
+    send_event_summary,
     to_slack,
 )
 from tests.notify.slack_server import TOKEN, Slack, serving
@@ -218,3 +219,17 @@ def test_secrets_of_tasks_are_not_sent(slack: Slack) -> None:
         kartnb.build(Login(password='open sesame'), notify=to_slack('builds'))
     assert 'Exception: •••••• is wrong' in slack.messages[0]['content']
     assert 'sesame' not in str(slack.messages)
+
+
+def test_gokarts_function_at_the_end_of_a_run(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReportedByName(Sum):  # a name that no other test gives
+        pass
+
+    monkeypatch.setattr(SlackConfig.send_tree_info, '_default', True)
+    events = EventAggregator()
+    send_event_summary(None, events, ['ReportedByName'])
+    assert slack.messages == []
+    send_event_summary(api(slack), events, ['ReportedByName', '--most=2'])
+    (message,) = slack.messages
+    assert message['initial_comment'] == f'Report of ReportedByName{os.linesep}Success: 0; Failure: 0'
+    assert f'(PENDING) ReportedByName[{ReportedByName(most=2).make_unique_id()}]' in message['content']
