@@ -50,11 +50,6 @@ class TargetOnKart(luigi.Target):
     """A result that can be loaded and dumped. Derive from it and define the methods that start with an underscore."""
 
     @property
-    def _target(self) -> Any:
-        # gokart's name for the luigi target, by which code opens the file
-        return self._luigi_target or luigi.LocalTarget(self._place, format=self._processor.format())
-
-    @property
     def is_plain_file(self) -> bool:
         """Whether the result exists where its path exists, so that a directory listing answers `exists`."""
         return False
@@ -213,6 +208,11 @@ class SingleFileTarget(FileTarget):
         self._luigi_target = None if isinstance(target, str) or type(target) is luigi.LocalTarget else target
         self._processor = processor
         self._task_lock_params = task_lock_params
+
+    @property
+    def _target(self) -> Any:
+        # gokart's name for the luigi target, by which code opens the file
+        return self._luigi_target or luigi.LocalTarget(self._place, format=self._processor.format())
 
     @property
     def is_plain_file(self) -> bool:
