@@ -52,6 +52,7 @@ from kartnb.errors import (
     TaskDisabledError,
 )
 from kartnb.execution.build import Build
+from kartnb.execution.limits import gokart_worker
 from kartnb.execution.report import BuildReport, TaskFailure, build_error
 from kartnb.history.clean import delete_local_unnecessary_outputs
 from kartnb.interrupts import in_main_thread
@@ -63,7 +64,7 @@ from kartnb.task.secrets import is_secret
 from kartnb.testing.frames import runs_on_empty_frames, test_run
 
 #: Classes whose parameters are options, beside luigi's own and the tasks'.
-_OPTION_CLASSES = (tree_info, test_run, SlackConfig, GCSConfig, S3Config)
+_OPTION_CLASSES = (tree_info, test_run, SlackConfig, GCSConfig, S3Config, gokart_worker)
 _UNRECOGNIZED = 'unrecognized arguments: '
 _DURABLE_HELP = 'flush each result to the disk, so that a power loss cannot take it away'
 #: Options of kartnb's own, each left out where the task has a parameter of that name.

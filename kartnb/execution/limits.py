@@ -62,6 +62,9 @@ def limits_of(task: luigi.Task, resources: Resources, usual: float, memory: Memo
 class gokart_worker(worker_settings):  # noqa: N801 - gokart's name, and that of the section
     """Options of ``[gokart_worker]``: those of luigi's section ``[worker]``, before which they count; from gokart."""
 
+    # as for `TaskOnKart`: gokart, where it is imported too, lists a class of this name
+    _visible_in_registry = False
+
     task_completion_check_at_run = luigi.BoolParameter(
         default=True,
         description='Look again whether a task is complete just before it runs; kartnb does so in any case.',

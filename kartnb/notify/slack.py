@@ -41,6 +41,9 @@ class FileNotUploadedError(KartError, RuntimeError):
 class SlackConfig(luigi.Config):
     """The section ``[SlackConfig]`` of luigi's configuration, and the options ``--SlackConfig-…`` of `kartnb.run`."""
 
+    # as for `TaskOnKart`: gokart, where it is imported too, lists a class of this name
+    _visible_in_registry = False
+
     token_name: luigi.Parameter[str] = luigi.Parameter(
         default='SLACK_TOKEN', description="The environment variable that holds the app's token."
     )

@@ -59,6 +59,9 @@ class S3Config(luigi.Config):
     Where they are not set, luigi's section ``[s3]`` is asked, and then boto's own settings.
     """
 
+    # as for `TaskOnKart`: gokart, where it is imported too, lists a class of this name
+    _visible_in_registry = False
+
     aws_access_key_id_name = luigi.Parameter(
         default='AWS_ACCESS_KEY_ID', description='The environment variable that holds the access key id for s3://.'
     )
@@ -90,6 +93,9 @@ class GCSConfig(luigi.Config):
 
     It holds the account as JSON, or the path of such a file. Where it is not set, Google's default credentials count.
     """
+
+    # as for `TaskOnKart`: gokart, where it is imported too, lists a class of this name
+    _visible_in_registry = False
 
     gcs_credential_name = luigi.Parameter(
         default='GCS_CREDENTIAL',

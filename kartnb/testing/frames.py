@@ -54,6 +54,9 @@ def assert_frame_contents_equal(actual: pd.DataFrame, expected: pd.DataFrame, **
 class test_run(TaskOnKart[Any]):  # noqa: N801 - gokart's name, which makes the options `--test-run-…`
     """The options of ``kartnb.run`` that let it try a pipeline on empty data frames."""
 
+    # as for `TaskOnKart`: gokart, where it is imported too, lists a class of this name
+    _visible_in_registry = False
+
     pandas: luigi.BoolParameter = luigi.BoolParameter(description='Run the tasks on empty data frames too.')
     namespace: luigi.OptionalStrParameter = luigi.OptionalStrParameter(
         default=None, description='Only tasks of this namespace; "__not_user_specified" are those that have none.'

@@ -197,6 +197,19 @@ def test_it_is_refused_when_the_real_gokart_is_there() -> None:
     assert 'The real gokart has been imported already' in said
 
 
+def test_beside_the_real_gokart_luigi_finds_each_class() -> None:
+    in_new_process("""
+        import gokart, gokart.s3_config, importlib
+        from kartnb.compat.names import HOMES
+        from luigi.task_register import Register
+        for homes in HOMES.values():
+            for home in homes.values():
+                importlib.import_module(home.partition(':')[0])
+        for name in Register.task_names():
+            Register.get_task_cls(name)
+    """)
+
+
 def test_the_real_gokart_stays_where_nothing_is_asked_for() -> None:
     assert in_new_process('import kartnb, gokart; print(gokart.TaskOnKart.__module__)') == 'gokart.task'
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-EXTRAS = 'dask,lab,parquet,polars,redis,slack'
-TOOLS = {'attrs', 'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pydantic', 'pytest', 'wrapt'}
+EXTRAS = 'apprise,dask,lab,parquet,polars,redis,slack'
+TOOLS = {'attrs', 'gokart', 'hypothesis', 'nbclient', 'nbformat', 'pydantic', 'pytest', 'toml', 'wrapt'}
 # What a dependency's old version can break: ids and parameters, formats and pickles, locks, pictures, magics, records.
 SELECTED = (
     'tests/task',
