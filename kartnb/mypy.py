@@ -113,6 +113,7 @@ class ParameterPlugin(Plugin):
                 _set_required(info, (declaration.callee.fullname,))
             if statement.type is None:
                 declaration.annotate(info)
+            statement.new_syntax = True  # also where the type is in a comment
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,6 @@ class _Declaration:
         self.variable.is_ready = True
         self.variable.is_inferred = False
         self.statement.type = declared
-        self.statement.new_syntax = True
 
     def _type_arguments(self) -> list[Type]:
         """What ``expected_type=``, ``enum=`` and the like say; else the usual type, unless a default is of another."""

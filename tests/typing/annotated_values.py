@@ -31,6 +31,7 @@ class Numbers(gokart.TaskOnKart[int]):
     at: datetime.datetime | None = luigi.OptionalParameter(default=None)
     names: list[str] = luigi.ListParameter()
     plain = luigi.FloatParameter(default=0.5)
+    in_a_comment = luigi.ListParameter()  # type: list[int]
     declared: luigi.IntParameter = luigi.IntParameter(default=1)
     wrong: int = luigi.Parameter(default='three')  # type: ignore[assignment]
     # not parameters: no call asks for them
@@ -41,6 +42,7 @@ class Numbers(gokart.TaskOnKart[int]):
         assert_type(self.n, int)
         assert_type(self.plain, float)
         assert_type(self.declared, int)
+        assert_type(self.in_a_comment, list[int])
         self.dump(self.n)
 
     @classmethod
@@ -107,6 +109,8 @@ def calls() -> None:
     Numbers(m=4)  # type: ignore[call-arg]
     Numbers(limit=4)  # type: ignore[call-arg]
     Numbers(plain='4')  # type: ignore[arg-type]
+    Numbers(in_a_comment=[2])
+    Numbers(in_a_comment=2)  # type: ignore[arg-type]
     Holder(numbers=Numbers())
     # what a call leaves out may be in the configuration
     NotAnnotated()
