@@ -354,6 +354,8 @@ def _named(error: Exception, path: str) -> Exception:
 
 def _unreadable(error: Exception, path: str) -> UnreadableResultError | MissingPackageError:
     if isinstance(error, ModuleNotFoundError):
+        if error.name is None:  # a module of gokart's that kartnb does not have, and says what to use instead
+            return MissingPackageError(f'{path} holds a value of gokart that kartnb cannot load: {error}')
         return MissingPackageError(f'{path} holds a value that needs the module {error.name!r}, which is not installed')
     detail = str(error) if isinstance(error, KartError) else described(error)
     return UnreadableResultError(

@@ -77,6 +77,15 @@ def test_the_same_files_hold_the_same(ran: dict[str, Ran]) -> None:
         assert _content(ours.place / file) == _content(theirs.place / file), file
 
 
+def test_a_task_that_gokart_has_pickled_says_what_is_missing(ran: dict[str, Ran]) -> None:
+    file = next((ran['gokart'].place / 'pickled' / 'tasks').iterdir())
+    program = f'{_STARTS["kartnb"]}import gokart.target; gokart.target.make_target({str(file)!r}).load()'
+    ended = subprocess.run([sys.executable, '-c', program], cwd=_HERE, capture_output=True, text=True, timeout=180)
+    message = ended.stderr.splitlines()[-1]
+    assert f'{file} holds a value of gokart that kartnb cannot load' in message
+    assert 'task_complete_check' in message
+
+
 def _content(file: Path) -> Any:
     if file.suffix == '.zip':
         with zipfile.ZipFile(file) as archive:
