@@ -127,7 +127,7 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.task.parameters': 'get_dataframe_type_from_task',
         'kartnb.task.values': 'flatten map_flattenable_items=map_nested',
     },
-    'worker': {'kartnb.execution.limits': 'gokart_worker', 'luigi.worker': 'Worker'},
+    'worker': {'kartnb.execution.limits': 'gokart_worker', 'kartnb.execution.luigid': 'Worker'},
     'workspace_management': {
         'kartnb.history.clean': 'delete_local_unnecessary_outputs',
         'kartnb.task.values': 'flatten',

@@ -17,12 +17,13 @@ from typing import Any
 import luigi
 from luigi.rpc import RemoteScheduler, RPCError
 from luigi.scheduler import Scheduler
-from luigi.worker import Worker
+from luigi.worker import Worker as LuigisWorker
+from luigi.worker import worker as worker_settings
 
 from kartnb._luigi import Builder, SchedulerWorker, set_patience, silence_retries
 from kartnb.errors import SchedulerError, TaskDisabledError
 from kartnb.execution.engine import Engine, PlannedBuild
-from kartnb.execution.limits import timeout_of, usual_timeout
+from kartnb.execution.limits import gokart_worker, timeout_of, usual_timeout
 from kartnb.execution.recording import fire_broken
 from kartnb.model import Event, TaskProgress, TaskState
 from kartnb.planning.graph import Vertex
@@ -342,6 +343,35 @@ class SchedulerLoop(Engine):
         taken = vertex.task.process_resources()
         hint = f' It takes {dict(taken)}: check [resources] in the configuration of luigid.' if taken else ''
         return SchedulerError(f'{where} did not give {name} out; its status there is {status}.{hint}')
+
+
+class Worker(LuigisWorker):
+    """luigi's worker, with the options of ``[gokart_worker]`` or of `config`, which may be luigi's too.
+
+    Examples
+    --------
+    >>> Worker(config=gokart_worker(keep_alive=True), no_install_shutdown_handler=True).worker_processes
+    1
+
+    Notes
+    -----
+    From gokart, whose worker is a copy of luigi's: here it is luigi's own.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any = None,
+        worker_id: str | None = None,
+        worker_processes: int = 1,
+        assistant: bool = False,
+        config: worker_settings | None = None,
+        **options: Any,
+    ) -> None:
+        names = dict(worker_settings.get_params())
+        section: Any = config or gokart_worker()  # type: ignore[no-untyped-call]
+        given = {name: value for name, value in section.param_kwargs.items() if name in names}
+        luigis: Any = super()
+        luigis.__init__(scheduler, worker_id, worker_processes, assistant, **{**given, **options})
 
 
 class WorkerSchedulerFactory:

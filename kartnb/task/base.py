@@ -64,8 +64,19 @@ _NOT_PICKLED = frozenset(
         STARTED,
     }
 )
+
+
+class _BoundRun(functools.partial[Any]):
+    """The `run` of an instance, whose source and signature are those of the class's."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        (task,) = self.args
+        return type(task).run.__get__(task)
+
+
 #: Types of most values of a task, none of which is a task.
-_NO_TASKS = frozenset({str, int, float, bool, type(None), dict, functools.partial})
+_NO_TASKS = frozenset({str, int, float, bool, type(None), dict, _BoundRun})
 
 
 class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
@@ -201,7 +212,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
     def _bind_run(self) -> None:
         if self.complete_check_at_run and type(self).run is not None:
             # on the instance, as in gokart: super().run() calls the class's function, which does not check again
-            self.__dict__['run'] = functools.partial(_run_here, self)
+            self.__dict__['run'] = _BoundRun(_run_here, self)
 
     def __getstate__(self) -> dict[str, Any]:
         # the id is not carried along: where it is unpickled, definitions may be others
@@ -282,7 +293,7 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         metaclass.trigger(self, event, *args, **kwargs)
         if event == luigi.Event.START and type(self).run is not None:
             self.__dict__[STARTED] = True
-            self.__dict__['run'] = functools.partial(_run_here, self)
+            self.__dict__['run'] = _BoundRun(_run_here, self)
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
