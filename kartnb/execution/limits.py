@@ -19,6 +19,7 @@ from luigi.worker import worker as worker_settings
 
 from kartnb.errors import (
     CyclicRequirementsError,
+    ExternalTaskMissingError,
     RequirementError,
     TaskDisabledError,
     TaskSettingError,
@@ -83,6 +84,11 @@ def usual_timeout() -> float:
     """The time limit in seconds of tasks without one of their own, from luigi's configuration; 0 for none."""
     seconds: float = _worker_option('timeout')
     return seconds
+
+
+def _keeps_alive() -> bool:
+    found: bool = worker_settings.keep_alive.task_value(_WORKER, 'keep_alive')
+    return found
 
 
 def retries_external() -> bool:
@@ -418,6 +424,10 @@ class Timeouts:
 _FINAL = (TransportError, RequirementError, CyclicRequirementsError)
 #: luigi's scheduler forgets failures that are older than this many seconds.
 _DISABLE_WINDOW = 3600
+#: By default it tries again after so many seconds.
+_RETRY_DELAY = 900.0
+#: Seconds between two looks for what is missing, at least.
+_LEAST_PATIENCE = 0.01
 
 
 @dataclass(slots=True)
@@ -434,6 +444,8 @@ class Retries:
     A task is run `retry_count` times at most. Without such a setting it is run once, as by `luigi.build`. A failure
     that is older than `disable_window` seconds does not count; no try begins later than `disable_hard_timeout` seconds
     after the first failure. Tries begin `retry_delay` seconds after a failure, by default at once.
+
+    With ``[worker] keep_alive`` external tasks that are looked for again are waited for without such a limit.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -442,7 +454,9 @@ class Retries:
         self._count: float | None = _setting('retry_count')
         self._window: float | None = _setting('disable_window')
         self._hard_timeout: float | None = _setting('disable_hard_timeout')
-        self._delay: float = _setting('retry_delay') or 0
+        delay = _setting('retry_delay')
+        self._delay: float = delay or 0
+        self._patience = _RETRY_DELAY if delay is None else max(delay, _LEAST_PATIENCE)
 
     def delay(self, key: str, task: luigi.Task, error: BaseException) -> float | None:
         """Count a failure; gives the seconds to wait before the next try, or None for no further try.
@@ -450,8 +464,10 @@ class Retries:
         Raises `TaskSettingError` when a setting of the task is not a number.
         """
         count = _own(task, 'retry_count', self._count)
-        if count is None or self._delay < 0 or isinstance(error, _FINAL):
+        if self._delay < 0 or isinstance(error, _FINAL):
             return None
+        if count is None:
+            return self._patience if isinstance(error, ExternalTaskMissingError) and _keeps_alive() else None
         now = self._clock()
         failures = self._failures.setdefault(key, _Failures(now))
         failures.recent.append(now)

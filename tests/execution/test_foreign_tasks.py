@@ -173,3 +173,47 @@ def test_a_task_of_kartnb_may_require_tasks_of_gokart_and_luigi(shop: Any) -> No
 
     assert kartnb.build(Report()) == (3, '2 1')
     assert kartnb.build(Report(), rerun=[shop.features.Rows, luigi.Task], workers=2) == (3, '2 1')
+
+
+def test_gokarts_build_of_a_task_of_kartnb_seeds_logs_and_records(workspace: Path, tmp_path: Path) -> None:
+    import gokart
+
+    class Number(kartnb.TaskOnKart):
+        def run(self) -> None:
+            self.dump(float(np.random.rand()))
+
+    with luigi_settings('core', no_configure_logging='true'):
+        gokart.build(Number(), return_value=False, reset_register=False)
+    stem = f'Number_{Number().make_unique_id()}'
+    for kind in ('task_params', 'random_seed', 'processing_time', 'task_log'):
+        assert (workspace / f'log/{kind}/{stem}.pkl').exists(), kind
+    assert kartnb.plan(Number()).to_run() == ()
+    assert kartnb.build(Number(workspace_directory=str(tmp_path / 'other'))) == Number().output().load()
+
+
+def test_a_complete_plain_task_below_one_of_gokart_is_not_asked_what_it_requires(tmp_path: Path) -> None:
+    import gokart
+
+    class Step(luigi.Task):
+        n = luigi.IntParameter()
+
+        def requires(self) -> Any:
+            assert self.n > 0, 'a step without end'
+            return Step(n=self.n - 1)
+
+        def output(self) -> Any:
+            return luigi.LocalTarget(str(tmp_path / f'{self.n}.txt'))
+
+        def run(self) -> None:
+            Path(self.output().path).write_text('done')
+
+    class OfGokart(gokart.TaskOnKart):  # type: ignore[misc]
+        def requires(self) -> Any:
+            return Step(n=4)
+
+        def run(self) -> None:
+            self.output().dump('built')
+
+    (tmp_path / '2.txt').write_text('there')
+    assert kartnb.build(OfGokart()) == 'built'
+    assert sorted(path.name for path in tmp_path.glob('*.txt')) == ['2.txt', '3.txt', '4.txt']

@@ -691,6 +691,29 @@ def test_missing_external_tasks_are_looked_for_again_where_luigi_is_told_so(tmp_
     assert [len(errors) for errors in caught.value.raised_exceptions.values()] == [5]
 
 
+def test_an_external_task_is_waited_for_where_luigi_is_told_to_keep_alive(tmp_path: Path) -> None:
+    looked = []
+
+    class Late(luigi.ExternalTask):
+        def complete(self) -> bool:
+            looked.append(1)
+            return len(looked) > 7
+
+    class Uses(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return Late()
+
+        def run(self) -> None:
+            self.dump('used')
+
+    with (
+        luigi_settings('worker', retry_external_tasks='true', keep_alive='true'),
+        luigi_settings('scheduler', retry_delay='0.01'),
+    ):
+        assert kartnb.build(Uses()) == 'used'
+    assert len(looked) == 8
+
+
 def test_no_more_tasks_enter_a_build_than_the_task_limit_allows() -> None:
     class Step(kartnb.TaskOnKart):
         n = luigi.IntParameter()

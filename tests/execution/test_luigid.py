@@ -310,6 +310,48 @@ def test_plain_luigi_tasks_run_too(luigid: Luigid, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.glob('*.txt')) == ['0.txt', '1.txt', '2.txt', '3.txt']
 
 
+def test_a_complete_plain_task_is_not_asked_what_it_requires(luigid: Luigid, tmp_path: Path) -> None:
+    class Endless(luigi.Task):
+        n = luigi.IntParameter()
+
+        def requires(self) -> Any:
+            assert self.n > 0, 'a step without end'
+            return Endless(n=self.n - 1)
+
+        def output(self) -> Any:
+            return luigi.LocalTarget(str(tmp_path / f'{self.n}.txt'))
+
+        def run(self) -> None:
+            Path(self.output().path).write_text('done')
+
+    (tmp_path / '2.txt').write_text('there')
+    kartnb.build(Endless(n=4), scheduler_url=luigid.url, return_value=False)
+    assert sorted(file.name for file in tmp_path.glob('*.txt')) == ['2.txt', '3.txt', '4.txt']
+
+
+def test_a_missing_external_task_is_looked_for_again(luigid: Luigid, tmp_path: Path) -> None:
+    class Outside(luigi.ExternalTask):
+        def output(self) -> Any:
+            return luigi.LocalTarget(str(tmp_path / 'outside.txt'))
+
+    class Uses(kartnb.TaskOnKart):
+        def requires(self) -> Any:
+            return [Outside(), Makes()]
+
+        def run(self) -> None:
+            self.dump((tmp_path / 'outside.txt').read_text())
+
+    class Makes(kartnb.TaskOnKart):
+        priority = 10
+
+        def run(self) -> None:
+            (tmp_path / 'outside.txt').write_text('made meanwhile')
+            self.dump(1)
+
+    with luigi_settings('worker', retry_external_tasks='true'):
+        assert kartnb.build(Uses(), scheduler_url=luigid.url) == 'made meanwhile'
+
+
 def test_tasks_that_luigi_cannot_tell_apart_are_an_error(luigid: Luigid, tmp_path: Path) -> None:
     number, total, _ = _classes('apart')
     twins = [number(n=1, workspace_directory=str(tmp_path / name)) for name in 'ab']
