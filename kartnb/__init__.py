@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kartnb._deferred import lighten_luigi
 from kartnb._version import __version__
-from kartnb.compat.doors import open_doors
+from kartnb.compat.doors import from_home, open_doors
 
 lighten_luigi()
 open_doors('kartnb')
@@ -238,9 +238,7 @@ def __getattr__(name: str) -> Any:
         if name in HOMES:  # a module of gokart's
             return importlib.import_module(f'kartnb.{name}')
         raise AttributeError(missing_name(name, __all__))
-    module_name, _, attribute = home.partition(':')
-    module = importlib.import_module(module_name)
-    value = module if home.endswith(':') else getattr(module, attribute or name)
+    value = from_home(home if ':' in home else f'{home}:{name}')
     globals()[name] = value
     return value
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -18,6 +19,8 @@ from kartnb.errors import KartError
 
 #: These are functions of the package too, and stay them when the modules are imported.
 _FUNCTIONS_TOO = ('build', 'run')
+#: Threads that import modules of one package in different orders would be given unfinished ones.
+_one_at_a_time = threading.RLock()
 
 
 class Door(ModuleType):
@@ -34,7 +37,7 @@ class Door(ModuleType):
         home = HOMES[module].get(name)
         below = f'{module}.{name}'.lstrip('.')
         if home is not None:
-            value = _from_home(home)
+            value = from_home(home)
         elif below in HOMES:
             return importlib.import_module(f'{package}.{below}')
         elif not module and below not in INSTEAD:
@@ -52,9 +55,11 @@ class Door(ModuleType):
         return sorted({*vars(self), *HOMES[module], *(() if module else dir(importlib.import_module('kartnb')))})
 
 
-def _from_home(home: str) -> Any:
+def from_home(home: str) -> Any:
+    """What is at a home, 'module:attribute' or 'module:'."""
     module, _, attribute = home.partition(':')
-    found = importlib.import_module(module)
+    with _one_at_a_time:
+        found = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found
 
 

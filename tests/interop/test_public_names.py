@@ -192,6 +192,30 @@ def test_import_gokart_means_kartnb_where_it_is_asked_for() -> None:
     )
 
 
+def test_threads_may_use_it_first_at_the_same_time() -> None:
+    errors = in_new_process("""
+        import importlib, threading, kartnb
+        from kartnb.compat.names import HOMES
+        kartnb.as_gokart()
+        errors = []
+        def use(module):
+            try:
+                opened = importlib.import_module(f'gokart.{module}'.rstrip('.'))
+                for name in HOMES[module]:
+                    getattr(opened, name)
+                kartnb.build, kartnb.sweep, kartnb.TaskOnKart
+            except Exception as error:
+                errors.append(repr(error))
+        threads = [threading.Thread(target=use, args=(module,)) for module in [*HOMES, *HOMES]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(errors)
+    """)
+    assert errors == '[]'
+
+
 def test_it_is_refused_when_the_real_gokart_is_there() -> None:
     said = in_new_process('import gokart, kartnb; kartnb.as_gokart()', ok=False)
     assert 'The real gokart has been imported already' in said
