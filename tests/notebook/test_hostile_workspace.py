@@ -152,6 +152,8 @@ LOOKS: dict[str, Callable[[Place], Any]] = {
     'inspect': _each(kartnb.inspect),
     'interact': _interact,
     'logs': _each(kartnb.logs),
+    'make_task_info_as_tree_str': _each(lambda task: kartnb.make_task_info_as_tree_str(task, details=True)),
+    'make_tree_info': _each(lambda task: kartnb.make_tree_info(task, details=True)),
     'outputs': _each(kartnb.outputs),
     'plan': _each(kartnb.plan),
     'why': _each(kartnb.why),
@@ -319,10 +321,15 @@ NO_LOOKS = [
     'TaskOnKart.task_id',
     'TaskOnKart.to_str_params',
     'TaskOnKart.trigger_event',
+    'TaskOnKart.try_set_seed',
+    'WorkerSchedulerFactory.create_local_scheduler',
+    'WorkerSchedulerFactory.create_remote_scheduler',
+    'WorkerSchedulerFactory.create_worker',
     'ZonedDateSecondParameter.normalize',
     'ZonedDateSecondParameter.parse',
     'ZonedDateSecondParameter.serialize',
     'add_config',
+    'as_gokart',
     'inherits_config_params',
     'load_ipython_extension',
     'lossless',
@@ -341,6 +348,8 @@ def _public_calls() -> set[str]:
     found = {f'%{name}' for name in _magics()['line'] if name.startswith('kart_')}
     found |= {f'%%{name}' for name in _magics()['cell'] if name.startswith('kart') and name not in _magics()['line']}
     for name, value in [*((name, getattr(kartnb, name)) for name in kartnb.__all__), ('Thunderbolt', Thunderbolt)]:
+        if inspect.isclass(value) and issubclass(value, kartnb.TaskOnKart) and value is not kartnb.TaskOnKart:
+            continue
         if inspect.isclass(value) and not issubclass(value, BaseException):
             own = [cls for cls in value.__mro__ if cls.__module__.startswith('kartnb.')]
             members = {member for cls in own for member in vars(cls) if not member.startswith('_')}

@@ -206,7 +206,7 @@ def test_misuse_fails_a_headless_run_with_one_line(kernel: Kernel) -> None:
     [
         ('%kart_b', ['%kart_build', '%%kart_build']),
         ('%kart_build -', sorted(PARSERS['kart_build'].options)),
-        ('x = %kart_build --n', ['--no-value']),
+        ('x = %kart_build --n', ['--no-value', '--notify']),
         ('%kart_build --executor ', ['async', 'inline', 'my_pool', 'processes', 'threads']),
         ('%%kart_build --no-value --re', ['--rerun', '--rerun-from']),
         ('%kart_graph --', sorted(PARSERS['kart_graph'].options)),
