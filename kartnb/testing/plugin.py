@@ -49,7 +49,7 @@ def kart_s3_server() -> Iterator[str]:
         import s3fs  # noqa: F401
         from moto.server import ThreadedMotoServer
     except ImportError as error:
-        pytest.fail(f"The fixture kart_s3 needs {error.name}: pip install 'moto[server]' 'kartnb[s3]'.")
+        pytest.fail(f"The fixture kart_s3 needs {error.name}: pip install 'kartnb[testing]'.")
     server = ThreadedMotoServer(ip_address='127.0.0.1', port=0)
     server.start()
     try:
