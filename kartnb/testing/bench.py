@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -26,6 +27,8 @@ from kartnb.task.values import flatten, map_nested, required
 T = TypeVar('T')
 
 _NOTHING = object()
+#: Packages whose values are copied, so that a task which changes an input in place leaves the test's own as it was.
+_COPIED = frozenset({'builtins', 'collections', 'datetime', 'numpy', 'pandas', 'polars'})
 
 
 class HeldTarget(TargetOnKart):
@@ -60,7 +63,8 @@ class HeldTarget(TargetOnKart):
         check = getattr(getattr(self._instead_of, '_processor', None), 'check', None)
         if check is not None:
             check(obj)
-        self._read = lambda: obj
+        kept = copied(obj)  # what the task changes later is in no file either
+        self._read = lambda: kept
         self._time = datetime.now()
 
     def _remove(self) -> None:
@@ -191,3 +195,8 @@ def replaced(task: luigi.Task, attributes: Mapping[str, Any]) -> Iterator[None]:
                 vars(task).pop(name, None)
             else:
                 vars(task)[name] = value
+
+
+def copied(value: Any) -> Any:
+    """A copy of plain data, as a load would give one; other things, such as mocks, as they are."""
+    return copy.deepcopy(value) if type(value).__module__.partition('.')[0] in _COPIED else value

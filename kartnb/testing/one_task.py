@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import inspect
 import os
@@ -21,12 +20,9 @@ from kartnb.task.describe import described_task
 from kartnb.task.identity import id_of
 from kartnb.task.results import is_external, load, load_target, path_of
 from kartnb.task.values import flatten
-from kartnb.testing.bench import Bench, HeldTarget, replaced
+from kartnb.testing.bench import Bench, HeldTarget, copied, replaced
 
 T = TypeVar('T')
-
-#: Packages whose values are copied, so that a task which changes an input in place leaves the test's own as it was.
-_COPIED = frozenset({'builtins', 'collections', 'datetime', 'numpy', 'pandas', 'polars'})
 
 
 @overload
@@ -151,7 +147,10 @@ class _Given:
         self._unused = list(inputs)
         #: For each key that names a class, the task that it stands for.
         self._named: list[tuple[Any, luigi.Task]] = []
+        #: The keys that are those of `requires()`.
+        self._keys_of_requires: list[Any] = []
         self._by_task = list(self._of_keys())
+        self._refuse_two_values()
 
     def outputs_of(self, task: luigi.Task) -> Any:
         """The outputs of a required task, which have the value that was given for it."""
@@ -186,14 +185,25 @@ class _Given:
         for key, asked in items.items():
             if key in self._inputs:
                 self._unused.remove(key)
+                self._keys_of_requires.append(key)
                 yield from self._paired(asked, self._inputs[key], _key(key), 'what is required there')
+
+    def _refuse_two_values(self) -> None:
+        """Raise `InputError` where two keys stand for one task and have different values."""
+        for number, (task, label, value) in enumerate(self._by_task):
+            for other, earlier, given in self._by_task[:number]:
+                if other == task and not _are_equal(value, given):
+                    raise InputError(
+                        f'{earlier} and {label} of {self._name} are the same task, {described_task(task)}: '
+                        'give both the same value.'
+                    )
 
     def _value_of(self, task: luigi.Task) -> tuple[str, Any]:
         for other, label, value in self._by_task:
             if other == task:
                 return label, value
         for key, value in self._inputs.items():
-            if key == task or _names(key, task):
+            if key not in self._keys_of_requires and (key == task or _names(key, task)):
                 self._unused = [other for other in self._unused if other is not key]
                 if not isinstance(key, luigi.Task):
                     self._refuse_second(key, task)
@@ -234,6 +244,13 @@ class _Given:
             yield shape, label, value
 
 
+def _are_equal(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # as of arrays and frames
+        return False
+
+
 def _names(key: Any, task: luigi.Task) -> bool:
     """Whether a key is the class of a task, or the name of that."""
     if isinstance(key, type):
@@ -260,7 +277,7 @@ def _filled(target: Any, labelled: tuple[str, Any], directory: str) -> Any:
     """A target that holds a given value."""
     _, value = labelled
     if isinstance(target, TargetOnKart) or not isinstance(target, luigi.target.FileSystemTarget):
-        return HeldTarget(target, lambda: _copied(value), scratch=directory)
+        return HeldTarget(target, lambda: copied(value), scratch=directory)
     place = os.path.join(directory, os.path.basename(str(target.path)))
     written = luigi.LocalTarget(place, format=getattr(target, 'format', None))
     if isinstance(value, str):
@@ -269,8 +286,3 @@ def _filled(target: Any, labelled: tuple[str, Any], directory: str) -> Any:
     else:
         make_target(place).dump(value)
     return written
-
-
-def _copied(value: Any) -> Any:
-    """A copy of plain data, as a load would give one; other things, such as mocks, as they are."""
-    return copy.deepcopy(value) if type(value).__module__.partition('.')[0] in _COPIED else value

@@ -38,6 +38,7 @@ def kart_workspace(tmp_path: Path) -> Iterator[Path]:
     It is also that of tasks which were made before, such as defaults of parameters. Afterwards all is as it was.
     """
     workspace = tmp_path / 'workspace'
+    workspace.mkdir()
     with temporary_workspace(str(workspace)):
         yield workspace
 

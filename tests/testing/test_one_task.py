@@ -343,3 +343,42 @@ def test_types_of_columns_are_checked() -> None:
 
     with pytest.raises(kartnb.PandasTypeError):
         run_task(Typed(), {Source: FRAME})
+
+
+class Shared(kartnb.TaskOnKart[Any]):
+    def run(self) -> None:
+        self.dump(1)
+
+
+class OnShared(kartnb.TaskOnKart[Any]):
+    def requires(self) -> Any:
+        return Shared()
+
+
+class BothByKey(kartnb.TaskOnKart[Any]):
+    def requires(self) -> Any:
+        return {'Shared': OnShared(), 'other': Shared()}
+
+    def run(self) -> None:
+        self.dump(self.load())
+
+
+class OneTwice(kartnb.TaskOnKart[Any]):
+    def requires(self) -> Any:
+        return {'x': Shared(), 'y': Shared()}
+
+    def run(self) -> None:
+        values = self.load()
+        self.dump(values)
+        values['x'] = 'changed after the dump'
+
+
+def test_a_key_of_requires_is_no_class_name_too() -> None:
+    with pytest.raises(InputError, match='needs the result of Shared'):
+        run_task(BothByKey(), inputs={'Shared': 1})
+
+
+def test_one_task_has_one_value() -> None:
+    with pytest.raises(InputError, match='are the same task'):
+        run_task(OneTwice(), inputs={'x': 1, 'y': 2})
+    assert run_task(OneTwice(), inputs={'x': [1], 'y': [1]}) == {'x': [1], 'y': [1]}
