@@ -26,7 +26,6 @@ from kartnb.execution.recording import Outcome
 from kartnb.execution.recovery import record_existing_results
 from kartnb.execution.task_run import advance, close, kept_random_state
 from kartnb.model import Event, Reason, ReasonKind, TaskState
-from kartnb.planning.code_changes import CodeChanges
 from kartnb.planning.graph import TaskGraph, Vertex
 from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import draw_up
@@ -39,8 +38,6 @@ from kartnb.task.values import flatten, required
 logger = logging.getLogger('kartnb')
 #: Seconds between two looks whether another process has ended the task.
 _PATIENCE = 0.02
-#: The prints of code of the last build of luigi's in this process: of each class one is enough.
-_prints: tuple[str, CodeChanges] | None = None
 
 
 def run_for_luigi(task: TaskOnKart[Any]) -> Generator[Any, Any, None] | None:
@@ -58,10 +55,10 @@ class _LuigiRun:
 
     def __init__(self, task: TaskOnKart[Any]) -> None:
         self._build_id = _build_id(task)
-        self._graph, self._vertex = _looked_at(task, self._build_id)
+        self._graph, self._vertex = _looked_at(task)
         if _lacks_records(self._vertex, self._graph.results):
             _record_inputs(task)
-            self._graph, self._vertex = _looked_at(task, self._build_id)
+            self._graph, self._vertex = _looked_at(task)
         self._vertex.verdict = _why(self._vertex, self._graph.results)
         self._vertex.value_wanted = False  # as in luigi: who needs the result finds out
         mask = Masker(vertex.task for vertex in self._graph.vertices.values())
@@ -129,14 +126,10 @@ def _ignore(event: Event) -> None:
     """luigi's worker reports progress by itself."""
 
 
-def _looked_at(task: TaskOnKart[Any], build_id: str) -> tuple[TaskGraph, Vertex]:
+def _looked_at(task: TaskOnKart[Any]) -> tuple[TaskGraph, Vertex]:
     """A task and what it requires, with what is known of their results."""
-    global _prints
+    # prints of code are not kept for the next task: luigi's ids of workers repeat where `random` is seeded
     graph = TaskGraph()
-    if _prints is not None and _prints[0] == build_id:
-        graph.results.code = _prints[1]
-    else:
-        _prints = build_id, graph.results.code
     vertex = graph.add_with_inputs(task)
     graph.results.look_for_files(graph.vertices.values())
     return graph, vertex

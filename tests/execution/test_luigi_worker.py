@@ -358,3 +358,41 @@ def test_the_command_of_luigi_runs_tasks_of_kartnb(workers: int, workspace: Path
     assert found.returncode == 30
     assert 'This progress looks :(' in found.stderr
     assert values() == before, 'a failed run leaves no result'
+
+
+def test_a_second_build_under_the_same_seed_records_its_own_code(tmp_path: Path) -> None:
+    program = tmp_path / 'seeded.py'
+    program.write_text(SEEDED, encoding='utf-8')
+    ended = subprocess.run([sys.executable, program.name], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.stdout.split() == ['cached', 'stale'], ended.stderr
+
+
+#: luigi's ids of workers hold what `random` gives, so that these two builds have one.
+SEEDED = """
+import os, random
+import luigi
+import kartnb
+
+def helper():
+    return 1
+
+class Helped(kartnb.TaskOnKart):
+    def run(self):
+        self.dump(helper())
+
+def build():
+    random.seed(0)
+    assert luigi.build([Helped()], local_scheduler=True, no_lock=True, log_level='CRITICAL')
+
+first = helper
+build()
+
+def helper():
+    return 2
+
+os.remove(Helped().output().path())
+build()
+print(kartnb.plan(Helped()).root.state.value)
+helper = first
+print(kartnb.plan(Helped()).root.state.value)
+"""
