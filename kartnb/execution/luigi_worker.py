@@ -21,6 +21,7 @@ import luigi
 
 from kartnb._luigi import worker_of
 from kartnb.config import BuildOptions, is_durable
+from kartnb.errors import OutdatedResultError
 from kartnb.execution.engine import WorkItems
 from kartnb.execution.recording import Outcome
 from kartnb.execution.recovery import record_existing_results
@@ -59,6 +60,7 @@ class _LuigiRun:
         if _lacks_records(self._vertex, self._graph.results):
             _record_inputs(task)
             self._graph, self._vertex = _looked_at(task)
+        _refuse_unfinished(self._vertex, self._graph.results)
         self._vertex.verdict = _why(self._vertex, self._graph.results)
         self._vertex.value_wanted = False  # as in luigi: who needs the result finds out
         mask = Masker(vertex.task for vertex in self._graph.vertices.values())
@@ -147,6 +149,16 @@ def _lacks_records(vertex: Vertex, known: KnownResults) -> bool:
     """Whether a result that a task is made from has no record, as what gokart has written."""
     inputs = [other for other in vertex.requires if other.place is not None]
     return any(known.result(other) is None and known.all_exist(other) for other in inputs)
+
+
+def _refuse_unfinished(vertex: Vertex, known: KnownResults) -> None:
+    """Raise `OutdatedResultError` where luigi takes for complete what a run has left that was broken off."""
+    for other in vertex.requires:
+        if other.place is not None and known.is_unfinished(other):
+            raise OutdatedResultError(
+                f'{vertex.key} needs {other.key}, whose result was left by a run that has not ended or was broken off: '
+                'run it again with kartnb.build.'
+            )
 
 
 def _record_inputs(task: TaskOnKart[Any]) -> None:

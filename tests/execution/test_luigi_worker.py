@@ -396,3 +396,41 @@ print(kartnb.plan(Helped()).root.state.value)
 helper = first
 print(kartnb.plan(Helped()).root.state.value)
 """
+
+
+def test_what_a_killed_run_has_left_is_not_built_on(tmp_path: Path) -> None:
+    (tmp_path / 'killed.py').write_text(KILLED, encoding='utf-8')
+    ended = subprocess.run([sys.executable, 'killed.py'], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.stdout.splitlines() == ['False', 'down whole'], ended.stderr
+
+
+KILLED = """
+import os
+import luigi
+import kartnb
+
+def build(task):
+    return luigi.build([task], local_scheduler=True, no_lock=True, log_level='CRITICAL')
+
+class Up(kartnb.TaskOnKart):
+    def run(self):
+        self.dump('half')
+        if not os.path.exists('quick'):
+            os.kill(os.getpid(), 9)
+        self.dump('whole')
+
+class Down(kartnb.TaskOnKart):
+    def requires(self):
+        return Up()
+
+    def run(self):
+        self.dump('down ' + self.load())
+
+pid = os.fork()
+if not pid:
+    build(Up())
+os.waitpid(pid, 0)
+open('quick', 'w').close()
+print(build(Down()))
+print(kartnb.build(Down()))
+"""
