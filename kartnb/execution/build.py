@@ -397,7 +397,7 @@ class Build:
             if shares_random_state(options.executor):
                 self._note_unseeded()
             get_ready(options.executor, options.workers, self._packages)
-        self._mask = Masker(vertex.task for vertex in self._graph.vertices.values())
+        self._mask = Masker.of_build(vertex.task for vertex in self._graph.vertices.values())
         verbose = options.log_level <= logging.INFO or is_enabled(logger, logging.INFO)
         durable = is_durable(options)
         planned = PlannedBuild(self._graph, self.plan, self.build_id, choose, self._emit, verbose, durable, self._mask)

@@ -63,7 +63,7 @@ class _LuigiRun:
         _refuse_unfinished(self._vertex, self._graph.results)
         self._vertex.verdict = _why(self._vertex, self._graph.results)
         self._vertex.value_wanted = False  # as in luigi: who needs the result finds out
-        mask = Masker(vertex.task for vertex in self._graph.vertices.values())
+        mask = Masker.of_build(vertex.task for vertex in self._graph.vertices.values())
         durable = is_durable(BuildOptions())
         self._items = WorkItems(self._build_id, SimpleQueue(), _ignore, self._graph.results, durable, mask)
         self._run = self._items.new_run(self._vertex)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import luigi
@@ -16,7 +17,7 @@ from kartnb.errors import KartError, MissingPackageError, NotificationError, des
 from kartnb.execution.report import BuildReport
 from kartnb.planning.task_info import make_tree_info
 from kartnb.task.identity import id_of
-from kartnb.task.secrets import Masker
+from kartnb.task.secrets import Masker, name_secret
 
 logger = logging.getLogger('kartnb')
 
@@ -97,10 +98,10 @@ class SlackAPI:
         mention = f'<{self._to_user}> ' if self._to_user else ''
         answer = self._client.files_upload_v2(
             channel=self._channel_id,
-            initial_comment=f'{mention}{comment}',
+            initial_comment=self._mask(f'{mention}{comment}'),
             filename=title,
             title=title,
-            content=content,
+            content=self._mask(content),
         )
         if not answer['ok']:
             raise FileNotUploadedError(f'Error while uploading file. The error reason is "{answer["error"]}".')
@@ -120,11 +121,34 @@ class SlackAPI:
 
     def _try(self, failure: str, call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            with _masked_log('slack_sdk', self._mask):
+                return call()
         except Exception as error:
             # without the traceback, where the token may be among the values
             logger.warning('%s: %s', failure, self._mask(_one_line(error)))
             return None
+
+
+@contextmanager
+def _masked_log(library: str, mask: Masker) -> Iterator[None]:
+    """Mask what a library logs in the block: slack-sdk logs the answers of servers, which may hold what was sent."""
+
+    def masked(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.exc_info:
+            text = f'{text}\n{logging.Formatter().formatException(record.exc_info)}'
+        record.msg, record.args, record.exc_info, record.exc_text = mask(text), (), None, None
+        return True
+
+    # a filter of a logger is not asked about the records of those below it
+    names = [name for name in logging.root.manager.loggerDict if name.partition('.')[0] == library]
+    for name in names:
+        logging.getLogger(name).addFilter(masked)
+    try:
+        yield
+    finally:
+        for name in names:
+            logging.getLogger(name).removeFilter(masked)
 
 
 def _slack_sdk() -> Any:
@@ -179,7 +203,7 @@ class EventAggregator:
         self._succeeded.append(_text(task))
 
     def _failure(self, task: luigi.Task, exception: BaseException) -> None:
-        self._failed.append((_text(task), Masker([task])(text_of(exception))))
+        self._failed.append((_text(task), Masker.of_build([task])(text_of(exception))))
 
 
 def _error_text(failure: Any) -> str:
@@ -233,7 +257,7 @@ def to_slack(
         'send_tree_info': send_tree_info,
     }
     config = SlackConfig(**{name: value for name, value in given.items() if value is not None})
-    if not os.environ.get(config.token_name):
+    if not _token(config):
         raise NotificationError(f'Slack needs a token: set the environment variable {config.token_name}.')
     if not config.channel:
         raise NotificationError("Slack needs a channel: to_slack('builds'), or [SlackConfig] channel=builds.")
@@ -243,11 +267,16 @@ def to_slack(
 def configured_slack() -> SlackNotifier | None:
     """The notifier of the configuration and the command line; None unless they name a channel, and there is a token."""
     config = SlackConfig()
-    if not (config.channel and os.environ.get(config.token_name)):
+    if not (_token(config) and config.channel):
         logger.info('Slack notification is not activated.')
         return None
     logger.info('Slack notification is activated.')
     return SlackNotifier(config)
+
+
+def _token(config: SlackConfig) -> str:
+    name_secret(config.token_name)
+    return os.environ.get(config.token_name, '')
 
 
 class SlackNotifier:
@@ -259,7 +288,7 @@ class SlackNotifier:
     def __init__(self, config: SlackConfig) -> None:
         _slack_sdk()  # where it is missing, the error knows no token yet
         self._sends_tree = config.send_tree_info
-        self._api = SlackAPI(os.environ[config.token_name], config.channel, config.to_user, base_url=config.base_url)
+        self._api = SlackAPI(_token(config), config.channel, config.to_user, base_url=config.base_url)
 
     def __call__(self, report: BuildReport) -> None:
         """Send the report."""
@@ -291,4 +320,4 @@ def _tree(task: luigi.Task) -> str:
     try:
         return make_tree_info(task, details=True)
     except Exception as error:  # what keeps the tree from being made has kept the build from beginning
-        return Masker([task])(described(error))
+        return Masker.of_build([task])(described(error))

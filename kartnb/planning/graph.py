@@ -204,7 +204,7 @@ class TaskGraph:
             raise
 
     def _report(self, task: luigi.Task, error: Exception) -> None:
-        Masker([task]).hide_in(error)
+        Masker.of_build([task]).hide_in(error)
         self._on_broken(task, error)
 
     def snapshot(self, root: luigi.Task, workspace: str) -> Plan:

@@ -339,7 +339,7 @@ class _Tree:
         self._ignored = frozenset(ignored or ())
         self._with_logs = with_logs
         self._cache = {} if cache is None else cache
-        self._mask = Masker(vertex.task for vertex in self._graph.vertices.values())
+        self._mask = Masker.of_build(vertex.task for vertex in self._graph.vertices.values())
         self._by_id = {(vertex.name, vertex.unique_id): vertex for vertex in self._graph.vertices.values()}
 
     def root(self) -> TaskInfo:

@@ -5,7 +5,7 @@ part of the unique id, so its ``task_params`` log holds them, and a sweep may va
 Where the class is unknown, as in a log of tasks that are not defined here, the name decides.
 
 What a task prints, logs or raises may hold them too. A `Masker` knows the values of the tasks of one build and replaces
-them in every text that kartnb keeps or shows of it.
+them in every text that kartnb keeps or shows of it; so it does with the token for Slack in the environment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import html
 import itertools
 import json
 import operator
+import os
 import re
 import weakref
 from collections import deque
@@ -168,6 +169,13 @@ class Masker:
         masker._learn(part for value in values for part in _parts(value, True) if isinstance(part, str))
         return masker
 
+    @classmethod
+    def of_build(cls, tasks: Iterable[luigi.Task]) -> Masker:
+        """A masker of the secrets of tasks, and of those that the environment holds now."""
+        masker = cls(tasks)
+        masker._learn(filter(None, map(os.environ.get, _secret_variables())))
+        return masker
+
     def add(self, tasks: Iterable[luigi.Task]) -> None:
         """Mask the secrets of these tasks too."""
         # nearly all classes have none, which is known of the class
@@ -193,7 +201,10 @@ class Masker:
                             pending.append(part)
 
     def _learn(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in {*secrets} for form in _forms(secret)}.union(self._forms)
+        found = {*secrets}
+        if not found:
+            return
+        forms = {form for secret in found for form in _forms(secret)}.union(self._forms)
         # replaced as a whole: another thread may be masking
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
         self.longest = max(map(len, self._forms), default=0)
@@ -254,6 +265,19 @@ class Masker:
 
 
 NO_SECRETS = Masker()
+#: Environment variables that hold secrets, beside the one that the configuration names.
+_named: set[str] = set()
+
+
+def name_secret(variable: str) -> None:
+    """Let builds of this process mask the value of an environment variable from now on."""
+    _named.add(variable)
+
+
+def _secret_variables() -> set[str]:
+    config: Any = luigi.configuration.get_config()
+    # gokart's section and its default; the class of it is not loaded in most builds
+    return {str(config.get('SlackConfig', 'token_name', 'SLACK_TOKEN')), *_named}
 
 
 def _unpickled(forms: tuple[str, ...]) -> Masker:

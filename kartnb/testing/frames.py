@@ -90,7 +90,7 @@ def runs_on_empty_frames(task: luigi.Task, namespace: str | None = None) -> bool
     is written to standard error.
     """
     trials = list(_trials(task, namespace))
-    mask = Masker(trial.task for trial in trials)
+    mask = Masker.of_build(trial.task for trial in trials)
     sys.stderr.write(mask('\n'.join(['gokart test results:', *(trial.line for trial in trials), ''])))
     return not any(trial.error for trial in trials)
 

@@ -26,6 +26,8 @@ class Slack:
     calls: list[str] = field(default_factory=list)
     #: Errors by method, such as ``{'files.completeUploadExternal': 'not_in_channel'}``.
     errors: dict[str, str] = field(default_factory=dict)
+    #: Whether it is a proxy instead, whose page repeats what it was sent.
+    is_proxy: bool = False
 
     def answer(self, method: str, given: dict[str, str]) -> dict[str, Any]:
         """What Slack answers to a call."""
@@ -53,6 +55,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         place = urlsplit(self.path)
         body = self.rfile.read(int(self.headers['Content-Length'] or 0)).decode()
+        if self.slack.is_proxy:
+            return self._send(200, f'<html>Please log in. You sent: {self.headers["Authorization"]}</html>')
         if place.path.startswith('/upload/'):
             self.slack.uploads[place.path.removeprefix('/upload/')] = body
             return self._send(200, 'OK')

@@ -192,6 +192,64 @@ def test_an_answer_that_has_the_token_is_masked(slack: Slack, caplog: pytest.Log
     assert 'hunter2' not in caplog.text
 
 
+@pytest.mark.parametrize('is_given_to_the_build', [True, False])
+def test_a_page_that_has_the_token_is_masked_in_the_log_of_slack_sdk(
+    slack: Slack, caplog: pytest.LogCaptureFixture, is_given_to_the_build: bool
+) -> None:
+    slack.is_proxy = True
+    if is_given_to_the_build:
+        kartnb.build(Number(), notify=to_slack('builds'))
+    else:
+        api(slack, 'C0123456789').send_snippet('Done', 'event.txt', 'x')
+    assert 'Please log in. You sent: Bearer ••••••' in caplog.text
+    assert 'hunter2' not in caplog.text
+
+
+class Leaky(kartnb.TaskOnKart[int]):
+    variable = luigi.Parameter(default='SLACK_TOKEN')
+
+    def run(self) -> None:
+        print('the token is', os.environ[self.variable])
+        raise ValueError(f'Slack does not like {os.environ[self.variable]}')
+
+
+class Unplanned(kartnb.TaskOnKart[int]):
+    def requires(self) -> Any:
+        raise ValueError(f'Slack does not like {os.environ["SLACK_TOKEN"]}')
+
+
+@pytest.mark.parametrize('executor', ['inline', 'processes'])
+def test_a_token_that_a_task_shows_is_masked(
+    slack: Slack, caplog: pytest.LogCaptureFixture, workspace: Path, executor: str
+) -> None:
+    with pytest.raises(kartnb.GokartBuildError) as raised:
+        kartnb.build(Leaky(), executor=executor, notify=to_slack('builds'))
+    files = [file.read_text(errors='replace') for file in workspace.rglob('*') if file.is_file()]
+    for text in (str(raised.value), str(raised.value.__cause__), slack.messages[0]['content'], ''.join(files)):
+        assert 'Slack does not like ••••••' in text
+    assert 'the token is ••••••' in ''.join(files)
+    assert 'hunter2' not in ''.join([*files, str(slack.messages), caplog.text, str(raised.value)])
+
+
+def test_a_token_of_another_name_is_masked(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('BOT_TOKEN', 'xoxb-another')
+    to_slack('builds', token_name='BOT_TOKEN')
+    with pytest.raises(kartnb.GokartBuildError, match='Slack does not like ••••••'):
+        kartnb.build(Leaky(variable='BOT_TOKEN'))
+    monkeypatch.setenv('CHAT_TOKEN', 'xoxb-configured')
+    luigi.configuration.get_config().set('SlackConfig', 'token_name', 'CHAT_TOKEN')
+    try:
+        with pytest.raises(kartnb.GokartBuildError, match='Slack does not like ••••••'):
+            kartnb.build(Leaky(variable='CHAT_TOKEN'))
+    finally:
+        luigi.configuration.get_config().remove_section('SlackConfig')
+
+
+def test_a_token_in_an_error_of_planning_is_masked(slack: Slack) -> None:
+    with pytest.raises(ValueError, match='Slack does not like ••••••'):
+        kartnb.build(Unplanned())
+
+
 def test_events_of_luigi_are_counted_in_this_process() -> None:
     events = EventAggregator()
     before = {event: list(handlers) for event, handlers in luigi.Task._event_callbacks.get(luigi.Task, {}).items()}
