@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from operator import attrgetter, getitem
 from queue import Queue
@@ -221,6 +221,8 @@ class CommandLineParser(_LuigisParser):  # type: ignore[misc]
     """luigi's parser of a command line, whose steps a subclass may change."""
 
     known_args: argparse.Namespace
+    #: Classes that luigi does not list, whose parameters are options too.
+    option_classes: Sequence[Any] = ()
 
     def adjust(self, parser: argparse.ArgumentParser, root_task: str | None) -> None:
         """Change a parser before it reads anything; `root_task` is None while the task is not known yet."""
@@ -235,6 +237,8 @@ class CommandLineParser(_LuigisParser):  # type: ignore[misc]
 
     def _build_parser(self, root_task: str | None = None, help_all: bool = False) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super()._build_parser(root_task, help_all)
+        for cls in self.option_classes:
+            add_options_of(parser, cls)
         self.adjust(parser, root_task)
         return parser
 
@@ -245,6 +249,18 @@ class CommandLineParser(_LuigisParser):  # type: ignore[misc]
     def _get_task_kwargs(self) -> dict[str, Any]:
         given = [(*item, getattr(self.known_args, item[0])) for item in self._get_task_cls().get_params()]
         return {name: self.parsed(name, parameter, text) for name, parameter, text in given if text}
+
+
+@contextmanager
+def command_line_in_use(args: Sequence[str], *option_classes: type) -> Iterator[Any]:
+    """Apply a command line, with the options of these classes too, to all tasks that are made in the block."""
+    kind = type('Parser', (CommandLineParser,), {'option_classes': option_classes})
+    parser = kind(list(args))
+    earlier = set_command_line(parser)
+    try:
+        yield parser
+    finally:
+        set_command_line(earlier)
 
 
 # ----- luigi: the central scheduler -----------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from luigi.task_register import Register, TaskClassAmbigiousException, TaskClass
 from kartnb import display
 from kartnb._luigi import (
     CommandLineParser,
-    add_options_of,
     option_names,
     registered_family,
     registered_tasks,
@@ -115,6 +114,8 @@ def command_line(args: Sequence[str]) -> Iterator[CommandLine]:
 class CommandLine(CommandLineParser):
     """The arguments of a command line, by luigi's parser; `known_args` has them by luigi's names."""
 
+    option_classes = _OPTION_CLASSES
+
     def __init__(self, args: list[str]) -> None:
         try:
             super().__init__(args)
@@ -163,8 +164,6 @@ class CommandLine(CommandLineParser):
     def adjust(self, parser: argparse.ArgumentParser, root_task: str | None) -> None:
         """Let a mistake be one sentence."""
         parser.error = partial(_refuse, parser)  # type: ignore[method-assign]
-        for cls in _OPTION_CLASSES:
-            add_options_of(parser, cls)
         # a task may have a parameter of this name; before it is known, the option would hide it
         if root_task is not None and '--durable' not in option_names(parser):
             parser.add_argument('--durable', action='store_true', dest='kartnb_durable', help=_DURABLE_HELP)

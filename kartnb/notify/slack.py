@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import luigi
-from luigi.cmdline_parser import CmdlineParser
 
+from kartnb._luigi import command_line_in_use
 from kartnb.config import Notifier
 from kartnb.errors import KartError, MissingPackageError, NotificationError, described, text_of
 from kartnb.execution.report import BuildReport
@@ -305,7 +305,7 @@ class SlackNotifier:
 def send_event_summary(slack_api: SlackAPI | None, event_aggregator: EventAggregator, cmdline_args: list[str]) -> None:
     """Send what was heard of the task of a command line, as gokart does at the end of `run`; nothing without an API."""
     if slack_api is not None:
-        with CmdlineParser.global_instance(list(cmdline_args)) as parser:
+        with command_line_in_use(cmdline_args, SlackConfig) as parser:
             _send(slack_api, parser.get_task_obj(), event_aggregator, SlackConfig().send_tree_info)
 
 

@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import luigi
-from luigi.cmdline_parser import CmdlineParser
 
+from kartnb._luigi import command_line_in_use
 from kartnb.config import BuildOptions
 from kartnb.execution.build import run_build
 from kartnb.execution.report import raise_failures
@@ -73,7 +73,7 @@ def try_to_run_test_for_empty_data_frame(cmdline_args: list[str]) -> None:
     GokartBuildError
         When the build itself failed.
     """
-    with CmdlineParser.global_instance(list(cmdline_args)) as parser:
+    with command_line_in_use(cmdline_args, test_run) as parser:
         options = test_run()
         if not options.pandas:
             return
