@@ -20,6 +20,7 @@ import luigi
 from kartnb.errors import ExecutorChoiceError
 from kartnb.execution.recording import TaskRun
 from kartnb.interrupts import interrupt_reader, interrupts_heard
+from kartnb.task.code.attributes import run_of
 from kartnb.task.values import flatten
 
 T = TypeVar('T')
@@ -30,13 +31,14 @@ Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
 
 def is_asynchronous(task: luigi.Task) -> bool:
     """Whether the `run` of a task is an ``async def``, with or without a ``yield`` in it."""
-    run = type(task).run
+    run = run_of(task)
     return inspect.iscoroutinefunction(run) or inspect.isasyncgenfunction(run)
 
 
 def coroutines_called(task: luigi.Task) -> list[str]:
     """The names of the coroutine functions that an ordinary `run` calls, which do nothing unless they are awaited."""
-    run = inspect.unwrap(type(task).run)
+    called = run_of(task)
+    run = inspect.unwrap(getattr(called, '__func__', called))
     if not isinstance(run, FunctionType) or is_asynchronous(task):
         return []
     known = {name: getattr(type(task), name, run.__globals__.get(name)) for name in run.__code__.co_names}

@@ -66,8 +66,8 @@ from kartnb.interrupts import held_interrupts, in_main_thread, interrupts_heard
 from kartnb.storage.file_inputs import FileInput
 from kartnb.storage.filesystem import durable_writes, go_back, has_left, home, may_leave, working_directory
 from kartnb.storage.targets import SingleFileTarget, runs_alone
-from kartnb.task.base import STARTED, TaskOnKart
-from kartnb.task.code.attributes import begin_run, end_run
+from kartnb.task.base import TaskOnKart, take_start
+from kartnb.task.code.attributes import begin_run, end_run, run_of
 from kartnb.task.code.loaded import watch_code
 from kartnb.task.code.parts import MADE_BY
 from kartnb.task.randomness import GENERATOR
@@ -166,7 +166,7 @@ def _start(run: TaskRun) -> None:
         run.logs = RunLogs(task, run.item.unique_id, run.item.mask)
         run.logs.write_start(seed_for(task, run.interleaved))
         vars(task).pop(GENERATOR, None)
-        vars(task).pop(STARTED, None)
+        take_start(task)
         if not run.by_luigi:
             vars(task).update(_reporters(run))
     else:
@@ -325,8 +325,8 @@ def _go_on(run: TaskRun) -> Steps[Any]:
 
 
 def _user_run(task: luigi.Task) -> Callable[[], Any]:
-    # the instance's own `run` skips complete tasks; the build has checked that already
-    bound: Callable[[], Any] = type(task).run.__get__(task) if _is_kartnb_task(task) else task.run
+    # what kartnb gives an instance as `run` skips complete tasks; the build has checked that already
+    bound: Callable[[], Any] = run_of(task) if _is_kartnb_task(task) else task.run
     return bound
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import sys
@@ -22,6 +21,7 @@ from kartnb.storage.peek import unread_types
 from kartnb.storage.targets import TargetOnKart
 from kartnb.task import held, identity, metaclass, registry, results
 from kartnb.task.code import prints as code_print
+from kartnb.task.code.attributes import BoundRun, class_run, own_run
 from kartnb.task.metaclass import KartRegister, ParameterTable, Resolved
 from kartnb.task.parameters import (
     ExplicitBoolParameter,
@@ -44,7 +44,7 @@ logger = getLogger('kartnb')
 
 #: These say how one instance is to be run, so a clone does not inherit them.
 _NOT_CLONED = frozenset({'rerun', 'strict_check', 'modification_time_check'})
-#: Whether luigi's own worker has begun to run a task.
+#: There while luigi's own worker has begun to run a task: the `run` that the instance was given, or None.
 STARTED = '_started_by_luigi'
 #: What runs a task for luigi's worker: a name, as in `kartnb.display`, because no room imports one above it.
 _RUNNER = 'kartnb.execution.luigi_worker'
@@ -64,19 +64,8 @@ _NOT_PICKLED = frozenset(
         STARTED,
     }
 )
-
-
-class _BoundRun(functools.partial[Any]):
-    """The `run` of an instance, whose source and signature are those of the class's."""
-
-    @property
-    def __wrapped__(self) -> Any:
-        (task,) = self.args
-        return type(task).run.__get__(task)
-
-
 #: Types of most values of a task, none of which is a task.
-_NO_TASKS = frozenset({str, int, float, bool, type(None), dict, _BoundRun})
+_NO_TASKS = frozenset({str, int, float, bool, type(None), dict, BoundRun})
 
 
 class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
@@ -210,14 +199,17 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
             attributes['_lock_at_dump'] = False
 
     def _bind_run(self) -> None:
-        if self.complete_check_at_run and type(self).run is not None:
+        if self.complete_check_at_run and type(self).run is not None and 'run' not in self.__dict__:
             # on the instance, as in gokart: super().run() calls the class's function, which does not check again
-            self.__dict__['run'] = _BoundRun(_run_here, self)
+            self.__dict__['run'] = BoundRun(_run_here, self)
 
     def __getstate__(self) -> dict[str, Any]:
         # the id is not carried along: where it is unpickled, definitions may be others
         # copied, as below
         state = {name: value for name, value in vars(self).copy().items() if name not in _NOT_PICKLED}
+        own = own_run(self)
+        if own is not None:
+            state['run'] = own
         if '_made_with' in state:  # by names: a class may leave values out that cannot be pickled
             args, kwargs, made = state['_made_with']
             state['_made_with'] = (args, kwargs, [name for name, value in made.items() if state.get(name) is value])
@@ -292,8 +284,8 @@ class TaskOnKart(luigi.Task, Generic[T], metaclass=KartRegister):
         """
         metaclass.trigger(self, event, *args, **kwargs)
         if event == luigi.Event.START and type(self).run is not None:
-            self.__dict__[STARTED] = True
-            self.__dict__['run'] = _BoundRun(_run_here, self)
+            self.__dict__[STARTED] = own_run(self)
+            self.__dict__['run'] = BoundRun(_run_here, self)
 
     def input(self) -> Any:
         """The outputs of the required tasks, in the shape of `requires()`."""
@@ -677,14 +669,23 @@ def _shown(parameter: luigi.Parameter[Any], value: Any) -> str:
     return str(parameter.serialize(value))
 
 
+def take_start(task: TaskOnKart[Any]) -> bool:
+    """Take START for noted; gives whether the instance was given a `run`, which it has again."""
+    own = task.__dict__.pop(STARTED, None)
+    if own is not None:
+        task.__dict__['run'] = own
+    return own is not None
+
+
 def _run_here(task: TaskOnKart[Any]) -> Any:
     """What `task.run()` calls: in luigi's worker a whole run, with seed, logs and record; else no more than `run`."""
-    is_luigis = task.__dict__.pop(STARTED, False)
+    is_luigis = STARTED in task.__dict__
+    has_own = take_start(task)
     # the class's own answer, as in gokart, also where one was set on the instance
-    if task.complete_check_at_run and type(task).complete(task):
+    if not has_own and task.complete_check_at_run and type(task).complete(task):
         logger.warning('%s is skipped: already complete.', task)
         return _nothing() if inspect.iscoroutinefunction(type(task).run) and not is_luigis else None
-    return importlib.import_module(_RUNNER).run_for_luigi(task) if is_luigis else type(task).run(task)
+    return importlib.import_module(_RUNNER).run_for_luigi(task) if is_luigis else class_run(task)()
 
 
 async def _nothing() -> None:

@@ -20,6 +20,7 @@ from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.targets import TargetOnKart
 from kartnb.task import held
 from kartnb.task.base import TaskOnKart
+from kartnb.task.code.attributes import run_of
 from kartnb.task.randomness import GENERATOR
 from kartnb.task.results import load_target, path_of
 from kartnb.task.values import flatten, map_nested, required
@@ -122,7 +123,7 @@ class Bench:
             if isinstance(task, TaskOnKart):
                 seed_for(task)
                 vars(task).pop(GENERATOR, None)
-            result = type(task).run(task)
+            result = run_of(task)()
             if inspect.isgenerator(result):
                 self._answer(result)
             elif inspect.iscoroutine(result) or inspect.isasyncgen(result):

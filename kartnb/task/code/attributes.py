@@ -47,6 +47,34 @@ _OF_TASKS = frozenset(
 )
 
 
+class BoundRun(functools.partial[Any]):
+    """The `run` that kartnb gives an instance; its source and signature are those of the class's."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        return class_run(self.args[0])
+
+
+def own_run(task: Any) -> Any:
+    """A `run` that was set on the instance, by its `__init__`, a test or a cell; None without one."""
+    found = vars(task).get('run')
+    return None if type(found) is BoundRun else found
+
+
+def class_run(task: Any) -> Any:
+    """The `run` of a task's class, bound to the task where it is a method: a test may have put a mock there."""
+    cls: type = type(task)
+    found = next(vars(base)['run'] for base in cls.__mro__ if 'run' in vars(base))
+    bind = getattr(type(found), '__get__', None)
+    return found if bind is None else bind(found, task, cls)
+
+
+def run_of(task: Any) -> Any:
+    """What runs a task: the `run` of the instance, if it was given one, or that of the class."""
+    own = own_run(task)
+    return class_run(task) if own is None else own
+
+
 class _Unset:
     """Stands for no value, also after a pickle: a class is the same one there."""
 
@@ -55,6 +83,7 @@ class _Unset:
 _READING = frozenset({'open', 'fromfile', 'genfromtxt', 'memmap', 'connect', 'urlopen', 'glob', 'iterdir', 'listdir'})
 _READING_LIKE = ('read', 'load', 'scan_', 'parse')
 _MOST_ENTERED = 50
+_SET_ON_TASK = 'it was set on the task, not by a parameter'
 #: What a run may fill; the next one begins with what was in it before.
 _FILLED = (list, dict, set)
 
@@ -129,6 +158,14 @@ def unexplained(task: Any, words: frozenset[str]) -> tuple[tuple[str, str], ...]
     values = known.get('param_kwargs')
     if values is None:
         return ()
+    cls: Any = type(task)
+    if own_run(task) is not None and 'run' not in _setters(cls):
+        return ((f'{cls.__name__}.run', _SET_ON_TASK), *_named(task, values, words))
+    return _named(task, values, words)
+
+
+def _named(task: Any, values: Any, words: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    known = task.__dict__
     if all(map(operator.is_, known.values(), values.values())):
         # this is asked of every task of a plan: parameters come first in the dictionary
         extra = [name for name in islice(reversed(known), len(known) - len(values)) if name in words]
@@ -143,7 +180,7 @@ def unexplained(task: Any, words: frozenset[str]) -> tuple[tuple[str, str], ...]
     found = []
     for name in sorted(set(extra)):
         if name not in setters:
-            found.append((name, 'it was set on the task, not by a parameter'))
+            found.append((name, _SET_ON_TASK))
         elif setters[name]:
             found.append((name, 'it was set before the run, maybe from a file'))
     return tuple((f'{cls.__name__}.{name}', why) for name, why in found)

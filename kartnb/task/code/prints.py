@@ -85,8 +85,7 @@ def method_sources(owner: Any) -> set[str]:
     cls = owner if isinstance(owner, type) else type(owner)
     found = [member for _, member in inspect.getmembers(cls)]
     if owner is not cls:
-        # `run` on the instance is the class's, with the check for completeness around it
-        found.extend(member for name, member in vars(owner).items() if name != 'run')
+        found.extend(vars(owner).values())
     return {inspect.getsource(member) for member in found if inspect.isfunction(member) or inspect.ismethod(member)}
 
 
