@@ -81,7 +81,14 @@ def _put_back_by_record(kept: Superseded, workspace: str, results: KnownResults)
     if result is None or text == '?' or not is_its_own or not all(is_within(workspace, path) for path in paths):
         raise StorageError(f'{name} has another result by now.', kept.directory)
     present = Replacement(
-        workspace, kept.module, kept.stem, result.result_id, directory.path, directory.newest(kept.stem) or '', paths
+        workspace,
+        kept.module,
+        kept.stem,
+        result.result_id,
+        directory.path,
+        directory.newest(kept.stem) or '',
+        paths,
+        kept.apart,
     )
     slot = directory.slot(kept.stem)
     directory.note(kept.stem, exchange(ResultPlace(name, workspace, slot, paths), kept, present, as_planned=True))

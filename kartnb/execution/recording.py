@@ -13,6 +13,7 @@ A result that has no record, because gokart or another program wrote it, is give
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -47,12 +48,12 @@ from kartnb.history.run_record import (
 from kartnb.interrupts import held_interrupts
 from kartnb.storage.file_inputs import FileInput, compare
 from kartnb.storage.files import SUFFIX, InUse, Look, ResultFiles, Seen, joint_contents, joint_mark, sweep_litter
-from kartnb.storage.filesystem import file_system, left_home, may_leave, working_directory
+from kartnb.storage.filesystem import at_home, file_system, left_home, may_leave, working_directory
 from kartnb.storage.locks import hold, holder_of_key, make_task_lock_params_for_run
 from kartnb.storage.run_lock import Holder, RunLock, RunMark, intent_text, waits_for
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, RecordSlot
-from kartnb.storage.superseded import Replacement, discard, roll_back, superseded_directory
-from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart
+from kartnb.storage.superseded import Replacement, discard, remove_directory, roll_back, superseded_directory
+from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart, is_luigis_file, is_rolled_back
 from kartnb.task.describe import shown_texts
 from kartnb.task.metaclass import trigger
 from kartnb.task.results import path_of
@@ -398,7 +399,7 @@ def _has_redis(task: Any) -> bool:
 
 def _plain_paths(item: WorkItem) -> list[str]:
     outputs = zip(item.outputs, item.paths, strict=True)
-    return [path for target, path in outputs if getattr(target, 'is_plain_file', False)]
+    return [path for target, path in outputs if is_rolled_back(target)]
 
 
 def _lock_in_redis(run: TaskRun) -> Holder | None:
@@ -443,6 +444,7 @@ def _look_again(run: TaskRun, lock: RunLock | RunMark) -> bool:
             slot.directory,
             slot.results[-1],
             item.paths,
+            any(map(is_luigis_file, item.outputs)),
         )
     return False
 
@@ -526,7 +528,17 @@ def _set_aside(run: TaskRun) -> None:
 def _undo_point(target: Any) -> Callable[[], None] | None:
     if type(target) is SingleFileTarget and target.is_plain_file:
         return None
-    return target.undo_point() if isinstance(target, TargetOnKart) else None
+    if isinstance(target, TargetOnKart):
+        return target.undo_point()
+    if is_luigis_file(target) and not target.exists():
+        return functools.partial(_remove_if_directory, at_home(str(target.path)))
+    return None
+
+
+def _remove_if_directory(path: str) -> None:
+    """Remove the output of a run that has failed where it is a directory; of files `roll_back` knows more."""
+    if os.path.isdir(path):
+        remove_directory(path)
 
 
 def take_back(run: TaskRun) -> None:
@@ -694,10 +706,10 @@ SeenOutput: TypeAlias = tuple[OutputFile, Seen]
 
 def seen_output(target: Any, path: str, in_part: bool = False) -> SeenOutput:
     """Look at one output; with `in_part` no more is read of a large one than its ends."""
-    if not isinstance(target, FileTarget):
+    if not isinstance(target, FileTarget) and not is_luigis_file(target):
         return OutputFile(path, None, None), _NOTHING_SEEN
     seen = file_system(path).seen(path, in_part)
-    return OutputFile(path, seen.size, seen.modified), seen if target.is_plain_file else _NOTHING_SEEN
+    return OutputFile(path, seen.size, seen.modified), seen if is_rolled_back(target) else _NOTHING_SEEN
 
 
 def sweep_after(slot: RecordSlot, workspace: str, paths: Iterable[str], replaces: str) -> None:

@@ -27,6 +27,7 @@ from kartnb.storage.places import LOG_KINDS, keep_code
 from kartnb.storage.run_lock import Holder, Intent, RunLock, RunMark, intent_at, intent_text
 from kartnb.storage.run_records import RecordDirectory, RecordSlot
 from kartnb.storage.superseded import roll_back
+from kartnb.storage.targets import is_rolled_back
 from kartnb.task.describe import shown_texts
 
 if TYPE_CHECKING:  # workers do not plan
@@ -67,7 +68,7 @@ def _is_unrecorded(vertex: Vertex, results: KnownResults) -> bool:
         and vertex.key not in results.of_others
         and not results.is_unfinished(vertex)
         and not results.is_cut_short(vertex)
-        and all(getattr(target, 'is_plain_file', False) for target in vertex.outputs)
+        and all(map(is_rolled_back, vertex.outputs))
     )
 
 

@@ -189,7 +189,9 @@ def _present(
         files = tuple(_place_now(file.path, recorded, workspace, record.task) for file in record.outputs)
         mark = joint_mark(file_system(path).mark(path) for path in paths)
         if files == paths and (result.files in ('', mark) or examine(directory, found.stem, paths, mark) is Files.SAME):
-            return Replacement(workspace, found.module, found.stem, result.result_id, directory.path, name, paths)
+            return Replacement(
+                workspace, found.module, found.stem, result.result_id, directory.path, name, paths, found.apart
+            )
     if directory.is_marked(found.stem):  # what a run that has not ended has written is not a result
         return None
     raise StorageError(

@@ -40,7 +40,7 @@ from kartnb.storage.places import record_stem
 from kartnb.storage.run_lock import Holder
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
 from kartnb.storage.superseded import Replacement, Superseded, Variant, superseded_result, variants
-from kartnb.storage.targets import SingleFileTarget, TargetOnKart
+from kartnb.storage.targets import SingleFileTarget, TargetOnKart, is_luigis_file, is_rolled_back
 from kartnb.task.code.loaded import changed_modules, was_reloaded
 from kartnb.task.code.own import is_of_notebook
 from kartnb.task.parameters import given_files
@@ -591,9 +591,10 @@ class KnownResults:
         directory, result, name = self.directory(vertex), self.result(vertex), self._record_name(vertex)
         if directory is None or result is None or name is None or vertex.place is None:
             return None
-        if not vertex.outputs or not all(map(is_plain_file, vertex.outputs)):
+        if not vertex.outputs or not all(map(is_rolled_back, vertex.outputs)):
             return None
-        return Replacement(*vertex.place, vertex.stem, result.result_id, directory.path, name, vertex.paths)
+        in_place = any(map(is_luigis_file, vertex.outputs))
+        return Replacement(*vertex.place, vertex.stem, result.result_id, directory.path, name, vertex.paths, in_place)
 
     def code_change(self, vertex: Vertex) -> CodeComparison:
         """Whether the code of a task is the one that made its result."""

@@ -550,8 +550,8 @@ class FileSystem(ABC):
         with self.open_read(path, 0) as file:
             return file.read(size)
 
-    def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
-        """Copy a file within its file system; the copy may be another name of the same content.
+    def duplicate(self, path: str, target: str, *, keep_time: bool = False, apart: bool = False) -> None:
+        """Copy a file within its file system; the copy may be another name of the same content, unless `apart`.
 
         `keep_time` keeps the time of the last change, where that is possible.
         """

@@ -149,8 +149,8 @@ class _Local(FileSystem):
         with contextlib.suppress(OSError):
             _last_alike = _Alike(data, path, scratch, _identity(path), is_durable())
 
-    def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
-        if self.size(path) > _SMALL:
+    def duplicate(self, path: str, target: str, *, keep_time: bool = False, apart: bool = False) -> None:
+        if not apart and self.size(path) > _SMALL:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with contextlib.suppress(OSError):  # such as a disk that has no hard links
                 _discard(target)

@@ -352,7 +352,7 @@ class _Fsspec(FileSystem):
                 self._backend.rm_file(beside)
             raise
 
-    def duplicate(self, path: str, target: str, *, keep_time: bool = False) -> None:
+    def duplicate(self, path: str, target: str, *, keep_time: bool = False, apart: bool = False) -> None:
         if not self._uploads_whole:
             self._backend.makedirs(target.rpartition('/')[0], exist_ok=True)
         with _changing(target, 'written'):

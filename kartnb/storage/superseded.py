@@ -37,6 +37,9 @@ class Superseded:
     time: str  #: When it was replaced, ISO 8601 in UTC.
     #: gokart's logs of its run: where each was, and under which name it is kept.
     logs: tuple[tuple[str, str], ...] = ()
+    apart: bool = (
+        False  #: Whether tasks write its files in place, so that they must share no content with what is kept.
+    )
 
     def record_text(self) -> str:
         """The text of its record."""
@@ -56,7 +59,7 @@ class Superseded:
         for (_, name), path in zip(self.files, paths, strict=True):
             kept = os.path.join(self.directory, name)
             if not begun or '://' in path or changed_since(path, begun) or files.mark(kept) != files.mark(path):
-                files.duplicate(kept, path, keep_time=True)
+                files.duplicate(kept, path, keep_time=True, apart=self.apart)
         record = os.path.join(record_directory, self.record)
         if not files.exists(record):
             files.duplicate(os.path.join(self.directory, self.record), record, keep_time=True)
@@ -65,7 +68,7 @@ class Superseded:
         """Put its outputs back at these paths, in order, and its logs into a workspace; the kept copies stay."""
         files = file_system(self.directory)
         for (_, name), path in zip(self.files, paths, strict=True):
-            files.duplicate(os.path.join(self.directory, name), path, keep_time=True)
+            files.duplicate(os.path.join(self.directory, name), path, keep_time=True, apart=self.apart)
         for path, name in self.logs:
             log = files.read_bytes(os.path.join(self.directory, name))
             files.write_bytes(os.path.join(workspace, path), log, scratch=os.path.join(workspace, 'log'))
@@ -106,6 +109,7 @@ class Replacement:
     record_directory: str
     record: str  #: Its name in `record_directory`.
     paths: tuple[str, ...]  #: The files of the result.
+    apart: bool = False  #: Whether the task writes them in place.
 
     @property
     def directory(self) -> str:
@@ -117,7 +121,7 @@ class Replacement:
         files = file_system(self.directory)
         kept = [(path, f'{i}-{os.path.basename(path)}') for i, path in enumerate(self.paths)]
         for path, name in kept:
-            files.duplicate(path, os.path.join(self.directory, name), keep_time=True)
+            files.duplicate(path, os.path.join(self.directory, name), keep_time=True, apart=self.apart)
         logs = self._keep_logs()
         record = os.path.join(self.record_directory, self.record)
         files.duplicate(record, os.path.join(self.directory, self.record), keep_time=True)
@@ -129,6 +133,7 @@ class Replacement:
             'record': self.record,
             'files': kept,
             'logs': logs,
+            'apart': self.apart,
             'time': datetime.now(UTC).isoformat(timespec='milliseconds'),
         }
         # the manifest last: a copy that was broken off does not count without it
@@ -293,7 +298,7 @@ def _parsed(directory: str, content: dict[str, Any]) -> Superseded:
     ):
         raise ValueError('not the manifest of a superseded result')
     known = tuple(entry for entry in logs if entry in _log_entries(stem))
-    return Superseded(directory, result_id, stem, module, record, files, time, known)
+    return Superseded(directory, result_id, stem, module, record, files, time, known, content.get('apart') is True)
 
 
 def _is_path(name: str) -> bool:

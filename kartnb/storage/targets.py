@@ -29,7 +29,7 @@ from kartnb.errors import (
 )
 from kartnb.storage import locks
 from kartnb.storage.files import storage_error
-from kartnb.storage.filesystem import file_system
+from kartnb.storage.filesystem import at_home, file_system, has_other_disk
 from kartnb.storage.formats.base import FileProcessor, make_file_processor
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 
@@ -197,6 +197,25 @@ class FileTarget(TargetOnKart):
 
     def _path(self) -> str:
         return self._place
+
+
+def is_luigis_file(target: Any) -> bool:
+    """Whether a target is luigi's for a file of this computer, which a task may write in place.
+
+    It may also be a directory, which is not.
+    """
+    return (
+        isinstance(target, luigi.LocalTarget)
+        and not has_other_disk()
+        and type(target).exists is luigi.LocalTarget.exists
+        and not target.is_tmp
+        and not os.path.isdir(at_home(str(target.path)))
+    )
+
+
+def is_rolled_back(target: Any) -> bool:
+    """Whether a target is a file that a run without a result leaves as it was: one of kartnb's, or luigi's."""
+    return bool(target.is_plain_file) if isinstance(target, TargetOnKart) else is_luigis_file(target)
 
 
 class SingleFileTarget(FileTarget):

@@ -81,6 +81,99 @@ def test_what_a_failed_run_has_written_is_not_a_result(error: type[BaseException
     assert marks() == []
 
 
+class PlainFile(kartnb.TaskOnKart[Any]):
+    """Writes the file of luigi's target in place, as tasks do that are told its path."""
+
+    on_code_change = 'rerun'
+
+    def output(self) -> Any:
+        return luigi.LocalTarget('plain.txt')
+
+    def run(self) -> None:
+        with open('plain.txt', 'w') as file:
+            file.write(VALUE)
+            file.flush()
+            if FAILS is not None:
+                raise FAILS
+
+
+class PlainDirectory(PlainFile):
+    def output(self) -> Any:
+        return {'directory': luigi.LocalTarget('parts'), 'file': super().output()}
+
+    def run(self) -> None:
+        os.makedirs('parts')
+        Path('parts', 'one').write_text(VALUE)
+        super().run()
+
+
+def by_luigi(task: Any) -> bool:
+    return bool(luigi.build([task], local_scheduler=True, log_level='CRITICAL'))
+
+
+@pytest.mark.parametrize('error', [ValueError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize('task', [PlainDirectory, PlainFile])
+def test_what_a_failed_run_has_written_to_a_target_of_luigi_is_not_a_result(task: Any, error: Any) -> None:
+    with pytest.raises((kartnb.GokartBuildError, KeyboardInterrupt)):
+        build('half', error, task=task())
+    assert not Path('plain.txt').exists()
+    assert not Path('parts').exists()
+    assert [str(node.state) for node in kartnb.plan(task())] == ['missing']
+    if error is ValueError:
+        assert not by_luigi(task())
+    assert not task().complete()
+    build('whole', task=task(), return_value=False)
+    assert Path('plain.txt').read_text() == 'whole'
+    assert [str(node.state) for node in kartnb.plan(task())] == ['cached']
+
+
+@pytest.mark.parametrize('size', [1, 1 << 21], ids=['copied', 'large'])
+@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
+def test_a_failed_run_leaves_the_earlier_file_of_a_target_of_luigi(size: int, error: Any) -> None:
+    build('first' * size, task=PlainFile(), return_value=False)
+    with pytest.raises((kartnb.GokartBuildError, KeyboardInterrupt)):
+        build('half', error, task=PlainFile())
+    assert Path('plain.txt').read_text() == 'first' * size
+    globals()['VALUE'], globals()['FAILS'] = 'first' * size, None
+    assert [str(node.reason) for node in kartnb.plan(PlainFile())] == ['None']
+    assert marks() == []
+
+
+KILLED_PLAIN = """
+import os, sys, kartnb
+from kartnb import luigi
+class Killed(kartnb.TaskOnKart):
+    def output(self):
+        return luigi.LocalTarget('plain.txt')
+    def run(self):
+        with open('plain.txt', 'w') as file:
+            file.write(sys.argv[1])
+            file.flush()
+            if sys.argv[1] == 'die':
+                os._exit(9)
+if sys.argv[2] == 'luigi':
+    luigi.build([Killed()], local_scheduler=True, log_level='CRITICAL')
+else:
+    print(*[str(node.state) for node in kartnb.plan(Killed())])
+    kartnb.build(Killed(), return_value=False, log_level=50)
+print(open('plain.txt').read())
+"""
+
+
+@pytest.mark.parametrize('dying', ['kartnb', 'luigi'])
+def test_what_a_killed_run_has_written_to_a_target_of_luigi_is_not_a_result(dying: str, tmp_path: Path) -> None:
+    def run(value: str, by: str = 'kartnb') -> list[str]:
+        command = [sys.executable, '-c', KILLED_PLAIN, value, by]
+        return subprocess.run(
+            command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, timeout=60
+        ).stdout.split()
+
+    assert run('die', dying)[1:] == []
+    assert (tmp_path / 'plain.txt').read_text() == 'die'
+    assert run('whole')[-1:] == ['whole']
+    assert run('other') == ['cached', 'whole']
+
+
 def test_an_adopted_result_that_is_replaced_leaves_one_record() -> None:
     build('first', task=After())
     for record in Path('resources/log/run_record').rglob('*~r*.json'):
