@@ -26,6 +26,7 @@ from kartnb.execution.engine import WorkItems
 from kartnb.execution.recording import Outcome
 from kartnb.execution.recovery import record_existing_results
 from kartnb.execution.task_run import advance, close, kept_random_state
+from kartnb.interrupts import kept_event_loop
 from kartnb.model import Event, Reason, ReasonKind, TaskState
 from kartnb.planning.graph import TaskGraph, Vertex
 from kartnb.planning.known_results import KnownResults
@@ -93,7 +94,8 @@ class _LuigiRun:
     def _advanced(self) -> Outcome:
         """Let the run go on; while another process runs the task, wait for that."""
         while True:
-            outcome = advance(self._run)
+            with kept_event_loop():  # that of a notebook
+                outcome = advance(self._run)
             if outcome.holder is None:
                 return outcome
             logger.info('%s waits for %s', self._vertex.key, outcome.holder)
@@ -111,7 +113,8 @@ class _LuigiRun:
                 self._take_in(requirements)
                 requirements = self.go_on()
         except GeneratorExit:
-            close(self._run)
+            with kept_event_loop():
+                close(self._run)
             raise
         finally:
             self._open.close()

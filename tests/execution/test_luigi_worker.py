@@ -290,6 +290,25 @@ def test_settings_of_the_task_hold_under_luigi(check: bool) -> None:
     assert _record(Awaits()).state == 'done'
 
 
+class Awaiting(kartnb.TaskOnKart):
+    async def run(self) -> Any:
+        await asyncio.sleep(0)
+        drawn = yield Draw()
+        await asyncio.sleep(0)
+        self.dump(drawn.load())
+
+
+@WORKERS
+def test_a_coroutine_runs_within_a_loop_as_that_of_a_notebook(workers: int) -> None:
+    async def cell() -> Any:
+        result = build(Awaiting(), workers=workers)
+        await asyncio.sleep(0)
+        return result
+
+    assert asyncio.run(cell()).status is luigi.LuigiStatusCode.SUCCESS
+    assert Awaiting().output().load() == Draw().output().load()
+
+
 def test_a_task_that_a_build_runs_is_waited_for() -> None:
     began, goes_on = threading.Event(), threading.Event()
     runs = []
