@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import argparse
 import atexit
+import copy
 import os
 import pickle
 import subprocess
@@ -195,6 +196,26 @@ def configured_sections(config: Any) -> Collection[str] | None:
 def forget_config_path(configuration: Any, path: str) -> None:
     """Stop luigi from reading a configuration file: it would fail on it again with each one that is added."""
     configuration._config_paths.remove(path)
+
+
+@contextmanager
+def kept_configuration() -> Iterator[Any]:
+    """Give luigi's configuration; at the end of the block it has the values and the files of before."""
+    config: Any = luigi.configuration.get_config()
+    paths = type(config)._config_paths
+    files = list(paths)
+    data, sections, defaults = (copy.deepcopy(getattr(config, x, {})) for x in ('data', '_sections', '_defaults'))
+    proxies = dict(config._proxies)
+    try:
+        yield config
+    finally:
+        type(config)._config_paths = paths
+        paths[:] = files
+        if hasattr(config, 'data'):  # of a TOML file
+            config.data = data
+        for kept, before in ((config._sections, sections), (config._defaults, defaults), (config._proxies, proxies)):
+            kept.clear()  # in place: who asks for the sections has them once
+            kept.update(before)
 
 
 def set_command_line(parser: Any) -> Any:

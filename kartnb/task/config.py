@@ -55,6 +55,8 @@ def add_config(file_path: str) -> None:
 
 #: The config section whose values hold for every task class, from gokart.
 SHARED_SECTION = 'TaskOnKart'
+#: In that section, before the name of a parameter: its value in classes that declare no default of their own for it.
+USUAL = 'usual_'
 
 _configuration: Any = luigi.configuration
 _luigis_get_config: Any = _configuration.get_config

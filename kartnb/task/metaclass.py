@@ -32,7 +32,7 @@ from kartnb._luigi import NO_VALUE, check_type, event_handlers, has_changing_def
 from kartnb.errors import KartError
 from kartnb.task import held, registry
 from kartnb.task.code import loaded
-from kartnb.task.config import SHARED_SECTION, configuration_state, current_configuration, section
+from kartnb.task.config import SHARED_SECTION, USUAL, configuration_state, current_configuration, section
 from kartnb.task.registry import base_task
 from kartnb.task.secrets import is_private, is_secret
 
@@ -475,9 +475,13 @@ def _hashable(value: Any) -> Any:
 
 def add_configuration(cls: Any, kwargs: dict[str, Any], name: str) -> None:
     """Add to `kwargs` what a section of the configuration sets, for what a class itself or `TaskOnKart` declares."""
-    declared = {**vars(base_task()), **vars(cls)}
-    for key, text in section(current_configuration(), name).items():
-        if key not in kwargs and isinstance(declared.get(key), luigi.Parameter):
+    base = vars(base_task())
+    declared = {**base, **vars(cls)}
+    for option, text in section(current_configuration(), name).items():
+        key = option.removeprefix(USUAL)
+        if key in kwargs or not isinstance(declared.get(key), luigi.Parameter):
+            continue
+        if key == option or inspect.getattr_static(cls, key) is base.get(key):
             kwargs[key] = declared[key].parse(text)
 
 
@@ -495,7 +499,7 @@ def _warn_of_unconsumed(family: str, table: ParameterTable) -> None:
     ignored: set[str] = getattr(table.cls, 'ignore_unconsumed', set())
     names = (key.replace('-', '_') for key in section(current_configuration(), family))
     for name in names:
-        if name not in table.parameters and name not in ignored:
+        if name.removeprefix(USUAL) not in table.parameters and name not in ignored:
             warnings.warn(
                 f'The configuration section [{family}] sets {name!r}, which is not a parameter of {family}.',
                 UnconsumedParameterWarning,

@@ -5,20 +5,19 @@ Or ``pytest -p kartnb.testing.plugin``. They are not there by themselves, so tha
 
 from __future__ import annotations
 
-import copy
+import inspect
 import itertools
 from collections.abc import Iterator, Mapping
-from configparser import ConfigParser
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import luigi
 import pytest
 from luigi.configuration import LuigiTomlParser
 
-from kartnb._luigi import instance_cache
+from kartnb._luigi import instance_cache, kept_configuration
 from kartnb.task.base import TaskOnKart
+from kartnb.task.config import SHARED_SECTION, USUAL, section
 from kartnb.testing.bench import replaced
 
 #: What clients of S3 read, also in worker processes; the server takes any key.
@@ -92,12 +91,19 @@ def temporary_workspace(directory: str) -> Iterator[None]:
     usual: TaskOnKart[Any] = TaskOnKart()
     now = {'workspace_directory': directory, 'local_temporary_directory': f'{directory}/tmp'}
     earlier = {name: getattr(usual, name) for name in now}
-    with ExitStack() as stack:
+    with kept_configuration() as config, ExitStack() as stack:
+        # what is configured holds for classes with a default of their own too
+        configured = section(config, SHARED_SECTION).keys() & now
         for task in _known_tasks():
-            unset = {name: value for name, value in now.items() if vars(task).get(name) == earlier[name]}
+            usual_ones = {name for name in now if name in configured or not _has_own_default(type(task), name)}
+            unset = {name: now[name] for name in usual_ones if vars(task).get(name) == earlier[name]}
             stack.enter_context(replaced(task, unset))
-        stack.enter_context(_configured('TaskOnKart', now))
+        _configure(config, {name if name in configured else f'{USUAL}{name}': value for name, value in now.items()})
         yield
+
+
+def _has_own_default(cls: type, name: str) -> bool:
+    return inspect.getattr_static(cls, name, None) is not vars(TaskOnKart)[name]
 
 
 def _known_tasks() -> list[TaskOnKart[Any]]:
@@ -107,29 +113,10 @@ def _known_tasks() -> list[TaskOnKart[Any]]:
     return list(found.values())
 
 
-@contextmanager
-def _configured(section: str, values: Mapping[str, str]) -> Iterator[None]:
-    """Within the block a section of luigi's configuration has other values."""
-    config: Any = luigi.configuration.get_config()
-    if isinstance(config, LuigiTomlParser):
-        before = copy.deepcopy(config.data)
-        config.data.setdefault(section, {}).update(values)
-        try:
-            yield
-        finally:
-            config.data.clear()
-            config.data.update(before)
-        return
-    is_new = not config.has_section(section)
-    if is_new:
-        config.add_section(section)
-    kept = {name: ConfigParser.get(config, section, name, raw=True, fallback=None) for name in values}
+def _configure(config: Any, values: Mapping[str, str]) -> None:
+    """Give the section for all tasks other values."""
+    is_toml = isinstance(config, LuigiTomlParser)
+    if not is_toml and not config.has_section(SHARED_SECTION):
+        config.add_section(SHARED_SECTION)
     for name, value in values.items():
-        config.set(section, name, value.replace('%', '%%'))
-    try:
-        yield
-    finally:
-        for name, old in kept.items():
-            config.remove_option(section, name) if old is None else config.set(section, name, old)
-        if is_new:
-            config.remove_section(section)
+        config.set(SHARED_SECTION, name, value if is_toml else value.replace('%', '%%'))

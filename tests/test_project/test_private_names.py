@@ -126,6 +126,8 @@ NEEDED = (
     # configuration and command line
     Needed('luigi.configuration:get_config()._instance', 'know whether the configuration was replaced'),
     Needed('luigi.configuration:get_config()._sections', 'see quickly that nothing is configured'),
+    Needed('luigi.configuration:get_config()._defaults', 'restore the configuration after a test'),
+    Needed('luigi.configuration:get_config()._proxies', 'restore the configuration after a test'),
     Needed('luigi.configuration:get_config()._config_paths', 'forget a configuration file that cannot be read'),
     Needed('luigi.configuration:get_config().add_config_path', 'add a configuration file', ('path',)),
     Needed('luigi.configuration.toml_parser:LuigiTomlParser', 'tell the two kinds of configuration files apart'),

@@ -20,7 +20,14 @@ PIPELINE = """
         def run(self):
             self.dump(list(range(self.count)))
 
+    class Own(Numbers):
+        workspace_directory = luigi.Parameter(default='own', significant=False)
+
+    class Below(Own):
+        pass
+
     MADE_BEFORE = Numbers(count=2)
+    OWN = Own(), Below()
     ELSEWHERE = Numbers(count=2, workspace_directory='elsewhere')
 
     class Total(kartnb.TaskOnKart[int]):
@@ -36,7 +43,7 @@ WORKSPACE = (
     @pytest.mark.parametrize('options', [{}, {'workers': 2}])
     @pytest.mark.parametrize('number', range(3))
     def test_in_its_own(kart_workspace, options, number):
-        assert not kart_workspace.exists()
+        assert not list(kart_workspace.iterdir())
         assert kartnb.build(Total(), **options) == 9
         assert kartnb.build(MADE_BEFORE, **options) == [0, 1]
         assert len(list(kart_workspace.rglob('Numbers_*~r*.json'))) == 3
@@ -46,7 +53,21 @@ WORKSPACE = (
     def test_a_workspace_of_its_own_stays(kart_workspace):
         assert ELSEWHERE.output().path().startswith('elsewhere/')
 
+    def test_a_default_of_its_own_holds_for_all_its_tasks(kart_workspace):
+        places = {task.workspace_directory for task in (*OWN, Own(), Below(), Own(count=5))}
+        assert places == {OWN_PLACE or str(kart_workspace)}
+
+    def test_what_a_test_adds_to_the_configuration(kart_workspace):
+        name = 'more.toml' if os.environ.get('LUIGI_CONFIG_PARSER') == 'toml' else 'more.cfg'
+        with open(name, 'w') as file:
+            file.write('[Numbers]\\ncount = 7\\n[DEFAULT]\\nx = 1\\n')
+        kartnb.add_config(name)
+        assert Numbers().count == 7
+
     def test_restored():
+        assert Numbers().count == 3
+        luigi.configuration.get_config().reload()
+        assert Numbers().count == 3
         assert Numbers().workspace_directory == MADE_BEFORE.workspace_directory == USUAL_PLACE
         assert Total().numbers.output().path().startswith(USUAL_PLACE)
         assert Total().local_temporary_directory == './resources/tmp/'
@@ -57,8 +78,8 @@ WORKSPACE = (
 @pytest.mark.parametrize('arguments', [[], ['-n', '2']], ids=str)
 def test_a_workspace_for_each_test(pytester: pytest.Pytester, arguments: list[str]) -> None:
     pytester.makeconftest("pytest_plugins = ['kartnb.testing.plugin']")
-    pytester.makepyfile(WORKSPACE.replace('USUAL_PLACE', repr('./resources/')))
-    pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=8)
+    pytester.makepyfile(WORKSPACE.replace('USUAL_PLACE', repr('./resources/')).replace('OWN_PLACE', repr('own')))
+    pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=10)
     assert not Path('elsewhere').exists()
 
 
@@ -75,8 +96,8 @@ def test_the_configuration_is_restored(
     Path(name).write_text(text)
     monkeypatch.setenv('LUIGI_CONFIG_PARSER', parser)
     monkeypatch.setenv('LUIGI_CONFIG_PATH', os.path.abspath(name))
-    pytester.makepyfile(WORKSPACE.replace('USUAL_PLACE', repr('./a%b')))
-    pytester.runpytest_subprocess('-p', 'kartnb.testing.plugin').assert_outcomes(passed=8)
+    pytester.makepyfile(WORKSPACE.replace('USUAL_PLACE', repr('./a%b')).replace('OWN_PLACE', 'None'))
+    pytester.runpytest_subprocess('-p', 'kartnb.testing.plugin').assert_outcomes(passed=10)
 
 
 def test_pytest_alone_does_not_import_kartnb(pytester: pytest.Pytester) -> None:
@@ -128,7 +149,7 @@ def test_what_kart_s3_needs_is_said(pytester: pytest.Pytester) -> None:
     """)
     done = pytester.runpytest_subprocess('-p', 'kartnb.testing.plugin')
     done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*The fixture kart_s3 needs moto.server: pip install 'moto?server?' 'kartnb?s3?'.*"])
+    done.stdout.fnmatch_lines(["*The fixture kart_s3 needs moto.server: pip install 'kartnb?testing?'.*"])
 
 
 def test_the_examples_of_the_page_run(pytester: pytest.Pytester, repository: Path) -> None:
