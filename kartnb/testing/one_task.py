@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from typing import Any, TypeVar, overload
 
 import luigi
+import luigi.format
 
-from kartnb.errors import InputError, TaskArgumentError, TaskNotDumpedError, UnknownFormatError
+from kartnb.errors import InputError, TaskArgumentError, TaskNotDumpedError, UnknownFormatError, described
 from kartnb.planning.planner import require_task
 from kartnb.storage.targets import TargetOnKart, make_target
 from kartnb.task.base import TaskOnKart
@@ -147,6 +148,8 @@ class _Given:
         self._unused = list(inputs)
         #: For each key that names a class, the task that it stands for.
         self._named: list[tuple[Any, luigi.Task]] = []
+        #: The tasks that have got their values, each with what the value was given as.
+        self._found: list[tuple[luigi.Task, str]] = []
         #: The keys that are those of `requires()`.
         self._keys_of_requires: list[Any] = []
         self._by_task = list(self._of_keys())
@@ -160,12 +163,36 @@ class _Given:
         if not flatten(outputs):
             return outputs
         label, value = self._value_of(task)
+        self._found.append((task, label))
         pairs = iter(list(self._paired(outputs, value, label, f'the outputs of {type(task).__name__}')))
-        return load(outputs, lambda target: _filled(target, next(pairs)[1:], directory))
+        return load(outputs, lambda target: self._filled(target, *next(pairs)[1:], directory))
+
+    def _filled(self, target: Any, label: str, value: Any, directory: str) -> Any:
+        """A target that holds a given value."""
+        if isinstance(target, TargetOnKart) or not isinstance(target, luigi.target.FileSystemTarget):
+            return HeldTarget(target, lambda: copied(value), scratch=directory)
+        place = os.path.join(directory, os.path.basename(str(target.path)))
+        written = luigi.LocalTarget(place, format=getattr(target, 'format', None))
+        try:
+            # a pickle that nobody reads as bytes is made, whatever is in it
+            is_pickled = place.endswith('.pkl') and written.format is not luigi.format.Nop
+            if isinstance(value, str | bytes) and not is_pickled:
+                _write(written, value)
+            else:
+                make_target(place).dump(value)
+        except Exception as error:  # of any format
+            raise InputError(
+                f'{label} of {self._name} is for the file {os.path.basename(place)}, which cannot hold '
+                f'{value!r:.60} ({described(error).rstrip(".")}): give what is in the file, as a str or bytes.'
+            ) from error
+        return written
 
     def check_all_used(self) -> None:
         """Raise `InputError` for a value that is for none of the task's inputs."""
         for key in self._unused:
+            twice = next((label for task, label in self._found if key == task or _names(key, task)), None)
+            if twice is not None:
+                raise InputError(f'{_key(key)} of {self._name} is given already, as {twice}: give each input once.')
             known = [*self._keys(), *(type(each).__name__ for each in flatten(self._task.requires()))]
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f'did you mean {near[0]!r}?' if near else f'its inputs are {", ".join(map(repr, known)) or "none"}.'
@@ -273,16 +300,20 @@ def _short(value: Any) -> str:
     return f'a value of type {type(value).__name__}'
 
 
-def _filled(target: Any, labelled: tuple[str, Any], directory: str) -> Any:
-    """A target that holds a given value."""
-    _, value = labelled
-    if isinstance(target, TargetOnKart) or not isinstance(target, luigi.target.FileSystemTarget):
-        return HeldTarget(target, lambda: copied(value), scratch=directory)
-    place = os.path.join(directory, os.path.basename(str(target.path)))
-    written = luigi.LocalTarget(place, format=getattr(target, 'format', None))
-    if isinstance(value, str):
-        with written.open('w') as file:
-            file.write(value)
-    else:
-        make_target(place).dump(value)
-    return written
+def _write(target: luigi.LocalTarget, value: str | bytes) -> None:
+    """Write text or bytes as the format of a target takes them."""
+    problem = None
+    with target.open('w') as file:
+        try:
+            _write_either(file, value)
+        except (TypeError, UnicodeError) as error:  # through the block, luigi would leave the file open
+            problem = error
+    if problem is not None:
+        raise problem
+
+
+def _write_either(file: Any, value: str | bytes) -> None:
+    try:
+        file.write(value)
+    except TypeError:  # it takes the other kind
+        file.write(value.encode('utf-8') if isinstance(value, str) else value.decode('utf-8'))

@@ -165,6 +165,25 @@ def test_coroutines() -> None:
     assert asyncio.run(test()) == 3
 
 
+class Letter(luigi.Task):
+    is_binary = luigi.BoolParameter(default=False)
+    extension = luigi.Parameter(default='txt')
+
+    def output(self) -> Any:
+        return luigi.LocalTarget(f'letter.{self.extension}', format=luigi.format.Nop if self.is_binary else None)
+
+
+class ReadLetter(kartnb.TaskOnKart[Any]):
+    letter = kartnb.TaskInstanceParameter(expected_type=luigi.Task, default=Letter())
+
+    def requires(self) -> Any:
+        return {'letter': self.letter}
+
+    def run(self) -> None:
+        with self.input()['letter'].open('r') as file:
+            self.dump(file.read())
+
+
 WRONG = [
     (
         One(),
@@ -187,6 +206,14 @@ WRONG = [
         r"must be a dict with 'train', 'rest', as the outputs of Parts, not",
     ),
     (Ways(), {'source': 1, 'parts': {'train': 1}}, "not one with 'train'"),
+    (ReadLetter(), {'letter': b'\xff'}, r"^inputs\['letter'\] of ReadLetter is for the file letter.txt, .*0xff"),
+    (ReadLetter(letter=Letter(extension='csv')), {Letter: 5}, r'^inputs\[Letter\] of ReadLetter is for .*csv'),
+    (One(), {'Source': 1, Source: 1}, r"^inputs\[Source\] of One is given already, as inputs\['Source'\]: give each"),
+    (
+        ReadLetter(),
+        {'letter': 'x', 'Letter': 'y'},
+        r"^inputs\['Letter'\] of ReadLetter is given already, as inputs\['letter'\]: give each input once\.$",
+    ),
     (One(), [1], r'inputs of One must be a dict of values by key, task or class, not \[1\]'),
 ]
 
@@ -328,6 +355,19 @@ def test_plain_luigi_tasks() -> None:
             self.dump(len(self.load()))
 
     assert run_task(Joined(), {Rows: FRAME}) == 3
+
+
+@pytest.mark.parametrize('given', ['yö', 'yö'.encode()], ids=repr)
+def test_text_and_bytes_are_written_as_the_format_of_a_luigi_target_takes_them(given: str | bytes) -> None:
+    assert run_task(ReadLetter(), {Letter: given}) == 'yö'
+    assert run_task(ReadLetter(letter=Letter(is_binary=True)), {Letter: given}) == 'yö'.encode()
+    assert run_task(ReadLetter(letter=Letter(is_binary=True, extension='pkl')), {Letter: given}) == 'yö'.encode()
+
+    class LoadLetter(ReadLetter):
+        def run(self) -> None:
+            self.dump(self.load('letter'))
+
+    assert run_task(LoadLetter(letter=Letter(extension='pkl')), {Letter: given}) == given
 
 
 def test_types_of_columns_are_checked() -> None:
