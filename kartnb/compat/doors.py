@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from kartnb.compat.names import HOMES, INSTEAD, missing_name
+from kartnb.compat.names import HOMES, INSTEAD, hint_for, missing_name
 from kartnb.errors import KartError
 
 #: These are functions of the package too, and stay them when the modules are imported.
@@ -29,6 +30,7 @@ class Door(ModuleType):
     def __init__(self, package: str, module: str) -> None:
         super().__init__(f'{package}.{module}'.rstrip('.'), f"gokart's names, from kartnb: see {__name__}.")
         self._at = package, module
+        self.__all__ = [name for name in HOMES[module] if not name.startswith('_')]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):
@@ -52,7 +54,8 @@ class Door(ModuleType):
 
     def __dir__(self) -> list[str]:
         module = self._at[1]
-        return sorted({*vars(self), *HOMES[module], *(() if module else dir(importlib.import_module('kartnb')))})
+        more = () if module else [name for name in dir(importlib.import_module('kartnb')) if not name.startswith('_')]
+        return sorted({*vars(self), *HOMES[module], *more})
 
 
 def from_home(home: str) -> Any:
@@ -76,7 +79,9 @@ class _Doorkeeper:
         if module in HOMES:
             return ModuleSpec(fullname, self, is_package=True)  # type: ignore[arg-type]
         parent, _, name = module.rpartition('.')
-        if package == 'gokart' or module in INSTEAD or (parent in HOMES and parent not in _ROOMS):
+        # a name that is not like any other is left to Python: who only asks whether a module is there gets an answer
+        is_ours = package == 'gokart' or module in INSTEAD or (parent in HOMES and parent not in _ROOMS)
+        if is_ours and hint_for(name, HOMES.get(parent, ()), parent):
             # without its `name`, by which `from … import …` would take it for one of its own and hide the message
             raise ModuleNotFoundError(missing_name(name, HOMES.get(parent, ()), parent, package))
         return None
@@ -132,6 +137,8 @@ def as_gokart() -> None:
             'new process or after a restart of the kernel.'
         )
     open_doors('gokart')
+    # so that a handler or a level of the logger `gokart` is one of kartnb's messages too
+    logging.getLogger('kartnb').parent = logging.getLogger('gokart')
 
 
 def is_gokart() -> bool:

@@ -100,7 +100,13 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.compat.stores': 'ObjectStorage make_zip_client',
         'kartnb.storage.targets': 'SingleFileTarget TargetOnKart make_target',
     },
-    'task': {'kartnb.errors': 'EmptyDumpError', 'kartnb.task.base': 'TaskOnKart'},
+    'task': {
+        'kartnb.errors': 'EmptyDumpError',
+        'kartnb.storage.targets': 'TargetOnKart',
+        'kartnb.task.base': 'TaskOnKart',
+        'kartnb.task.parameters': 'ExplicitBoolParameter ListTaskInstanceParameter TaskInstanceParameter',
+        'kartnb.task.values': 'flatten',
+    },
     'testing': {'kartnb.testing': 'assert_frame_contents_equal test_run try_to_run_test_for_empty_data_frame'},
     'testing.check_if_run_with_empty_data_frame': {'kartnb.testing': 'test_run try_to_run_test_for_empty_data_frame'},
     'testing.pandas_assert': {'kartnb.testing': 'assert_frame_contents_equal'},
@@ -125,7 +131,8 @@ _MODULES: dict[str, dict[str, str]] = {
         'kartnb.storage.unpickling': 'load_dill_with_pandas_backward_compatibility=load',
         'kartnb.task.config': 'add_config',
         'kartnb.task.parameters': 'get_dataframe_type_from_task',
-        'kartnb.task.values': 'flatten map_flattenable_items=map_nested',
+        'kartnb.task.values': 'FlattenableItems=Nested flatten map_flattenable_items=map_nested',
+        'typing': 'FileLike=IO',
     },
     'worker': {'kartnb.execution.limits': 'gokart_worker', 'kartnb.execution.luigid': 'Worker'},
     'workspace_management': {
@@ -185,12 +192,15 @@ def missing_name(name: str, known: Iterable[str], module: str = '', package: str
     "module 'gokart.s3_zip_client' has no attribute 'S3ZipClient', which gokart has: use
     gokart.zip_client_util.make_zip_client."
     """
-    message = f'module {f"{package}.{module}".rstrip(".")!r} has no attribute {name!r}'
-    dotted = f'{module}.{name}'.lstrip('.')
-    instead = INSTEAD.get(dotted) or (INSTEAD.get(name) if module else None)
+    return f'module {f"{package}.{module}".rstrip(".")!r} has no attribute {name!r}{hint_for(name, known, module)}'
+
+
+def hint_for(name: str, known: Iterable[str], module: str) -> str:
+    """What follows in that message; nothing for a name that is not like any other."""
+    instead = INSTEAD.get(f'{module}.{name}'.lstrip('.')) or (INSTEAD.get(name) if module else None)
     if instead:
-        return f'{message}, which gokart has: {instead}.'
+        return f', which gokart has: {instead}.'
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1)
-    return f'{message}: did you mean {near[0]!r}?' if near and not name.startswith('_') else message
+    near = [] if name.startswith('_') else difflib.get_close_matches(name, known, n=1)
+    return f': did you mean {near[0]!r}?' if near else ''

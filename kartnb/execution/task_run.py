@@ -332,6 +332,7 @@ def _user_run(task: luigi.Task) -> Callable[[], Any]:
 
 def _succeed(run: TaskRun) -> None:
     task = run.task
+    declared = list(run.item.paths)  # in gokart's log are all outputs, written or not
     seen = _require_outputs(run)
     look_at_inputs(run, at_end=True)
     if _tell(run, luigi.Event.PROCESSING_TIME, run.spent):
@@ -344,7 +345,7 @@ def _succeed(run: TaskRun) -> None:
     if _is_kartnb_task(task):
         _note_rerun(vars(task))
     if run.logs is not None:
-        run.logs.write_success(run.spent, list(run.item.paths))
+        run.logs.write_success(run.spent, declared)
     run.files = _read_files(run)
     _note_edits(run)
     note_written(run)

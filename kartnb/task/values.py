@@ -119,7 +119,7 @@ K = TypeVar('K')
 Nested: TypeAlias = T | list['Nested[T]'] | tuple['Nested[T]', ...] | dict[Any, 'Nested[T]']
 
 
-def flatten(items: Any) -> list[Any]:
+def flatten(targets: Any) -> list[Any]:
     """List the leaves of a nested structure, in order; None has none, a string is a leaf, a dict counts by its values.
 
     >>> flatten({'a': 1, 'b': [2, (3, None)]})
@@ -127,14 +127,14 @@ def flatten(items: Any) -> list[Any]:
     >>> flatten('foo')
     ['foo']
     """
-    if items is None:
+    if targets is None:
         return []
-    if not _is_nest(items):
-        return [items]
-    if isinstance(items, dict):
-        items = items.values()
+    if not _is_nest(targets):
+        return [targets]
+    if isinstance(targets, dict):
+        targets = targets.values()
     leaves: list[Any] = []
-    for item in items:
+    for item in targets:
         if item is None or hasattr(type(item), '__iter__'):
             leaves.extend(flatten(item))
         else:
@@ -177,19 +177,19 @@ def _key_text(key: Any) -> str:
     return type(key).__qualname__ if ' at 0x' in text else text
 
 
-def map_nested(function: Callable[[Any], K], items: Any) -> Nested[K]:
-    """Apply `function` to each leaf of a nested structure and keep its shape; other iterables become lists.
+def map_nested(func: Callable[[Any], K], items: Any) -> Nested[K]:
+    """Apply `func` to each leaf of a nested structure and keep its shape; other iterables become lists.
 
     >>> map_nested(str, {'a': 1, 'b': [2, (3,)]})
     {'a': '1', 'b': ['2', ('3',)]}
     """
     if isinstance(items, dict):
-        return {key: map_nested(function, value) for key, value in items.items()}
+        return {key: map_nested(func, value) for key, value in items.items()}
     if isinstance(items, tuple):
-        return tuple(map_nested(function, item) for item in items)
+        return tuple(map_nested(func, item) for item in items)
     if not _is_nest(items):
-        return function(items)
-    return [map_nested(function, item) for item in items]
+        return func(items)
+    return [map_nested(func, item) for item in items]
 
 
 def required(asked: Any) -> Any:

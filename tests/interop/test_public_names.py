@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pickle
 import subprocess
@@ -23,8 +24,6 @@ from kartnb.compat.names import HOMES, INSTEAD
 INSIDE = {
     'ContextManagedTaskProcess',
     'FailureEvent',
-    'FileLike',
-    'FlattenableItems',
     'GetWorkResponse',
     'InMemoryData',
     'P',
@@ -92,6 +91,16 @@ def test_each_public_name_of_gokart_is_here_or_says_what_to_use(module: str) -> 
     }
     assert unexplained == set()
     assert module in HOMES or module in INSTEAD
+
+
+@pytest.mark.parametrize('module', [module for module in HOMES if module in MODULES])
+def test_functions_take_their_arguments_by_gokarts_names(module: str) -> None:
+    lacking = {}
+    for name, home in HOMES[module].items():
+        theirs, ours = getattr(MODULES[module], name), resolved(home)
+        if inspect.isfunction(theirs) and not name.startswith('_'):
+            lacking[name] = set(inspect.signature(theirs).parameters) - set(inspect.signature(ours).parameters)
+    assert {name: missing for name, missing in lacking.items() if missing - {'args', 'kwargs'}} == {}
 
 
 def test_the_table_has_no_name_that_gokart_does_not_have() -> None:
@@ -214,6 +223,33 @@ def test_threads_may_use_it_first_at_the_same_time() -> None:
         print(errors)
     """)
     assert errors == '[]'
+
+
+def test_its_logger_hears_kartnbs_messages() -> None:
+    assert (
+        in_new_process("""
+        import logging, kartnb
+        kartnb.as_gokart()
+        heard = []
+        handler = logging.Handler()
+        handler.emit = lambda record: heard.append(record.name)
+        logging.getLogger('gokart').addHandler(handler)
+        logging.getLogger('gokart').setLevel('INFO')
+        logging.getLogger('kartnb').info('something')
+        print(heard)
+    """)
+        == "['kartnb']"
+    )
+
+
+def test_who_only_asks_for_a_module_gets_an_answer() -> None:
+    program = """
+        import importlib.util, kartnb
+        kartnb.as_gokart()
+        import gokart
+        print(importlib.util.find_spec('gokart.nothing_at_all'), [n for n in dir(gokart) if not hasattr(gokart, n)])
+    """
+    assert in_new_process(program) == 'None []'
 
 
 def test_it_is_refused_when_the_real_gokart_is_there() -> None:

@@ -77,15 +77,15 @@ from kartnb.task.code.values import CannotTellError, class_fields, is_generated,
 from kartnb.task.registry import is_task_class
 
 
-def method_sources(owner: Any) -> set[str]:
+def method_sources(target_class: Any) -> set[str]:
     """The source texts of the functions and methods of a class or an instance.
 
     Raises OSError when the source of one is not available.
     """
-    cls = owner if isinstance(owner, type) else type(owner)
+    cls = target_class if isinstance(target_class, type) else type(target_class)
     found = [member for _, member in inspect.getmembers(cls)]
-    if owner is not cls:
-        found.extend(vars(owner).values())
+    if target_class is not cls:
+        found.extend(vars(target_class).values())
     return {inspect.getsource(member) for member in found if inspect.isfunction(member) or inspect.ismethod(member)}
 
 
