@@ -5,10 +5,11 @@ from __future__ import annotations
 import configparser
 import difflib
 import enum
+import inspect
 import logging
 import os
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
@@ -122,6 +123,27 @@ Rerun: TypeAlias = bool | str | type | luigi.Task | Iterable['str | type | luigi
 Notifier: TypeAlias = Callable[[Any], object]
 
 
+def checked_notifiers(notify: Notifier | Iterable[Notifier]) -> tuple[Notifier, ...]:
+    """What was given for `notify`, a function or several, as a tuple.
+
+    Raises TypeError for what is not a function, and for a coroutine function.
+    """
+    several = not callable(notify) and isinstance(notify, Iterable) and not isinstance(notify, str | bytes | Mapping)
+    notifiers: tuple[Any, ...] = tuple(notify) if several else (notify,)  # type: ignore[arg-type]
+    for notifier in notifiers:
+        if not callable(notifier):
+            raise TypeError(
+                'notify must be a function that takes the report of a build, such as '
+                f"kartnb.notify.slack.to_slack('builds'), not {notifier!r:.60}."
+            )
+        if any(map(inspect.iscoroutinefunction, (notifier, type(notifier).__call__))):
+            raise TypeError(
+                f'notify must be a function that is not async, as {notifier!r:.60} is: nothing would await it; '
+                'let a function call asyncio.run.'
+            )
+    return notifiers
+
+
 def runs_coroutines(executor: object) -> bool:
     """Whether what was given for `executor` means one event loop for the coroutines of many tasks."""
     return executor == 'async' or isinstance(executor, AbstractEventLoop)
@@ -162,9 +184,7 @@ class BuildOptions:
         if self.durable is not None and not isinstance(self.durable, bool):
             raise TypeError(f'durable must be True, False or None, not {self.durable!r:.60}.')
         object.__setattr__(self, 'listeners', tuple(self.listeners))
-        for notifier in self.notify:
-            if not callable(notifier):
-                raise TypeError(f'notify must be a function that takes the report of a build, not {notifier!r:.60}.')
+        checked_notifiers(self.notify)
 
     @property
     def at_once(self) -> int:

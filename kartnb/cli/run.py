@@ -333,15 +333,10 @@ def _reported(task: luigi.Task, options: BuildOptions, reporter: Reporter, is_fr
     slack = configured_slack()
     notify = () if slack is None else (slack,)
     options = replace(options, log_level=reporter.level, listeners=(reporter.listener(),), notify=notify)
-    try:
-        if is_free:
-            build = Build(task, options)
-            with _stopped_by_signal(build):
-                return build.run()
-    except Exception:
-        if slack is not None:
-            slack.tell_of_no_build(task)
-        raise
+    if is_free:
+        build = Build(task, options)
+        with _stopped_by_signal(build):
+            return build.run()
     if slack is not None:
         slack.tell_of_no_build(task)
     return None

@@ -8,8 +8,8 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal, TypeVar, overload
 
@@ -24,6 +24,7 @@ from kartnb.config import (
     Rerun,
     TaskDumpConfig,
     check_env_params,
+    checked_notifiers,
     is_durable,
     kept_superseded,
 )
@@ -36,7 +37,13 @@ from kartnb.execution.executors import choose_executor, get_ready, shares_random
 from kartnb.execution.loop import BuildLoop
 from kartnb.execution.recording import TaskRun, WorkItem, current_run, fire_broken
 from kartnb.execution.recovery import record_existing_results, recover, tidy
-from kartnb.execution.report import BuildReport, HasLockedTaskException, raise_failures
+from kartnb.execution.report import (
+    BuildReport,
+    HasLockedTaskException,
+    failure_of,
+    raise_failures,
+    report_of_no_build,
+)
 from kartnb.execution.task_run import kept_directory, kept_random_state, refuse_while_importing
 from kartnb.history.retention import bound_superseded, superseded_bounds
 from kartnb.interrupts import heard_interrupts, kept_event_loop, within
@@ -164,8 +171,9 @@ def build(
     listeners
         Callables that are given every event of the build, in the thread in which it happens.
     notify
-        A function, or several, that is given the `BuildReport` when the build has ended, well or not, such as
-        ``kartnb.notify.slack.to_slack('builds')``. If it fails, the log says so, and the build is as it was.
+        A function, or several, that is given the `BuildReport` when the build has ended, well or not, also where it
+        could not be planned or was interrupted, such as ``kartnb.notify.slack.to_slack('builds')``. If it fails, the
+        log says so, and the build is as it was.
     **env_params
         luigi's other options; they have no effect here.
 
@@ -230,11 +238,12 @@ def build(
         keep_superseded=keep_superseded,
         log_level=log_level,
         listeners=tuple(listeners),
-        notify=(notify,) if callable(notify) else tuple(notify),
+        notify=checked_notifiers(notify),
         value_wanted=return_value,
     )
     check_env_params(env_params)
-    show_task_info(task, task_dump_config)
+    with _told_of_no_build(task, options.notify):
+        show_task_info(task, task_dump_config)
     if reset_register:
         registry.drop_superseded()
     if background:
@@ -319,14 +328,15 @@ def built(
     """
     report = None
     for attempt in range(tries):
-        build = Build(task, replace(options, notify=()))
-        report = build.run()
-        load = _loader(build, report, options.value_wanted)
+        build = Build(task, options)
+        with build.told_of_early_end():
+            report = build.run_untold()
+            load = _loader(build, report, options.value_wanted)
+            if load is None and attempt + 1 < tries:
+                time.sleep(min(2**attempt, longest_wait))
         if load is not None:
             tell(options.notify, report)
             return report, load
-        if attempt + 1 < tries:
-            time.sleep(min(2**attempt, longest_wait))
     names = [type(task).__name__]
     if report is not None:
         tell(options.notify, report)
@@ -355,8 +365,20 @@ def tell(notifiers: Iterable[Notifier], report: BuildReport) -> None:
     for notifier in notifiers:
         try:
             notifier(report)
-        except Exception as error:
-            logger.warning('The report of the build could not be sent: %s', described(error))
+        except (Exception, SystemExit) as error:
+            logger.warning('The report of the build could not be sent: %s', report.mask(described(error)))
+
+
+@contextmanager
+def _told_of_no_build(task: luigi.Task, notifiers: Iterable[Notifier]) -> Iterator[None]:
+    """Tell of an error or an interrupt in the block, which is before the build has a plan."""
+    started = time.perf_counter()
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if notifiers:
+            tell(notifiers, report_of_no_build(task, error, time.perf_counter() - started))
+        raise
 
 
 def _same(value: T) -> T:
@@ -372,6 +394,10 @@ class Build:
     # a task that starts a build is made from its result, not from the files that the build looks at or sets aside
     @unseen()
     def __init__(self, task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task] = ()) -> None:
+        with _told_of_no_build(task, options.notify):
+            self._prepare(task, options, also)
+
+    def _prepare(self, task: luigi.Task, options: BuildOptions, also: Sequence[luigi.Task]) -> None:
         self._task = task
         self._started = time.perf_counter()
         self._log_level = options.log_level
@@ -435,9 +461,32 @@ class Build:
         known = self._graph.results.code
         return {name for cls in classes if issubclass(cls, TaskOnKart) for name in known.print_of(cls).packages}
 
-    @unseen()
     def run(self) -> BuildReport:
-        """Run it in this thread, and report; raises `KeyboardInterrupt` when it was interrupted."""
+        """Run it in this thread, report, and tell of it; raises `KeyboardInterrupt` when it was interrupted."""
+        __tracebackhide__ = True
+        with self.told_of_early_end():
+            report = self.run_untold()
+        tell(self._notify, report)
+        return report
+
+    @contextmanager
+    def told_of_early_end(self) -> Iterator[None]:
+        """Tell of an interrupt, or of an error that is no task's, in the block, which runs the build."""
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            if self._notify:
+                report = self._report()
+                if isinstance(error, Exception):
+                    self._mask.hide_in(error)
+                    failure = failure_of(report.planned.root, error, (), self._mask)
+                    report = replace(report, failures=(*report.failures, failure))
+                tell(self._notify, report)
+            raise
+
+    @unseen()
+    def run_untold(self) -> BuildReport:
+        """The same, but the functions of `notify` are not told of it."""
         __tracebackhide__ = True
         refuse_own_loop(self.executor)
         capture = captured(self.build_id, self._log_level, self._emit, self._mask)
@@ -454,9 +503,10 @@ class Build:
         )
         if self._starter is not None:
             self._note_results(self._starter)
-        report = self._engine.report(time.perf_counter() - self._started)
-        tell(self._notify, report)
-        return report
+        return self._report()
+
+    def _report(self) -> BuildReport:
+        return self._engine.report(time.perf_counter() - self._started)
 
     def _run(self) -> None:
         __tracebackhide__ = True

@@ -45,7 +45,7 @@ from kartnb.execution.recording import (
     present_holder,
 )
 from kartnb.execution.recovery import record_existing_results
-from kartnb.execution.report import BuildReport, TaskFailure, error_line, user_code_location
+from kartnb.execution.report import BuildReport, error_line, failure_of
 from kartnb.execution.task_run import close, learn, lost
 from kartnb.history.makers import current_maker
 from kartnb.history.package_versions import versions_of
@@ -56,7 +56,6 @@ from kartnb.model import (
     BuildStarted,
     BuildStatus,
     Event,
-    Node,
     Plan,
     PlanGrew,
     ReasonKind,
@@ -77,7 +76,6 @@ from kartnb.task import held, registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code.attributes import unexplained
 from kartnb.task.code.prints import CodePrint
-from kartnb.task.describe import shown_parameters
 from kartnb.task.secrets import Masker
 from kartnb.task.values import map_nested, required
 
@@ -545,15 +543,21 @@ class Ledger:
         """How the build ended."""
         plan = self.plan
         failures = tuple(
-            self._failure(plan[key], error, tuple(self._earlier.get(key, ()))) for key, error in self.errors.items()
+            failure_of(plan[key], error, tuple(self._earlier.get(key, ())), self._mask)
+            for key, error in self.errors.items()
         )
         memory = {key: use.added for key, use in self.memory.items()}
-        return BuildReport(self._build_id, plan, seconds, dict(self.durations), failures, dict(self.states), memory)
-
-    def _failure(self, node: Node, error: BaseException, earlier: tuple[BaseException, ...]) -> TaskFailure:
-        parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))
-        location = self._mask(user_code_location(error))
-        return TaskFailure(node.key, node.name, node.unique_id, parameters, error, location, earlier, self._mask)
+        return BuildReport(
+            self._build_id,
+            plan,
+            seconds,
+            dict(self.durations),
+            failures,
+            dict(self.states),
+            memory,
+            {key: tuple(errors) for key, errors in self._earlier.items()},
+            mask=self._mask,
+        )
 
 
 class WorkItems:

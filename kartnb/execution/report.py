@@ -7,14 +7,20 @@ import linecache
 import os
 import sysconfig
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any
 
+import luigi
+
 from kartnb import display
 from kartnb.errors import KartError, described
-from kartnb.model import Plan, TaskState
+from kartnb.model import Node, Plan, TaskState
+from kartnb.planning.planner import workspace_of
+from kartnb.task.base import TaskOnKart
+from kartnb.task.describe import shown_parameters
+from kartnb.task.identity import known_id
 from kartnb.task.secrets import NO_SECRETS, Masker
 
 _NOT_BEGUN = (TaskState.MISSING, TaskState.STALE, TaskState.QUEUED)
@@ -71,6 +77,12 @@ class BuildReport(display.Displayed):
         The final states of the tasks, by node key.
     memory
         How many bytes of memory each task took at most beside what its process had before, by node key, where known.
+    tries
+        What tasks raised in tries that were followed by another one, by node key, in order.
+    began
+        Whether there was a plan; else the root task alone is in it, and has failed with what was in the way.
+    mask
+        Masks the secrets of the build's tasks.
     """
 
     build_id: str
@@ -80,6 +92,9 @@ class BuildReport(display.Displayed):
     failures: tuple[TaskFailure, ...]
     states: Mapping[str, TaskState] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
+    tries: Mapping[str, Sequence[BaseException]] = field(default_factory=dict)
+    began: bool = True
+    mask: Masker = NO_SECRETS
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -173,6 +188,25 @@ def raise_failures(report: BuildReport) -> None:
     if report.failures:
         cause = report.failures[0].error
         raise build_error(report).with_traceback(cause.__traceback__) from cause
+
+
+def failure_of(node: Node, error: BaseException, earlier: tuple[BaseException, ...], mask: Masker) -> TaskFailure:
+    """The failure of a task with an error."""
+    parameters = tuple((parameter.name, parameter.text) for parameter in shown_parameters(node.task))
+    location = mask(user_code_location(error))
+    return TaskFailure(node.key, node.name, node.unique_id, parameters, error, location, earlier, mask)
+
+
+def report_of_no_build(task: luigi.Task, error: BaseException, seconds: float) -> BuildReport:
+    """The report of a build that could not be planned because of an error, or was interrupted meanwhile."""
+    # to make an id now, requirements would be asked again, which are often what was in the way
+    unique_id = (known_id(task) or '') if isinstance(task, TaskOnKart) else str(task.task_id)
+    state = TaskState.FAILED if isinstance(error, Exception) else TaskState.INTERRUPTED
+    name, mask = type(task).__name__, Masker.of_build([task])
+    root = Node(task, f'{name}_{unique_id}', name, unique_id, state)
+    failures = (failure_of(root, error, (), mask),) if state is TaskState.FAILED else ()
+    plan = Plan((root,), workspace_of(task))
+    return BuildReport('', plan, seconds, {}, failures, {root.key: state}, began=False, mask=mask)
 
 
 def user_code_location(error: BaseException) -> str:

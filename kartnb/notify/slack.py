@@ -15,6 +15,7 @@ from kartnb._luigi import command_line_in_use
 from kartnb.config import Notifier
 from kartnb.errors import KartError, MissingPackageError, NotificationError, described, text_of
 from kartnb.execution.report import BuildReport
+from kartnb.model import TaskState
 from kartnb.planning.task_info import make_tree_info
 from kartnb.task.identity import id_of
 from kartnb.task.secrets import Masker, name_secret
@@ -173,14 +174,24 @@ class EventAggregator:
     def __init__(self) -> None:
         self._succeeded: list[str] = []
         self._failed: list[tuple[str, str]] = []
+        self._ending = ''
 
     @classmethod
     def of(cls, report: BuildReport) -> EventAggregator:
         """The tasks of a build."""
         aggregator = cls()
-        failed = {failure.key for failure in report.failures}
-        aggregator._succeeded = [_text(report.plan[key].task) for key in report.durations if key not in failed]
-        aggregator._failed = [(_text(report.plan[each.key].task), _error_text(each)) for each in report.failures]
+        if report.interrupted:
+            aggregator._ending = 'The build was interrupted.'
+        if not report.began:
+            aggregator._ending = report.failures[0].line if report.failures else aggregator._ending
+            return aggregator
+        done = (node for node in map(report.plan.__getitem__, report.durations) if node.state is TaskState.DONE)
+        aggregator._succeeded = [_text(node.task) for node in done]
+        last = {failure.key: failure.error for failure in report.failures}
+        for key in dict.fromkeys([*report.tries, *last]):
+            errors = [*report.tries.get(key, ()), *filter(None, [last.get(key)])]
+            task = _text(report.plan[key].task)
+            aggregator._failed += [(task, report.mask(text_of(error))) for error in errors]
         return aggregator
 
     def set_handlers(self) -> None:
@@ -197,17 +208,13 @@ class EventAggregator:
         failed = [f'Task: {task}; Exception: {error}' for task, error in self._failed]
         parts = (('---- Failure Tasks ----', failed), ('---- Success Tasks ----', self._succeeded))
         text = ''.join(os.linesep.join([heading, *lines]) for heading, lines in parts if lines)
-        return text or 'Tasks were not executed.'
+        return os.linesep.join(filter(None, [text or 'Tasks were not executed.', self._ending]))
 
     def _success(self, task: luigi.Task) -> None:
         self._succeeded.append(_text(task))
 
     def _failure(self, task: luigi.Task, exception: BaseException) -> None:
         self._failed.append((_text(task), Masker.of_build([task])(text_of(exception))))
-
-
-def _error_text(failure: Any) -> str:
-    return str(failure.mask(text_of(failure.error)))
 
 
 def _text(task: luigi.Task) -> str:
@@ -295,7 +302,7 @@ class SlackNotifier:
         self._send(report.plan.root.task, EventAggregator.of(report))
 
     def tell_of_no_build(self, task: luigi.Task) -> None:
-        """Send that no task was run, where a build could not begin."""
+        """Send that no task was run, where there was no build."""
         self._send(task, EventAggregator())
 
     def _send(self, task: luigi.Task, events: EventAggregator) -> None:

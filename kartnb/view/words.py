@@ -421,7 +421,8 @@ def counts(plan: Plan) -> tuple[Count, ...]:
 
 def title(node: Node) -> str:
     """A task by its class and the short form of its id."""
-    return f'{one_line(node.name, 120)}[{short_id(node.unique_id)}]'
+    known = f'[{short_id(node.unique_id)}]' if node.unique_id else ''
+    return f'{one_line(node.name, 120)}{known}'
 
 
 def tasks(number: int) -> str:

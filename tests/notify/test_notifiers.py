@@ -15,8 +15,10 @@ import luigi
 import pytest
 
 import kartnb
+from kartnb.config import TaskDumpConfig, TaskDumpMode, TaskDumpOutputType
 from kartnb.errors import NotificationError
 from kartnb.execution.report import BuildReport
+from kartnb.model import TaskState
 from kartnb.notify.apprise import to_apprise
 
 
@@ -79,10 +81,114 @@ def test_builds_in_the_background_report_too() -> None:
     assert [type(report.plan.root.task).__name__ for report in reports] == ['Half', 'Half']
 
 
-def test_what_is_not_a_function_is_refused(workspace: Any) -> None:
-    with pytest.raises(TypeError, match="notify must be a function that takes the report of a build, not 's'"):
-        kartnb.build(Half(number=4), notify='slack')
+@pytest.mark.parametrize('wrong', ['slack', 5, None, {'slack': len}, [None]])
+def test_what_is_not_a_function_is_refused(workspace: Any, wrong: Any) -> None:
+    shown = repr(wrong[0] if isinstance(wrong, list) else wrong)
+    with pytest.raises(TypeError, match=r'such as kartnb\.notify\.slack\.to_slack') as raised:
+        kartnb.build(Half(number=4), notify=wrong)
+    assert str(raised.value).startswith('notify must be a function that takes the report of a build')
+    assert str(raised.value).endswith(f', not {shown}.')
     assert not workspace.exists()
+
+
+def test_a_function_that_nothing_would_await_is_refused(workspace: Any) -> None:
+    async def send(report: BuildReport) -> None: ...
+
+    class Sender:
+        async def __call__(self, report: BuildReport) -> None: ...
+
+    for notify in (send, Sender()):
+        with pytest.raises(TypeError, match='notify must be a function that is not async'):
+            kartnb.build(Half(number=4), notify=notify)
+    assert not workspace.exists()
+
+
+def test_a_function_that_exits_does_not_end_the_process(caplog: pytest.LogCaptureFixture) -> None:
+    def leave(report: BuildReport) -> None:
+        raise SystemExit(3)
+
+    reports: list[BuildReport] = []
+    assert kartnb.build(Half(number=4), notify=[leave, reports.append]) == 2
+    assert caplog.messages == ['The report of the build could not be sent: SystemExit: 3']
+    assert len(reports) == 1
+
+
+def test_the_error_of_a_function_is_masked(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('SLACK_TOKEN', 'xoxb-hunter2')
+
+    def refused(report: BuildReport) -> None:
+        raise OSError('Bearer xoxb-hunter2 was refused')
+
+    assert kartnb.build(Half(number=4), notify=refused) == 2
+    assert caplog.messages == ['The report of the build could not be sent: OSError: Bearer •••••• was refused']
+
+
+class Unplanned(kartnb.TaskOnKart[int]):
+    password = luigi.Parameter(visibility=luigi.parameter.ParameterVisibility.PRIVATE, default='open sesame')
+
+    def requires(self) -> Any:
+        raise ValueError(f'{self.password} is wrong')
+
+
+class Cyclic(kartnb.TaskOnKart[int]):
+    def requires(self) -> Any:
+        return Cyclic()
+
+
+@pytest.mark.parametrize(
+    'task, line', [(Unplanned, 'ValueError: •••••• is wrong'), (Cyclic, 'CyclicRequirementsError')]
+)
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'background': True},
+        {'task_dump_config': TaskDumpConfig(mode=TaskDumpMode.TREE, output_type=TaskDumpOutputType.PRINT)},
+    ],
+)
+def test_a_build_that_cannot_be_planned_is_told_of(task: type[luigi.Task], line: str, options: Any) -> None:
+    reports: list[BuildReport] = []
+    with pytest.raises((ValueError, kartnb.errors.CyclicRequirementsError)):
+        kartnb.build(task(), notify=reports.append, **options)
+    [report] = reports
+    assert (report.succeeded, report.began) == (False, False)
+    assert str(report).startswith(f'✗ Build of {task.__name__} failed in')
+    assert line in str(report)
+    assert line in report._repr_html_()
+    assert 'sesame' not in str(report) + report._repr_html_()
+
+
+class Interrupted(kartnb.TaskOnKart[int]):
+    def requires(self) -> Any:
+        return Half(number=4)
+
+    def run(self) -> None:
+        raise KeyboardInterrupt
+
+
+class InterruptedBefore(kartnb.TaskOnKart[int]):
+    def requires(self) -> Any:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('task, ran', [(Interrupted, ['Half']), (InterruptedBefore, [])])
+def test_an_interrupted_build_is_told_of(task: type[luigi.Task], ran: list[str]) -> None:
+    reports: list[BuildReport] = []
+    with pytest.raises(KeyboardInterrupt):
+        kartnb.build(task(), notify=reports.append)
+    [report] = reports
+    assert (report.succeeded, report.interrupted) == (False, True)
+    assert f'Build of {task.__name__}' in str(report)
+    assert 'was stopped after' in str(report)
+    done = [node.name for node in report.plan if node.state is TaskState.DONE]
+    assert done == ran
+
+
+def test_an_interrupted_build_in_the_background_is_told_of_once() -> None:
+    reports: list[BuildReport] = []
+    handle = kartnb.build(Interrupted(), background=True, executor='inline', notify=reports.append)
+    handle.wait()
+    assert [report.succeeded for report in reports] == [False]
 
 
 def test_apprise_sends_the_text(received: tuple[str, list[dict[str, Any]]]) -> None:

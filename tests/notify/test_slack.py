@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import traceback
@@ -247,7 +248,48 @@ def test_a_token_of_another_name_is_masked(slack: Slack, monkeypatch: pytest.Mon
 
 def test_a_token_in_an_error_of_planning_is_masked(slack: Slack) -> None:
     with pytest.raises(ValueError, match='Slack does not like ••••••'):
-        kartnb.build(Unplanned())
+        kartnb.build(Unplanned(), notify=to_slack('builds'))
+    [message] = slack.messages
+    assert message['initial_comment'] == f'Report of Unplanned{os.linesep}Success: 0; Failure: 0'
+    events = f'Tasks were not executed.{os.linesep}ValueError: Slack does not like ••••••'
+    assert events in message['content']
+
+
+def test_an_interrupt_is_told_of(slack: Slack) -> None:
+    class Stopped(kartnb.TaskOnKart[int]):
+        def requires(self) -> Any:
+            return Number()
+
+        def run(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kartnb.build(Stopped(), notify=to_slack('builds'))
+    [message] = slack.messages
+    assert message['initial_comment'] == f'Report of Stopped{os.linesep}Success: 1; Failure: 0'
+    assert f'Number:[{Number().make_unique_id()}]{os.linesep}The build was interrupted.' in message['content']
+
+
+@pytest.mark.parametrize('tries', [3, 4])
+def test_failed_tries_are_listed(slack: Slack, tries: int) -> None:
+    class Flaky(kartnb.TaskOnKart[int]):
+        retry_count = 3
+        runs = 0
+
+        def run(self) -> None:
+            type(self).runs += 1
+            if self.runs < tries:
+                raise ValueError(f'try {self.runs}')
+            self.dump(1)
+
+    with contextlib.suppress(kartnb.GokartBuildError):
+        kartnb.build(Flaky(), notify=to_slack('builds'))
+    [message] = slack.messages
+    succeeded = int(tries == 3)
+    assert message['initial_comment'].endswith(f'Success: {succeeded}; Failure: {3 - succeeded}')
+    name = f'Flaky:[{Flaky().make_unique_id()}]'
+    listed = os.linesep.join(f'Task: {name}; Exception: try {number}' for number in range(1, 4 - succeeded))
+    assert listed in message['content']
 
 
 def test_events_of_luigi_are_counted_in_this_process() -> None:
