@@ -128,6 +128,7 @@ def sweep(
         listeners=tuple(listeners),
     )
     check_direction(direction)
+    _refuse_notify(task, values)
     registry.drop_superseded()
     template, asked = _template_and_space(task, space, values)
     options = options.in_background() if background else options
@@ -144,6 +145,15 @@ def sweep(
     if dry_run:
         return run
     return BackgroundSweep(run) if background else run.run()
+
+
+def _refuse_notify(task: Any, values: Mapping[str, Any]) -> None:
+    """Raise for the option of `kartnb.build` that a sweep does not have, unless it is a parameter of the task."""
+    if 'notify' in values and not hasattr(task if isinstance(task, type) else type(task), 'notify'):
+        raise SweepError(
+            'A sweep has no notify, because it makes a SweepResult, not the report of a build: call the function on '
+            'the result, or with background=True give it to add_done_callback of the handle.'
+        )
 
 
 def _template_and_space(task: Any, space: Space, values: Mapping[str, Any]) -> tuple[Template, Space]:

@@ -240,6 +240,14 @@ class TestBadInput:
             (Number, {'number': []}, "No values to try for 'number'."),
             (Number, {'number': [1], 'sample': 0}, 'sample must be a whole number of at least 1, not 0.'),
             (Number, {'number': [1], 'direction': 'up'}, "direction must be 'maximize' or 'minimize', not 'up'."),
+            (
+                Number,
+                {'number': [1], 'notify': print},
+                (
+                    'A sweep has no notify, because it makes a SweepResult, not the report of a build: call the '
+                    'function on the result, or with background=True give it to add_done_callback of the handle.'
+                ),
+            ),
             (Fit, {'depth': [1]}, "Fit needs a value for 'data': Fit(data=…)."),
             (
                 Fit,
