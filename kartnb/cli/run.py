@@ -125,9 +125,9 @@ class CommandLine(CommandLineParser):
         except TaskClassAmbigiousException as error:
             raise CommandLineError(_ambiguous_task(str(error).split("'")[1])) from None
 
-    def option(self, name: str) -> str | None:
-        """What was given for an option of luigi's section ``[core]``; None where nothing was."""
-        value = getattr(self.known_args, f'core_{name}', None)
+    def option(self, name: str, section: str = 'core') -> str | None:
+        """What was given for an option of one of luigi's sections; None where nothing was."""
+        value = getattr(self.known_args, f'{section}_{name}', None)
         return None if value is None else str(value)
 
     @property
@@ -248,6 +248,7 @@ _GOKART_CODES = {
 }
 _UNHANDLED = 4  # luigi's, for what is no failure of a task
 _USAGE_ERROR = 2
+_LARGEST_CODE = 255  # of a process
 _TREE_MODES = ('', 'simple', 'all')
 
 
@@ -265,8 +266,8 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
         ``--on-version-change`` and ``--rerun-from Class,Class``, as in `build`. A central scheduler decides what runs
         if the options or luigi's configuration name one, and ``--local-scheduler`` is not among them.
     set_retcode
-        Whether gokart's return codes hold where the section ``[retcode]`` of luigi's configuration does not say
-        otherwise; without them they are 0, as luigi's.
+        Whether gokart's return codes hold where neither options (``--retcode-task-failed 7``) nor the section
+        ``[retcode]`` of luigi's configuration say otherwise; without them they are 0, as luigi's.
 
     Raises
     ------
@@ -290,7 +291,7 @@ def run(cmdline_args: Sequence[str] | None = None, set_retcode: bool = True) -> 
     args = [str(arg) for arg in (sys.argv[1:] if cmdline_args is None else cmdline_args)]
     try:
         with command_line(args) as given:
-            code = _run(given, _return_codes(set_retcode), is_own=cmdline_args is None)
+            code = _run(given, _return_codes(given, set_retcode), is_own=cmdline_args is None)
     except (CommandLineError, ParameterException, configparser.Error) as error:
         _print(' '.join(str(error).split()))
         code = _USAGE_ERROR
@@ -465,11 +466,21 @@ def _scheduler_url(given: CommandLine) -> str | None:
     return f'http://{host}:{_core(given, "scheduler_port", _core(given, "default_scheduler_port", "8082"))}'
 
 
-def _return_codes(set_retcode: bool) -> dict[str, int]:
-    config = luigi.configuration.get_config()
+def _return_codes(given: CommandLine, set_retcode: bool) -> dict[str, int]:
     usual = {name: code if set_retcode else 0 for name, code in _GOKART_CODES.items()}
     usual['unhandled_exception'] = _UNHANDLED
-    return {name: config.getint('retcode', name, code) for name, code in usual.items()}
+    return {name: _return_code(given, name, code) for name, code in usual.items()}
+
+
+def _return_code(given: CommandLine, name: str, usual: int) -> int:
+    """The code for an ending: what its option says, else the section ``[retcode]``, else the usual one."""
+    text = given.option(name, 'retcode')
+    if text is None:
+        return int(luigi.configuration.get_config().getint('retcode', name, usual))
+    if not text.isdigit() or int(text) > _LARGEST_CODE:
+        option = f'--retcode-{name.replace("_", "-")}'
+        raise CommandLineError(f'{option} must be a number from 0 to {_LARGEST_CODE}, not {text!r:.40}.')
+    return int(text)
 
 
 def _show(report: BuildReport, reporter: Reporter) -> None:

@@ -391,6 +391,13 @@ def test_a_parameter_may_begin_like_an_option_of_luigis(script: Path) -> None:
 def test_configured_return_codes_hold(script: Path) -> None:
     (script.parent / 'luigi.cfg').write_text('[retcode]\ntask_failed = 7\n')
     assert _call(script, 'Failing').returncode == 7
+    assert _call(script, 'Failing', '--retcode-task-failed', '8').returncode == 8
+    assert _call(script, 'Failing', '--retcode-task-failed=0').returncode == 0
+
+
+def test_a_return_code_that_no_process_has_is_refused(script: Path) -> None:
+    done = _call(script, 'Failing', '--retcode-task-failed=many')
+    assert (done.returncode, done.stderr) == (2, "--retcode-task-failed must be a number from 0 to 255, not 'many'.\n")
 
 
 def test_the_place_of_credentials_has_a_flag(script: Path) -> None:

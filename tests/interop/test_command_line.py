@@ -41,6 +41,16 @@ class Given(luigi.ExternalTask):
         return luigi.LocalTarget('given.txt')
 
 
+class GivenByKart(gokart.TaskOnKart, luigi.ExternalTask):
+    def output(self):
+        return self.make_target('given.csv')
+
+
+class NeedingByKart(gokart.TaskOnKart):
+    def requires(self):
+        return GivenByKart()
+
+
 class Needing(gokart.TaskOnKart):
     def requires(self):
         return [Done(), Given()]
@@ -133,6 +143,8 @@ SAME = {
 #: Command lines, the code of gokart, and that of kartnb.
 DIFFERENT = {
     'BrokenRequires': (4, 50),
+    'NeedingByKart': (40, 20),
+    'Failing --retcode-task-failed=7': (2, 7),
     'Yielding': (30, 20),
 }
 LIBRARIES = ('gokart', 'kartnb')
