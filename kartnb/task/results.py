@@ -18,7 +18,7 @@ from kartnb.storage.filesystem import file_system
 from kartnb.storage.formats.base import processor_of
 from kartnb.storage.locks import TaskLockParams, make_task_lock_params
 from kartnb.storage.places import LogKind, log_file
-from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart, make_target
+from kartnb.storage.targets import FileTarget, SingleFileTarget, TargetOnKart, is_luigis_file, make_target
 from kartnb.task import held
 from kartnb.task.describe import described_task
 from kartnb.task.identity import required_tasks
@@ -222,6 +222,8 @@ def outputs_are_complete(task: TaskOnKart[Any]) -> bool:
     outputs = flatten(task.output())
     if not outputs or not all(target.exists() for target in outputs):
         return False
+    if any(map(is_luigis_file, outputs)) and _was_broken_off(task):
+        return False
     if not (task.strict_check or task.modification_time_check):
         return True
     inputs = flatten(task.input())
@@ -230,6 +232,17 @@ def outputs_are_complete(task: TaskOnKart[Any]) -> bool:
     ):
         return False
     return not (task.modification_time_check and inputs) or task._check_modification_time()
+
+
+def _was_broken_off(task: TaskOnKart[Any]) -> bool:
+    """Whether the last run of a task was killed: a file that it writes in place may be there in part."""
+    from kartnb.storage.run_records import present_records
+
+    records = present_records(task.workspace_directory, type(task).__module__)
+    stem = f'{type(task).__name__}_{task.make_unique_id()}'
+    if not records.is_marked(stem) or not file_system(records.path).has_locks or records.holder(stem) is not None:
+        return False
+    return records.is_under_way(stem)  # it may have ended between these questions
 
 
 def were_made_again(task: TaskOnKart[Any]) -> bool:

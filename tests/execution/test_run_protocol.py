@@ -160,8 +160,11 @@ print(open('plain.txt').read())
 """
 
 
+@pytest.mark.parametrize('again', ['kartnb', 'luigi'])
 @pytest.mark.parametrize('dying', ['kartnb', 'luigi'])
-def test_what_a_killed_run_has_written_to_a_target_of_luigi_is_not_a_result(dying: str, tmp_path: Path) -> None:
+def test_what_a_killed_run_has_written_to_a_target_of_luigi_is_not_a_result(
+    dying: str, again: str, tmp_path: Path
+) -> None:
     def run(value: str, by: str = 'kartnb') -> list[str]:
         command = [sys.executable, '-c', KILLED_PLAIN, value, by]
         return subprocess.run(
@@ -170,7 +173,8 @@ def test_what_a_killed_run_has_written_to_a_target_of_luigi_is_not_a_result(dyin
 
     assert run('die', dying)[1:] == []
     assert (tmp_path / 'plain.txt').read_text() == 'die'
-    assert run('whole')[-1:] == ['whole']
+    assert run('whole', again)[-1:] == ['whole']
+    assert run('other', 'luigi') == ['whole']
     assert run('other') == ['cached', 'whole']
 
 
