@@ -60,7 +60,7 @@ from kartnb.model import (
 )
 from kartnb.planning.estimate import announcement, brought_back_line, cutoff_line, note_on_seeds
 from kartnb.planning.graph import TaskGraph
-from kartnb.planning.planner import draw_up, require_task, workspace_of
+from kartnb.planning.planner import draw_up, require_task
 from kartnb.planning.staleness import BROUGHT_BACK, refuse_outdated
 from kartnb.planning.task_info import show_task_info
 from kartnb.storage.census import warn_of_full_disk
@@ -68,7 +68,7 @@ from kartnb.storage.filesystem import home, left_home, may_leave
 from kartnb.task import registry
 from kartnb.task.base import TaskOnKart
 from kartnb.task.randomness import seeded_draws
-from kartnb.task.results import result_of
+from kartnb.task.results import result_of, workspace_of
 from kartnb.task.secrets import Masker
 
 T = TypeVar('T')

@@ -191,7 +191,7 @@ def _recover(workspace: str, directory: RecordDirectory, name: str) -> bool:
         sweep_after(slot, workspace, paths, intent.replaces)
         leave = lock.release
         record = present_record(slot)
-        spoilt = written_over(record)
+        spoilt = written_over(record) if intent.is_written else ()
         if record is not None and spoilt:
             killed = replace(record, state='interrupted', result_id='', outputs=(), checks=(), written=spoilt)
             killed.error = 'its process was killed'

@@ -17,10 +17,10 @@ import luigi
 from kartnb import display
 from kartnb.errors import KartError, described
 from kartnb.model import Node, Plan, TaskState
-from kartnb.planning.planner import workspace_of
 from kartnb.task.base import TaskOnKart
 from kartnb.task.describe import shown_parameters
 from kartnb.task.identity import known_id
+from kartnb.task.results import workspace_of
 from kartnb.task.secrets import NO_SECRETS, Masker
 
 _NOT_BEGUN = (TaskState.MISSING, TaskState.STALE, TaskState.QUEUED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
@@ -37,8 +36,8 @@ from kartnb.planning.staleness import (
     will_replace,
 )
 from kartnb.task import held, registry
-from kartnb.task.base import TaskOnKart
 from kartnb.task.identity import refuse_uninitialized
+from kartnb.task.results import workspace_of
 from kartnb.task.values import flatten
 
 
@@ -135,12 +134,6 @@ def require_task(task: object) -> None:
         refuse_uninitialized(task)
     else:
         raise TaskArgumentError(f'A task is needed, such as MyTask(…), not {task!r:.80} ({type(task).__name__}).')
-
-
-def workspace_of(task: luigi.Task) -> str:
-    """The absolute workspace directory of a task; a URL as it is; the working directory for a plain luigi task."""
-    workspace = task.workspace_directory if isinstance(task, TaskOnKart) else '.'
-    return workspace if '://' in workspace else os.path.abspath(workspace)
 
 
 def _wanted(rerun: Rerun, root: luigi.Task) -> list[Any]:

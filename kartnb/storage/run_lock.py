@@ -86,6 +86,11 @@ class Intent:
     writes: tuple[str, ...] = ()  #: The files of the result.
     replaces: str = ''  #: The id of the result that is set aside, or ''.
 
+    @property
+    def is_written(self) -> bool:
+        """Whether it was written whole: else its run has not begun."""
+        return self.holder.pid != 0
+
     def is_dead(self) -> bool | None:
         """Whether its process has ended; None when that cannot be told."""
         if self.process and self.process == process_mark():

@@ -205,8 +205,8 @@ def is_luigis_file(target: Any) -> bool:
     It may also be a directory, which is not.
     """
     return (
-        isinstance(target, luigi.LocalTarget)
-        and not has_other_disk()
+        not has_other_disk()
+        and isinstance(target, luigi.LocalTarget)
         and type(target).exists is luigi.LocalTarget.exists
         and not target.is_tmp
         and not os.path.isdir(at_home(str(target.path)))

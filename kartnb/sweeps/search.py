@@ -12,13 +12,13 @@ from typing import Any
 from kartnb.config import BuildOptions
 from kartnb.errors import MissingPackageError, SweepError, UnreadableResultError
 from kartnb.model import Listener
-from kartnb.planning.planner import workspace_of
 from kartnb.storage.filesystem import file_system
 from kartnb.sweeps.points import Metric, SweepPoint
 from kartnb.sweeps.result import Direction
 from kartnb.sweeps.run import SweepPlan, SweepRun, make_points
 from kartnb.sweeps.space import Axis, Space, Template, axes_of
 from kartnb.task.code.prints import print_of_function
+from kartnb.task.results import workspace_of
 from kartnb.task.values import Slider, number_type
 
 _DEFAULT_TRIALS = 20

@@ -325,6 +325,12 @@ def output_paths(task: luigi.Task) -> tuple[str, ...]:
     return tuple(path_of(target) for target in flatten(task.output()))
 
 
+def workspace_of(task: luigi.Task) -> str:
+    """The absolute workspace directory of a task; a URL as it is; the working directory for a plain luigi task."""
+    workspace = task.workspace_directory if isinstance(task, base_task()) else '.'
+    return workspace if '://' in workspace else os.path.abspath(workspace)
+
+
 def is_external(task: luigi.Task) -> bool:
     """Whether a task's output is made outside, so that there is nothing to run."""
     return task.run is None or task.run is NotImplemented

@@ -102,7 +102,7 @@ def test_a_root_is_not_taken_from_a_record_that_was_listed_later(task: Any, monk
         known = planned._graph.results
         known._fresh(*planned._graph.vertex_of(task).place)  # as for another task of the module whose file has changed
 
-    done = once(monkeypatch, Build, 'run', replace)
+    done = once(monkeypatch, Build, 'run_untold', replace)
     assert build('first', task) == expected
     assert done
 

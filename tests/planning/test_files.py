@@ -793,6 +793,24 @@ def test_what_a_killed_run_has_written_over_is_made_again(options: dict[str, Any
     assert told('1') == '1'
 
 
+def test_who_is_killed_before_its_run_has_begun_has_written_over_nothing() -> None:
+    class Logs(TaskOnKart[int]):
+        def run(self) -> None:
+            with open('beside.txt', 'a') as file:
+                file.write('run\n')
+            self.dump(1)
+
+    kartnb.build(Logs())
+    with open('beside.txt', 'a') as file:
+        file.write('of somebody else\n')
+    assert _state(Logs()) is TaskState.CACHED
+    (record,) = Path('resources/log/run_record').rglob('Logs_*.json')
+    record.with_name(f'Logs_{Logs().make_unique_id()}~running.json').touch()  # the lock, taken by a process that died
+    assert kartnb.build(Logs()) == 1
+    assert Path('beside.txt').read_text() == 'run\nof somebody else\n'
+    assert not list(record.parent.glob('*~running*'))
+
+
 def test_a_file_that_others_change_while_it_is_read_counts_as_changed() -> None:
     Path('moving.txt').write_text('1')
 
