@@ -38,10 +38,9 @@ from kartnb.storage.file_inputs import (
     look_at_matches,
     look_at_names,
     matches,
-    settled_time,
     shown_path,
 )
-from kartnb.storage.files import ResultFiles
+from kartnb.storage.files import ResultFiles, settled_time
 
 logger = logging.getLogger('kartnb')
 

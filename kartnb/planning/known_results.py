@@ -34,8 +34,8 @@ from kartnb.model import TaskState
 from kartnb.planning.code_changes import CodeChanges, CodeComparison
 from kartnb.storage.census import Listing
 from kartnb.storage.file_inputs import FileComparison, FileInput, compare, is_masked, is_remote, problem_of, shown_path
-from kartnb.storage.files import Look, ResultFiles, is_digest, is_whole, joint_mark
-from kartnb.storage.filesystem import file_system
+from kartnb.storage.files import Look, ResultFiles, is_digest, is_whole, joint_mark, look_at_files
+from kartnb.storage.filesystem import at_home, file_system
 from kartnb.storage.places import record_stem
 from kartnb.storage.run_lock import Holder
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
@@ -216,6 +216,8 @@ class KnownResults:
         if result is None and self.all_exist(vertex):
             directory = self._fresh(*vertex.place)
             result = directory.result(vertex.stem)
+            if result is None and not directory.is_marked(vertex.stem):
+                directory, result = self._beside_runs(vertex, directory)
         self._seen_records[vertex.key] = directory.names(vertex.stem)
         if result is None:
             return None
@@ -227,6 +229,33 @@ class KnownResults:
         if mark in ('', result.files):
             return result
         return self._examined(vertex, vertex.place, mark)
+
+    def _beside_runs(self, vertex: Vertex, directory: RecordDirectory) -> tuple[RecordDirectory, RecordedResult | None]:
+        """What the records say of files that seem to be of no run, whatever builds do at the same time.
+
+        A run may have ended, been rolled back or begun between the looks at files and records.
+        """
+        if '://' in directory.path or vertex.place is None or not all(map(is_rolled_back, vertex.outputs)):
+            return directory, None
+        paths = [at_home(path) for path in vertex.paths]
+        look, result = look_at_files(paths), None
+        if look and directory.is_of_nobody(vertex.stem, look):
+            return directory, None
+        for _ in range(_TRIES):
+            if not look:
+                self.listing.look_again(vertex.paths)
+                return directory, None
+            # a run marks the task first, and then writes: while a file stays as it is without a mark, none has made it
+            is_free = not directory.is_under_way(vertex.stem)
+            directory = self._directories[vertex.place] = RecordDirectory(*vertex.place)
+            result = directory.result(vertex.stem)
+            is_free = is_free and not directory.is_marked(vertex.stem)
+            before, look = look, look_at_files(paths)
+            if is_free and (result is not None or look == before):
+                return directory, result
+        self.has_marks = self.has_marks or bool(directory.marks)
+        self.files[vertex.key] = Files.UNFINISHED
+        return directory, None
 
     def _examined(self, vertex: Vertex, place: tuple[str, str], mark: str) -> RecordedResult | None:
         """What is known of a result whose files have another size or time than recorded."""

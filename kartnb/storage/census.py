@@ -226,6 +226,12 @@ class Listing:
             known = self._marks[path] = file_system(path).mark(path)
         return known
 
+    def look_again(self, paths: Iterable[str]) -> None:
+        """Forget what was learnt of paths."""
+        for path in paths:
+            self._known.pop(path, None)
+            self._marks.pop(path, None)
+
     def existing(self, paths: Iterable[str]) -> set[str]:
         """Return those of `paths` that exist."""
         asked = set(paths)

@@ -15,14 +15,13 @@ import re
 import stat
 import sys
 import sysconfig
-import time
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import xxhash
 
 from kartnb.errors import FileInputError, KartError, StorageError
-from kartnb.storage.files import SUFFIX, is_temporary
+from kartnb.storage.files import SUFFIX, is_temporary, settled_time
 from kartnb.storage.filesystem import at_home, file_system
 
 #: What of a path counts: the contents of a file; those of all files below a directory, or of those that match a
@@ -36,10 +35,6 @@ MOST_DIGESTED = 10_000
 _MOST_BYTES = 4 << 30
 _CHUNK = 1 << 20
 _MOST_REMEMBERED = 1 << 16
-#: A change less than this many nanoseconds after another one may leave a file with the same time.
-_SAME_MOMENT = 100_000_000
-#: The same where times are whole seconds: FAT keeps only every second one.
-_SAME_MOMENT_ON_OLD_DISKS = 2_100_000_000
 #: What editors, notebooks, Python and other tools keep beside the files of a person.
 _NOT_COUNTED = frozenset({'.ipynb_checkpoints', '__pycache__', '.DS_Store', 'Thumbs.db', 'desktop.ini', '.git'})
 _OF_EDITORS = ('.swp', '.swx', '.tmp', '~', '.part', '.crdownload')
@@ -200,12 +195,6 @@ def is_same_status(one: os.stat_result, other: os.stat_result) -> bool:
         other.st_ino,
         other.st_dev,
     )
-
-
-def settled_time(modified_ns: int) -> int:
-    """A time of change that a later change cannot leave as it is; 0 for one that is too near."""
-    moment = _SAME_MOMENT if modified_ns % 1_000_000_000 else _SAME_MOMENT_ON_OLD_DISKS
-    return modified_ns if time.time_ns() - modified_ns > moment else 0
 
 
 def compare(recorded: FileInput, path: str | None = None) -> FileComparison:

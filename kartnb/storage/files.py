@@ -34,6 +34,10 @@ _QUICKLY_READ = 1 << 18
 _DIGEST = 'x'
 #: Nanoseconds within which two changes of a disk, by clocks that differ, may have been one.
 _ONE_MOMENT = 1_000_000_000
+#: A change less than this many nanoseconds after another one may leave the same time.
+_SAME_MOMENT = 100_000_000
+#: The same where times are whole seconds: FAT keeps only every second one.
+_SAME_MOMENT_ON_OLD_DISKS = 2_100_000_000
 _IN_PART = '~'
 
 
@@ -43,6 +47,21 @@ Look: TypeAlias = tuple[tuple[int, int, int, int], ...]
 
 def _look(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+
+
+def look_at_files(paths: Iterable[str], home: str | None = None) -> Look:
+    """What is another one when one of the files was written or replaced since; empty when one does not exist."""
+    try:
+        every = [os.stat(path if home is None else os.path.join(home, path)) for path in paths]
+    except OSError:
+        return ()
+    return tuple(map(_look, every))
+
+
+def settled_time(changed_ns: int, now_ns: int | None = None) -> int:
+    """A time of change that a later change cannot leave as it is; 0 for one that is too near."""
+    moment = _SAME_MOMENT if changed_ns % 1_000_000_000 else _SAME_MOMENT_ON_OLD_DISKS
+    return changed_ns if (now_ns or time.time_ns()) - changed_ns > moment else 0
 
 
 class Seen(NamedTuple):
@@ -144,7 +163,7 @@ class ResultFiles(NamedTuple):
         Raises ResultReplacedError when they are not: another build replaces the result, or has, perhaps since a moment
         in nanoseconds.
         """
-        found = self.seen or self._look(home)
+        found = self.seen or look_at_files(self.paths, home)
         is_written = not self.seen and self._may_be_written(home, found)
         used = InUse(found, self._look_at_record(home))  # in this order: a run removes the record while it is marked
         if is_written or not used.record or not (self.seen or not found or self._are_recorded(found)):
@@ -156,22 +175,11 @@ class ResultFiles(NamedTuple):
 
         A task may remove or change what it has used.
         """
-        if self._look(home) != used.files:
+        if look_at_files(self.paths, home) != used.files:
             self._require_no_run(home, since, used.record)
 
-    def _look(self, home: str | None) -> Look:
-        """What is another one when a file was written or replaced since; empty when a file does not exist."""
-        try:
-            every = [os.stat(path if home is None else os.path.join(home, path)) for path in self.paths]
-        except OSError:
-            return ()
-        return tuple(map(_look, every))
-
     def _look_at_record(self, home: str | None) -> Look:
-        try:
-            return (_look(os.stat(self.record if home is None else os.path.join(home, self.record))),)
-        except OSError:
-            return ()
+        return look_at_files((self.record,), home)
 
     def _are_recorded(self, look: Look) -> bool:
         return joint_mark([f'{size}.{written}' for size, written, _, _ in look]) == self.mark

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kartnb.storage.files import Look, settled_time
 from kartnb.storage.filesystem import at_home, file_system
 from kartnb.storage.places import (
     CapturedLine,
@@ -230,6 +231,8 @@ class RecordDirectory:
         self._names: dict[str, tuple[str, ...]] = {}
         #: Whether something was noted that was not listed.
         self.is_changed = False
+        #: When it was listed, in nanoseconds.
+        self.listed_at = time.time_ns()
         names = self._files.names(self.path)
         #: What the names of tasks' captured lines begin with.
         self._logs: set[str] = set()
@@ -311,6 +314,13 @@ class RecordDirectory:
             return self.is_marked(stem)
         return os.path.exists(at_home(lock_path(self.path, record_stem(stem))))
 
+    def is_of_nobody(self, stem: str, look: Look) -> bool:
+        """Whether files that look so were left by no run, or by one that was not kartnb's, as far as the listing says.
+
+        Files that may have changed since are those of a run that has begun since.
+        """
+        return not self.is_marked(stem) and all(settled_time(changed, self.listed_at) for *_, changed in look)
+
     def has_newest(self, stem: str) -> bool:
         """Whether the newest record of a result is there now, as far as a disk says."""
         return not self._files.has_locks or self._files.exists(os.path.join(self.path, self.newest(stem) or ''))
@@ -367,10 +377,6 @@ class RecordDirectory:
 #: Directories that were listed, by absolute path, with the time of their last change then.
 _listed: dict[str, tuple[int, RecordDirectory]] = {}
 _MOST_DIRECTORIES = 500
-#: A change less than this many nanoseconds after another one may leave no later time on a directory.
-_SAME_MOMENT = 100_000_000
-#: The same where times are whole seconds: FAT keeps only every second one.
-_SAME_MOMENT_ON_OLD_DISKS = 2_100_000_000
 
 
 def present_records(workspace: str, module: str) -> RecordDirectory:
@@ -385,10 +391,8 @@ def present_records(workspace: str, module: str) -> RecordDirectory:
     known = _listed.get(place)
     if changed and known is not None and known[0] == changed and not known[1].is_changed and known[1].path == path:
         return known[1]
-    now = time.time_ns()
     directory = RecordDirectory(workspace, module)
-    moment = _SAME_MOMENT if changed % 1_000_000_000 else _SAME_MOMENT_ON_OLD_DISKS
-    if changed and now - changed > moment:
+    if changed and settled_time(changed, directory.listed_at):
         _listed[place] = (changed, directory)
     return directory
 
