@@ -6,6 +6,7 @@ The other build runs, or stops, at a chosen point of the first one.
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ import kartnb
 from kartnb.errors import ResultReplacedError
 from kartnb.execution.build import Build
 from kartnb.planning import known_results
+from kartnb.planning.known_results import KnownResults
 from kartnb.storage.census import Listing
 from kartnb.storage.files import ResultFiles, joint_mark
 from kartnb.storage.run_lock import RunLock, holder_of
+from kartnb.storage.run_records import RecordDirectory
 from kartnb.storage.superseded import Superseded
 
 VALUE: Any = 'first'
@@ -144,6 +147,45 @@ def test_a_file_of_a_run_that_has_begun_since_the_listing_is_not_one_of_another_
     step = next(node for node in plan if node.name == 'Step')
     assert (str(step.state), str(step.reason)) == ('stale', 'a run has not ended, or was broken off')
     assert build('first', Both()) == ['both', 'first']
+
+
+def roll_back(file: Path, mark: Path) -> None:
+    file.unlink()
+    mark.unlink()
+
+
+def end_well(file: Path, mark: Path) -> None:
+    roll_back(file, mark)
+    build_elsewhere('first')
+
+
+def end_and_begin_again(file: Path, mark: Path) -> None:
+    mark.unlink()
+    RecordDirectory.is_under_way = lambda directory, stem: True  # type: ignore[method-assign]
+
+
+def leave(file: Path, mark: Path) -> None:
+    mark.unlink()
+
+
+@pytest.mark.parametrize(
+    ('meanwhile', 'state'),
+    [(roll_back, 'missing'), (end_well, 'cached'), (end_and_begin_again, 'stale'), (leave, 'cached')],
+)
+def test_a_run_that_ends_between_the_looks_for_files_and_records(
+    meanwhile: Callable[[Path, Path], None], state: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kartnb.build(Neighbour())
+    monkeypatch.setattr(RecordDirectory, 'is_under_way', RecordDirectory.is_under_way)
+    (record,) = (workspace / 'log/run_record').rglob('Neighbour_*~r*.json')
+    file = Path(Step().output().path())
+    file.write_bytes(pickle.dumps('made by a run that was killed'))
+    mark = record.with_name(f'Step_{Step().make_unique_id()}~running.json')
+    mark.touch()
+    done = once(monkeypatch, KnownResults, '_fresh', lambda *args: meanwhile(file, mark))
+    plan = kartnb.plan(Step())
+    assert done
+    assert str(plan.root.state) == state
 
 
 def test_times_are_noted_of_the_file_that_was_compared(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
