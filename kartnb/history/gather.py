@@ -207,7 +207,7 @@ def _run(
         host=record.host,
         notebook=record.notebook,
         inputs=record.inputs,
-        origin='kartnb',
+        origin='adopted' if record.state == _ADOPTED else 'kartnb',
         record=record,
         place=path_below(found.root, file.path),
     )

@@ -19,7 +19,7 @@ from kartnb.storage.targets import TargetOnKart, make_target
 if TYPE_CHECKING:
     import pandas as pd
 
-Origin: TypeAlias = Literal['kartnb', 'gokart', 'file']
+Origin: TypeAlias = Literal['kartnb', 'adopted', 'gokart', 'file']
 
 #: Columns of the frame before and after those of the parameters.
 _FIRST = ('task', 'id', 'result_id', 'state', 'when', 'seconds', 'size')
@@ -64,7 +64,8 @@ class Run:
     inputs
         The results that it was made from.
     origin
-        'kartnb' for a run record, 'gokart' for its logs, 'file' where only the name of the result is left.
+        Who tells of it: 'kartnb' for a run record, 'adopted' for that of a result that was there before, as what gokart
+        made; 'gokart' for its logs, 'file' where only the name of the result is left.
     record
         The run record, where there is one.
     place

@@ -169,7 +169,7 @@ def leave(file: Path, mark: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('meanwhile', 'state'),
+    'meanwhile, state',
     [(roll_back, 'missing'), (end_well, 'cached'), (end_and_begin_again, 'stale'), (leave, 'cached')],
 )
 def test_a_run_that_ends_between_the_looks_for_files_and_records(

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import logging
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,14 @@ def test_every_result_is_a_row() -> None:
     assert newest.when is not None
     assert abs((dt.datetime.now(dt.UTC) - newest.when).total_seconds()) < 60
     assert 'token' not in newest.parameters
+
+
+def test_who_tells_of_a_result_is_said() -> None:
+    assert {run.origin for run in _built().runs()} == {'kartnb'}
+    shutil.rmtree('resources/log/run_record')  # as what gokart leaves
+    assert {run.origin for run in kartnb.Workspace().runs()} == {'gokart'}
+    kartnb.build(Load(n=2))
+    assert {run.task: run.origin for run in kartnb.Workspace().runs()} == {'Load': 'adopted', 'Train': 'gokart'}
 
 
 def test_the_dataframe_has_parameters_as_columns_with_values_to_compare() -> None:
