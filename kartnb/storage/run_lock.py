@@ -450,7 +450,8 @@ def _within(directory: str, path: str) -> RunLock | Holder | None:
             return _holder_in(os.pread(descriptor, _MOST_BYTES, 0))
         status = os.fstat(descriptor)
         if _is_at(path, status, was_there):
-            lock = RunLock(directory, path, descriptor, status, was_there)
+            # another process may have opened a new file too, locked it first, begun its run and died
+            lock = RunLock(directory, path, descriptor, status, was_there or status.st_size > 0)
         return lock
     finally:
         if lock is None:

@@ -369,6 +369,23 @@ def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
         os.waitpid(child, 0)
 
 
+def test_who_makes_the_file_may_lock_it_after_a_run_that_died(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try_lock, result = run_lock.try_lock, Path(Step().output().path())
+
+    def after_another_run(descriptor: int) -> bool:
+        monkeypatch.setattr(run_lock, 'try_lock', try_lock)
+        (mark,) = workspace.rglob('Step_*~running.json')  # it has opened this too, and locked it first
+        mark.write_text(run_lock.intent_text((str(result),), '', ''))
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.write_bytes(pickle.dumps('of the run that died'))
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(run_lock, 'try_lock', after_another_run)
+    assert build('first', task=After()) == ['after', 'first']
+    assert run_lock.try_lock is try_lock
+    assert marks() == []
+
+
 def test_looking_does_not_take_a_lock(tmp_path: Path) -> None:
     lock = lock_run(str(tmp_path), 'Step_1', '0a')
     assert isinstance(lock, RunLock)
