@@ -18,8 +18,9 @@ from kartnb.history.run_record import newest_record
 from kartnb.history.runs import Run, RunState
 from kartnb.history.workspace import restored_task
 from kartnb.planning.graph import TaskGraph, Vertex
-from kartnb.planning.known_results import Files, KnownResults, examine, record_of
+from kartnb.planning.known_results import KnownResults
 from kartnb.planning.planner import draw_up, require_task
+from kartnb.planning.result_files import Files, examine, record_of
 from kartnb.storage.census import path_below
 from kartnb.storage.file_inputs import FileInput, compare, look_again
 from kartnb.storage.files import joint_mark

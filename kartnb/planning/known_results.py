@@ -11,7 +11,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import luigi
@@ -26,21 +25,22 @@ from kartnb.config import (
     configured_policy,
     configured_version_policy,
 )
-from kartnb.errors import KartError, MissingResultError, StorageError
+from kartnb.errors import MissingResultError, StorageError
 from kartnb.history.makers import Makers
 from kartnb.history.package_versions import by_distribution, changed_versions, versions_of
-from kartnb.history.run_record import InputResult, RunRecord, input_text, iso_seconds, newest_record, parsed_record
+from kartnb.history.run_record import InputResult, RunRecord, input_text, newest_record
 from kartnb.model import TaskState
 from kartnb.planning.code_changes import CodeChanges, CodeComparison
+from kartnb.planning.result_files import Files, examine, is_intact, is_plain_file, marks_of, record_of
 from kartnb.storage.census import Listing
 from kartnb.storage.file_inputs import FileComparison, FileInput, compare, is_masked, is_remote, problem_of, shown_path
-from kartnb.storage.files import Look, ResultFiles, is_digest, is_whole, joint_mark, look_at_files
-from kartnb.storage.filesystem import at_home, file_system
+from kartnb.storage.files import Look, ResultFiles, joint_mark, look_at_files
+from kartnb.storage.filesystem import at_home
 from kartnb.storage.places import record_stem
 from kartnb.storage.run_lock import Holder
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, present_records
 from kartnb.storage.superseded import Replacement, Superseded, Variant, superseded_result, variants
-from kartnb.storage.targets import SingleFileTarget, TargetOnKart, is_luigis_file, is_rolled_back
+from kartnb.storage.targets import is_luigis_file, is_rolled_back
 from kartnb.task.code.loaded import changed_modules, was_reloaded
 from kartnb.task.code.own import is_of_notebook
 from kartnb.task.parameters import given_files
@@ -49,13 +49,8 @@ from kartnb.task.results import outside_files
 if TYPE_CHECKING:
     from kartnb.planning.graph import Vertex
 
-#: Some disks and servers keep the time of a file less exactly after a while: in steps of at most so many seconds.
-_CLOCK_STEP = 2.0
-#: A record's file that cannot be given the time at which its run ended is at most so many seconds younger.
-_WRITING_TIME = 0.1
 #: Seconds between two looks whether a run has ended.
 _LOOK = 0.02
-_ROUNDING = 1e-6
 #: How often a record that other builds replace meanwhile is looked up.
 _TRIES = 5
 _MOST_REMEMBERED = 1 << 18
@@ -285,13 +280,13 @@ class KnownResults:
                 if is_under_way and directory.is_marked(stem):
                     return Files.UNFINISHED, None, mark
                 # last, so that all this is of one result
-                if not is_under_way and directory.has_newest(stem) and joint_mark(_marks(paths)) == mark:
+                if not is_under_way and directory.has_newest(stem) and joint_mark(marks_of(paths)) == mark:
                     return found, result, mark
             except MissingResultError:  # another build replaces the record just now
                 pass
             directory = self._directories[place] = RecordDirectory(*place)
             self.has_marks = self.has_marks or bool(directory.marks)
-            mark = joint_mark(_marks(paths))
+            mark = joint_mark(marks_of(paths))
         return Files.UNFINISHED, None, mark
 
     def changed_files(self, vertex: Vertex) -> Files | None:
@@ -406,7 +401,7 @@ class KnownResults:
         read = [(superseded_result(workspace, variant.name), variant.result) for variant in fitting]
         kept = [(x, result) for x, result in read if x is not None and (x.module, x.stem) == (module, stem)]
         for one, result in sorted(kept, key=lambda pair: pair[0].time, reverse=True):
-            if _is_intact(one, result):
+            if is_intact(one, result):
                 yield one, result
 
     def _kept(self, workspace: str, stem: str) -> list[Variant]:
@@ -658,49 +653,6 @@ def _variants_of(workspace: str) -> dict[str, list[Variant]]:
         return {}
 
 
-def record_of(kept: Superseded) -> RunRecord | None:
-    """The record of a superseded result; None when it cannot be read."""
-    try:
-        return parsed_record(kept.record_text())
-    except (KartError, OSError, ValueError):
-        return None
-
-
-def what_is_written_over(written: Iterable[FileInput]) -> str:
-    """What became of a file that a run wrote beside its result; '' while all are as it left them.
-
-    Who reads them after a superseded result has been put back would get those of another one.
-    """
-    for file in written:
-        compared = compare(file)
-        if compared.answer != 'same':
-            return compared.detail
-    return ''
-
-
-def _is_intact(kept: Superseded, result: RecordedResult) -> bool:
-    """Whether the files of a superseded result are still what its record says."""
-    paths = tuple(os.path.join(kept.directory, name) for _, name in kept.files)
-    try:
-        if joint_mark([file_system(path).mark(path) for path in paths]) == result.files:
-            return True
-        return _is_same(record_of(kept), paths, 0.0)
-    except OSError:
-        return False
-
-
-def is_plain_file(target: Any) -> bool:
-    """Whether a target exists where its path exists, so that one listing answers for many."""
-    # the first question is much quicker than the second, which goes through an abstract base class
-    is_ours = type(target) is SingleFileTarget or isinstance(target, TargetOnKart)
-    return is_ours and target.is_plain_file
-
-
-def _marks(paths: Iterable[str]) -> list[str]:
-    """The marks of files as they are now."""
-    return [file_system(path).mark(path) for path in paths]
-
-
 def _text_of(result: RecordedResult | None, with_code: bool) -> str:
     return '' if result is None else input_text(result.as_input, result.made_by if with_code else '')
 
@@ -743,78 +695,3 @@ def _recorded_files(
             _files_of_records.clear()
         _files_of_records[key] = found
     return found
-
-
-class Files(Enum):
-    """What became of the files of a result that have another size or time than recorded."""
-
-    SAME = 'the same contents'
-    FOREIGN = 'modified outside kartnb'
-    UNFINISHED = 'written by a run that has not ended'
-    CUT_SHORT = 'shorter than what was written'
-
-
-_found_same: set[tuple[str, str]] = set()
-
-
-def examine(directory: RecordDirectory, stem: str, paths: tuple[str, ...], mark: str) -> Files:
-    """Find out whether the files of a result are still what was recorded, by their contents.
-
-    `mark` is their joint mark as they are now: contents that were found the same under it are not compared again.
-    """
-    key = (os.path.abspath(os.path.join(directory.path, directory.newest(stem) or '')), mark)
-    if key in _found_same:
-        return Files.SAME
-    record = newest_record(directory, stem)
-    if _is_same(record, paths, directory.written(stem)):
-        if len(_found_same) > _MOST_REMEMBERED:
-            _found_same.clear()
-        if joint_mark(_marks(paths)) == mark:  # as it was while they were read
-            _found_same.add(key)
-        return Files.SAME
-    return Files.CUT_SHORT if _is_cut_short(record, paths) else Files.FOREIGN
-
-
-def _is_cut_short(record: RunRecord | None, paths: tuple[str, ...]) -> bool:
-    """Whether a file was lost in part, as when the power fails: it is empty, or shorter with the time of then."""
-    if record is None or len(record.outputs) != len(paths):
-        return False
-    now = [file_system(path).stamp(path) for path in paths]
-    return any(
-        file.size is not None and size < file.size and (size == 0 or _is_one_moment(file.modified or 0.0, modified))
-        for file, (size, modified) in zip(record.outputs, now, strict=True)
-    )
-
-
-def _is_same(record: RunRecord | None, paths: tuple[str, ...], record_written: float) -> bool:
-    if record is None:
-        return False
-    if len(record.outputs) != len(paths):
-        return True  # the task has other outputs now: there is nothing to compare
-    checks = record.checks if len(record.checks) == len(paths) else ('',) * len(paths)
-    sizes = [file_system(path).stamp(path)[0] for path in paths]
-    if any(file.size not in (None, size) for file, size in zip(record.outputs, sizes, strict=True)):
-        return False  # without reading it
-    seen = [file_system(path).seen(path, not is_digest(check)) for path, check in zip(paths, checks, strict=True)]
-    if any(check not in ('', now.check) for check, now in zip(checks, seen, strict=True)):
-        return False
-    in_part = [
-        (file.modified or 0.0, now.modified)
-        for check, file, now in zip(checks, record.outputs, seen, strict=True)
-        if not is_whole(check)
-    ]
-    return all(_is_one_moment(*times) for times in in_part) or _was_copied(record, record_written)
-
-
-def _is_one_moment(recorded: float, now: float) -> bool:
-    return recorded == now or (now == int(now) and abs(recorded - now) < _CLOCK_STEP)
-
-
-def _was_copied(record: RunRecord, record_written: float) -> bool:
-    """Whether the record is a copy without its time: then the times of the results say nothing either."""
-    ended = iso_seconds(record.ended)
-    if ended is None:
-        return True
-    if '://' in record.outputs[0].path:
-        return abs(record_written - ended) > _WRITING_TIME
-    return abs(record_written - ended) > _ROUNDING and not _is_one_moment(ended, record_written)

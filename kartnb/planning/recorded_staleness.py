@@ -18,15 +18,8 @@ from kartnb.errors import KartError
 from kartnb.history.run_record import InputResult, RunRecord, input_text, newest_record
 from kartnb.model import Reason, ReasonKind
 from kartnb.planning.expiry import has_expired
-from kartnb.planning.known_results import (
-    Files,
-    KnownResults,
-    digest_of_inputs,
-    examine,
-    is_made_of,
-    record_of,
-    what_is_written_over,
-)
+from kartnb.planning.known_results import KnownResults, digest_of_inputs, is_made_of
+from kartnb.planning.result_files import Files, examine, record_of, what_is_written_over
 from kartnb.storage.files import joint_mark
 from kartnb.storage.run_records import RecordDirectory, RecordedResult, directories_below
 from kartnb.storage.superseded import Superseded

@@ -28,8 +28,9 @@ from kartnb.history.run_record import newest_failure
 from kartnb.model import Reason, ReasonKind, TaskState
 from kartnb.planning.code_changes import NOT_COMPARED
 from kartnb.planning.expiry import expiry
-from kartnb.planning.known_results import Files, KnownResults, is_made_of, is_plain_file, what_is_written_over
+from kartnb.planning.known_results import KnownResults, is_made_of
 from kartnb.planning.recorded_staleness import DynamicInputs, of_another_class
+from kartnb.planning.result_files import Files, is_plain_file, what_is_written_over
 from kartnb.storage.run_records import RecordedResult
 from kartnb.task.base import TaskOnKart
 from kartnb.task.code.attributes import unexplained

@@ -14,8 +14,8 @@ from kartnb.config import TaskDumpConfig, TaskDumpMode, TaskDumpOutputType
 from kartnb.errors import TaskSettingError, UnknownFormatError
 from kartnb.model import TaskState
 from kartnb.planning.graph import TaskGraph, Vertex
-from kartnb.planning.known_results import is_plain_file
 from kartnb.planning.planner import draw_up
+from kartnb.planning.result_files import is_plain_file
 from kartnb.planning.staleness import asks_for_more, is_complete, judges_by_outputs
 from kartnb.storage.targets import make_target
 from kartnb.storage.unpickling import RequiredTask, TaskInfo
