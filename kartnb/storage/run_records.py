@@ -317,7 +317,7 @@ class RecordDirectory:
     def is_of_nobody(self, stem: str, look: Look) -> bool:
         """Whether files that look so were left by no run, or by one that was not kartnb's, as far as the listing says.
 
-        Files that may have changed since are those of a run that has begun since.
+        It does not say so of files that were changed when it was made, or later: a run may have begun since.
         """
         return not self.is_marked(stem) and all(settled_time(changed, self.listed_at) for *_, changed in look)
 
